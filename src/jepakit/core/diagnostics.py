@@ -1,0 +1,198 @@
+"""Is it collapsing? Numbers that say how a set of embeddings is spread, and what to change where it is not.
+
+A representation can collapse in ways that its loss, and even a probe, does not show: to a point, to a few directions,
+or to one point for each class. None of these functions needs a label, none takes part in training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "alignment",
+    "dead_dimensions",
+    "diagnose",
+    "effective_rank",
+    "mean_absolute_correlation",
+    "sphericity",
+    "uniformity",
+    "within_group_rank",
+]
+
+_PAIRS = 2048
+
+
+def effective_rank(embeddings: Tensor) -> float:
+    """RankMe: the exponential of the entropy of the normalised singular values: ``[N, D]``, from 1 to min(N, D).
+
+    The rows are centred first, so that a constant offset does not count as a direction; 0 where all rows are equal.
+
+    Source: Garrido et al. 2023, eq. 1; Roy & Vetterli 2007.
+    """
+    centred = embeddings.double() - embeddings.double().mean(0)
+    singular = torch.linalg.svdvals(centred)
+    scale = embeddings.double().norm()
+    if not singular.numel() or float(singular[0]) <= 1e-7 * float(scale):
+        return 0.0
+    p = singular / singular.sum()
+    return float(torch.exp(-(p * torch.log(p.clamp(min=1e-300))).sum()))
+
+
+def within_group_rank(embeddings: Tensor, group: Tensor) -> float:
+    """`effective_rank` after each group's mean is taken out: ``[N, D], [N]``.
+
+    Low where every group (class, graph) has shrunk to a point though the groups differ: such an encoder probes well on
+    these labels and has nothing left for others.
+    """
+    _, ids = torch.unique(group, return_inverse=True)
+    counts = torch.bincount(ids).double()[:, None]
+    means = torch.zeros(counts.shape[0], embeddings.shape[1], dtype=torch.double, device=embeddings.device)
+    means = means.index_add(0, ids, embeddings.double()) / counts
+    residual = embeddings.double() - means[ids]
+    if float(residual.norm()) <= 1e-7 * float(embeddings.double().norm()):
+        return 0.0
+    return effective_rank(residual)
+
+
+def alignment(first: Tensor, second: Tensor) -> float:
+    """Mean squared distance of paired unit vectors: ``[N, D], [N, D]``, 0 to 4 (Wang & Isola 2020, eq. 1)."""
+    return float((F.normalize(first, dim=1) - F.normalize(second, dim=1)).square().sum(1).mean())
+
+
+def uniformity(embeddings: Tensor, *, t: float = 2.0) -> float:
+    """``log mean exp(−t ‖x − y‖²)`` over pairs of unit vectors: ``[N, D]``, 0 for a point, about −2t when uniform.
+
+    On more than 2048 rows, an even sample of them. Source: Wang & Isola 2020, eq. 2.
+    """
+    step = -(-embeddings.shape[0] // _PAIRS)
+    unit = F.normalize(embeddings[::step].double(), dim=1)
+    if unit.shape[0] < 2:
+        return 0.0
+    return float(torch.pdist(unit).square().mul(-t).exp().mean().log())
+
+
+def sphericity(embeddings: Tensor) -> float:
+    """John's ``tr(Σ)² / (D tr(Σ²))`` of the covariance: ``[N, D]``, 1 when isotropic, 1/D for one direction."""
+    centred = embeddings.double() - embeddings.double().mean(0)
+    cov = centred.T @ centred
+    energy = float(cov.square().sum())
+    return float(cov.trace()) ** 2 / (cov.shape[0] * energy) if energy > 0 else 0.0
+
+
+def mean_absolute_correlation(embeddings: Tensor) -> float:
+    """Mean |correlation| between different living dimensions: ``[N, D]``, from 0 to 1."""
+    centred = embeddings.double() - embeddings.double().mean(0)
+    norms = centred.norm(dim=0)
+    living = centred[:, norms > 0] / norms[norms > 0]
+    d = living.shape[1]
+    return 0.0 if d < 2 else float(((living.T @ living).abs().sum() - d) / (d * (d - 1)))
+
+
+def dead_dimensions(embeddings: Tensor, *, tolerance: float = 1e-4) -> int:
+    """Dimensions whose standard deviation is below ``tolerance`` times the largest one's: ``[N, D]``."""
+    std = embeddings.double().std(0, unbiased=False)
+    largest = float(std.max()) if std.numel() else 0.0
+    return int((std <= tolerance * largest).sum())
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a set of embeddings.
+
+    Args:
+        what: what was measured.
+        advice: what to change.
+        severity: ``error`` for a collapse, ``warning`` for something to look at.
+    """
+
+    what: str
+    advice: str
+    severity: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The numbers and what they mean.
+
+    Args:
+        values: name -> value.
+        findings: what is wrong; empty for a healthy representation.
+    """
+
+    values: dict[str, float]
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def collapsed(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank: float | None = None) -> Diagnosis:
+    """Measures a set of embeddings and says whether it has collapsed.
+
+    Args:
+        embeddings: ``[N, D]``.
+        group: a class for each row, ``[N]``, for the within-group rank.
+        reference_rank: the effective rank the same encoder had before training.
+
+    A collapse is: embeddings that are not finite; an effective rank below 2, or below 5 % of what N and D allow; a
+    within-group rank that low while the overall rank is not.
+    """
+    if not bool(torch.isfinite(embeddings).all()):
+        advice = "lower the learning rate, switch gradient clipping on, or train in 32-bit precision"
+        return Diagnosis({}, (Finding("the embeddings are not finite numbers", advice, "error"),))
+    n, d = embeddings.shape
+    values = {
+        "effective_rank": effective_rank(embeddings),
+        "dead_dims": float(dead_dimensions(embeddings)),
+        "uniformity": uniformity(embeddings),
+        "sphericity": sphericity(embeddings),
+        "mean_abs_correlation": mean_absolute_correlation(embeddings),
+    }
+    floor = max(2.0, 0.05 * min(n - 1, d))
+    # So few examples or dimensions that no spread could tell a collapse from a small data set.
+    floor = min(floor, 0.5 * min(n - 1, d)) if min(n - 1, d) < 4 else floor
+    findings: list[Finding] = []
+    rank = values["effective_rank"]
+    if rank < floor:
+        findings.append(
+            Finding(
+                f"the embeddings have collapsed: they span {rank:.1f} directions of the {min(n - 1, d)} they could",
+                "raise the weight of the regulariser (SIGReg or VICReg), use an EMA target with a momentum of at least"
+                " 0.99, lower the learning rate, or mask more so that the prediction is not trivial",
+                "error",
+            )
+        )
+    elif reference_rank is not None and rank < 0.5 * reference_rank:
+        findings.append(
+            Finding(
+                f"training narrowed the embeddings: effective rank {reference_rank:.1f} before, {rank:.1f} after",
+                "raise the regulariser's weight or stop earlier; compare the probe with the random encoder's",
+                "warning",
+            )
+        )
+    if group is not None and group.unique().numel() < n / 2:
+        values["within_group_rank"] = within_group_rank(embeddings, group)
+        if values["within_group_rank"] < floor <= rank:
+            findings.append(
+                Finding(
+                    f"every class has shrunk to almost a point: rank {values['within_group_rank']:.1f} within classes",
+                    "do not train on these labels for so long, or raise the regulariser's weight",
+                    "error",
+                )
+            )
+    if values["dead_dims"] > 0.5 * d:
+        findings.append(
+            Finding(
+                f"{values['dead_dims']:.0f} of {d} dimensions are constant",
+                "use fewer dimensions, or a regulariser on the variance (VICReg, SIGReg)",
+                "warning",
+            )
+        )
+    return Diagnosis(values, tuple(findings))

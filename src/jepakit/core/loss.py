@@ -1,0 +1,178 @@
+"""Losses: ``(prediction, target) -> scalar``. Gradients reach the target only if the target lets them.
+
+============================  ==========================================  =======================================
+loss                          use it when                                 needs against collapse
+============================  ==========================================  =======================================
+`mse`                         embeddings have a scale that matters        EMA or stop-gradient, or SIGReg
+`normalized_mse`              only directions matter                      EMA or stop-gradient
+`cosine`                      the same, in SimSiam's form                 EMA or stop-gradient
+`smooth_l1`, `huber`          targets have outliers                       EMA or stop-gradient, or SIGReg
+`hyperbolic`                  graph-level targets with a hierarchy        EMA or stop-gradient
+`InfoNCE`                     pairs, and other rows are true negatives    nothing
+============================  ==========================================  =======================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepakit.core.distributed import gather_rows
+from jepakit.errors import ConfigError
+
+__all__ = [
+    "LOSSES",
+    "InfoNCE",
+    "NormalizedTarget",
+    "cosine",
+    "huber",
+    "hyperbolic",
+    "hyperbolic_coordinates",
+    "info_nce",
+    "mse",
+    "normalized_mse",
+    "smooth_l1",
+]
+
+
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over all entries: ``[N, D], [N, D] -> []``."""
+    return F.mse_loss(prediction, target)
+
+
+def normalized_mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean over all entries of the squared difference of L2-normalised rows: ``[N, D], [N, D] -> []``.
+
+    Equal to `cosine` divided by D.
+    """
+    return F.mse_loss(F.normalize(prediction, dim=-1), F.normalize(target, dim=-1))
+
+
+def cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """``2 − 2 cos`` of each pair of rows, averaged: ``[N, D], [N, D] -> []``, from 0 to 4 (BYOL, eq. 2)."""
+    return (2 - 2 * F.cosine_similarity(prediction, target, dim=-1)).mean()
+
+
+def smooth_l1(prediction: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
+    """Quadratic below ``beta``, linear above: ``[N, D], [N, D] -> []`` (Girshick 2015)."""
+    return F.smooth_l1_loss(prediction, target, beta=beta)
+
+
+def huber(prediction: Tensor, target: Tensor, delta: float = 1.0) -> Tensor:
+    """`smooth_l1` times ``delta``: slope ``delta`` in the linear part (Huber 1964): ``[N, D], [N, D] -> []``."""
+    return F.huber_loss(prediction, target, delta=delta)
+
+
+def hyperbolic_coordinates(embedding: Tensor) -> Tensor:
+    """A point of the unit hyperbola for each row: ``[N, D] -> [N, 2]``, ``(cosh m, sinh m)`` of the row's mean m."""
+    angle = embedding.mean(-1)
+    return torch.stack([torch.cosh(angle), torch.sinh(angle)], dim=-1)
+
+
+def hyperbolic(prediction: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
+    """Smooth-L1 to the target's hyperbolic angle: ``[N, 2], [N, D] -> []`` (Graph-JEPA, Skenderi et al. 2023, §3.3).
+
+    Raises:
+        ConfigError: the prediction does not have two columns.
+    """
+    if prediction.shape[-1] != 2:
+        raise ConfigError("prediction", tuple(prediction.shape), "2 columns for the hyperbolic loss (out_dim=2)")
+    return F.smooth_l1_loss(prediction, hyperbolic_coordinates(target), beta=beta)
+
+
+def info_nce(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    temperature: float | Tensor = 0.07,
+    symmetric: bool = False,
+    negatives: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of finding each prediction's own target among all targets of the global batch.
+
+    Args:
+        prediction: ``[N, D]``.
+        target: ``[N, D]``; row i is the positive of prediction i, all other rows are negatives.
+        temperature: τ, divides the cosine similarities; smaller is sharper.
+        symmetric: average with the loss of finding each target's prediction.
+        negatives: hard negatives, ``[K, D]`` shared by all predictions or ``[N, K, D]`` of each.
+
+    Returns:
+        A scalar; ``log(number of candidates)`` where predictions say nothing.
+
+    Source: van den Oord et al. 2018, eq. 4; symmetric as in CLIP, Radford et al. 2021.
+    """
+    all_predictions, _ = gather_rows(F.normalize(prediction, dim=-1))
+    all_targets, _ = gather_rows(F.normalize(target, dim=-1))
+    labels = torch.arange(all_predictions.shape[0], device=prediction.device)
+    logits = all_predictions @ all_targets.T / temperature
+    candidates = logits
+    if negatives is not None:
+        hard, _ = gather_rows(F.normalize(negatives, dim=-1))
+        scores = all_predictions @ hard.T if hard.ndim == 2 else (hard @ all_predictions.unsqueeze(-1)).squeeze(-1)
+        candidates = torch.cat([logits, scores / temperature], dim=1)
+    loss = F.cross_entropy(candidates, labels)
+    return (loss + F.cross_entropy(logits.T, labels)) / 2 if symmetric else loss
+
+
+class InfoNCE(nn.Module):
+    """`info_nce` with its settings, and a temperature that may be learned.
+
+    Args:
+        temperature: τ > 0, the starting value where it is learned.
+        symmetric: see `info_nce`.
+        learn_temperature: train log τ with the model.
+
+    Raises:
+        ConfigError: the temperature is not positive.
+    """
+
+    def __init__(self, *, temperature: float = 0.07, symmetric: bool = False, learn_temperature: bool = False) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ConfigError("temperature", temperature, "a number above 0")
+        self.symmetric = symmetric
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
+
+    def forward(self, prediction: Tensor, target: Tensor, negatives: Tensor | None = None) -> Tensor:
+        return info_nce(
+            prediction,
+            target,
+            temperature=self.log_temperature.exp(),
+            symmetric=self.symmetric,
+            negatives=negatives,
+        )
+
+
+class NormalizedTarget(nn.Module):
+    """A loss on targets that are layer-normalised first, as data2vec (Baevski et al. 2022) and I-JEPA do.
+
+    Args:
+        loss: the loss to apply.
+        groups: how many equal parts of a row are normalised apart, such as the layers of a concatenated embedding.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], groups: int = 1) -> None:
+        super().__init__()
+        self.loss, self.groups = loss, groups
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        if target.shape[-1] % self.groups:
+            raise ConfigError("groups", self.groups, f"a divisor of the target's width {target.shape[-1]}")
+        parts = target.unflatten(-1, (self.groups, -1))
+        return self.loss(prediction, F.layer_norm(parts, parts.shape[-1:]).flatten(-2))
+
+
+#: The plain losses by the names configurations use.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": mse,
+    "normalized_mse": normalized_mse,
+    "cosine": cosine,
+    "smooth_l1": smooth_l1,
+    "huber": huber,
+    "hyperbolic": hyperbolic,
+}

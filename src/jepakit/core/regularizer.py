@@ -1,0 +1,127 @@
+"""Regularisers: functions of a batch of embeddings ``[N, D] -> []`` that are small where the batch is well spread.
+
+All of them see the global batch: across processes both the value and the gradient are those of one process.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepakit.core.distributed import sum_over_processes
+from jepakit.errors import ConfigError
+
+__all__ = ["SIGReg", "VICReg", "covariance", "epps_pulley", "isotropy_penalty", "vicreg_covariance", "vicreg_variance"]
+
+
+def epps_pulley(projections: Tensor, *, knots: int = 17, t_max: float = 3.0) -> Tensor:
+    """How far each column is from a standard normal sample: ``[N, K] -> [K]``.
+
+    The Epps–Pulley statistic ``N ∫ |φ_N(t) − e^{−t²/2}|² e^{−t²/2} dt`` of the empirical characteristic function φ_N,
+    by the trapezoidal rule on ``knots`` points of [0, t_max] and symmetry in t. For standard normal samples its mean is
+    ``∫ (1 − e^{−t²}) e^{−t²/2} dt``, which is 1.06 over the whole line, whatever N is.
+
+    Source: Epps & Pulley 1983; LeJEPA, Balestriero & LeCun 2025 (arXiv 2511.08544), §4.2 and algorithm 1.
+    """
+    t = torch.linspace(0, t_max, knots, device=projections.device, dtype=projections.dtype)
+    normal = torch.exp(-t.square() / 2)
+    width = torch.full_like(t, 2 * t_max / (knots - 1))
+    width[0] = width[-1] = t_max / (knots - 1)
+    angles = projections.unsqueeze(-1) * t
+    count = sum_over_processes(projections.new_tensor(float(projections.shape[0])))
+    real = sum_over_processes(angles.cos().sum(0)) / count
+    imaginary = sum_over_processes(angles.sin().sum(0)) / count
+    return count * (((real - normal).square() + imaginary.square()) * normal) @ width
+
+
+class SIGReg(nn.Module):
+    """Sketched isotropic Gaussian regularisation: pushes embeddings towards N(0, I).
+
+    Averages `epps_pulley` over random unit directions, drawn anew at each training step from the seed and the number of
+    steps taken: the same on every process, and the same again after a resume.
+
+    Args:
+        directions: how many directions a step looks at.
+        knots: quadrature points.
+        t_max: the largest frequency compared.
+        seed: of the directions.
+
+    Raises:
+        ConfigError: ``directions`` < 1, ``knots`` < 2 or ``t_max`` ≤ 0.
+
+    The value grows with N for a fixed misfit, as a test statistic does, and sees embeddings whose scale is far from 1
+    (such as L2-normalised ones) as badly as collapsed ones: feed it unnormalised embeddings.
+
+    Source: LeJEPA, Balestriero & LeCun 2025 (arXiv 2511.08544), §4 and algorithm 1.
+    """
+
+    step: Tensor
+
+    def __init__(self, *, directions: int = 256, knots: int = 17, t_max: float = 3.0, seed: int = 0) -> None:
+        super().__init__()
+        for name, value, least in (("directions", directions, 1), ("knots", knots, 2)):
+            if value < least:
+                raise ConfigError(name, value, f"at least {least}")
+        if not t_max > 0:
+            raise ConfigError("t_max", t_max, "a number above 0")
+        self.directions, self.knots, self.t_max, self.seed = directions, knots, t_max, seed
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * int(self.step))
+        directions = torch.randn(embeddings.shape[-1], self.directions, generator=generator)
+        directions = F.normalize(directions, dim=0).to(embeddings)
+        if self.training:
+            self.step += 1
+        return epps_pulley(embeddings @ directions, knots=self.knots, t_max=self.t_max).mean()
+
+
+def covariance(embeddings: Tensor) -> Tensor:
+    """The unbiased covariance of the rows of the global batch: ``[N, D] -> [D, D]``."""
+    count = sum_over_processes(embeddings.new_tensor(float(embeddings.shape[0])))
+    centred = embeddings - sum_over_processes(embeddings.sum(0)) / count
+    return sum_over_processes(centred.T @ centred) / (count - 1).clamp(min=1)
+
+
+def isotropy_penalty(embeddings: Tensor, *, variance: float | None = 1.0) -> Tensor:
+    """``‖cov − σ²I‖_F``: ``[N, D] -> []``.
+
+    Args:
+        embeddings: ``[N, D]``.
+        variance: σ². None takes the mean variance of the batch; embeddings may then shrink to nothing at no cost.
+    """
+    cov = covariance(embeddings)
+    sigma2 = cov.diagonal().mean() if variance is None else cov.new_tensor(variance)
+    return torch.linalg.matrix_norm(cov - sigma2 * torch.eye(cov.shape[0], device=cov.device, dtype=cov.dtype))
+
+
+def vicreg_variance(cov: Tensor, *, target_std: float = 1.0, eps: float = 1e-4) -> Tensor:
+    """The hinge ``mean_d max(0, γ − sqrt(var_d + ε))`` of a covariance ``[D, D] -> []`` (VICReg, eq. 1)."""
+    return F.relu(target_std - (cov.diagonal() + eps).sqrt()).mean()
+
+
+def vicreg_covariance(cov: Tensor) -> Tensor:
+    """``Σ_{i≠j} cov_ij² / D`` of a covariance ``[D, D] -> []`` (VICReg, eq. 4)."""
+    return (cov.square().sum() - cov.diagonal().square().sum()) / cov.shape[0]
+
+
+class VICReg(nn.Module):
+    """Variance and covariance terms of VICReg (Bardes et al. 2022); its invariance term is `jepakit.core.mse`.
+
+    Args:
+        variance_weight: μ, of `vicreg_variance`.
+        covariance_weight: ν, of `vicreg_covariance`.
+        target_std: γ, the standard deviation below which a dimension is pushed.
+    """
+
+    def __init__(
+        self, *, variance_weight: float = 1.0, covariance_weight: float = 0.04, target_std: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.variance_weight, self.covariance_weight, self.target_std = variance_weight, covariance_weight, target_std
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        cov = covariance(embeddings)
+        spread = vicreg_variance(cov, target_std=self.target_std)
+        return self.variance_weight * spread + self.covariance_weight * vicreg_covariance(cov)

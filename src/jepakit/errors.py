@@ -1,0 +1,95 @@
+"""The errors jepakit raises for what a user can mend: bad data, a bad option, a bad model folder.
+
+Every message says where (file, line, field), what stood there, what was expected and, where there is one, the way out.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+__all__ = ["ConfigError", "DataError", "JepakitError", "MissingExtraError", "ModelError", "require_choice"]
+
+
+class JepakitError(Exception):
+    """Base of every error that jepakit raises on purpose."""
+
+
+class DataError(JepakitError):
+    """Something is wrong with the data a user brought.
+
+    Args:
+        problem: what is wrong, as a sentence without its full stop.
+        file: the file it was found in.
+        line: its line there, counted from 1.
+        field: the column, key or tensor it was found in.
+        value: what stood there.
+        expected: what should have stood there, or what to do.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        value: object = None,
+        expected: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.line, self.field = problem, file, line, field
+        self.value, self.expected = value, expected
+        place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
+        found = "" if value is None else f" (found {shorten(value)})"
+        super().__init__(
+            f"{place}{f'{field}: ' if field else ''}{problem}{found}{f'; expected {expected}' if expected else ''}"
+        )
+
+
+class ConfigError(JepakitError):
+    """An option has a value it cannot have.
+
+    Args:
+        field: the option's name as it stands in YAML and on the command line.
+        value: what was given.
+        expected: what it may be.
+    """
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field, self.value, self.expected = field, value, expected
+        super().__init__(f"{field} = {shorten(value)}: expected {expected}")
+
+
+class ModelError(JepakitError):
+    """A saved encoder, checkpoint or run folder cannot be used."""
+
+
+class MissingExtraError(JepakitError):
+    """An optional dependency is not installed.
+
+    Args:
+        package: what could not be imported.
+        extra: the extra of jepakit that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'jepakit[{extra}]'")
+
+
+def require_choice(field: str, value: str, choices: Iterable[str]) -> str:
+    """Returns ``value`` if it is one of ``choices``.
+
+    Raises:
+        ConfigError: it is not; the message lists the choices and the nearest one.
+    """
+    known = sorted(choices)
+    if value in known:
+        return value
+    nearest = get_close_matches(str(value), known, n=1)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    raise ConfigError(field, value, f"one of {', '.join(known)}{hint}")
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """The value as it is shown in a message: its ``repr``, cut at ``limit`` characters."""
+    text = repr(str(value)) if isinstance(value, Path) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

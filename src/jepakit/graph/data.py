@@ -1,0 +1,275 @@
+"""Graphs as jepakit holds them: packed end to end in flat tensors, so that a batch is one gather and never a loop.
+
+`Graphs` is a set of graphs and also what a batch of them is. `GraphDataset` is a `Graphs` with what is known about it:
+its name, its task, its splits. `load_dataset` makes one from whatever the user names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from jepakit.errors import DataError
+
+__all__ = ["GraphDataset", "Graphs", "Task", "concatenate", "ragged_arange"]
+
+Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
+
+_PER_NODE = ("x", "node_y", "position", "patch")
+
+
+@dataclass(frozen=True, eq=False)
+class Graphs:
+    """A set of graphs, packed: graph ``g`` owns nodes ``node_ptr[g]:node_ptr[g + 1]``.
+
+    Edges are directed pairs of packed node ids, sorted by graph, then target, then source; an undirected edge stands
+    twice. With G graphs, N nodes and E edges in all:
+
+    Args:
+        x: node features, ``[N, F]`` float.
+        edge_index: ``[2, E]`` int64, row 0 the source and row 1 the target.
+        node_ptr: ``[G + 1]`` int64.
+        edge_ptr: ``[G + 1]`` int64; graph ``g`` owns edges ``edge_ptr[g]:edge_ptr[g + 1]``.
+        edge_attr: edge features, ``[E, F_e]`` float, or None.
+        y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
+        node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
+        position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.encoding`.
+        patch: METIS patch of each node within its graph, ``[N]`` int64, or None; see `jepakit.graph.views`.
+    """
+
+    x: Tensor
+    edge_index: Tensor
+    node_ptr: Tensor
+    edge_ptr: Tensor
+    edge_attr: Tensor | None = None
+    y: Tensor | None = None
+    node_y: Tensor | None = None
+    position: Tensor | None = None
+    patch: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.node_ptr.numel() - 1
+
+    @property
+    def num_nodes(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def num_edges(self) -> int:
+        return self.edge_index.shape[1]
+
+    @property
+    def nodes_per_graph(self) -> Tensor:
+        """``[G]`` int64."""
+        return self.node_ptr.diff()
+
+    @property
+    def edges_per_graph(self) -> Tensor:
+        """``[G]`` int64."""
+        return self.edge_ptr.diff()
+
+    @property
+    def graph_of_node(self) -> Tensor:
+        """``[N]`` int64: the graph each node belongs to."""
+        return _owner(self.node_ptr, self.num_nodes)
+
+    @property
+    def in_degree(self) -> Tensor:
+        """``[N]`` int64: edges that end in each node."""
+        return torch.bincount(self.edge_index[1], minlength=self.num_nodes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.x.device
+
+    def __getitem__(self, index: Tensor | Sequence[int] | slice | int) -> Graphs:
+        """The graphs at ``index`` (ids, a boolean mask, a slice), in that order, as a new packed set."""
+        ids = self._graph_ids(index)
+        nodes, node_ptr = _gather_ranges(self.node_ptr, ids)
+        edges, edge_ptr = _gather_ranges(self.edge_ptr, ids)
+        shift = (node_ptr[:-1] - self.node_ptr[ids]).repeat_interleave(edge_ptr.diff())
+        return replace(
+            self,
+            **self._take_nodes(nodes),
+            edge_index=self.edge_index[:, edges] + shift,
+            node_ptr=node_ptr,
+            edge_ptr=edge_ptr,
+            edge_attr=None if self.edge_attr is None else self.edge_attr[edges],
+            y=None if self.y is None else self.y[ids],
+        )
+
+    def induced(self, keep: Tensor) -> Graphs:
+        """The subgraphs induced by the nodes where ``keep`` (``[N]`` bool) is true; graphs stay, even when emptied."""
+        new_id = keep.cumsum(0) - 1
+        source, target = self.edge_index
+        kept = keep[source] & keep[target]
+        return replace(
+            self,
+            **self._take_nodes(keep.nonzero().squeeze(1)),
+            edge_index=new_id[self.edge_index[:, kept]],
+            node_ptr=_sum_within(keep, self.node_ptr),
+            edge_ptr=_sum_within(kept, self.edge_ptr),
+            edge_attr=None if self.edge_attr is None else self.edge_attr[kept],
+        )
+
+    def to(self, device: torch.device | str) -> Graphs:
+        tensors: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items() if value is not None})
+
+    def _graph_ids(self, index: Tensor | Sequence[int] | slice | int) -> Tensor:
+        if isinstance(index, slice):
+            return torch.arange(len(self), device=self.device)[index]
+        ids = torch.as_tensor(index, device=self.device)
+        return ids.nonzero().squeeze(1) if ids.dtype == torch.bool else ids.long().reshape(-1)
+
+    def _take_nodes(self, nodes: Tensor) -> dict[str, Tensor | None]:
+        values = {name: getattr(self, name) for name in _PER_NODE}
+        return {name: None if value is None else value[nodes] for name, value in values.items()}
+
+    @classmethod
+    def pack(
+        cls,
+        x: Tensor,
+        edge_index: Tensor,
+        nodes_per_graph: Tensor,
+        *,
+        edge_attr: Tensor | None = None,
+        y: Tensor | None = None,
+        node_y: Tensor | None = None,
+        field_name: str = "graphs",
+    ) -> Graphs:
+        """Builds a packed set from node rows grouped by graph and edges in any order, and checks it.
+
+        Args:
+            x: ``[N, F]``, the nodes of graph 0 first, then those of graph 1, and so on.
+            edge_index: ``[2, E]`` packed node ids, any order, each direction given explicitly.
+            nodes_per_graph: ``[G]``.
+            edge_attr: ``[E, F_e]`` in the order of ``edge_index``.
+            y: see `Graphs`.
+            node_y: see `Graphs`.
+            field_name: what to call the data in an error message.
+
+        Raises:
+            DataError: an edge leaves its graph or names no node, a count does not add up, a feature is NaN or infinite.
+        """
+        num_nodes = x.shape[0]
+        if int(nodes_per_graph.sum()) != num_nodes:
+            raise DataError(
+                "the nodes per graph do not add up to the rows of x",
+                field=field_name,
+                value=int(nodes_per_graph.sum()),
+                expected=str(num_nodes),
+            )
+        _check_finite(x, f"{field_name}.x")
+        if edge_attr is not None:
+            _check_finite(edge_attr, f"{field_name}.edge_attr")
+        if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= num_nodes):
+            bad = ((edge_index < 0) | (edge_index >= num_nodes)).any(0).nonzero()[0, 0]
+            raise DataError(
+                "an edge names a node that does not exist",
+                field=f"{field_name}.edge_index[:, {int(bad)}]",
+                value=edge_index[:, bad].tolist(),
+                expected=f"node ids from 0 to {num_nodes - 1}",
+            )
+        node_ptr = torch.cat([nodes_per_graph.new_zeros(1), nodes_per_graph.cumsum(0)])
+        owner = _owner(node_ptr, num_nodes)
+        source, target = edge_index
+        if not torch.equal(owner[source], owner[target]):
+            bad = (owner[source] != owner[target]).nonzero()[0, 0]
+            raise DataError(
+                "an edge joins two graphs",
+                field=f"{field_name}.edge_index[:, {int(bad)}]",
+                value=edge_index[:, bad].tolist(),
+                expected="both ends in one graph",
+            )
+        order = torch.argsort(target * max(num_nodes, 1) + source, stable=True)
+        edges_per_graph = torch.bincount(owner[target], minlength=len(nodes_per_graph))
+        return cls(
+            x=x,
+            edge_index=edge_index[:, order],
+            node_ptr=node_ptr,
+            edge_ptr=torch.cat([edges_per_graph.new_zeros(1), edges_per_graph.cumsum(0)]),
+            edge_attr=None if edge_attr is None else edge_attr[order],
+            y=y,
+            node_y=node_y,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GraphDataset:
+    """A `Graphs` and what is known about it.
+
+    Args:
+        name: as the user named it.
+        graphs: the data.
+        task: what its labels are for.
+        label_names: names of the classes (classification) or of the columns of ``y`` (multilabel, regression).
+        splits: named index sets (``train``, ``val``, ``test``) over graphs, or over nodes for node classification.
+        source: where it came from, in a sentence, for reports.
+    """
+
+    name: str
+    graphs: Graphs
+    task: Task = "none"
+    label_names: tuple[str, ...] = ()
+    splits: dict[str, Tensor] = field(default_factory=dict)
+    source: str = ""
+
+
+def ragged_arange(starts: Tensor, lengths: Tensor) -> Tensor:
+    """Concatenates ``arange(s, s + n)`` over the pairs (s, n): ``[G], [G] -> [sum(lengths)]``."""
+    offsets = lengths.cumsum(0) - lengths
+    total = int(lengths.sum())
+    return torch.arange(total, device=starts.device) + (starts - offsets).repeat_interleave(lengths)
+
+
+def concatenate(parts: Sequence[Graphs]) -> Graphs:
+    """One packed set of several with the same features; structural encodings and patches are kept where all have them."""
+    node_shift = torch.tensor([0] + [part.num_nodes for part in parts]).cumsum(0)
+    edge_shift = torch.tensor([0] + [part.num_edges for part in parts]).cumsum(0)
+
+    def joined(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else torch.cat(values)
+
+    def pointers(name: str, shift: Tensor) -> Tensor:
+        tails = [getattr(part, name)[1:] + s for part, s in zip(parts, shift[:-1], strict=True)]
+        return torch.cat([torch.zeros(1, dtype=torch.long), *tails])
+
+    return Graphs(
+        x=torch.cat([part.x for part in parts]),
+        edge_index=torch.cat([part.edge_index + s for part, s in zip(parts, node_shift[:-1], strict=True)], dim=1),
+        node_ptr=pointers("node_ptr", node_shift),
+        edge_ptr=pointers("edge_ptr", edge_shift),
+        **{name: joined(name) for name in ("edge_attr", "y", "node_y", "position", "patch")},
+    )
+
+
+def _owner(ptr: Tensor, total: int) -> Tensor:
+    groups = torch.arange(ptr.numel() - 1, device=ptr.device)
+    return groups.repeat_interleave(ptr.diff(), output_size=total)
+
+
+def _gather_ranges(ptr: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    lengths = ptr[ids + 1] - ptr[ids]
+    return ragged_arange(ptr[ids], lengths), torch.cat([ptr.new_zeros(1), lengths.cumsum(0)])
+
+
+def _sum_within(flags: Tensor, ptr: Tensor) -> Tensor:
+    return torch.cat([ptr.new_zeros(1), flags.cumsum(0)])[ptr]
+
+
+def _check_finite(values: Tensor, name: str) -> None:
+    if torch.isfinite(values).all():
+        return
+    row, column = (~torch.isfinite(values)).nonzero()[0].tolist()
+    raise DataError(
+        "a feature is not a finite number",
+        field=f"{name}[{row}, {column}]",
+        value=float(values[row, column]),
+        expected="finite values; impute or drop them first",
+    )

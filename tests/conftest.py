@@ -1,0 +1,31 @@
+"""Fixtures and the type-checking hook of the whole test suite."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Annotations are promises: under test every call checks them. Nothing of this is in the installed package.
+install_import_hook("jepakit.core", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Small tensors on many threads are slower than on one, and tests run side by side."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data, see README; tests that need it are skipped where it is not set."""
+    folder = os.environ.get("JEPAKIT_DATA")
+    if not folder:
+        pytest.skip("JEPAKIT_DATA is not set: this test needs the real data sets")
+    return Path(folder).resolve()
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,67 @@
+"""One process of the distributed test: computes a loss on its rows under DDP, writes value and gradient.
+
+Run as ``python distributed_worker.py RANK WORLD STORE OUT``. The single-process reference is the same program with a
+world of one, which holds all rows.
+"""
+
+import sys
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from jepakit.core import SIGReg, VICReg, info_nce, isotropy_penalty
+
+ROWS = [5, 8]  # uneven on purpose
+
+
+class Objective(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.name, self.encoder, self.predictor = name, nn.Linear(6, 4), nn.Linear(4, 4)
+        self.sigreg = SIGReg(directions=16)
+
+    def forward(self, x: Tensor, y: Tensor, hard: Tensor) -> Tensor:
+        a, b = self.predictor(self.encoder(x)), self.encoder(y)
+        losses = {
+            "info_nce": lambda: info_nce(a, b, temperature=0.3, symmetric=True),
+            "info_nce_hard": lambda: info_nce(a, b, temperature=0.3, negatives=self.encoder(hard)),
+            "sigreg": lambda: self.sigreg(a),
+            "vicreg": lambda: VICReg()(a),
+            "isotropy": lambda: isotropy_penalty(a),
+            "isotropy_free": lambda: isotropy_penalty(a, variance=None),
+        }
+        return losses[self.name]()
+
+
+NAMES = ("info_nce", "info_nce_hard", "sigreg", "vicreg", "isotropy", "isotropy_free")
+
+
+def main(rank: int, world: int, store: str, out: str) -> None:
+    torch.set_num_threads(1)
+    g = torch.Generator().manual_seed(1)
+    x, y, hard = (torch.randn(sum(ROWS), *shape, generator=g) for shape in ((6,), (6,), (3, 6)))
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+        start = sum(ROWS[:rank])
+        x, y, hard = (t[start : start + ROWS[rank]] for t in (x, y, hard))
+    results: dict[str, Tensor] = {}
+    for name in NAMES:
+        objective: nn.Module = Objective(name)
+        wrapped = DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else objective
+        loss = wrapped(x, y, hard)
+        loss.backward()
+        results[f"{name}/value"] = loss.detach()
+        for parameter, value in objective.named_parameters():
+            if value.grad is not None:
+                results[f"{name}/{parameter}"] = value.grad
+    save_file(results, out)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
