@@ -1,0 +1,42 @@
+"""Self-supervised graph encoders: load graphs, mask them, pre-train, probe."""
+
+from jepakit.errors import MissingExtraError
+
+try:
+    from jepakit.graph.data import GraphDataset, Graphs, concatenate
+    from jepakit.graph.datasets import load_dataset
+    from jepakit.graph.encoder import EncoderConfig, GraphEncoder
+    from jepakit.graph.encoding import with_position
+    from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
+    from jepakit.graph.masking import Masking, with_patches
+    from jepakit.graph.objective import ObjectiveConfig, build_jepa
+    from jepakit.graph.presets import PRESETS
+    from jepakit.graph.pretrain import PretrainConfig, Pretrained, pretrain
+    from jepakit.graph.views import GraphViews, ViewConfig
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("jepakit"):
+        raise
+    raise MissingExtraError(str(error.name), "graph") from error
+
+__all__ = [
+    "PRESETS",
+    "EncoderConfig",
+    "EvaluateConfig",
+    "Evaluation",
+    "GraphDataset",
+    "GraphEncoder",
+    "GraphViews",
+    "Graphs",
+    "Masking",
+    "ObjectiveConfig",
+    "PretrainConfig",
+    "Pretrained",
+    "ViewConfig",
+    "build_jepa",
+    "concatenate",
+    "evaluate",
+    "load_dataset",
+    "pretrain",
+    "with_patches",
+    "with_position",
+]

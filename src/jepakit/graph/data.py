@@ -19,7 +19,7 @@ __all__ = ["GraphDataset", "Graphs", "Task", "concatenate", "ragged_arange"]
 
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
-_PER_NODE = ("x", "node_y", "position", "patch")
+_PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class Graphs:
         y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
         node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
         position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.encoding`.
-        patch: METIS patch of each node within its graph, ``[N]`` int64, or None; see `jepakit.graph.views`.
+        patch: METIS patch of each node within its graph, ``[N]`` int64, or None; see `jepakit.graph.masking`.
+        hidden_nodes: nodes whose features an encoder must not see, ``[N]`` bool, or None.
     """
 
     x: Tensor
@@ -50,6 +51,7 @@ class Graphs:
     node_y: Tensor | None = None
     position: Tensor | None = None
     patch: Tensor | None = None
+    hidden_nodes: Tensor | None = None
 
     def __len__(self) -> int:
         return self.node_ptr.numel() - 1
@@ -124,7 +126,16 @@ class Graphs:
         if isinstance(index, slice):
             return torch.arange(len(self), device=self.device)[index]
         ids = torch.as_tensor(index, device=self.device)
-        return ids.nonzero().squeeze(1) if ids.dtype == torch.bool else ids.long().reshape(-1)
+        if ids.dtype == torch.bool:
+            return ids.nonzero().squeeze(1)
+        ids = ids.long().reshape(-1)
+        outside = (ids < -len(self)) | (ids >= len(self))
+        if outside.any():
+            raise DataError("there is no such graph", field="index", value=int(ids[outside][0]), expected=self._range())
+        return ids % max(len(self), 1)
+
+    def _range(self) -> str:
+        return f"from {-len(self)} to {len(self) - 1}" if len(self) else "nothing: the set is empty"
 
     def _take_nodes(self, nodes: Tensor) -> dict[str, Tensor | None]:
         values = {name: getattr(self, name) for name in _PER_NODE}
@@ -228,7 +239,7 @@ def ragged_arange(starts: Tensor, lengths: Tensor) -> Tensor:
 
 
 def concatenate(parts: Sequence[Graphs]) -> Graphs:
-    """One packed set of several with the same features; structural encodings and patches are kept where all have them."""
+    """One packed set of several with the same features; what only some of them have is left out."""
     node_shift = torch.tensor([0] + [part.num_nodes for part in parts]).cumsum(0)
     edge_shift = torch.tensor([0] + [part.num_edges for part in parts]).cumsum(0)
 

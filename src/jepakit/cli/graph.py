@@ -1,0 +1,214 @@
+"""``jepakit graph pretrain | evaluate | embed``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml as pyyaml
+from rich.console import Console
+from rich.table import Table
+
+from jepakit.cli.main import Command
+from jepakit.errors import ConfigError, MissingExtraError, ModelError
+from jepakit.graph.data import GraphDataset
+from jepakit.graph.datasets import load_dataset
+from jepakit.graph.encoder import GraphEncoder
+from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
+from jepakit.graph.presets import PRESETS
+from jepakit.graph.pretrain import PretrainConfig, pretrain
+from jepakit.training import RunFolder, load_encoder, write_text_atomically
+from jepakit.training.report import write_report
+from jepakit.training.result_rows import format_score, group_rows
+
+__all__ = ["COMMANDS"]
+
+
+@dataclass
+class DataOptions:
+    """What to read.
+
+    Args:
+        dataset: ``python`` (built in), a name such as PROTEINS, Cora or tox21, or a path; see the documentation.
+        data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
+        smiles_column: of a table of molecules.
+        label_columns: of a table of molecules.
+    """
+
+    dataset: str = "python"
+    data_dir: Path | None = None
+    smiles_column: str | None = None
+    label_columns: list[str] | None = None
+
+    def load(self) -> GraphDataset:
+        return load_dataset(
+            self.dataset,
+            data_dir=self.data_dir,
+            smiles_column=self.smiles_column,
+            label_columns=self.label_columns,
+        )
+
+
+@dataclass
+class PretrainOptions(PretrainConfig, DataOptions):
+    """Pre-training and what surrounds it.
+
+    Args:
+        run: folder of the run; by default ``runs/graph-DATASET``.
+        resume: go on with an interrupted run.
+        probe: probe the encoder when it is trained, if there are labels.
+        evaluate: how to probe.
+    """
+
+    run: Path | None = None
+    resume: bool = False
+    probe: bool = True
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+@dataclass
+class EvaluateOptions(EvaluateConfig):
+    """Probing a run again.
+
+    Args:
+        run: folder of a finished run.
+        dataset: other data of the same kind; by default the run's own.
+    """
+
+    run: Path = Path()
+    dataset: str | None = None
+
+
+@dataclass
+class EmbedOptions:
+    """Embedding data with a run's encoder.
+
+    Args:
+        run: folder of a finished run.
+        out: the Parquet file to write: ``graph`` (and ``node``), ``embedding``, ``label`` where there is one.
+        dataset: other data of the same kind; by default the run's own.
+        level: a row for each ``graph`` or each ``node``.
+    """
+
+    run: Path = Path()
+    out: Path = Path("embeddings.parquet")
+    dataset: str | None = None
+    level: Literal["graph", "node"] = "graph"
+
+
+def run_pretrain(options: PretrainOptions, yaml: str, out: Console) -> None:
+    """Pre-trains, probes, reports."""
+    run = RunFolder(options.run or Path("runs") / f"graph-{Path(options.dataset).stem}")
+    dataset = options.load()
+    run.start(_without(yaml, ("resume", "run", "config", "preset", "progress")), resume=options.resume)
+    graphs = dataset.graphs
+    out.print(
+        f"{dataset.name}: {len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges; run in {run.path}",
+        highlight=False,
+    )
+    pretrained = pretrain(dataset, options, run=run, resume=options.resume)
+    for finding in pretrained.diagnosis.findings:
+        colour = "red" if finding.severity == "error" else "yellow"
+        out.print(f"[{colour}]{finding.what}[/]: {finding.advice}", highlight=False)
+    if options.probe:
+        _finish(evaluate(dataset, pretrained.encoder, pretrained.random_encoder, options.evaluate), run, out)
+    else:
+        _report(run, out)
+
+
+def run_evaluate(options: EvaluateOptions, _yaml: str, out: Console) -> None:
+    """Probes a finished run again."""
+    run = RunFolder(options.run)
+    run.require_trained()
+    dataset = _dataset_of(run, options.dataset)
+    random_encoder = _encoder(run.path / "random_encoder")
+    _finish(evaluate(dataset, _encoder(run.encoder), random_encoder, options), run, out)
+
+
+def run_embed(options: EmbedOptions, _yaml: str, out: Console) -> None:
+    """Writes embeddings to a Parquet file."""
+    run = RunFolder(options.run)
+    run.require_trained()
+    if options.out.suffix != ".parquet":
+        raise ConfigError("out", options.out, "a file name that ends in .parquet")
+    dataset = _dataset_of(run, options.dataset)
+    embeddings = _encoder(run.encoder).embed(dataset.graphs, key=options.level)
+    table = _table(dataset, embeddings, options.level)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = options.out.with_name(options.out.name + ".partial")
+    pq.write_table(table, partial)
+    partial.replace(options.out)
+    out.print(f"{table.num_rows} embeddings of {embeddings.shape[1]} dimensions in {options.out}", highlight=False)
+
+
+def _table(dataset: GraphDataset, embeddings: torch.Tensor, level: str) -> pa.Table:
+    graphs = dataset.graphs
+    values = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1).numpy()), embeddings.shape[1])
+    if level == "graph":
+        columns: dict[str, Any] = {"graph": torch.arange(len(graphs)).numpy()}
+        label = graphs.y
+    else:
+        owner = graphs.graph_of_node
+        columns = {"graph": owner.numpy(), "node": (torch.arange(graphs.num_nodes) - graphs.node_ptr[owner]).numpy()}
+        label = graphs.node_y
+    if label is not None:
+        columns["label"] = label.tolist()
+    return pa.table({**columns, "embedding": values})
+
+
+def _finish(evaluation: Evaluation, run: RunFolder, out: Console) -> None:
+    write_text_atomically(run.results, json.dumps(evaluation.as_json(), indent=2))
+    for group in group_rows(evaluation.rows):
+        table = Table(title=f"{group.dataset}, {group.metric}", title_justify="left")
+        table.add_column("method")
+        table.add_column(group.metric, justify="right")
+        table.add_column("chosen by the protocol")
+        for row in group.rows:
+            table.add_row(row.method, format_score(row, group.decimals), row.note)
+        out.print(table)
+    if evaluation.recommendation:
+        out.print(evaluation.recommendation, highlight=False)
+    _report(run, out)
+
+
+def _report(run: RunFolder, out: Console) -> None:
+    try:
+        out.print(f"report: {write_report(run.path)}", highlight=False, soft_wrap=True)
+    except MissingExtraError as error:
+        out.print(f"no report: {error}", highlight=False, markup=False)
+
+
+def _encoder(folder: Path) -> GraphEncoder:
+    encoder = load_encoder(folder)
+    if not isinstance(encoder, GraphEncoder):
+        raise ModelError(f"{folder}: not a graph encoder but a {type(encoder).__name__}")
+    return encoder
+
+
+def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
+    """The data a run was trained on, or other data read with the same options."""
+    saved: dict[str, Any] = pyyaml.safe_load(run.config.read_text("utf-8"))
+    names = ("dataset", "data_dir", "smiles_column", "label_columns")
+    return DataOptions(**({name: saved.get(name) for name in names} | ({"dataset": other} if other else {}))).load()
+
+
+def _without(yaml: str, names: tuple[str, ...]) -> str:
+    values: dict[str, Any] = pyyaml.safe_load(yaml)
+    return pyyaml.safe_dump({k: v for k, v in values.items() if k not in names}, sort_keys=False)
+
+
+COMMANDS = {
+    "pretrain": Command(
+        "pre-train an encoder on graphs without labels, probe it, write a report",
+        PretrainOptions,
+        run_pretrain,
+        presets=PRESETS,
+    ),
+    "evaluate": Command("probe a run's encoder beside its floors", EvaluateOptions, run_evaluate, ("run",)),
+    "embed": Command("write the embeddings of a data set to a Parquet file", EmbedOptions, run_embed, ("run",)),
+}

@@ -1,0 +1,170 @@
+"""From whatever the user names to a `GraphDataset`: public sets by name, the user's own files by path."""
+
+import os
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from jepakit.errors import ConfigError, DataError, MissingExtraError
+from jepakit.graph.data import GraphDataset
+from jepakit.graph.datasets.cache import cache_folder
+from jepakit.graph.datasets.download import PLANETOID_NAMES, TU_NAMES, download_planetoid, download_tu
+
+__all__ = ["load_dataset"]
+
+_Kind = Literal["python", "planetoid", "tu", "molecules", "files"]
+
+
+def load_dataset(
+    dataset: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    smiles_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+) -> GraphDataset:
+    """Loads a set of graphs.
+
+    ``dataset`` is one of
+
+    - ``python``: syntax trees of the standard library's functions; needs no files;
+    - ``Cora``, ``CiteSeer``, ``PubMed``: see `jepakit.graph.datasets.planetoid.load_planetoid`;
+    - the name of a TU set such as ``MUTAG``: see `jepakit.graph.datasets.tu.load_tu`;
+    - the name of a SMILES table in ``data_dir/moleculenet``;
+    - a path: a folder in TU or Planetoid format, a ``.csv`` or ``.csv.gz`` with SMILES (see
+      `jepakit.graph.datasets.molecules.load_molecules`), or what `jepakit.graph.datasets.files.load_graph_files` reads.
+
+    A name is looked up in ``data_dir`` (``tu/NAME/raw``, ``planetoid/NAME/raw``, ``moleculenet/NAME.csv[.gz]``), then
+    in the user's cache folder, ``$XDG_CACHE_HOME/jepakit`` or ``~/.cache/jepakit``; a TU or Planetoid set that is in
+    neither is fetched into the cache. Nothing is ever written to ``data_dir``. A string that is a name is not taken for
+    a path: write ``./MUTAG`` for a folder of that name.
+
+    Args:
+        dataset: name or path.
+        data_dir: where to look for names first; by default the folder that the environment variable JEPAKIT_DATA names.
+        smiles_column: for a SMILES table, the column with the molecules; found by itself if None.
+        label_columns: for a SMILES table, the columns with the targets.
+
+    Raises:
+        ConfigError: ``dataset`` is neither a known name nor a path, ``data_dir`` is no folder, or a column is given for
+            data that have none.
+        DataError: the data cannot be read or fetched.
+        MissingExtraError: a package that the format needs is not installed.
+    """
+    kind, path = _locate(dataset, _roots(data_dir))
+    if kind != "molecules":
+        for field, columns in (("smiles_column", smiles_column), ("label_columns", label_columns)):
+            if columns is not None:
+                raise ConfigError(field, columns, f"nothing, since {dataset} is not a SMILES table")
+    try:
+        return _load(kind, path, smiles_column, label_columns)
+    except ModuleNotFoundError as error:
+        package = error.name or str(error)
+        if package.startswith("jepakit"):
+            raise
+        raise MissingExtraError(package, "chem" if kind == "molecules" else "graph") from error
+
+
+def _load(kind: _Kind, path: Path, smiles_column: str | None, label_columns: Sequence[str] | None) -> GraphDataset:
+    # Imported one by one: each format needs packages of its own, which need not all be installed.
+    if kind == "python":
+        from jepakit.graph.datasets.python_ast import load_python
+
+        return load_python()
+    if kind == "molecules":
+        from jepakit.graph.datasets.molecules import load_molecules
+
+        return load_molecules(path, smiles_column=smiles_column, label_columns=label_columns).dataset
+    if kind == "planetoid":
+        from jepakit.graph.datasets.planetoid import load_planetoid
+
+        return load_planetoid(path)
+    if kind == "tu":
+        from jepakit.graph.datasets.tu import load_tu
+
+        return load_tu(path)
+    from jepakit.graph.datasets.files import load_graph_files
+
+    return load_graph_files(path)
+
+
+def _roots(data_dir: str | Path | None) -> list[Path]:
+    """Where names are looked up, first place first."""
+    field, given = ("data_dir", data_dir) if data_dir is not None else ("JEPAKIT_DATA", os.environ.get("JEPAKIT_DATA"))
+    if not given:
+        return [cache_folder()]
+    if not Path(given).is_dir():
+        raise ConfigError(field, str(given), "an existing folder")
+    return [Path(given), cache_folder()]
+
+
+def _locate(dataset: str | Path, roots: Sequence[Path]) -> tuple[_Kind, Path]:
+    """What kind of data ``dataset`` is, and where."""
+    name = dataset if isinstance(dataset, str) and Path(dataset).name == dataset else None
+    if name is None:
+        return _kind_of(Path(dataset)), Path(dataset)
+    if name == "python":
+        return "python", Path()
+    for kind, path in _places(name, roots):
+        if path.exists():
+            return kind, path
+    if name in PLANETOID_NAMES:
+        return "planetoid", download_planetoid(name)
+    if name in TU_NAMES:
+        return "tu", download_tu(name)
+    if name and Path(name).exists():
+        return _kind_of(Path(name)), Path(name)
+    raise _unknown(name, roots)
+
+
+def _places(name: str, roots: Sequence[Path]) -> Iterator[tuple[_Kind, Path]]:
+    for root in roots:
+        yield "tu", root / "tu" / name / "raw"
+        yield "planetoid", root / "planetoid" / name / "raw"
+        yield "molecules", root / "moleculenet" / f"{name}.csv"
+        yield "molecules", root / "moleculenet" / f"{name}.csv.gz"
+
+
+def _kind_of(path: Path) -> _Kind:
+    if not path.exists():
+        raise DataError("no such file or folder", file=path, expected="a path that exists, or the name of a dataset")
+    if path.is_file() and path.name.endswith((".csv", ".csv.gz")):
+        return "molecules"
+    if path.is_file() and path.suffix in (".json", ".graphml"):
+        return "files"
+    for kind, patterns in _FOLDERS.items():
+        if any(any(path.glob(pattern)) for pattern in patterns):
+            return kind
+    raise DataError(
+        "no graphs that can be read",
+        file=path,
+        expected="a .csv or .csv.gz with SMILES, a .json, a .graphml, or a folder with NAME_A.txt, edges.parquet, "
+        ".json or .graphml files",
+    )
+
+
+_FOLDERS: dict[_Kind, tuple[str, ...]] = {
+    "tu": ("*_A.txt", "raw/*_A.txt"),
+    "planetoid": ("ind.*.graph", "raw/ind.*.graph"),
+    "files": ("edges.parquet", "*.json", "*.graphml"),
+}
+
+
+def _unknown(name: str, roots: Sequence[Path]) -> ConfigError:
+    local = {entry.name for root in roots for folder in ("tu", "planetoid") for entry in root.glob(f"{folder}/*")}
+    local |= {
+        entry.name.removesuffix(".gz").removesuffix(".csv")
+        for root in roots
+        for entry in root.glob("moleculenet/*.csv*")
+    }
+    known = {other.lower(): other for other in ("python", *PLANETOID_NAMES, *TU_NAMES, *sorted(local))}
+    nearest = [known[match] for match in get_close_matches(name.lower(), known, n=3)]
+    hint = f" (did you mean {' or '.join(map(repr, nearest))}?)" if nearest else ""
+    places = ", ".join(str(root) for root in roots)
+    here = ", ".join(sorted(local)) or "nothing"
+    return ConfigError(
+        "dataset",
+        name,
+        f"a path that exists, python, {', '.join(PLANETOID_NAMES)}, the name of a TU set, or of data in {places} "
+        f"(there: {here}){hint}",
+    )

@@ -1,0 +1,234 @@
+"""Columns of attributes, as files give them, made into features, classes and targets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jepakit.errors import DataError
+from jepakit.graph.data import Task
+
+__all__ = [
+    "MAX_CATEGORIES",
+    "MAX_FLOAT",
+    "Rows",
+    "arrow_column",
+    "class_ids",
+    "feature_matrix",
+    "one_hot",
+    "standardise",
+    "targets",
+]
+
+MAX_CATEGORIES = 1000
+"""More distinct strings than this in one attribute are taken for names or texts, which one-hot columns cannot hold."""
+
+MAX_FLOAT = float(np.finfo(np.float32).max)
+
+Place = Callable[[int], tuple[Path, str]]
+"""From the number of a row to its file and what it is called there."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The attributes of nodes, edges or graphs, column by column.
+
+    Args:
+        columns: attribute name to a column with one value a row.
+        place: where a row stands, for messages.
+        count: rows.
+    """
+
+    columns: Mapping[str, pa.Array]
+    place: Place
+    count: int
+
+    def complain(self, row: int, attribute: str, problem: str, value: object = None, expected: str = "") -> DataError:
+        file, place = self.place(row)
+        return DataError(problem, file=file, field=f"{place}, attribute {attribute}", value=value, expected=expected)
+
+
+def one_hot(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``[N]`` to ``[N, C]`` float32 and the C distinct values in ascending order."""
+    categories, codes = np.unique(values, return_inverse=True)
+    return np.eye(len(categories), dtype=np.float32)[codes], categories
+
+
+def standardise(values: np.ndarray) -> np.ndarray:
+    """``[N, F]`` to mean 0 and variance 1 down each column, float32; a constant column becomes 0."""
+    if not len(values):
+        return values.astype(np.float32)
+    centred = values - values.mean(axis=0)
+    # Rounding leaves a constant column with a spread of about 1e-17 of its size, which must not be blown up to 1.
+    spread = np.where(np.ptp(values, axis=0) > 0, centred.std(axis=0), np.inf)
+    return (centred / spread).astype(np.float32)
+
+
+def feature_matrix(rows: Rows, categorical: str | None = None) -> np.ndarray | None:
+    """All columns side by side, ``[N, F]`` float32, or None where there are no columns.
+
+    Numbers and truth values stand as they are, lists of numbers take a column for each place, strings are one-hot in
+    alphabetical order.
+
+    Args:
+        rows: the attributes.
+        categorical: an attribute that is one-hot even if it holds numbers.
+
+    Raises:
+        DataError: a value is missing, not finite, of another kind than the rest, or a list of another length; an
+            attribute has more than `MAX_CATEGORIES` strings.
+    """
+    blocks = [_encode(rows, name, as_categories=name == categorical) for name in rows.columns]
+    return np.concatenate(blocks, axis=1) if blocks else None
+
+
+def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Classes ``[N]`` int64, -1 where there is no value, and the names of the classes in ascending order.
+
+    Raises:
+        DataError: the values are neither strings nor whole numbers.
+    """
+    column = rows.columns[attribute]
+    if pa.types.is_floating(column.type):
+        column = _whole_numbers(rows, attribute)
+    if pa.types.is_null(column.type):
+        return np.full(rows.count, -1, dtype=np.int64), ()
+    if not (_is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+        raise DataError(
+            "a class is a string or a whole number", file=rows.place(0)[0], field=attribute, value=column.type
+        )
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    classes, codes = np.unique(np.array(column.drop_null().to_pylist()), return_inverse=True)
+    ids = np.full(rows.count, -1, dtype=np.int64)
+    ids[known] = codes
+    return ids, tuple(str(name) for name in classes.tolist())
+
+
+def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ...]]:
+    """Graph targets: the values of ``y``, the task they make and its label names.
+
+    Strings, whole numbers and truth values are classes. Other numbers are a regression target, ``[G, 1]``. Lists of
+    numbers are ``[G, T]``: labels of T binary tasks if all are 0 or 1, else T regression targets; a null in a list, or
+    a ``nan``, means unlabelled.
+
+    Raises:
+        DataError: a graph has no target, or lists differ in length.
+    """
+    column = rows.columns[attribute]
+    if column.null_count:
+        row = column.is_null().to_numpy(zero_copy_only=False).argmax()
+        raise rows.complain(int(row), attribute, "the graph has no label", expected="one for every graph or for none")
+    if not (_is_list(column.type) or pa.types.is_floating(column.type)):
+        ids, names = class_ids(rows, attribute)
+        return ids, "graph classification", names
+    values = _single(rows, attribute, allow_nan=True)
+    if not _is_list(column.type):
+        return values, "graph regression", (attribute,)
+    given = values[~np.isnan(values)]
+    task: Task = "graph multilabel" if np.isin(given, (0, 1)).all() else "graph regression"
+    return values, task, tuple(f"{attribute} {task_number + 1}" for task_number in range(values.shape[1]))
+
+
+def arrow_column(values: Sequence[object], rows_so_far: Rows, attribute: str) -> pa.Array:
+    """A column of Python values; ``rows_so_far`` says where they stand.
+
+    Raises:
+        DataError: they are not of one kind.
+    """
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        pass
+    first = next(value for value in values if value is not None)
+    row = next((i for i, value in enumerate(values) if value is not None and _kind(value) != _kind(first)), None)
+    if row is None:
+        raise DataError("the values cannot be held in one column", file=rows_so_far.place(0)[0], field=attribute)
+    raise rows_so_far.complain(
+        row, attribute, "a value of another kind than those before it", values[row], f"{_kind(first)}, as {first!r}"
+    )
+
+
+def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
+    column = rows.columns[attribute]
+    if column.null_count:
+        row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise rows.complain(row, attribute, "the attribute is missing", expected="a value on every one, or on none")
+    if as_categories or _is_text(column.type):
+        return _categories(rows, attribute)
+    return _single(rows, attribute, allow_nan=False)
+
+
+def _single(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
+    values = _matrix(rows, attribute)
+    bad = ~(np.abs(values) <= MAX_FLOAT) & ~(np.isnan(values) & allow_nan)
+    if bad.any():
+        row, place = (int(i) for i in np.argwhere(bad)[0])
+        value = float(values[row, place])
+        raise rows.complain(row, attribute, "not a finite number", value, f"at most {MAX_FLOAT:.2g} either way")
+    return values.astype(np.float32)
+
+
+def _categories(rows: Rows, attribute: str) -> np.ndarray:
+    ids, names = class_ids(rows, attribute)
+    if len(names) > MAX_CATEGORIES:
+        raise DataError(
+            f"{len(names)} different values, too many for one-hot columns",
+            file=rows.place(0)[0],
+            field=f"attribute {attribute}",
+            expected=f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding",
+        )
+    return np.eye(len(names), dtype=np.float32)[ids]
+
+
+def _matrix(rows: Rows, attribute: str) -> np.ndarray:
+    """A column of numbers, truth values or equally long lists of them as ``[N, K]`` float64, nan for null."""
+    column = rows.columns[attribute]
+    kind = column.type.value_type if _is_list(column.type) else column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise DataError(
+            f"values of type {column.type}",
+            file=rows.place(0)[0],
+            field=f"attribute {attribute}",
+            expected="numbers, truth values, strings or lists of numbers",
+        )
+    if not _is_list(column.type):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, 1)
+    variable = column.cast(pa.large_list(kind))
+    lengths = np.diff(variable.offsets.to_numpy())
+    if (lengths != lengths[:1]).any():
+        row = int((lengths != lengths[0]).argmax())
+        raise rows.complain(row, attribute, "a list of another length", int(lengths[row]), f"{lengths[0]} numbers")
+    return variable.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(rows.count, -1)
+
+
+def _whole_numbers(rows: Rows, attribute: str) -> pa.Array:
+    """A float column whose values are whole, nan or null as integers: what a table makes of classes with gaps."""
+    values = rows.columns[attribute].to_numpy(zero_copy_only=False)
+    unknown = np.isnan(values)
+    broken = ~unknown & (values != np.round(values))
+    if broken.any():
+        row = int(broken.argmax())
+        raise rows.complain(row, attribute, "not a class", float(values[row]), "a string or a whole number")
+    return pa.array(np.where(unknown, 0, values).astype(np.int64), mask=unknown)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _kind(value: object) -> str:
+    # bool comes first: it is an int too.
+    kinds = (
+        (bool, "a truth value"),
+        (str, "a string"),
+        ((int, float), "a number"),
+        (list, "a list"),
+        (dict, "an object"),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)

@@ -1,0 +1,107 @@
+"""GraphML, read into the same nested lists and dicts that a node-link JSON file holds.
+
+Reference: Brandes et al. 2002, "GraphML progress report", http://graphml.graphdrawing.org.
+"""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from jepakit.errors import DataError
+
+__all__ = ["read_graphml"]
+
+
+def read_graphml(file: Path) -> list[dict[str, Any]]:
+    """The graphs in a GraphML file, each as ``{"directed", "graph", "nodes", "edges"}``.
+
+    Keys without ``attr.name`` (drawing data of editors such as yEd) are left out, and edges' own ids too.
+
+    Raises:
+        DataError: not well-formed XML; no graph; nested graphs, hyperedges or edges of both kinds in one graph; a value
+            that is not of its key's type.
+    """
+    try:
+        root = ElementTree.parse(file).getroot()
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        raise DataError(f"broken XML at column {column + 1}: {error}", file=file, line=line) from None
+    graphs = _children(root, "graph")
+    if not graphs:
+        raise DataError("no graph in the file", file=file, value=root.tag, expected="<graphml> with a <graph> in it")
+    keys = {key.attrib.get("id", ""): key for key in _children(root, "key") if "attr.name" in key.attrib}
+    return [_graph(file, f"graphs[{index}]", graph, keys) for index, graph in enumerate(graphs)]
+
+
+def _graph(file: Path, place: str, graph: Element, keys: dict[str, Element]) -> dict[str, Any]:
+    for tag, problem in (("hyperedge", "hyperedges are not supported"), ("graph", "nested graphs are not supported")):
+        if sum(_tag(element) == tag for element in graph.iter()) > (tag == "graph"):
+            raise DataError(problem, file=file, field=place, expected="nodes and edges between two of them")
+    default = graph.attrib.get("edgedefault", "undirected") == "directed"
+    edges = _children(graph, "edge")
+    kinds = {edge.attrib.get("directed", str(default).lower()) == "true" for edge in edges} or {default}
+    if len(kinds) > 1:
+        raise DataError("both directed and undirected edges in one graph", file=file, field=place, expected="one kind")
+    return {
+        "directed": kinds.pop(),
+        "graph": _values(file, place, graph, "graph", keys),
+        "nodes": [
+            _with_ends(node, ("id",), _values(file, f"{place}.nodes[{index}]", node, "node", keys))
+            for index, node in enumerate(_children(graph, "node"))
+        ],
+        "edges": [
+            _with_ends(edge, ("source", "target"), _values(file, f"{place}.edges[{index}]", edge, "edge", keys))
+            for index, edge in enumerate(edges)
+        ],
+    }
+
+
+def _values(file: Path, place: str, element: Element, domain: str, keys: dict[str, Element]) -> dict[str, Any]:
+    """The attributes of a graph, node or edge: the defaults of its keys, then what stands in its own data elements."""
+    texts = {
+        name: default.text or ""
+        for name, key in keys.items()
+        if key.attrib.get("for", "all") in (domain, "all")
+        for default in _children(key, "default")
+    }
+    texts |= {data.attrib.get("key", ""): data.text or "" for data in _children(element, "data")}
+    return {
+        keys[name].attrib["attr.name"]: _value(file, place, keys[name], text)
+        for name, text in texts.items()
+        if name in keys
+    }
+
+
+def _value(file: Path, place: str, key: Element, text: str) -> object:
+    kind = key.attrib.get("attr.type", "string")
+    text = text.strip()
+    readers = {"int": int, "long": int, "float": float, "double": float, "string": str, "boolean": _truth}
+    if kind not in readers:
+        field = f"key {key.attrib.get('id')}, attr.type"
+        raise DataError("unknown type", file=file, field=field, value=kind, expected=", ".join(readers))
+    try:
+        return readers[kind](text)
+    except ValueError:
+        field = f"{place}, attribute {key.attrib['attr.name']}"
+        raise DataError("not of its key's type", file=file, field=field, value=text, expected=kind) from None
+
+
+def _truth(text: str) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError(text)
+    return known[text.lower()]
+
+
+def _with_ends(element: Element, names: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
+    return values | {name: element.attrib[name] for name in names if name in element.attrib}
+
+
+def _children(element: Element, tag: str) -> list[Element]:
+    return [child for child in element if _tag(child) == tag]
+
+
+def _tag(element: Element) -> str:
+    """The name without the namespace, which writers give in several forms."""
+    return element.tag.rpartition("}")[2]

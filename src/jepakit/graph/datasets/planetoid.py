@@ -1,0 +1,126 @@
+"""The citation networks Cora, CiteSeer and PubMed in the files that Yang et al. published.
+
+Reference: Yang, Cohen and Salakhutdinov 2016, "Revisiting semi-supervised learning with graph embeddings", ICML;
+https://github.com/kimiyoung/planetoid.
+"""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jepakit.errors import DataError
+from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
+from jepakit.graph.datasets.planetoid_pickle import read_adjacency_lists, read_matrix
+
+__all__ = ["find_planetoid_folder", "load_planetoid"]
+
+_VALIDATION_NODES = 500
+
+
+def find_planetoid_folder(path: Path) -> Path | None:
+    """The folder that holds ``ind.NAME.graph``: ``path`` or ``path/raw``; None if it is neither."""
+    return next((folder for folder in (path, path / "raw") if any(folder.glob("ind.*.graph"))), None)
+
+
+def load_planetoid(path: str | Path) -> GraphDataset:
+    """Loads one citation network.
+
+    - ``x``: the words of each paper, each row scaled to sum 1 (a row of zeros stays).
+    - Edges: both directions, no repeats, no self-loops.
+    - ``node_y``: the papers' classes; -1 for the papers of CiteSeer that the files leave out, whose ``x`` is zero.
+    - ``splits``: the public one: 20 papers of each class, the 500 after them (fewer if
+      there are fewer), the 1000 listed for testing.
+
+    Args:
+        path: the folder that holds ``ind.NAME.graph`` and the files ``y``, ``tx``, ``ty``, ``allx``, ``ally`` and
+            ``test.index`` beside it (``x`` is not needed: ``allx`` begins with it), or the one above it if it is called
+            ``raw``.
+
+    Raises:
+        DataError: a file is missing, damaged, holds anything but numbers, or does not fit the others.
+    """
+    folder = find_planetoid_folder(Path(path))
+    if folder is None:
+        raise DataError("no graph file", file=path, expected="ind.NAME.graph in it or in its folder raw")
+    stems = sorted(file.name.removesuffix(".graph") for file in folder.glob("ind.*.graph"))
+    if len(stems) > 1:
+        raise DataError("more than one dataset in a folder", file=folder, value=stems, expected="a folder for each")
+    stem = stems[0]
+    files = {part: folder / f"{stem}.{part}" for part in ("y", "tx", "ty", "allx", "ally", "graph", "test.index")}
+    x, y = read_matrix(files["allx"]), read_matrix(files["ally"])
+    test_x, test_y = read_matrix(files["tx"]), read_matrix(files["ty"])
+    test = _test_nodes(files["test.index"], len(x), len(test_x))
+    _check_shapes(files, x, y, test_x, test_y)
+    num_nodes = max(len(x), int(test.max()) + 1)
+    features, classes = _zeros_below(x, num_nodes), _zeros_below(y, num_nodes)
+    features[test], classes[test] = test_x, test_y
+    edges = drop_repeats((_edges(files["graph"], num_nodes), None), num_nodes)
+    edge_index, _ = add_missing_reverses(edges, num_nodes)
+    train = len(read_matrix(files["y"]))
+    name = stem.removeprefix("ind.")
+    name = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}.get(name, name)
+    graphs = Graphs.pack(
+        torch.from_numpy(_rows_to_sum_one(features)),
+        torch.from_numpy(edge_index),
+        torch.tensor([num_nodes]),
+        node_y=torch.from_numpy(np.where(classes.any(axis=1), classes.argmax(axis=1), -1)),
+        field_name=name,
+    )
+    splits = {
+        "train": torch.arange(train),
+        "val": torch.arange(train, min(train + _VALIDATION_NODES, len(x))),
+        "test": torch.from_numpy(test),
+    }
+    labels = tuple(str(label) for label in range(classes.shape[1]))
+    return GraphDataset(name, graphs, "node classification", labels, splits, f"Planetoid files in {folder}")
+
+
+def _test_nodes(path: Path, first: int, count: int) -> np.ndarray:
+    """The nodes of the rows of ``tx``; they come after the others, in any order."""
+    if not path.is_file():
+        raise DataError("the file is missing", file=path)
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    lines = lines[:-1] if lines[-1] == "" else lines
+    nodes: dict[int, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip().isdecimal() or int(line) < first or int(line) in nodes:
+            expected = f"a whole number from {first}, on one line only"
+            raise DataError("not the id of a test node", file=path, line=number, value=line, expected=expected)
+        nodes[int(line)] = number
+    if len(nodes) != count or not nodes:
+        raise DataError("wrong number of lines", file=path, value=len(nodes), expected=f"{count}, the rows of tx")
+    return np.array(list(nodes), dtype=np.int64)
+
+
+def _check_shapes(files: dict[str, Path], x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> None:
+    for part, matrix, shape in (
+        ("ally", y, (len(x), y.shape[1])),
+        ("tx", test_x, (len(test_x), x.shape[1])),
+        ("ty", test_y, (len(test_x), y.shape[1])),
+    ):
+        if matrix.shape != shape:
+            raise DataError("wrong shape", file=files[part], value=matrix.shape, expected=str(shape))
+
+
+def _zeros_below(rows: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]), dtype=rows.dtype)])
+
+
+def _edges(path: Path, num_nodes: int) -> np.ndarray:
+    """The adjacency lists as ``[2, E]``."""
+    neighbours = read_adjacency_lists(path)
+    ids = [*neighbours, *chain.from_iterable(neighbours.values())]
+    wrong = next((node for node in ids if not isinstance(node, int) or not 0 <= node < num_nodes), None)
+    if wrong is not None:
+        expected = f"node ids from 0 to {num_nodes - 1}"
+        raise DataError("an edge names a node that does not exist", file=path, value=wrong, expected=expected)
+    source = np.repeat(np.array(list(neighbours), dtype=np.int64), [len(ends) for ends in neighbours.values()])
+    return np.stack([source, np.array(ids[len(neighbours) :], dtype=np.int64)])
+
+
+def _rows_to_sum_one(x: np.ndarray) -> np.ndarray:
+    total = x.sum(axis=1, keepdims=True)
+    return x / np.where(total == 0, 1, total)

@@ -1,0 +1,96 @@
+"""Nodes, edges and graphs as tables of attributes, made into a dataset: where all of the user's own files end up."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from jepakit.errors import DataError
+from jepakit.graph.data import GraphDataset, Graphs, Task
+from jepakit.graph.datasets.columns import Rows, class_ids, feature_matrix, targets
+from jepakit.graph.datasets.edges import Edges, both_directions, drop_repeats
+
+__all__ = ["LABELS", "GraphTables", "to_dataset"]
+
+LABELS = ("label", "y")
+"""The attribute names, either one, that hold what is to be predicted of a node or a graph."""
+
+
+@dataclass(frozen=True)
+class GraphTables:
+    """G graphs with N nodes and E edges, before their attributes are features.
+
+    Args:
+        nodes: attributes of the nodes, grouped by graph.
+        nodes_per_graph: ``[G]`` int64.
+        edge_index: ``[2, E]`` int64, packed node ids, each edge as the file gives it.
+        edges: attributes of the edges.
+        graphs: attributes of the graphs, none but the label.
+        directed: whether source and target of an edge mean something.
+    """
+
+    nodes: Rows
+    nodes_per_graph: np.ndarray
+    edge_index: np.ndarray
+    edges: Rows
+    graphs: Rows
+    directed: bool
+
+
+def to_dataset(tables: GraphTables, *, name: str, source: str) -> GraphDataset:
+    """Features, classes, targets and edges in both directions; what becomes what stands in `load_graph_files`.
+
+    Raises:
+        DataError: an attribute cannot be used, or a graph has no nodes.
+    """
+    if (tables.nodes_per_graph == 0).any():
+        file, place = tables.graphs.place(int((tables.nodes_per_graph == 0).argmax()))
+        raise DataError("the graph has no nodes", file=file, field=place, expected="at least one")
+    x, node_y, node_classes = _node_values(tables)
+    edge_index, edge_attr = _message_edges(tables)
+    y, task, label_names = _graph_values(tables.graphs)
+    graphs = Graphs.pack(
+        torch.from_numpy(x),
+        torch.from_numpy(edge_index),
+        torch.from_numpy(tables.nodes_per_graph),
+        edge_attr=None if edge_attr is None else torch.from_numpy(edge_attr),
+        y=None if y is None else torch.from_numpy(y),
+        node_y=None if node_y is None else torch.from_numpy(node_y),
+        field_name=name,
+    )
+    if node_y is not None:
+        return GraphDataset(name, graphs, "node classification", node_classes, source=source)
+    return GraphDataset(name, graphs, task, label_names, source=source)
+
+
+def _node_values(tables: GraphTables) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """``x``, ``node_y`` or None, and the names of the node classes."""
+    rows, label = tables.nodes, _label_of(tables.nodes)
+    node_y, names = None, ()
+    if len(tables.nodes_per_graph) == 1 and label is not None:
+        classes, names = class_ids(rows, label)
+        node_y = classes if names else None
+        rows = replace(rows, columns={key: column for key, column in rows.columns.items() if key != label})
+    x = feature_matrix(rows, categorical=label)
+    return np.ones((rows.count, 1), dtype=np.float32) if x is None else x, node_y, names
+
+
+def _message_edges(tables: GraphTables) -> Edges:
+    num_nodes = tables.nodes.count
+    given = drop_repeats((tables.edge_index, feature_matrix(tables.edges)), num_nodes)
+    if tables.directed:
+        return both_directions(given, mark=True)
+    # An undirected edge may stand in the file once or in both directions.
+    return drop_repeats(both_directions(given, mark=False), num_nodes)
+
+
+def _graph_values(graphs: Rows) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
+    label = _label_of(graphs)
+    return (None, "none", ()) if label is None else targets(graphs, label)
+
+
+def _label_of(rows: Rows) -> str | None:
+    found = [name for name in LABELS if name in rows.columns]
+    if len(found) == 2:
+        raise DataError("both 'label' and 'y' are given", file=rows.place(0)[0], expected="one of them")
+    return found[0] if found else None

@@ -1,0 +1,224 @@
+"""Graph encoders: a batch of graphs -> an embedding of every node and of every graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.graph.data import Graphs
+from jepakit.graph.encoding import Encoding, with_position
+from jepakit.graph.layers import LAYERS, GATLayer, GCNLayer, GINLayer, GPSLayer
+from jepakit.graph.messages import Messages
+
+__all__ = ["EncoderConfig", "GraphEncoder"]
+
+
+@dataclass
+class EncoderConfig:
+    """The architecture of a `GraphEncoder`.
+
+    Args:
+        conv: ``gin`` (GINE where there are edge features), ``gcn``, ``gat`` (GATv2) or ``gps`` (graph transformer).
+        hidden: width of each layer.
+        layers: message-passing layers.
+        norm: ``batch``, ``layer`` or ``none``.
+        dropout: after each layer, in training.
+        residual: add a layer's input to its output.
+        jumping: ``concat`` embeds a node by all layers side by side, input included; ``last`` by the last one.
+        pooling: a graph is the ``sum``, ``mean`` or ``max`` of its nodes.
+        heads: attention heads of ``gat`` and ``gps``.
+        position: structural encoding added to the features, see `jepakit.graph.encoding`: ``none``, ``degree``,
+            ``random_walk``, ``laplacian`` or ``combined``.
+        position_size: its columns.
+    """
+
+    conv: Literal["gin", "gcn", "gat", "gps"] = "gin"
+    hidden: int = 128
+    layers: int = 4
+    norm: Literal["batch", "layer", "none"] = "batch"
+    dropout: float = 0.0
+    residual: bool = False
+    jumping: Literal["concat", "last"] = "concat"
+    pooling: Literal["sum", "mean", "max"] = "sum"
+    heads: int = 4
+    position: Encoding = "none"
+    position_size: int = 16
+
+    def __post_init__(self) -> None:
+        require_choice("encoder.conv", self.conv, LAYERS)
+        require_choice("encoder.norm", self.norm, ("batch", "layer", "none"))
+        require_choice("encoder.jumping", self.jumping, ("concat", "last"))
+        require_choice("encoder.pooling", self.pooling, ("sum", "mean", "max"))
+        require_choice("encoder.position", self.position, get_args(Encoding))
+        for name in ("hidden", "layers", "heads", "position_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"encoder.{name}", getattr(self, name), "at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError("encoder.dropout", self.dropout, "from 0 to below 1")
+        if self.conv in ("gat", "gps") and self.hidden % self.heads:
+            raise ConfigError("encoder.heads", self.heads, f"a divisor of hidden = {self.hidden}")
+
+    @property
+    def width(self) -> int:
+        """Columns of the embeddings."""
+        return self.hidden * (self.layers + 1 if self.jumping == "concat" else 1)
+
+    @property
+    def parts(self) -> int:
+        """How many layers stand side by side in an embedding."""
+        return self.width // self.hidden
+
+
+class GraphEncoder(nn.Module):
+    """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
+
+    Nodes that ``graphs.hidden_nodes`` marks enter with a learned mask token in place of their features; their
+    structural encoding, which says where they are, stays.
+
+    Args:
+        in_dim: columns of ``graphs.x``.
+        edge_dim: columns of ``graphs.edge_attr``; 0 for none.
+        **config: the fields of `EncoderConfig`.
+    """
+
+    def __init__(self, in_dim: int, edge_dim: int = 0, **config: object) -> None:
+        super().__init__()
+        self.config = EncoderConfig(**config)  # pyright: ignore[reportArgumentType]
+        self.in_dim, self.edge_dim = in_dim, edge_dim
+        self.position_dim = 0 if self.config.position == "none" else self.config.position_size
+        hidden = self.config.hidden
+        self.features = nn.Linear(in_dim, hidden)
+        self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
+        self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
+        self.edges = nn.Linear(edge_dim, hidden) if edge_dim else None
+        self.layers = nn.ModuleList(self._layer() for _ in range(self.config.layers))
+        self.norms = nn.ModuleList(_norm(self.config.norm)(hidden) for _ in range(self.config.layers))
+        self.dropout = nn.Dropout(self.config.dropout)
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """What the constructor was given: enough to build the same architecture again."""
+        return {"in_dim": self.in_dim, "edge_dim": self.edge_dim, **asdict(self.config)}
+
+    @classmethod
+    def for_data(cls, graphs: Graphs, config: EncoderConfig) -> GraphEncoder:
+        """An encoder whose inputs fit ``graphs``."""
+        edge_dim = 0 if graphs.edge_attr is None else graphs.edge_attr.shape[1]
+        return cls(graphs.x.shape[1], edge_dim, **asdict(config))
+
+    def prepare(self, graphs: Graphs) -> Graphs:
+        """The graphs with the structural encoding this encoder takes: computed once for a data set, not a batch."""
+        return with_position(graphs, self.config.position, self.config.position_size)
+
+    @torch.no_grad()
+    def calibrate(self, graphs: Graphs, *, batch_graphs: int = 256) -> None:
+        """Sets batch normalisation's running statistics to those of ``graphs``, without training anything.
+
+        An untrained encoder in eval mode would otherwise not normalise at all: its sums grow with every layer, and both
+        the EMA target at the first steps and the random floor would be far weaker than they need to be.
+
+        Args:
+            graphs: prepared graphs, taken in an order of fixed seed.
+            batch_graphs: how many at a time.
+        """
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average over batches
+        was_training = self.training
+        self.train()
+        order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
+        for batch in order.split(batch_graphs):
+            self(graphs[batch])
+        self.train(was_training)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    @torch.no_grad()
+    def embed(self, graphs: Graphs, *, key: Literal["node", "graph"] = "graph", batch_nodes: int = 50_000) -> Tensor:
+        """Embeddings of a whole data set, in eval mode and without gradient.
+
+        Args:
+            graphs: prepared or not.
+            key: ``graph`` for ``[G, width]``, ``node`` for ``[N, width]``.
+            batch_nodes: about how many nodes are embedded at a time.
+        """
+        if self.position_dim and graphs.position is None:
+            graphs = self.prepare(graphs)
+        device = self.mask_token.device
+        batch_of = (graphs.node_ptr[1:] - 1).clamp(min=0) // batch_nodes
+        batches = torch.arange(len(graphs)).split(torch.unique_consecutive(batch_of, return_counts=True)[1].tolist())
+        was_training = self.training
+        self.eval()
+        parts = [self(graphs[batch].to(device))[key].cpu() for batch in batches]
+        self.train(was_training)
+        return torch.cat(parts)
+
+    def forward(self, graphs: Graphs) -> dict[str, Tensor]:
+        """Raises DataError where the features of ``graphs`` are not those the encoder was made for."""
+        self._check(graphs)
+        messages = Messages(graphs)
+        edges = self.edges(graphs.edge_attr) if self.edges is not None else None
+        x = self._embed_inputs(graphs)
+        outputs = [x]
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            h = self.dropout(torch.relu(norm(layer(x, messages, edges))))
+            x = x + h if self.config.residual else h
+            outputs.append(x)
+        node = torch.cat(outputs, dim=1) if self.config.jumping == "concat" else outputs[-1]
+        return {"node": node, "graph": self._pool(node, messages)}
+
+    def _embed_inputs(self, graphs: Graphs) -> Tensor:
+        x = self.features(graphs.x)
+        if graphs.hidden_nodes is not None:
+            x = torch.where(graphs.hidden_nodes[:, None], self.mask_token.to(x.dtype), x)
+        return x if self.position is None else x + self.position(graphs.position)
+
+    def _pool(self, node: Tensor, messages: Messages) -> Tensor:
+        if self.config.pooling == "max":
+            index = messages.graph_of_node[:, None].expand_as(node)
+            return node.new_zeros(messages.num_graphs, node.shape[1]).scatter_reduce(
+                0, index, node, reduce="amax", include_self=False
+            )
+        total = messages.sum_nodes(node)
+        if self.config.pooling == "sum":
+            return total
+        return total / messages.node_ptr.diff().clamp(min=1).to(total.dtype)[:, None]
+
+    def _layer(self) -> nn.Module:
+        config = self.config
+        if config.conv == "gcn":
+            return GCNLayer(config.hidden)
+        if config.conv == "gat":
+            return GATLayer(config.hidden, config.heads, self.edge_dim > 0)
+        if config.conv == "gps":
+            return GPSLayer(config.hidden, config.heads, _norm(config.norm))
+        return GINLayer(config.hidden, _norm(config.norm))
+
+    def _check(self, graphs: Graphs) -> None:
+        for name, wanted in (("x", self.in_dim), ("edge_attr", self.edge_dim), ("position", self.position_dim)):
+            value = getattr(graphs, name)
+            found = 0 if value is None else value.shape[1]
+            # Unused edge features or encodings do no harm; missing ones do.
+            if wanted and found != wanted:
+                raise DataError(
+                    "not the features this encoder was trained on",
+                    field=f"graphs.{name}",
+                    value=f"{found} columns",
+                    expected=f"{wanted} columns",
+                )
+
+
+def _norm(name: str) -> Callable[[int], nn.Module]:
+    makers: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm1d,
+        "layer": nn.LayerNorm,
+        "none": lambda _: nn.Identity(),
+    }
+    return makers[name]

@@ -1,0 +1,275 @@
+"""Structural encodings: what tells the nodes of a graph apart by their place in it, whatever their features.
+
+They are computed once per data set and kept in `Graphs.position`. Every encoding is a function of the graph alone: it
+does not depend on the order of the nodes, on the signs or the basis of eigenvectors, or on the other graphs of the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jepakit.errors import ConfigError, DataError, MissingExtraError, require_choice
+from jepakit.graph.data import Graphs, ragged_arange
+
+__all__ = ["Encoding", "degree", "laplacian", "random_walk", "with_position"]
+
+Encoding = Literal["none", "degree", "random_walk", "laplacian", "combined"]
+
+# A block of a megabyte of single precision stays in a core's cache through all steps of a walk.
+_WALK_CELLS = 2**18
+_WALK_COLUMNS = 32
+
+# From here on Lanczos finds the few smallest eigenvalues faster than LAPACK finds all.
+_DENSE_NODES = 256
+# Eigenvectors beyond those asked for, so that an eigenspace is not cut through at the last column.
+_SPARE = 4
+_LANCZOS_RESTARTS = 500
+_SAME_EIGENVALUE = 1e-9
+# `_Operator` moves the trivial eigenvalue 1 to -3; all others lie in [-1, 1].
+_TRIVIAL = -2.0
+
+
+def with_position(graphs: Graphs, kind: Encoding, size: int) -> Graphs:
+    """The same graphs with ``position`` (``[N, size]`` float) filled, or emptied for the kind ``none``.
+
+    Args:
+        graphs: G graphs with N nodes in all.
+        kind: `degree`, `random_walk`, `laplacian` (see there), ``none``, or ``combined``: random walk, Laplacian and
+            degree side by side, the last two with ``size // 3`` columns each and the random walk with the rest.
+        size: number of columns; at least 3 for ``combined``, otherwise at least 1.
+
+    Raises:
+        ConfigError: an unknown kind, or a size too small for it.
+        DataError, MissingExtraError: see `laplacian`.
+    """
+    require_choice("position", kind, get_args(Encoding))
+    if kind == "none":
+        return replace(graphs, position=None)
+    smallest = 3 if kind == "combined" else 1
+    if size < smallest:
+        raise ConfigError("position_size", size, f"at least {smallest} for position = {kind!r}")
+    if kind == "combined":
+        third = size // 3
+        parts = [random_walk(graphs, size - 2 * third), laplacian(graphs, third), degree(graphs, third)]
+        return replace(graphs, position=torch.cat(parts, dim=1))
+    encode = {"degree": degree, "random_walk": random_walk, "laplacian": laplacian}[kind]
+    return replace(graphs, position=encode(graphs, size))
+
+
+def degree(graphs: Graphs, size: int) -> Tensor:
+    """``[N, size]``: log(1 + d) of the in-degree d, then one-hot columns for d = 0, 1, ..., the last for all above."""
+    d = graphs.in_degree
+    logarithm = d.float().log1p().unsqueeze(1)
+    if size == 1:
+        return logarithm
+    return torch.cat([logarithm, F.one_hot(d.clamp(max=size - 2), size - 1)], dim=1)
+
+
+def random_walk(graphs: Graphs, size: int) -> Tensor:
+    """Return probabilities of a random walk after 1, ..., ``size`` steps.
+
+    RWSE of Dwivedi et al. 2022 (arXiv:2110.07875): column k - 1 is the diagonal of ``(D^-1 A)^k``, exact up to single
+    precision. A walk goes from an edge's target to its source, which makes no difference in an undirected graph; where
+    there is no way on, it ends, so isolated nodes have zeros.
+
+    Graph ``g`` costs ``size * n_g * e_g`` multiplications, and the whole set memory for a block of fixed size, ``[N,
+    size]`` and the edges: column j of a block holds the walks to the j-th node of every graph at once, so nothing of
+    size n x n is ever stored.
+
+    Args:
+        graphs: G graphs with N nodes in all.
+        size: longest walk, in steps.
+
+    Returns:
+        ``[N, size]`` float in [0, 1].
+    """
+    out = torch.zeros(graphs.num_nodes, size, device=graphs.device)
+    for part, nodes in _parts_of_like_size(graphs, _WALK_CELLS):
+        out[nodes] = _return_probabilities(part, size)
+    return out
+
+
+def _return_probabilities(graphs: Graphs, steps: int) -> Tensor:
+    source, arrivals = graphs.edge_index[0], graphs.in_degree
+    start = arrivals.cumsum(0) - arrivals
+    share = arrivals.clamp(min=1).float().reciprocal().unsqueeze(1)
+    column = _index_within_graph(graphs)
+    out = torch.zeros(graphs.num_nodes, steps, device=graphs.device)
+    widest = int(graphs.nodes_per_graph.max())
+    columns = max(_WALK_CELLS // graphs.num_nodes, _WALK_COLUMNS)
+    for first in range(0, widest, columns):
+        width = min(columns, widest - first)
+        node = ((column >= first) & (column < first + width)).nonzero().squeeze(1)
+        own = column[node] - first
+        walk = torch.zeros(graphs.num_nodes, width, device=graphs.device)
+        walk[node, own] = 1
+        for k in range(steps):
+            # An embedding bag is a sparse matrix with unit weights times a dense one, at many times the speed of
+            # torch.sparse on a CPU.
+            walk = F.embedding_bag(source, walk, start, mode="sum").mul_(share)
+            out[node, k] = walk[node, own]
+    return out
+
+
+def laplacian(graphs: Graphs, size: int) -> Tensor:
+    """Magnitudes of the first eigenvectors of the normalised Laplacian.
+
+    Per graph, the eigenvectors v of ``I - D^-1/2 A D^-1/2`` with the ``size`` smallest eigenvalues, without those of
+    eigenvalue 0 (one per connected component, which tell no more than degrees), as in Dwivedi et al. 2020
+    (arXiv:2003.00982). An eigenvector has no sign, and in an eigenspace of several dimensions (rings and other
+    symmetric graphs) not even a direction, so what is kept is ``sqrt(n) |v|``, root mean square over the vectors of its
+    eigenspace: the diagonal of the projector on it, which does not depend on the basis. The mean square of a column
+    over a graph is 1. Edges are taken as undirected; a graph with fewer eigenvectors than ``size`` has zeros in the
+    columns left over.
+
+    Up to a few hundred nodes a graph's whole spectrum is computed; larger ones take Lanczos iterations, in memory
+    linear in nodes and edges. Where these find only a part of an eigenspace (one of many dimensions, as in a complete
+    graph), its columns are zeros, since a part of it would depend on the order of the nodes.
+
+    Args:
+        graphs: G graphs with N nodes in all.
+        size: number of eigenvectors.
+
+    Returns:
+        ``[N, size]`` float, not negative.
+
+    Raises:
+        DataError: the eigenvalues of a large graph lie too close to each other for the iteration to converge.
+        MissingExtraError: scipy is not installed.
+    """
+    cpu = graphs.to("cpu")
+    out = torch.zeros(cpu.num_nodes, size)
+    dense_nodes = max(_DENSE_NODES, 4 * (size + _SPARE))
+    # Two graphs of more than dense_nodes do not fit into this many cells, so such a graph has a part of its own.
+    for part, nodes in _parts_of_like_size(cpu, dense_nodes**2):
+        owner = part.graph_of_node
+        if int(part.nodes_per_graph.max()) <= dense_nodes:
+            values, squares = _dense_spectrum(part)
+        else:
+            graph_id = int(torch.searchsorted(cpu.node_ptr, nodes[:1], right=True)) - 1
+            values, squares = _lanczos_spectrum(part, size + _SPARE, graph_id)
+        squares = _mean_within_eigenspaces(values, squares, owner)
+        scale = part.nodes_per_graph.unsqueeze(1) * (values > _TRIVIAL)
+        kept = min(size, values.shape[1])
+        out[nodes, :kept] = (squares * scale[owner])[:, :kept].sqrt().float()
+    return out.to(graphs.device)
+
+
+class _Operator(NamedTuple):
+    """``D^-1/2 A D^-1/2 - 4 sum_c u_c u_c^T``: the normalised Laplacian upside down, its null space out of the way.
+
+    Its largest eigenvalues are 1 minus the smallest non-trivial ones of the Laplacian. The null vectors u_c, one per
+    connected component c, are known in closed form: ``sqrt(d_v / vol(c))`` on the nodes of c.
+    """
+
+    row: Tensor
+    column: Tensor
+    weight: Tensor
+    null: Tensor
+    component: Tensor
+
+
+def _operator(graphs: Graphs) -> _Operator:
+    try:
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+    except ImportError as error:
+        raise MissingExtraError("scipy", "graph") from error
+    row, column = torch.cat([graphs.edge_index, graphs.edge_index.flip(0)], dim=1)
+    d = torch.bincount(row, minlength=graphs.num_nodes).double() / 2
+    weight = 0.5 * (d[row] * d[column]).rsqrt()
+    matrix = coo_array((weight.numpy(), (row.numpy(), column.numpy())), shape=(graphs.num_nodes,) * 2)
+    component = torch.as_tensor(connected_components(matrix, directed=False)[1]).long()
+    volume = torch.zeros(graphs.num_nodes, dtype=torch.double).index_add(0, component, d)[component]
+    null = torch.where(d > 0, d / volume, 1.0).sqrt()
+    return _Operator(row, column, weight, null, component)
+
+
+def _dense_spectrum(graphs: Graphs) -> tuple[Tensor, Tensor]:
+    """All eigenvalues, descending ``[G, n]``, and squared eigenvectors ``[N, n]``, n being the largest graph's size."""
+    row, column, weight, null, component = _operator(graphs)
+    owner, index = graphs.graph_of_node, _index_within_graph(graphs)
+    shape = (len(graphs), int(graphs.nodes_per_graph.max()))
+    block = torch.zeros(*shape, shape[1], dtype=torch.double)
+    block.index_put_((owner[row], index[row], index[column]), weight, accumulate=True)
+    # Padding nodes look like isolated ones: each a component of its own, with a trivial eigenvalue.
+    padded_null = torch.ones(shape, dtype=torch.double).index_put((owner, index), null)
+    padded_component = (-1 - torch.arange(shape[0] * shape[1])).view(shape).index_put((owner, index), component)
+    together = padded_component.unsqueeze(1) == padded_component.unsqueeze(2)
+    block -= 4 * together * padded_null.unsqueeze(1) * padded_null.unsqueeze(2)
+    values, vectors = torch.linalg.eigh(block)
+    return values.flip(1), vectors.flip(2)[owner, index].square()
+
+
+def _lanczos_spectrum(graph: Graphs, count: int, graph_id: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` largest eigenvalues of one graph, descending ``[1, count]``, and squares of their eigenvectors."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.linalg import ArpackNoConvergence, aslinearoperator, eigsh
+
+    row, column, weight, null, component = (tensor.numpy() for tensor in _operator(graph))
+    n = graph.num_nodes
+    matrix = coo_array((weight, (row, column)), shape=(n, n)).tocsr()
+    nulls = coo_array((2 * null, (np.arange(n), component))).tocsr()
+    operator = aslinearoperator(matrix) - aslinearoperator(nulls) @ aslinearoperator(nulls.T.tocsr())
+    try:
+        values, vectors = eigsh(
+            operator,
+            k=count,
+            which="LA",
+            ncv=min(n, max(64, 2 * count)),
+            v0=np.random.default_rng(0).standard_normal(n),
+            maxiter=_LANCZOS_RESTARTS,
+        )
+    except ArpackNoConvergence as error:
+        raise DataError(
+            "the eigenvectors of its Laplacian did not converge",
+            field=f"graph {graph_id}",
+            value=f"{n} nodes",
+            expected="a graph of larger spectral gap; use the encoding random_walk for this data set",
+        ) from error
+    order = torch.from_numpy(values).argsort(descending=True)
+    found = torch.from_numpy(values)[order].unsqueeze(0)
+    complete = found > found[:, -1:] + _SAME_EIGENVALUE
+    return found, torch.from_numpy(vectors)[:, order].square() * complete
+
+
+def _mean_within_eigenspaces(values: Tensor, squares: Tensor, owner: Tensor) -> Tensor:
+    """Replaces ``squares`` (``[N, K]``) by their mean over columns of equal eigenvalue (``values``, ``[G, K]``)."""
+    steps = (values.diff(dim=1).abs() > _SAME_EIGENVALUE).long()
+    space = F.pad(steps.cumsum(1), (1, 0))
+    dimension = torch.zeros_like(values).scatter_add(1, space, torch.ones_like(values))
+    mean = torch.zeros_like(squares).scatter_add(1, space[owner], squares) / dimension[owner].clamp(min=1)
+    return mean.gather(1, space[owner])
+
+
+def _index_within_graph(graphs: Graphs) -> Tensor:
+    """``[N]``: 0, 1, ... within each graph."""
+    return torch.arange(graphs.num_nodes, device=graphs.device) - graphs.node_ptr[graphs.graph_of_node]
+
+
+def _parts_of_like_size(graphs: Graphs, cells: int) -> Iterator[tuple[Graphs, Tensor]]:
+    """The bare structure of ``graphs`` in parts of graphs of similar size, each with the node ids it came from.
+
+    Several graphs share a part only if, padded to the largest, they fill no more than ``cells`` adjacency entries.
+    """
+    bare = Graphs(graphs.x[:, :0], graphs.edge_index, graphs.node_ptr, graphs.edge_ptr)
+    sizes, order = graphs.nodes_per_graph.sort(stable=True)
+    for first, last in _runs(sizes.tolist(), cells):
+        ids = order[first:last]
+        yield bare[ids], ragged_arange(graphs.node_ptr[ids], graphs.nodes_per_graph[ids])
+
+
+def _runs(sizes: list[int], cells: int) -> Iterator[tuple[int, int]]:
+    """Cuts ascending sizes, after any zeros, into runs that differ by a quarter at most and fit into ``cells``."""
+    first = sizes.count(0)
+    for last in range(first + 1, len(sizes) + 1):
+        if last == len(sizes) or sizes[last] > 1.25 * sizes[first] or (last + 1 - first) * sizes[last] ** 2 > cells:
+            yield first, last
+            first = last

@@ -1,0 +1,192 @@
+"""How good a pre-trained encoder is, beside the floors that need no pre-training, by the protocol of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from jepakit.errors import ConfigError, require_choice
+from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.graph.encoder import GraphEncoder
+from jepakit.graph.kernels import node_level_summary, wl_kernel_series
+from jepakit.graph.probe import (
+    ProbeResult,
+    probe_graphs,
+    probe_kernel,
+    probe_multilabel,
+    probe_nodes,
+    probe_regression,
+)
+from jepakit.training.result_rows import ResultRow
+
+__all__ = ["EvaluateConfig", "Evaluation", "evaluate"]
+
+Floor = Literal["no network", "random", "wl", "wl-oa"]
+FLOORS = ("no network", "random", "wl", "wl-oa")
+WL_ITERATIONS = 5
+
+PRETRAINED, RANDOM = "jepakit: pre-trained encoder", "the same encoder, random"
+
+
+@dataclass
+class EvaluateConfig:
+    """How to probe.
+
+    Args:
+        classifier: ``logistic``, ``svm`` or ``best`` (the inner folds choose), for classes of graphs.
+        folds: outer folds of the cross-validation of graph classification.
+        seeds: one shuffle of the folds each.
+        floors: what the encoder is measured against: ``no network`` (counts of nodes, edges, degrees and labels),
+            ``random`` (the encoder before training), ``wl`` and ``wl-oa`` (Weisfeiler-Lehman subtree and optimal
+            assignment kernels with a support vector machine; graph classification only).
+        jobs: processes.
+    """
+
+    classifier: Literal["logistic", "svm", "best"] = "best"
+    folds: int = 10
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    floors: list[Floor] = field(default_factory=lambda: ["no network", "random", "wl"])
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        require_choice("classifier", self.classifier, ("logistic", "svm", "best"))
+        for floor in self.floors:
+            require_choice("floors", floor, FLOORS)
+        for name, least in (("folds", 2), ("jobs", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(name, getattr(self, name), f"at least {least}")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The table and what follows from it.
+
+    Args:
+        title: of the report.
+        summary: the protocol, in sentences.
+        recommendation: which encoder to use; None where there are no labels to tell by.
+        rows: ours and the floors.
+    """
+
+    title: str
+    summary: tuple[str, ...]
+    recommendation: str | None
+    rows: tuple[ResultRow, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What results.json holds."""
+        return asdict(self)
+
+
+def evaluate(
+    dataset: GraphDataset, encoder: GraphEncoder, random_encoder: GraphEncoder | None, config: EvaluateConfig
+) -> Evaluation:
+    """Probes the frozen encoder and its floors on the same splits.
+
+    Args:
+        dataset: labelled graphs (or one graph with labelled nodes and splits).
+        encoder: the pre-trained one.
+        random_encoder: the same architecture before training; None leaves that floor out.
+        config: the protocol.
+
+    Raises:
+        DataError: labels or splits that the protocol cannot be run on.
+    """
+    title = f"JEPA pre-training on {dataset.name}"
+    if dataset.task == "none":
+        return Evaluation(title, ("The data have no labels: there is nothing to probe.",), None, ())
+    score, protocol = _probe(dataset, config)
+    probed = {PRETRAINED: score(_features(encoder, dataset))}
+    if "random" in config.floors and random_encoder is not None:
+        probed[RANDOM] = score(_features(random_encoder, dataset))
+    if "no network" in config.floors:
+        probed["no network"] = score(_counts(dataset))
+    if dataset.task == "graph classification":
+        probed |= _kernels(dataset.graphs, config)
+    rows = tuple(_row(dataset, method, result) for method, result in probed.items())
+    return Evaluation(title, protocol, _recommendation(probed), rows)
+
+
+def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any], ProbeResult], tuple[str, ...]]:
+    """Features -> score, and the protocol in words."""
+    graphs = dataset.graphs
+    given = "Hyper-parameters were chosen on the validation split, scores are of the test split."
+    if dataset.task == "node classification":
+        assert graphs.node_y is not None
+        return lambda x: probe_nodes(x, graphs.node_y, dataset.splits), (f"Logistic regression on nodes. {given}",)
+    assert graphs.y is not None
+    y: Tensor = graphs.y
+    if dataset.task == "graph classification":
+        words = (
+            f"Stratified {config.folds}-fold cross-validation, {len(config.seeds)} shuffles; everything that is chosen"
+            " is chosen on inner folds of the training folds. ± is the spread over shuffles.",
+            "The encoder was pre-trained on all graphs, without their labels, as is usual in this field.",
+        )
+        options: dict[str, Any] = {
+            "classifier": config.classifier,
+            "folds": config.folds,
+            "seeds": config.seeds,
+            "jobs": config.jobs,
+        }
+        return lambda x: probe_graphs(x, y, **options), words
+    if dataset.task == "graph multilabel":
+        return lambda x: probe_multilabel(x, y, dataset.splits), (f"Logistic regression, mean ROC-AUC. {given}",)
+    return lambda x: probe_regression(x, y, dataset.splits), (f"Ridge regression. {given}",)
+
+
+def _features(encoder: GraphEncoder, dataset: GraphDataset) -> Tensor:
+    return encoder.embed(dataset.graphs, key="node" if dataset.task == "node classification" else "graph")
+
+
+def _counts(dataset: GraphDataset) -> Any:
+    return dataset.graphs.x if dataset.task == "node classification" else node_level_summary(dataset.graphs)
+
+
+def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
+    """Weisfeiler-Lehman kernels; the inner folds choose how many rounds."""
+    kinds = {"wl": ("WL subtree kernel", "subtree"), "wl-oa": ("WL optimal assignment kernel", "optimal assignment")}
+    results: dict[str, ProbeResult] = {}
+    for floor, (method, kind) in kinds.items():
+        if floor in config.floors:
+            use_edges = graphs.edge_attr is not None
+            series: Sequence[np.ndarray] = wl_kernel_series(
+                graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges
+            )
+            results[method] = probe_kernel(series, graphs.y, folds=config.folds, seeds=config.seeds, jobs=config.jobs)
+    return results
+
+
+def _row(dataset: GraphDataset, method: str, result: ProbeResult) -> ResultRow:
+    scale = 1.0 if result.metric == "rmse" else 100.0
+    unit = result.metric if result.metric == "rmse" else f"{result.metric} %"
+    return ResultRow(
+        dataset=dataset.name,
+        method=method,
+        metric=unit,
+        value=scale * result.mean,
+        std=None if result.std is None else scale * result.std,
+        seeds=len(result.seed_scores),
+        note=result.method,
+    )
+
+
+def _recommendation(probed: dict[str, ProbeResult]) -> str | None:
+    if RANDOM not in probed:
+        return None
+    ours, floor = probed[PRETRAINED], probed[RANDOM]
+    lower_is_better = ours.metric == "rmse"
+    gains = np.subtract(ours.seed_scores, floor.seed_scores) * (-1 if lower_is_better else 1)
+    scale = 1 if lower_is_better else 100
+    if len(gains) < 2:
+        return f"{scale * float(gains[0]):+.2f} against the same encoder at random: one seed, so nobody can tell."
+    gain, spread = float(gains.mean()), float(gains.std(ddof=1))
+    size = f"{scale * gain:+.2f} ± {scale * spread:.2f} against the same encoder at random initialisation"
+    if gain > spread:
+        return f"Use the pre-trained encoder: {size}."
+    if gain < -spread:
+        return f"Use the random encoder (random_encoder/ in the run folder): pre-training did harm here, {size}."
+    return f"Pre-training made no difference that stands out of the spread ({size}): either encoder will do."

@@ -1,0 +1,129 @@
+"""The JEPA of the graph system, put together from its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import nn
+
+from jepakit.core import (
+    JEPA,
+    LOSSES,
+    CosineSchedule,
+    CrossAttentionPredictor,
+    EMATarget,
+    Loss,
+    MLPPredictor,
+    NormalizedTarget,
+    PredictorPerKey,
+    SharedTarget,
+    SIGReg,
+    Target,
+    VICReg,
+    isotropy_penalty,
+)
+from jepakit.errors import ConfigError, require_choice
+from jepakit.graph.encoder import GraphEncoder
+
+__all__ = ["ObjectiveConfig", "build_jepa"]
+
+TARGETS = ("ema", "simsiam", "lejepa")
+
+
+@dataclass
+class ObjectiveConfig:
+    """What is predicted, how, and what keeps the embeddings from collapsing.
+
+    Args:
+        target: ``ema`` copy, ``simsiam`` (shared weights, stop-gradient), ``lejepa`` (shared, no stop-gradient).
+        momentum: of the EMA at the first step; it rises to 1 along a cosine.
+        predict: ``node`` (the masked nodes), ``graph`` (the embedding of the whole target view), or both.
+        predictor: for nodes: ``mlp`` on a masked node's own row, or ``cross_attention`` from its position.
+        predictor_depth: layers or blocks.
+        loss: a name in `jepakit.core.LOSSES`.
+        normalize_target: layer-normalise targets, each layer of the encoder apart.
+        sigreg: weight of SIGReg.
+        vicreg: weight of VICReg's variance and covariance.
+        isotropy: weight of ‖cov − I‖.
+    """
+
+    target: Literal["ema", "simsiam", "lejepa"] = "ema"
+    momentum: float = 0.996
+    predict: list[Literal["node", "graph"]] = field(default_factory=lambda: ["node"])
+    predictor: Literal["mlp", "cross_attention"] = "mlp"
+    predictor_depth: int = 2
+    loss: Literal["mse", "normalized_mse", "cosine", "smooth_l1", "huber", "hyperbolic"] = "smooth_l1"
+    normalize_target: bool = True
+    sigreg: float = 0.0
+    vicreg: float = 0.0
+    isotropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_choice("objective.target", self.target, TARGETS)
+        require_choice("objective.predictor", self.predictor, ("mlp", "cross_attention"))
+        require_choice("objective.loss", self.loss, LOSSES)
+        for key in self.predict:
+            require_choice("objective.predict", key, ("node", "graph"))
+        if not self.predict:
+            raise ConfigError("objective.predict", self.predict, "node, graph, or both")
+        if not 0 <= self.momentum <= 1:
+            raise ConfigError("objective.momentum", self.momentum, "a number from 0 to 1")
+        for name in ("sigreg", "vicreg", "isotropy"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"objective.{name}", getattr(self, name), "a weight of at least 0")
+
+
+def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int) -> JEPA:
+    """The objective for ``encoder``.
+
+    Args:
+        encoder: the context encoder.
+        config: what to build.
+        total_steps: optimiser steps of the run, for the momentum's schedule.
+
+    Raises:
+        ConfigError: cross-attention is asked for without structural encodings.
+    """
+    return JEPA(
+        encoder,
+        _target(encoder, config, total_steps),
+        PredictorPerKey({key: _predictor(key, encoder, config) for key in config.predict}),
+        _loss(encoder, config),
+        {
+            name: (weight, function)
+            for name, weight, function in (
+                ("sigreg", config.sigreg, SIGReg()),
+                ("vicreg", config.vicreg, VICReg()),
+                ("isotropy", config.isotropy, isotropy_penalty),
+            )
+            if weight > 0
+        },
+    )
+
+
+def _target(encoder: GraphEncoder, config: ObjectiveConfig, total_steps: int) -> Target:
+    if config.target == "ema":
+        return EMATarget(encoder, CosineSchedule(config.momentum, 1.0, total_steps))
+    return SharedTarget(stop_gradient=config.target == "simsiam")
+
+
+def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig) -> nn.Module:
+    width = encoder.config.width
+    out = 2 if config.loss == "hyperbolic" else width
+    if key == "graph" or config.predictor == "mlp":
+        return MLPPredictor(width, out, depth=config.predictor_depth, width_factor=encoder.config.hidden / width * 2)
+    if not encoder.position_dim:
+        raise ConfigError(
+            "objective.predictor", "cross_attention", "an encoding in encoder.position, such as random_walk"
+        )
+    return CrossAttentionPredictor(
+        width, encoder.position_dim, out, hidden=encoder.config.hidden, depth=config.predictor_depth
+    )
+
+
+def _loss(encoder: GraphEncoder, config: ObjectiveConfig) -> Loss:
+    # The hyperbolic target is a function of the mean, which layer normalisation sets to zero.
+    if not config.normalize_target or config.loss == "hyperbolic":
+        return LOSSES[config.loss]
+    return NormalizedTarget(LOSSES[config.loss], encoder.config.parts)

@@ -1,0 +1,149 @@
+"""Pre-train a graph encoder on graphs without labels."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from jepakit.core import Diagnosis, EMATarget, diagnose
+from jepakit.core.diagnostics import effective_rank
+from jepakit.errors import ConfigError, require_choice
+from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.graph.encoder import EncoderConfig, GraphEncoder
+from jepakit.graph.masking import Masking, with_patches
+from jepakit.graph.objective import ObjectiveConfig, build_jepa
+from jepakit.graph.views import GraphViews, ViewConfig
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, save_encoder, write_text_atomically
+
+__all__ = ["PretrainConfig", "Pretrained", "pretrain"]
+
+
+@dataclass
+class PretrainConfig(FitConfig):
+    """Everything a pre-training run depends on.
+
+    Args:
+        encoder: the network.
+        masking: which nodes are predicted.
+        views: what the two encoders see.
+        objective: what is predicted and compared.
+        patch_size: nodes of a METIS patch, for ``masking.strategy = metis``.
+        export: which encoder the run keeps: ``context``, or its ``target`` (the EMA copy).
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    masking: Masking = field(default_factory=Masking)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    patch_size: int = 16
+    export: Literal["context", "target"] = "target"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("export", self.export, ("context", "target"))
+        cross = self.objective.predictor == "cross_attention" or "node" not in self.objective.predict
+        if self.views.context == "drop" and not cross:
+            raise ConfigError("objective.predictor", "mlp", "cross_attention where views.context = drop removes nodes")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What came of it.
+
+    Args:
+        encoder: the encoder to use, in eval mode.
+        random_encoder: the same one before training: the floor.
+        fit: epochs, steps, last metrics.
+        diagnosis: of its graph (or, for one graph, node) embeddings.
+    """
+
+    encoder: GraphEncoder
+    random_encoder: GraphEncoder
+    fit: FitResult
+    diagnosis: Diagnosis
+
+
+def pretrain(
+    dataset: GraphDataset, config: PretrainConfig, *, run: RunFolder | None = None, resume: bool = False
+) -> Pretrained:
+    """Pre-trains on every graph of ``dataset``; labels are not read, but to colour the diagnostics.
+
+    Args:
+        dataset: the graphs.
+        config: how.
+        run: the folder that receives checkpoint, metrics, ``encoder/``, diagnosis and embeddings; None keeps nothing.
+        resume: go on from the checkpoint in ``run``.
+
+    Raises:
+        ConfigError: options that do not go together.
+        DataError: there is nothing to learn from: no graph has two nodes.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        encoder = GraphEncoder.for_data(dataset.graphs, config.encoder)
+        graphs = _prepared(dataset.graphs, encoder, config)
+        encoder.calibrate(graphs)
+        random_encoder = copy.deepcopy(encoder).eval()
+        views = GraphViews(graphs, config.masking, config.views)
+        loader = EpochLoader(len(graphs), config.batch_size, views, seed=config.seed)
+        jepa = build_jepa(encoder, config.objective, total_steps=config.epochs * len(loader))
+    observed, group = _observed(dataset, graphs)
+    key = "graph" if len(graphs) > 1 else "node"
+    before = effective_rank(random_encoder.embed(observed, key=key))
+    result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))
+    keeps_copy = config.export == "target" and isinstance(jepa.target, EMATarget)
+    exported = jepa.target.encoder if keeps_copy else encoder
+    assert isinstance(exported, GraphEncoder)
+    exported = exported.cpu().eval()
+    embeddings = exported.embed(observed, key=key)
+    pretrained = Pretrained(exported, random_encoder, result, diagnose(embeddings, group=group, reference_rank=before))
+    if run is not None:
+        _save(pretrained, dataset, config, run, embeddings, group, "target" if keeps_copy else "context")
+    return pretrained
+
+
+def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> Graphs:
+    graphs = encoder.prepare(graphs)
+    return with_patches(graphs, config.patch_size) if config.masking.strategy == "metis" else graphs
+
+
+def _observed(dataset: GraphDataset, graphs: Graphs, limit: int = 2000) -> tuple[Graphs, Tensor | None]:
+    """An even sample of the graphs for the diagnostics, with a class for each row of their embeddings."""
+    if len(graphs) == 1:
+        return graphs, graphs.node_y
+    sample = torch.arange(0, len(graphs), -(-len(graphs) // limit))
+    observed = graphs[sample]
+    return observed, observed.y if dataset.task == "graph classification" else None
+
+
+def _save(
+    pretrained: Pretrained,
+    dataset: GraphDataset,
+    config: PretrainConfig,
+    run: RunFolder,
+    embeddings: Tensor,
+    group: Tensor | None,
+    role: Literal["context", "target"],
+) -> None:
+    diagnosis = pretrained.diagnosis
+    text = json.dumps({"collapsed": diagnosis.collapsed, **asdict(diagnosis)}, indent=2)
+    write_text_atomically(run.diagnosis, text)
+    tensors = {"embedding": embeddings.contiguous()} | ({} if group is None else {"label": group.contiguous()})
+    save_file(tensors, run.embeddings, metadata={"label_names": json.dumps(dataset.label_names)})
+    for name, encoder in (("encoder", pretrained.encoder), ("random_encoder", pretrained.random_encoder)):
+        save_encoder(
+            encoder,
+            run.path / name,
+            config=encoder.arguments,
+            role=role if name == "encoder" else "context",
+            card={
+                "dataset": f"{dataset.name}: {len(dataset.graphs)} graphs, without labels. {dataset.source}",
+                "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",
+            },
+        )

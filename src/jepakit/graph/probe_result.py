@@ -1,0 +1,154 @@
+"""What a probe returns, and the checks of what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from jepakit.errors import ConfigError, DataError
+
+__all__ = [
+    "Array",
+    "ProbeResult",
+    "as_array",
+    "checked_features",
+    "checked_labels",
+    "checked_seeds",
+    "checked_splits",
+    "summarize",
+]
+
+Array = ArrayLike | Tensor
+Metric = Literal["accuracy", "roc auc", "rmse"]
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe measured.
+
+    Args:
+        method: the classifier or regressor.
+        metric: ``accuracy``, ``roc auc`` or ``rmse``.
+        mean: the mean of ``seed_scores``.
+        std: their standard deviation (n - 1 in the denominator), None for a single seed.
+        seed_scores: one score a seed.
+        part_scores: per seed, the scores whose mean it is: one a fold, a labelled subset or a task (NaN for a task
+            that cannot be scored and is left out of the mean).
+        chosen: per seed and part, the hyper-parameters that were selected.
+        recall: per class in ascending order, the share of its test rows that were recognised, over all seeds and
+            parts; empty where there are no classes.
+    """
+
+    method: str
+    metric: Metric
+    mean: float
+    std: float | None
+    seed_scores: tuple[float, ...]
+    part_scores: tuple[tuple[float, ...], ...]
+    chosen: tuple[tuple[dict[str, float | str], ...], ...]
+    recall: tuple[float, ...] = ()
+
+
+def summarize(
+    method: str,
+    metric: Metric,
+    part_scores: Sequence[Sequence[float]],
+    chosen: Sequence[Sequence[dict[str, float | str]]],
+    recall: Sequence[float] = (),
+) -> ProbeResult:
+    """The `ProbeResult` of the scores of each seed's parts."""
+    seed_scores = tuple(float(np.nanmean(parts)) for parts in part_scores)
+    return ProbeResult(
+        method=method,
+        metric=metric,
+        mean=float(np.mean(seed_scores)),
+        std=float(np.std(seed_scores, ddof=1)) if len(seed_scores) > 1 else None,
+        seed_scores=seed_scores,
+        part_scores=tuple(tuple(map(float, parts)) for parts in part_scores),
+        chosen=tuple(map(tuple, chosen)),
+        recall=tuple(map(float, recall)),
+    )
+
+
+def as_array(values: Array) -> NDArray[Any]:
+    """A numpy array of an array, a nested sequence or a tensor on any device."""
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    held = values.detach().cpu()
+    return (held.double() if held.is_floating_point() else held).numpy()
+
+
+def checked_features(features: Array, rows: int, field: str = "features") -> NDArray[np.float64]:
+    """``[rows, D]`` float64.
+
+    Raises:
+        DataError: another shape, or a value that is not finite.
+    """
+    x = np.asarray(as_array(features), dtype=np.float64)
+    if x.ndim != 2 or len(x) != rows or x.shape[1] == 0:
+        raise DataError("not one row for every label", field=field, value=x.shape, expected=f"[{rows}, D]")
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0].tolist()
+        raise DataError(
+            "not a finite number",
+            field=f"{field}[{row}, {column}]",
+            value=float(x[row, column]),
+            expected="finite values; a NaN embedding comes from a diverged encoder",
+        )
+    return x
+
+
+def checked_labels(y: Array, field: str = "y") -> NDArray[np.int64]:
+    """``[G]`` int64.
+
+    Raises:
+        DataError: not one whole number a row.
+    """
+    labels = as_array(y)
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise DataError(
+            "not one class a row", field=field, value=f"{labels.dtype} {list(labels.shape)}", expected="integers [G]"
+        )
+    return labels.astype(np.int64)
+
+
+def checked_splits(splits: Mapping[str, Array], rows: int) -> tuple[NDArray[np.int64], ...]:
+    """The row numbers of ``train``, ``val`` and ``test``.
+
+    Raises:
+        DataError: a split is missing, empty, names a row that does not exist, or shares a row with another.
+    """
+    parts = []
+    for name in ("train", "val", "test"):
+        if name not in splits:
+            raise DataError("a split is missing", field="splits", value=sorted(splits), expected="train, val and test")
+        ids = as_array(splits[name])
+        ids = np.flatnonzero(ids) if ids.dtype.kind == "b" else ids.astype(np.int64)
+        if len(ids) == 0 or ids.min() < 0 or ids.max() >= rows:
+            found = "no rows" if len(ids) == 0 else f"rows {ids.min()} to {ids.max()}"
+            raise DataError(
+                "a split does not fit the data", field=f"splits[{name!r}]", value=found, expected=f"0 to {rows - 1}"
+            )
+        parts.append(ids)
+    ids, counts = np.unique(np.concatenate(parts), return_counts=True)
+    if counts.max() > 1:
+        raise DataError(
+            "a row is in the splits twice", field="splits", value=int(ids[counts.argmax()]), expected="disjoint splits"
+        )
+    return tuple(parts)
+
+
+def checked_seeds(seeds: Sequence[int]) -> Sequence[int]:
+    """``seeds``, unless there are none.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if len(seeds) == 0:
+        raise ConfigError("seeds", list(seeds), "at least one")
+    return seeds

@@ -1,0 +1,18 @@
+"""Running the objective: fit, run folders, encoder folders, reports."""
+
+from jepakit.training.encoder_folder import load_encoder, push_to_hub, save_encoder
+from jepakit.training.fit import FitConfig, FitResult, fit
+from jepakit.training.loader import EpochLoader
+from jepakit.training.run import RunFolder, write_text_atomically
+
+__all__ = [
+    "EpochLoader",
+    "FitConfig",
+    "FitResult",
+    "RunFolder",
+    "fit",
+    "load_encoder",
+    "push_to_hub",
+    "save_encoder",
+    "write_text_atomically",
+]

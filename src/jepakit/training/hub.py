@@ -1,0 +1,69 @@
+"""Files to and from a model hub, with every failure of its client told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from jepakit.errors import ModelError
+
+__all__ = ["download", "upload"]
+
+# What the hub client raises: the base error of its HTTP library (which one that is depends on its version), OSError for
+# files and connections, ValueError for ids and model cards it rejects, RuntimeError for an upload broken on the way.
+_HTTP_ERRORS: tuple[type[BaseException], ...] = HfHubHTTPError.__bases__
+_HUB_ERRORS = (*_HTTP_ERRORS, OSError, ValueError, RuntimeError)
+
+
+def download(
+    repo_id: str, *, revision: str | None, files: Sequence[str], endpoint: str | None, token: str | None
+) -> Path:
+    """Returns the local folder with ``files`` of a model repository; what was downloaded before is not fetched again.
+
+    Raises:
+        ModelError: there is no such repository or revision, it is not accessible, or the hub cannot be reached.
+    """
+    api = HfApi(endpoint=endpoint, token=token)
+    try:
+        return Path(api.snapshot_download(repo_id, revision=revision, allow_patterns=list(files)))
+    except _HUB_ERRORS as error:
+        raise ModelError(
+            f"there is no folder {repo_id}, nor could it be had from {api.endpoint}: {_in_one_line(error)}"
+        ) from error
+
+
+def upload(
+    folder: Path,
+    repo_id: str,
+    *,
+    files: Sequence[str],
+    private: bool,
+    message: str,
+    endpoint: str | None,
+    token: str | None,
+) -> str:
+    """Uploads ``files`` of ``folder``, making the repository if there is none; returns the repository's address.
+
+    Raises:
+        ModelError: the hub refused or cannot be reached, or the repository is public though ``private``.
+    """
+    api = HfApi(endpoint=endpoint, token=token)
+    try:
+        url = api.create_repo(repo_id, private=private, exist_ok=True)
+        # The hub ignores `private` where the repository exists already.
+        if private and not api.repo_info(repo_id).private:
+            raise ModelError(f"{repo_id} exists and is public; make it private there first, or push with private=False")
+        api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=list(files), commit_message=message)
+    except _HUB_ERRORS as error:
+        raise ModelError(f"{folder} could not be pushed to {api.endpoint}/{repo_id}: {_in_one_line(error)}") from error
+    return str(url)
+
+
+def _in_one_line(error: BaseException) -> str:
+    # A hub error stands in several lines, the last of which says what to do, and what went wrong may be in its cause.
+    told = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
+    text = " ".join(told.split()) or type(error).__name__
+    return text if len(text) <= 400 else f"{text[:399]}…"

@@ -1,0 +1,65 @@
+"""Batches as a function of (seed, epoch, step), so that an interrupted run can be repeated to the bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from jepakit.errors import ConfigError
+
+__all__ = ["EpochLoader"]
+
+
+class EpochLoader:
+    """Shuffles ``size`` examples anew each epoch and makes the views of each batch.
+
+    In a process group every process takes its share of each batch, so ``batch_size`` is the global one.
+
+    Args:
+        size: number of examples.
+        batch_size: examples per optimiser step; the last batch of an epoch may be smaller.
+        make_views: ``(indices [B], generator) -> views``; the generator is all the randomness it may use.
+        seed: of order and views.
+
+    Raises:
+        ConfigError: there are no examples, or the batch size is not positive.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, make_views: Callable[[Tensor, torch.Generator], Any], *, seed: int = 0
+    ) -> None:
+        if size < 1:
+            raise ConfigError("size", size, "at least one example to train on")
+        if batch_size < 1:
+            raise ConfigError("batch_size", batch_size, "at least 1")
+        self.size, self.batch_size, self.make_views, self.seed = size, batch_size, make_views, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return math.ceil(self.size / self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Call before each epoch: it decides the order and the views."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Any]:
+        order = torch.randperm(self.size, generator=_generator(self.seed, self.epoch, -1))
+        rank, world = (dist.get_rank(), dist.get_world_size()) if _in_group() else (0, 1)
+        for step, indices in enumerate(order.split(self.batch_size)):
+            # A process without an example would leave the others waiting: it repeats the first.
+            mine = indices[rank::world] if indices.numel() > rank else indices[:1]
+            yield self.make_views(mine, _generator(self.seed, self.epoch, step * world + rank))
+
+
+def _in_group() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _generator(seed: int, epoch: int, step: int) -> torch.Generator:
+    # Primes keep the streams of neighbouring epochs and steps apart within 63 bits.
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 1_000_033 + step + 1)

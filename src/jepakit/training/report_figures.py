@@ -1,0 +1,169 @@
+"""The figures of a report as inline SVG: drawn by matplotlib, coloured by the page, so they follow light and dark.
+
+Every colour is a placeholder that becomes a CSS variable of the page. Only `Figure` objects are used and no pyplot:
+nothing here touches global state, so reports can be written from several threads.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jepakit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["MARKERS", "line_chart", "point_map", "spectrum_chart"]
+
+# matplotlib's marker and the character that looks like it in a legend made of text.
+MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
+
+_MUTED, _GRID, _ACCENT, _BAD = "#0000e0", "#0000e1", "#0000e2", "#0000e3"
+_CLASS_COLOURS = tuple(f"#0000f{index}" for index in range(len(MARKERS)))
+_VARIABLES = {_MUTED: "--muted", _GRID: "--grid", _ACCENT: "--accent", _BAD: "--bad"} | {
+    colour: f"--c{index}" for index, colour in enumerate(_CLASS_COLOURS)
+}
+
+
+def line_chart(
+    x: np.ndarray, y: np.ndarray, *, name: str, description: str, wide: bool = False, zero_based: bool = False
+) -> str:
+    """A curve over epochs, on a logarithmic axis where it spans more than a factor of 50; not finite values are gaps.
+
+    Args:
+        x: epochs, ``[n]``.
+        y: values, ``[n]``.
+        name: a word that makes the ids of this figure its own on the page.
+        description: what the figure shows, for those who cannot see it.
+        wide: as wide as the page, not a part of it.
+        zero_based: let the axis begin at 0.
+    """
+    figure, axes = _figure(8.4 if wide else 2.8, 2.4 if wide else 1.7)
+    finite = np.isfinite(y)
+    marker = "o" if finite.sum() <= 30 else ""
+    axes.plot(x, np.where(finite, y, np.nan), color=_ACCENT, linewidth=1.6, marker=marker, markersize=3)
+    positive = y[finite & (y > 0)]
+    if positive.size == finite.sum() > 1 and positive.max() > 50 * positive.min():
+        axes.set_yscale("log")
+        axes.tick_params(axis="y", which="minor", labelleft=False)
+    else:
+        low, high = _limits(y[finite], zero_based=zero_based)
+        axes.set_ylim(low, high)
+        axes.locator_params(axis="y", nbins=4 if not wide else 5)
+        axes.ticklabel_format(axis="y", useOffset=False)
+    axes.locator_params(axis="x", nbins=8 if wide else 4, integer=True)
+    axes.set_xlabel("epoch", color=_MUTED, fontsize=8)
+    return _svg(figure, name, description)
+
+
+def spectrum_chart(singular: np.ndarray, effective_rank: float, *, name: str, description: str) -> str:
+    """Singular values relative to the largest, on a logarithmic axis, with the effective rank marked.
+
+    Args:
+        singular: ``[r]``, largest first, the largest above 0.
+        effective_rank: of the same embeddings.
+        name: see `line_chart`.
+        description: see `line_chart`.
+    """
+    figure, axes = _figure(8.4, 2.6)
+    share = np.maximum(singular / singular[0], 1e-9)
+    index = np.arange(1, len(share) + 1)
+    axes.plot(index, share, color=_ACCENT, linewidth=1.6, marker="o" if len(share) <= 64 else "", markersize=3)
+    axes.fill_between(index, share, share.min() / 2, color=_ACCENT, alpha=0.12, linewidth=0)
+    axes.set_yscale("log")
+    axes.tick_params(axis="y", which="minor", labelleft=False)
+    axes.set_ylim(share.min() / 2, 2)
+    axes.set_xlim(0.5, len(share) + 0.5)
+    axes.axvline(effective_rank, color=_BAD, linewidth=1.4, linestyle=(0, (4, 3)))
+    left_half = effective_rank < len(share) / 2
+    axes.annotate(
+        f"effective rank {effective_rank:.1f}",
+        (effective_rank, 1.0),
+        xytext=(6 if left_half else -6, 0),
+        textcoords="offset points",
+        ha="left" if left_half else "right",
+        va="center",
+        color=_BAD,
+        fontsize=9,
+    )
+    axes.set_xlabel("direction, by size", color=_MUTED, fontsize=8)
+    axes.set_ylabel("relative to the largest", color=_MUTED, fontsize=8)
+    return _svg(figure, name, description)
+
+
+def point_map(points: np.ndarray, colour: np.ndarray, *, name: str, description: str) -> str:
+    """Points in a plane, coloured and shaped by class.
+
+    Args:
+        points: ``[n, 2]``.
+        colour: ``[n]`` int, an index into `MARKERS`, or -1 for points that belong to no class.
+        name: see `line_chart`.
+        description: see `line_chart`.
+    """
+    figure, axes = _figure(8.4, 5.4)
+    size = float(np.clip(260 / np.sqrt(len(points)), 2.4, 7))
+    for which in np.unique(colour):
+        x, y = points[colour == which].T
+        marker, shade = ("o", _MUTED) if which < 0 else (MARKERS[which][0], _CLASS_COLOURS[which])
+        axes.plot(x, y, linestyle="", marker=marker, markersize=size, color=shade, alpha=0.65, markeredgewidth=0)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return _svg(figure, name, description)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty chart of so many inches, in the colours of the page."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "report") from error
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    axes = figure.add_subplot(facecolor="none")
+    axes.grid(visible=True, axis="y", color=_GRID, linewidth=0.8, linestyle="-")
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=_GRID, labelcolor=_MUTED, labelsize=8, length=3)
+    axes.tick_params(which="minor", length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(_GRID)
+    return figure, axes
+
+
+def _limits(values: np.ndarray, *, zero_based: bool) -> tuple[float, float]:
+    """Limits with room above and below, and with a height even where all values are equal."""
+    if not values.size:
+        return 0.0, 1.0
+    high = float(values.max())
+    low = min(0.0, float(values.min())) if zero_based and high > 0 else float(values.min())
+    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return (0.0 if zero_based and low == 0 else low - room), high + room
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # Its style sheet would hold for the whole page; its comments repeat every text.
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub("#0000[ef][0-9]", lambda found: f"var({_VARIABLES[found[0]]})", text)
+    # Several figures stand in one page, where an id may exist once; numbering them also makes the page reproducible.
+    ids = {old: f"{name}-{number}" for number, old in enumerate(re.findall(r'\bid="([^"]+)"', text))}
+    text = re.sub(r'\bid="([^"]+)"', lambda found: f'id="{ids[found[1]]}"', text)
+    text = re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + ids.get(found[2], found[2]), text)
+    view_box = re.search(r'viewBox="[^"]+"', text)
+    start = f'<svg {view_box[0] if view_box else ""} role="img" aria-label="{html.escape(description)}"'
+    return re.sub(
+        r"<svg[^>]*>", lambda _: f'{start} xmlns:xlink="http://www.w3.org/1999/xlink" class="chart">', text, count=1
+    )
