@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import Graphs
 from jepakit.graph.encoding import Encoding, with_position
-from jepakit.graph.layers import LAYERS, GATLayer, GCNLayer, GINLayer, GPSLayer
+from jepakit.graph.layers import LAYERS, BatchNorm, GATLayer, GCNLayer, GINLayer, GPSLayer
 from jepakit.graph.messages import Messages
+from jepakit.graph.prototypes import PrototypeReadout
 
 __all__ = ["EncoderConfig", "GraphEncoder"]
 
@@ -35,6 +36,8 @@ class EncoderConfig:
         position: structural encoding added to the features, see `jepakit.graph.encoding`: ``none``, ``degree``,
             ``random_walk``, ``laplacian`` or ``combined``.
         position_size: its columns.
+        prototypes: prototypes a layer has for reading whole graphs out, see `jepakit.graph.prototypes`; with 0 they
+            are read out by ``pooling``, as always in training.
     """
 
     conv: Literal["gin", "gcn", "gat", "gps"] = "gin"
@@ -48,6 +51,7 @@ class EncoderConfig:
     heads: int = 4
     position: Encoding = "none"
     position_size: int = 16
+    prototypes: int = 256
 
     def __post_init__(self) -> None:
         require_choice("encoder.conv", self.conv, LAYERS)
@@ -58,6 +62,8 @@ class EncoderConfig:
         for name in ("hidden", "layers", "heads", "position_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"encoder.{name}", getattr(self, name), "at least 1")
+        if self.prototypes < 0:
+            raise ConfigError("encoder.prototypes", self.prototypes, "at least 0")
         if not 0 <= self.dropout < 1:
             raise ConfigError("encoder.dropout", self.dropout, "from 0 to below 1")
         if self.conv in ("gat", "gps") and self.hidden % self.heads:
@@ -99,6 +105,8 @@ class GraphEncoder(nn.Module):
         self.layers = nn.ModuleList(self._layer() for _ in range(self.config.layers))
         self.norms = nn.ModuleList(_norm(self.config.norm)(hidden) for _ in range(self.config.layers))
         self.dropout = nn.Dropout(self.config.dropout)
+        count = self.config.prototypes
+        self.readout = PrototypeReadout(self.config.parts, hidden, count) if count else None
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -146,19 +154,40 @@ class GraphEncoder(nn.Module):
 
         Args:
             graphs: prepared or not.
-            key: ``graph`` for ``[G, width]``, ``node`` for ``[N, width]``.
+            key: ``node`` for ``[N, width]``; ``graph`` for ``[G, D]``, read out by prototypes once `fit_readout` has
+                placed them, by pooling before.
             batch_nodes: about how many nodes are embedded at a time.
         """
         if self.position_dim and graphs.position is None:
             graphs = self.prepare(graphs)
         device = self.mask_token.device
         batch_of = (graphs.node_ptr[1:] - 1).clamp(min=0) // batch_nodes
-        batches = torch.arange(len(graphs)).split(torch.unique_consecutive(batch_of, return_counts=True)[1].tolist())
+        sizes: list[int] = torch.unique_consecutive(batch_of, return_counts=True)[1].tolist() or [0]
+        batches = torch.arange(len(graphs)).split(sizes)
         was_training = self.training
         self.eval()
-        parts = [self(graphs[batch].to(device))[key].cpu() for batch in batches]
+        parts = [self._read_out(graphs[batch].to(device), key).cpu() for batch in batches]
         self.train(was_training)
         return torch.cat(parts)
+
+    def fit_readout(self, graphs: Graphs, *, seed: int = 0) -> None:
+        """Places the prototypes on the nodes of ``graphs``; no label is read. Does nothing without prototypes.
+
+        Of a large set it looks at as many random graphs as hold about 50,000 nodes.
+        """
+        if self.readout is None or not graphs.num_nodes:
+            return
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(graphs), generator=generator)
+        enough = graphs.nodes_per_graph[order].cumsum(0) < 50_000
+        sample = order[: int(enough.sum()) + 1]
+        self.readout.fit(self.embed(graphs[sample], key="node").to(self.mask_token.device), generator)
+
+    def _read_out(self, graphs: Graphs, key: Literal["node", "graph"]) -> Tensor:
+        output = self(graphs)
+        if key == "node" or self.readout is None or not self.readout.fitted:
+            return output[key]
+        return self.readout(output["node"], Messages(graphs))
 
     def forward(self, graphs: Graphs) -> dict[str, Tensor]:
         """Raises DataError where the features of ``graphs`` are not those the encoder was made for."""
@@ -217,7 +246,7 @@ class GraphEncoder(nn.Module):
 
 def _norm(name: str) -> Callable[[int], nn.Module]:
     makers: dict[str, Callable[[int], nn.Module]] = {
-        "batch": nn.BatchNorm1d,
+        "batch": BatchNorm,
         "layer": nn.LayerNorm,
         "none": lambda _: nn.Identity(),
     }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
-from jepakit.graph.kernels import node_level_summary, wl_kernel_series
+from jepakit.graph.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.graph.probe import (
     ProbeResult,
     probe_graphs,
@@ -117,7 +118,8 @@ def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any
     given = "Hyper-parameters were chosen on the validation split, scores are of the test split."
     if dataset.task == "node classification":
         assert graphs.node_y is not None
-        return lambda x: probe_nodes(x, graphs.node_y, dataset.splits), (f"Logistic regression on nodes. {given}",)
+        node_y = graphs.node_y
+        return lambda x: probe_nodes(x, node_y, dataset.splits), (f"Logistic regression on nodes. {given}",)
     assert graphs.y is not None
     y: Tensor = graphs.y
     if dataset.task == "graph classification":
@@ -148,16 +150,26 @@ def _counts(dataset: GraphDataset) -> Any:
 
 def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
     """Weisfeiler-Lehman kernels; the inner folds choose how many rounds."""
-    kinds = {"wl": ("WL subtree kernel", "subtree"), "wl-oa": ("WL optimal assignment kernel", "optimal assignment")}
+    assert graphs.y is not None
+    kinds: dict[str, tuple[str, KernelKind]] = {
+        "wl": ("WL subtree kernel", "subtree"),
+        "wl-oa": ("WL optimal assignment kernel", "optimal assignment"),
+    }
     results: dict[str, ProbeResult] = {}
     for floor, (method, kind) in kinds.items():
         if floor in config.floors:
             use_edges = graphs.edge_attr is not None
-            series: Sequence[np.ndarray] = wl_kernel_series(
-                graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges
+            series = wl_kernel_series(
+                graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges, initial=_discrete_labels(graphs)
             )
             results[method] = probe_kernel(series, graphs.y, folds=config.folds, seeds=config.seeds, jobs=config.jobs)
     return results
+
+
+def _discrete_labels(graphs: Graphs) -> np.ndarray:
+    """A label for each node from the columns of ``x`` that hold whole numbers: the kernels know no others."""
+    whole = (graphs.x == graphs.x.round()).all(0)
+    return torch.unique(graphs.x[:, whole], dim=0, return_inverse=True)[1].numpy()
 
 
 def _row(dataset: GraphDataset, method: str, result: ProbeResult) -> ResultRow:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from jepakit.core.predictor import pad_groups
 from jepakit.graph.messages import Messages
 
-__all__ = ["LAYERS", "GATLayer", "GCNLayer", "GINLayer", "GPSLayer"]
+__all__ = ["LAYERS", "BatchNorm", "GATLayer", "GCNLayer", "GINLayer", "GPSLayer"]
 
 
 class GCNLayer(nn.Module):
@@ -76,6 +76,18 @@ class GATLayer(nn.Module):
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
         return self.conv(x, torch.stack([messages.source, messages.target]), edges)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation ``[N, D] -> [N, D]`` that a batch of fewer than two rows does not stop.
+
+    Such a batch has no variance: it is normalised by the running statistics and leaves them as they are.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        if input.shape[0] > 1 or not self.training:
+            return super().forward(input)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class GPSLayer(nn.Module):

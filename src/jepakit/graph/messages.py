@@ -22,6 +22,8 @@ __all__ = ["Messages"]
 class Messages:
     """The edges of one batch, ready for products.
 
+    Sums of rows in half precision are taken, and returned, in single precision.
+
     Args:
         graphs: the batch.
     """
@@ -124,11 +126,13 @@ def _pointers(index: Tensor, size: int) -> Tensor:
 
 def _product(ptr: Tensor, columns: Tensor, x: Tensor, values: Tensor | None = None) -> Tensor:
     rows = ptr.numel() - 1
+    # As autocast does with every sum: half precision overflows at a hub, and its sparse product is not there on a CPU.
+    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     if not columns.numel():
         return x.new_zeros(rows, x.shape[1])
     values = x.new_ones(columns.numel()) if values is None else values.to(x.dtype)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.autocast(x.device.type, enabled=False):
         # torch announces once in a process that sparse CSR is in beta.
         warnings.filterwarnings("ignore", message="Sparse CSR", category=UserWarning)
         matrix = torch.sparse_csr_tensor(ptr, columns, values, size=(rows, x.shape[0]), check_invariants=False)
-    return matrix @ x
+        return matrix @ x

@@ -101,6 +101,8 @@ def pretrain(
     exported = jepa.target.encoder if keeps_copy else encoder
     assert isinstance(exported, GraphEncoder)
     exported = exported.cpu().eval()
+    for each in (exported, random_encoder):
+        each.fit_readout(graphs, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
     pretrained = Pretrained(exported, random_encoder, result, diagnose(embeddings, group=group, reference_rank=before))
     if run is not None:

@@ -1,7 +1,7 @@
 """Choosing a classifier and its hyper-parameters inside the training part of a split, and only there.
 
 A `Candidate` is a classifier at every strength C for one choice of everything else. `evaluate_split` tries all
-candidates and all C on inner folds of the training rows, refits the best on all of them and then predicts the test rows.
+candidates and all C on inner folds of the training rows, refits the best on all of these and predicts the test rows.
 """
 
 from __future__ import annotations
@@ -222,9 +222,7 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
     if smallest < 2:
         raise DataError("a class has one training row", field="y", value=smallest, expected="two for the inner folds")
     fold = stratified_folds(y[train], min(INNER_FOLDS, smallest), seed)
-    candidate, strength = _choose(
-        source.candidates(y, train, test), lambda candidate: _inner_hits(candidate, y[train], fold)
-    )
+    candidate, strength = _choose(source.candidates(y, train, test), lambda one: _inner_hits(one, y[train], fold))
     rows = len(train) + np.arange(len(test))
     return SplitScore(candidate.predict(np.arange(len(train)), rows, [strength])[0], candidate.chosen | {"C": strength})
 
@@ -234,14 +232,14 @@ def evaluate_validated(source: Source, y: Ints, train: Ints, val: Ints, test: In
     fit, held_out = np.arange(len(train)), len(train) + np.arange(len(val))
     candidate, strength = _choose(
         source.candidates(y, train, np.concatenate([val, test])),
-        lambda candidate: (candidate.predict(fit, held_out, candidate.strengths) == y[val]).sum(axis=1),
+        lambda one: (one.predict(fit, held_out, one.strengths) == y[val]).sum(axis=1),
     )
     rows = len(train) + len(val) + np.arange(len(test))
     return SplitScore(candidate.predict(fit, rows, [strength])[0], candidate.chosen | {"C": strength})
 
 
 def _choose(candidates: Iterator[Candidate], hits: Callable[[Candidate], Ints]) -> tuple[Candidate, float]:
-    """The candidate and the C with the most hits; ties go to the first candidate, and within it to the C nearest to 1."""
+    """The candidate and the C with the most hits; ties go to the earlier candidate and its C nearest to 1."""
     winner, strength, most = None, 0.0, -1
     for candidate in candidates:
         found = hits(candidate)
@@ -252,7 +250,7 @@ def _choose(candidates: Iterator[Candidate], hits: Callable[[Candidate], Ints]) 
     return winner, strength
 
 
-def _inner_hits(candidate: Path, y: Ints, fold: Ints) -> Ints:
+def _inner_hits(candidate: Candidate, y: Ints, fold: Ints) -> Ints:
     hits = np.zeros(len(candidate.strengths), dtype=np.int64)
     for f in range(int(fold.max()) + 1):
         held_out = np.flatnonzero(fold == f)

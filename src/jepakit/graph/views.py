@@ -41,7 +41,8 @@ class ViewConfig:
 class GraphViews:
     """Makes the `Views` of a batch: ``(indices of graphs [B], generator) -> Views``.
 
-    ``where`` asks for the masked nodes (key ``node``) and for the whole graph (key ``graph``).
+    ``where`` asks for the masked nodes (key ``node``) and for the graphs they are in (key ``graph``): the others show
+    the context all there is to predict.
 
     Args:
         graphs: the data set.
@@ -70,6 +71,7 @@ class GraphViews:
             query_group=graph_of_node[rows],
             context_group=graph_of_node if token else graph_of_node[~masked],
         )
+        asked = graph_of_node[rows].unique_consecutive()
         context = replace(batch, hidden_nodes=masked) if token else batch.induced(~masked)
         target = batch if self.config.target == "whole" else batch.induced(masked)
-        return Views(context, target, {"node": node})
+        return Views(context, target, {"node": node, "graph": Where(asked, asked)})

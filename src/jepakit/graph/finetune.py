@@ -1,0 +1,114 @@
+"""Train an encoder further on labels: pre-trained or random, the whole network or its head alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepakit.errors import DataError
+from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.graph.encoder import GraphEncoder
+from jepakit.training import EpochLoader, FitConfig, fit
+
+__all__ = ["FinetuneConfig", "Predictor", "finetune"]
+
+
+@dataclass
+class FinetuneConfig(FitConfig):
+    """How to fine-tune: a fixed schedule, so that nothing is chosen by looking at held-out labels.
+
+    Args:
+        learning_rates: the head learns at ``learning_rate``, the encoder more slowly.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"encoder": 3e-4})
+    weight_decay: float = 0.01
+    progress: bool = False
+
+
+class Predictor(nn.Module):
+    """An encoder and a linear head on its pooled graph embedding.
+
+    Args:
+        encoder: copied, so that the one passed in stays as it is.
+        outputs: columns of the prediction.
+        task: of `GraphDataset`.
+        target_mean: of the training labels, for regression, ``[T]``.
+        target_std: likewise.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(
+        self, encoder: GraphEncoder, outputs: int, task: str, target_mean: Tensor, target_std: Tensor
+    ) -> None:
+        super().__init__()
+        self.encoder, self.task = copy.deepcopy(encoder).train(), task
+        # Sums over nodes have the scale of the graph's size: the head sees them normalised.
+        self.head = nn.Sequential(nn.BatchNorm1d(encoder.config.width), nn.Linear(encoder.config.width, outputs))
+        self.register_buffer("target_mean", target_mean)
+        self.register_buffer("target_std", target_std)
+
+    def forward(self, graphs: Graphs) -> Tensor:
+        """The training loss of a batch of labelled graphs; unlabelled entries (NaN) are left out."""
+        assert graphs.y is not None
+        scores = self.scores(graphs)
+        if self.task == "graph classification":
+            return F.cross_entropy(scores, graphs.y)
+        labelled = ~torch.isnan(graphs.y)
+        if self.task == "graph multilabel":
+            return F.binary_cross_entropy_with_logits(scores[labelled], graphs.y[labelled])
+        return F.mse_loss(scores[labelled], ((graphs.y - self.target_mean) / self.target_std)[labelled])
+
+    def scores(self, graphs: Graphs) -> Tensor:
+        """Logits ``[G, C]`` or ``[G, T]``; for regression, standardised values."""
+        return self.head(self.encoder(graphs)["graph"])
+
+    @torch.no_grad()
+    def predict(self, graphs: Graphs, *, batch_graphs: int = 256) -> Tensor:
+        """Classes ``[G]``, probabilities ``[G, T]`` or values ``[G, T]``, in eval mode."""
+        self.eval()
+        graphs = self.encoder.prepare(graphs) if graphs.position is None else graphs
+        scores = torch.cat([self.scores(graphs[i]) for i in torch.arange(len(graphs)).split(batch_graphs)])
+        if self.task == "graph classification":
+            return scores.argmax(1)
+        return scores.sigmoid() if self.task == "graph multilabel" else scores * self.target_std + self.target_mean
+
+
+def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config: FinetuneConfig) -> Predictor:
+    """Trains encoder and head on the labelled graphs ``rows`` (``[n]`` int64) of ``dataset``.
+
+    Raises:
+        DataError: fewer than two labelled graphs, or a task that is not one of graphs.
+    """
+    y = dataset.graphs.y
+    if y is None or not dataset.task.startswith("graph"):
+        raise DataError("nothing to fine-tune on", field="task", value=dataset.task, expected="labelled graphs")
+    if rows.numel() < 2:
+        raise DataError("too few labelled graphs", field="rows", value=rows.numel(), expected="at least 2")
+    classes = int(y.max()) + 1 if dataset.task == "graph classification" else y.shape[1]
+    known = y[rows].float().nan_to_num() if y.ndim == 2 else torch.zeros(2, 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = Predictor(encoder, classes, dataset.task, known.mean(0), known.std(0).clamp(min=1e-6))
+    graphs = encoder.prepare(dataset.graphs)[rows]
+    loader = _batches(graphs, config)
+    fit(None, loader, config, task=model)
+    return model.cpu().eval()
+
+
+def _batches(graphs: Graphs, config: FinetuneConfig) -> EpochLoader:
+    def batch(indices: Tensor, generator: torch.Generator) -> Graphs:
+        # Batch normalisation cannot learn from a batch of one.
+        partner = torch.randint(len(graphs), (1,), generator=generator)
+        return graphs[indices if indices.numel() > 1 else torch.cat([indices, partner])]
+
+    return EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed)
