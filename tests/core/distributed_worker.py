@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jepakit.core import SIGReg, VICReg, info_nce, isotropy_penalty
+from jepakit.core import SIGReg, StandardizedBatch, VICReg, decorrelation, info_nce, isotropy_penalty
+from jepakit.core.distributed import sum_over_processes
 
 ROWS = [5, 8]  # uneven on purpose
 
@@ -32,12 +33,28 @@ class Objective(nn.Module):
             "sigreg": lambda: self.sigreg(a),
             "vicreg": lambda: VICReg()(a),
             "isotropy": lambda: isotropy_penalty(a),
+            # A mean over rows is each process's own; on sums over the global batch it is a share of it.
+            "standardized": lambda: StandardizedBatch(_sum_of_squares)(a, b),
+            "decorrelation": lambda: decorrelation(a),
             "isotropy_free": lambda: isotropy_penalty(a, variance=None),
         }
         return losses[self.name]()
 
 
-NAMES = ("info_nce", "info_nce_hard", "sigreg", "vicreg", "isotropy", "isotropy_free")
+def _sum_of_squares(prediction: Tensor, target: Tensor) -> Tensor:
+    return sum_over_processes((prediction - target).square().sum())
+
+
+NAMES = (
+    "info_nce",
+    "info_nce_hard",
+    "sigreg",
+    "vicreg",
+    "isotropy",
+    "isotropy_free",
+    "standardized",
+    "decorrelation",
+)
 
 
 def main(rank: int, world: int, store: str, out: str) -> None:

@@ -8,6 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+NAMES = (
+    "info_nce",
+    "info_nce_hard",
+    "sigreg",
+    "vicreg",
+    "isotropy",
+    "isotropy_free",
+    "standardized",
+    "decorrelation",
+)
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
@@ -27,12 +37,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.T
     return single, [load_file(folder / f"2-{rank}.safetensors") for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", ["info_nce", "info_nce_hard", "sigreg", "vicreg", "isotropy", "isotropy_free"])
+@pytest.mark.parametrize("name", NAMES)
 def test_value_and_gradient_equal_those_of_one_process(name: str, results: tuple) -> None:
     single, ranks = results
     keys = [key for key in single if key.startswith(f"{name}/")]
     assert len(keys) >= 3
     for key in keys:
         for rank in ranks:
-            torch.testing.assert_close(rank[key], single[key], rtol=1e-4, atol=1e-6, msg=lambda m, k=key: f"{k}: {m}")
+            torch.testing.assert_close(rank[key], single[key], rtol=1e-4, atol=1e-5, msg=lambda m, k=key: f"{k}: {m}")
     assert any(single[key].abs().max() > 1e-4 for key in keys if not key.endswith("value"))

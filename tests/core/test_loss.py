@@ -12,6 +12,7 @@ from jepakit.core import (
     LOSSES,
     InfoNCE,
     NormalizedTarget,
+    StandardizedBatch,
     cosine,
     huber,
     hyperbolic,
@@ -99,3 +100,11 @@ def test_normalised_targets_ignore_scale_and_offset_of_each_group() -> None:
     torch.testing.assert_close(loss(p, t), mse(p, by_hand))
     with pytest.raises(ConfigError, match="groups = 4"):
         NormalizedTarget(mse, groups=4)(p, t)
+
+
+def test_standardised_losses_see_correlations_only() -> None:
+    p, t = torch.randn(50, 4), torch.randn(50, 4)
+    loss = StandardizedBatch(mse)
+    torch.testing.assert_close(loss(p, t), loss(3 * p - 2, 0.1 * t + 5), atol=1e-3, rtol=1e-3)
+    correlation = torch.stack([torch.corrcoef(torch.stack([a, b]))[0, 1] for a, b in zip(p.T, t.T, strict=True)])
+    torch.testing.assert_close(loss(p, t), (2 - 2 * correlation).mean(), atol=1e-4, rtol=1e-4)

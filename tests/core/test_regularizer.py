@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from jepakit.core import SIGReg, VICReg, isotropy_penalty
-from jepakit.core.regularizer import covariance, epps_pulley, vicreg_covariance, vicreg_variance
+from jepakit.core import SIGReg, VICReg, decorrelation, isotropy_penalty
+from jepakit.core.regularizer import covariance, epps_pulley, standardize, vicreg_covariance, vicreg_variance
 from jepakit.errors import ConfigError
 
 
@@ -104,3 +104,14 @@ def test_one_row_gives_finite_values() -> None:
 def test_settings_are_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         SIGReg(**bad)
+
+
+def test_decorrelation_is_the_distance_of_the_correlations_from_none() -> None:
+    x = torch.randn(60, 5)
+    expected = (torch.corrcoef(x.T) - torch.eye(5)).square().sum() / 5
+    torch.testing.assert_close(decorrelation(x), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(decorrelation(x * torch.tensor([1.0, 9, 0.1, 3, 5]) + 7), expected, atol=1e-3, rtol=1e-3)
+    standardised = standardize(x)
+    torch.testing.assert_close(standardised.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardised.var(0, unbiased=False), torch.ones(5), atol=1e-4, rtol=0)
+    assert standardize(torch.full((3, 2), 4.0)).abs().max() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +13,17 @@ import torch
 import yaml as pyyaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from jepakit.cli.main import Command
-from jepakit.errors import ConfigError, MissingExtraError, ModelError
+from jepakit.cli.command import Command
+from jepakit.errors import ConfigError, DataError, JepakitError, MissingExtraError, ModelError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
-from jepakit.training import RunFolder, load_encoder, write_text_atomically
+from jepakit.training import RunFolder, is_first_process, load_encoder, write_text_atomically
 from jepakit.training.report import write_report
 from jepakit.training.result_rows import format_score, group_rows
 
@@ -80,7 +81,7 @@ class EvaluateOptions(EvaluateConfig):
         dataset: other data of the same kind; by default the run's own.
     """
 
-    run: Path = Path()
+    run: Path | None = None
     dataset: str | None = None
 
 
@@ -95,7 +96,7 @@ class EmbedOptions:
         level: a row for each ``graph`` or each ``node``.
     """
 
-    run: Path = Path()
+    run: Path | None = None
     out: Path = Path("embeddings.parquet")
     dataset: str | None = None
     level: Literal["graph", "node"] = "graph"
@@ -104,17 +105,29 @@ class EmbedOptions:
 def run_pretrain(options: PretrainOptions, yaml: str, out: Console) -> None:
     """Pre-trains, probes, reports."""
     run = RunFolder(options.run or Path("runs") / f"graph-{Path(options.dataset).stem}")
+    # The other processes of a distributed run repeat this command line: they train, and leave the rest to the first.
+    first = is_first_process(options.devices)
+    out.quiet = not first
     dataset = options.load()
-    run.start(_without(yaml, ("resume", "run", "config", "preset", "progress")), resume=options.resume)
+    if first:
+        run.start(_without(yaml, ("resume", "run", "config", "preset", "progress")), resume=options.resume)
     graphs = dataset.graphs
-    out.print(
-        f"{dataset.name}: {len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges; run in {run.path}",
-        highlight=False,
-    )
-    pretrained = pretrain(dataset, options, run=run, resume=options.resume)
+    counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
+    _say(out, f"{dataset.name}: {counts}; run in {run.path}")
+    try:
+        pretrained = pretrain(dataset, options, run=run, resume=options.resume)
+    except JepakitError:
+        if first:
+            run.withdraw()
+        raise
+    except KeyboardInterrupt:
+        _say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
+        raise
+    if not first:
+        return
     for finding in pretrained.diagnosis.findings:
         colour = "red" if finding.severity == "error" else "yellow"
-        out.print(f"[{colour}]{finding.what}[/]: {finding.advice}", highlight=False)
+        out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
     if options.probe:
         _finish(evaluate(dataset, pretrained.encoder, pretrained.random_encoder, options.evaluate), run, out)
     else:
@@ -123,8 +136,7 @@ def run_pretrain(options: PretrainOptions, yaml: str, out: Console) -> None:
 
 def run_evaluate(options: EvaluateOptions, _yaml: str, out: Console) -> None:
     """Probes a finished run again."""
-    run = RunFolder(options.run)
-    run.require_trained()
+    run = _trained(options.run)
     dataset = _dataset_of(run, options.dataset)
     random_encoder = _encoder(run.path / "random_encoder")
     _finish(evaluate(dataset, _encoder(run.encoder), random_encoder, options), run, out)
@@ -132,8 +144,7 @@ def run_evaluate(options: EvaluateOptions, _yaml: str, out: Console) -> None:
 
 def run_embed(options: EmbedOptions, _yaml: str, out: Console) -> None:
     """Writes embeddings to a Parquet file."""
-    run = RunFolder(options.run)
-    run.require_trained()
+    run = _trained(options.run)
     if options.out.suffix != ".parquet":
         raise ConfigError("out", options.out, "a file name that ends in .parquet")
     dataset = _dataset_of(run, options.dataset)
@@ -143,7 +154,7 @@ def run_embed(options: EmbedOptions, _yaml: str, out: Console) -> None:
     partial = options.out.with_name(options.out.name + ".partial")
     pq.write_table(table, partial)
     partial.replace(options.out)
-    out.print(f"{table.num_rows} embeddings of {embeddings.shape[1]} dimensions in {options.out}", highlight=False)
+    _say(out, f"{table.num_rows} embeddings of {embeddings.shape[1]} dimensions in {options.out}")
 
 
 def _table(dataset: GraphDataset, embeddings: torch.Tensor, level: str) -> pa.Table:
@@ -171,16 +182,29 @@ def _finish(evaluation: Evaluation, run: RunFolder, out: Console) -> None:
         for row in group.rows:
             table.add_row(row.method, format_score(row, group.decimals), row.note)
         out.print(table)
-    if evaluation.recommendation:
-        out.print(evaluation.recommendation, highlight=False)
+    for sentence in [evaluation.recommendation] if evaluation.rows else evaluation.summary:
+        _say(out, sentence or "")
     _report(run, out)
 
 
 def _report(run: RunFolder, out: Console) -> None:
     try:
-        out.print(f"report: {write_report(run.path)}", highlight=False, soft_wrap=True)
+        _say(out, f"report: {write_report(run.path)}")
     except MissingExtraError as error:
-        out.print(f"no report: {error}", highlight=False, markup=False)
+        _say(out, f"no report: {error}")
+
+
+def _say(out: Console, sentence: str) -> None:
+    """Text as it is: a path may hold brackets, and is broken over two lines by nobody."""
+    out.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _trained(path: Path | None) -> RunFolder:
+    if path is None:
+        raise ConfigError("run", None, "the folder of a finished run")
+    run = RunFolder(path)
+    run.require_trained()
+    return run
 
 
 def _encoder(folder: Path) -> GraphEncoder:
@@ -192,9 +216,11 @@ def _encoder(folder: Path) -> GraphEncoder:
 
 def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     """The data a run was trained on, or other data read with the same options."""
-    saved: dict[str, Any] = pyyaml.safe_load(run.config.read_text("utf-8"))
-    names = ("dataset", "data_dir", "smiles_column", "label_columns")
-    return DataOptions(**({name: saved.get(name) for name in names} | ({"dataset": other} if other else {}))).load()
+    saved = run.read_config()
+    if not isinstance(saved.get("dataset"), str):
+        raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
+    options: dict[str, Any] = {name: saved.get(name) for name in (f.name for f in fields(DataOptions))}
+    return DataOptions(**(options | ({"dataset": other} if other else {}))).load()
 
 
 def _without(yaml: str, names: tuple[str, ...]) -> str:

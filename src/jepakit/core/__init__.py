@@ -6,6 +6,7 @@ from jepakit.core.loss import (
     LOSSES,
     InfoNCE,
     NormalizedTarget,
+    StandardizedBatch,
     cosine,
     huber,
     hyperbolic,
@@ -14,8 +15,14 @@ from jepakit.core.loss import (
     normalized_mse,
     smooth_l1,
 )
-from jepakit.core.predictor import BidirectionalPredictor, CrossAttentionPredictor, MLPPredictor, PredictorPerKey
-from jepakit.core.regularizer import SIGReg, VICReg, isotropy_penalty
+from jepakit.core.predictor import (
+    BidirectionalPredictor,
+    CrossAttentionPredictor,
+    IdentityPredictor,
+    MLPPredictor,
+    PredictorPerKey,
+)
+from jepakit.core.regularizer import SIGReg, VICReg, decorrelation, isotropy_penalty
 from jepakit.core.schedule import CosineSchedule, WarmupCosine
 from jepakit.core.target import EMATarget, SeparateTarget, SharedTarget, Target
 
@@ -28,6 +35,7 @@ __all__ = [
     "Diagnosis",
     "EMATarget",
     "Embeddings",
+    "IdentityPredictor",
     "InfoNCE",
     "JEPAOutput",
     "Loss",
@@ -37,12 +45,14 @@ __all__ = [
     "SIGReg",
     "SeparateTarget",
     "SharedTarget",
+    "StandardizedBatch",
     "Target",
     "VICReg",
     "Views",
     "WarmupCosine",
     "Where",
     "cosine",
+    "decorrelation",
     "diagnose",
     "huber",
     "hyperbolic",

@@ -94,7 +94,7 @@ class JEPA(nn.Module):
         predictor: ``(context embeddings, where) -> prediction``, with the keys to be predicted where it is a dict.
         loss: ``(prediction, target) -> scalar``; the mean over the keys of a dict.
         regularizers: name -> (weight, function of ``[N, D]``). Applied to the context's embeddings and, where the
-            target encoder is trained too, to the target's (the mean of both), key by key.
+            target encoder is trained too, to the target's (the mean of both), for each key that is predicted.
 
     Raises:
         ConfigError: a regulariser's weight is negative, or the target does not fit the context encoder.
@@ -149,7 +149,7 @@ class JEPA(nn.Module):
         terms = dict(losses)
         for name, function in self.regularizers.items():
             penalised = [context, *([encoded] if self.target.trains else [])]
-            values = [function(part) for embeddings in penalised for _, part in _items(embeddings)]
+            values = [function(part) for embeddings in penalised for part in _predicted(embeddings, prediction)]
             terms[name] = torch.stack(values).mean()
             total = total + self.weights[name] * terms[name]
         return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target)
@@ -158,6 +158,12 @@ class JEPA(nn.Module):
 def _items(embeddings: Embeddings) -> list[tuple[str, Tensor]]:
     """The embeddings by key; the key of a bare tensor is the empty string."""
     return [("", embeddings)] if isinstance(embeddings, Tensor) else list(embeddings.items())
+
+
+def _predicted(embeddings: Embeddings, prediction: Embeddings) -> list[Tensor]:
+    """All rows of the embeddings that have a prediction, by key."""
+    parts = dict(_items(embeddings))
+    return [parts[key] for key, _ in _items(prediction)]
 
 
 def _asked_for(encoded: Embeddings, where: Where | Mapping[str, Where] | None, prediction: Embeddings) -> Embeddings:

@@ -9,6 +9,7 @@ loss                          use it when                                 needs 
 `smooth_l1`, `huber`          targets have outliers                       EMA or stop-gradient, or SIGReg
 `hyperbolic`                  graph-level targets with a hierarchy        EMA or stop-gradient
 `InfoNCE`                     pairs, and other rows are true negatives    nothing
+`StandardizedBatch`           two corrupted views of the same thing       `decorrelation`
 ============================  ==========================================  =======================================
 """
 
@@ -22,12 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.core.distributed import gather_rows
+from jepakit.core.regularizer import standardize
 from jepakit.errors import ConfigError
 
 __all__ = [
     "LOSSES",
     "InfoNCE",
     "NormalizedTarget",
+    "StandardizedBatch",
     "cosine",
     "huber",
     "hyperbolic",
@@ -165,6 +168,24 @@ class NormalizedTarget(nn.Module):
             raise ConfigError("groups", self.groups, f"a divisor of the target's width {target.shape[-1]}")
         parts = target.unflatten(-1, (self.groups, -1))
         return self.loss(prediction, F.layer_norm(parts, parts.shape[-1:]).flatten(-2))
+
+
+class StandardizedBatch(nn.Module):
+    """A loss on predictions and targets that are first standardised, column by column, over the global batch.
+
+    With `mse` it is the invariance term of CCA-SSG (Zhang et al. 2021, eq. 5) and, like Barlow Twins, sees correlations
+    only: it needs `jepakit.core.regularizer.decorrelation` beside it, not a stop-gradient.
+
+    Args:
+        loss: the loss to apply.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.loss(standardize(prediction), standardize(target))
 
 
 #: The plain losses by the names configurations use.

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from jepakit.core.jepa import Where
 from jepakit.errors import ConfigError
 
-__all__ = ["BidirectionalPredictor", "CrossAttentionPredictor", "MLPPredictor", "PredictorPerKey", "pad_groups"]
+__all__ = [
+    "BidirectionalPredictor",
+    "CrossAttentionPredictor",
+    "IdentityPredictor",
+    "MLPPredictor",
+    "PredictorPerKey",
+    "pad_groups",
+]
 
 
 class MLPPredictor(nn.Module):
@@ -60,6 +67,13 @@ class MLPPredictor(nn.Module):
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
         rows = context if where is None or where.context_rows is None else context[where.context_rows]
         return rows + self.layers(rows) if self.residual else self.layers(rows)
+
+
+class IdentityPredictor(nn.Module):
+    """The context's own rows are the prediction: for two views that should embed alike, as in CCA-SSG."""
+
+    def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
+        return context if where is None or where.context_rows is None else context[where.context_rows]
 
 
 class CrossAttentionPredictor(nn.Module):

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from jepakit.core.distributed import sum_over_processes
 from jepakit.errors import ConfigError
 
-__all__ = ["SIGReg", "VICReg", "covariance", "epps_pulley", "isotropy_penalty", "vicreg_covariance", "vicreg_variance"]
+__all__ = [
+    "SIGReg",
+    "VICReg",
+    "covariance",
+    "decorrelation",
+    "epps_pulley",
+    "isotropy_penalty",
+    "standardize",
+    "vicreg_covariance",
+    "vicreg_variance",
+]
 
 
 def epps_pulley(projections: Tensor, *, knots: int = 17, t_max: float = 3.0) -> Tensor:
@@ -82,6 +92,27 @@ def covariance(embeddings: Tensor) -> Tensor:
     count = sum_over_processes(embeddings.new_tensor(float(embeddings.shape[0])))
     centred = embeddings - sum_over_processes(embeddings.sum(0)) / count
     return sum_over_processes(centred.T @ centred) / (count - 1).clamp(min=1)
+
+
+def standardize(embeddings: Tensor, *, eps: float = 1e-6) -> Tensor:
+    """Columns with mean 0 and variance 1 over the global batch: ``[N, D] -> [N, D]``; constant columns become 0."""
+    count = sum_over_processes(embeddings.new_tensor(float(embeddings.shape[0])))
+    centred = embeddings - sum_over_processes(embeddings.sum(0)) / count
+    variance = sum_over_processes(centred.square().sum(0)) / count
+    return centred * (variance + eps).rsqrt()
+
+
+def decorrelation(embeddings: Tensor) -> Tensor:
+    """``‖corr − I‖²_F / D`` of the columns' correlations over the global batch: ``[N, D] -> []``.
+
+    Blind to scale, unlike `isotropy_penalty`: for losses that are blind to it too, such as `StandardizedBatch`.
+
+    Source: CCA-SSG, Zhang et al. 2021, eq. 5.
+    """
+    z = standardize(embeddings)
+    count = sum_over_processes(z.new_tensor(float(z.shape[0])))
+    correlation = sum_over_processes(z.T @ z) / count
+    return (correlation - torch.eye(z.shape[1], device=z.device, dtype=z.dtype)).square().sum() / z.shape[1]
 
 
 def isotropy_penalty(embeddings: Tensor, *, variance: float | None = 1.0) -> Tensor:

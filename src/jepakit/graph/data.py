@@ -108,14 +108,21 @@ class Graphs:
         """The subgraphs induced by the nodes where ``keep`` (``[N]`` bool) is true; graphs stay, even when emptied."""
         new_id = keep.cumsum(0) - 1
         source, target = self.edge_index
-        kept = keep[source] & keep[target]
+        rest = self.with_edges(keep[source] & keep[target])
+        return replace(
+            rest,
+            **self._take_nodes(keep.nonzero().squeeze(1)),
+            edge_index=new_id[rest.edge_index],
+            node_ptr=_sum_within(keep, self.node_ptr),
+        )
+
+    def with_edges(self, keep: Tensor) -> Graphs:
+        """The same nodes with the edges where ``keep`` (``[E]`` bool) is true."""
         return replace(
             self,
-            **self._take_nodes(keep.nonzero().squeeze(1)),
-            edge_index=new_id[self.edge_index[:, kept]],
-            node_ptr=_sum_within(keep, self.node_ptr),
-            edge_ptr=_sum_within(kept, self.edge_ptr),
-            edge_attr=None if self.edge_attr is None else self.edge_attr[kept],
+            edge_index=self.edge_index[:, keep],
+            edge_ptr=_sum_within(keep, self.edge_ptr),
+            edge_attr=None if self.edge_attr is None else self.edge_attr[keep],
         )
 
     def to(self, device: torch.device | str) -> Graphs:

@@ -169,6 +169,8 @@ def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
 def _discrete_labels(graphs: Graphs) -> np.ndarray:
     """A label for each node from the columns of ``x`` that hold whole numbers: the kernels know no others."""
     whole = (graphs.x == graphs.x.round()).all(0)
+    if not whole.any():
+        return np.zeros(graphs.num_nodes, dtype=np.int64)
     return torch.unique(graphs.x[:, whole], dim=0, return_inverse=True)[1].numpy()
 
 

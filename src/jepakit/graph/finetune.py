@@ -47,9 +47,7 @@ class Predictor(nn.Module):
     target_mean: Tensor
     target_std: Tensor
 
-    def __init__(
-        self, encoder: GraphEncoder, outputs: int, task: str, target_mean: Tensor, target_std: Tensor
-    ) -> None:
+    def __init__(self, encoder: GraphEncoder, outputs: int, task: str, target_mean: Tensor, target_std: Tensor) -> None:
         super().__init__()
         self.encoder, self.task = copy.deepcopy(encoder).train(), task
         # Sums over nodes have the scale of the graph's size: the head sees them normalised.

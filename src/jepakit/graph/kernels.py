@@ -304,7 +304,7 @@ def _one_hot_degrees(graphs: Graphs) -> torch.Tensor:
     # The exponent of the square counts half octaves, without the rounding of a logarithm.
     half_octave = torch.frexp((degree.double() / _EXACT_DEGREES) ** 2).exponent - 1
     bins = torch.where(degree < _EXACT_DEGREES, degree, _EXACT_DEGREES + half_octave)
-    return torch.nn.functional.one_hot(bins)
+    return torch.nn.functional.one_hot(bins, int(bins.max()) + 1 if len(bins) else 1)
 
 
 def _sums_within(values: torch.Tensor, ptr: torch.Tensor) -> Floats:

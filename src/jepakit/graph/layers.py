@@ -48,13 +48,12 @@ class GINLayer(nn.Module):
     def __init__(self, dim: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.eps = nn.Parameter(torch.zeros(()))
-        self.mlp = nn.Sequential(nn.Linear(dim, dim), norm(dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, dim), norm(dim), nn.ReLU(inplace=True), nn.Linear(dim, dim))
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
         if edges is None:
-            received = messages.sum_neighbors(x)
-        else:
-            received = messages.sum_messages(F.relu(messages.take_sources(x) + edges))
+            return self.mlp(messages.sum_neighbors_and_self(x, 1 + self.eps))
+        received = messages.sum_messages(F.relu(messages.take_sources(x) + edges))
         return self.mlp((1 + self.eps) * x + received)
 
 

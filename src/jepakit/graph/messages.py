@@ -1,17 +1,18 @@
-"""Passing messages along the edges of a batch, as sparse products.
+"""Passing messages along the edges of a batch, as sums over ranges of rows.
 
-On a CPU a product with a compressed sparse matrix is four to six times faster than gathering rows and adding them up,
-forwards and backwards, because it never writes the ``[E, D]`` messages down. Edges come sorted by target, so the matrix
-of incoming edges needs no sorting; that of outgoing edges, which the backward pass multiplies by, is built on demand.
+Edges come sorted by target, so the rows a node sums up stand side by side in a list, as the words of a bag do for
+``embedding_bag``, whose kernel never writes the ``[E, D]`` messages down: eight times faster on a CPU than gathering
+rows and adding them up, four times faster than a product with a sparse matrix. The backward pass sums over outgoing
+edges in the same way; their order is found on demand.
 """
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from jepakit.graph.data import Graphs
@@ -20,7 +21,7 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """The edges of one batch, ready for products.
+    """The edges of one batch, ready for sums over neighbours.
 
     Sums of rows in half precision are taken, and returned, in single precision.
 
@@ -50,6 +51,11 @@ class Messages:
         return torch.argsort(self.source, stable=True)
 
     @cached_property
+    def target_by_source(self) -> Tensor:
+        """The targets in that order, ``[E]``."""
+        return self.target[self.by_source]
+
+    @cached_property
     def gcn_weight(self) -> Tensor:
         """``1 / sqrt(d_i d_j)`` of each edge, degrees counted with the self loop, ``[E]`` (Kipf & Welling 2017)."""
         scale = (self.in_ptr.diff() + 1).float().rsqrt()
@@ -58,6 +64,10 @@ class Messages:
     def sum_neighbors(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """``Σ_{j→i} w_ij x_j``: ``[N, D], [E] -> [N, D]``; no gradient reaches the weights."""
         return _SumNeighbors.apply(x, self, weight)  # pyright: ignore[reportReturnType]
+
+    def sum_neighbors_and_self(self, x: Tensor, scale: Tensor) -> Tensor:
+        """``scale x_i + Σ_{j→i} x_j`` in one pass: ``[N, D], [] -> [N, D]``; gradients reach both."""
+        return _SumNeighborsAndSelf.apply(x, self, scale)  # pyright: ignore[reportReturnType]
 
     def take_sources(self, x: Tensor) -> Tensor:
         """The source's row for each edge: ``[N, D] -> [E, D]``."""
@@ -76,13 +86,34 @@ class _SumNeighbors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, messages: Messages, weight: Tensor | None) -> Tensor:
         ctx.messages, ctx.weight = messages, weight
-        return _product(messages.in_ptr, messages.source, x, weight)
+        return _sum_rows(messages.in_ptr, messages.source, x, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         m: Messages = ctx.messages
         weight = None if ctx.weight is None else ctx.weight[m.by_source]
-        return _product(m.out_ptr, m.target[m.by_source], gradients[0].contiguous(), weight), None, None
+        return _sum_rows(m.out_ptr, m.target_by_source, gradients[0].contiguous(), weight), None, None
+
+
+class _SumNeighborsAndSelf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, messages: Messages, scale: Tensor) -> Tensor:
+        total = _sum_rows(messages.in_ptr, messages.source, x)
+        ctx.messages = messages
+        ctx.save_for_backward(x, scale)
+        return total.addcmul_(x.to(total.dtype), scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        x, scale = ctx.saved_tensors
+        m: Messages = ctx.messages
+        gradient = gradients[0].contiguous()
+        to_x = to_scale = None
+        if ctx.needs_input_grad[0]:
+            to_x = _sum_rows(m.out_ptr, m.target_by_source, gradient).addcmul_(gradient, scale)
+        if ctx.needs_input_grad[2]:
+            to_scale = torch.dot(gradient.flatten(), x.to(gradient.dtype).flatten())
+        return to_x, None, to_scale
 
 
 class _TakeSources(torch.autograd.Function):
@@ -94,14 +125,14 @@ class _TakeSources(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         m: Messages = ctx.messages
-        return _product(m.out_ptr, m.by_source, gradients[0].contiguous()), None
+        return _sum_rows(m.out_ptr, m.by_source, gradients[0].contiguous()), None
 
 
 class _SumMessages(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, messages: Messages) -> Tensor:
         ctx.messages = messages
-        return _product(messages.in_ptr, torch.arange(values.shape[0], device=values.device), values)
+        return _sum_rows(messages.in_ptr, torch.arange(values.shape[0], device=values.device), values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -112,7 +143,7 @@ class _SumNodes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, messages: Messages) -> Tensor:
         ctx.messages = messages
-        return _product(messages.node_ptr, torch.arange(x.shape[0], device=x.device), x)
+        return _sum_rows(messages.node_ptr, torch.arange(x.shape[0], device=x.device), x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -124,15 +155,11 @@ def _pointers(index: Tensor, size: int) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-def _product(ptr: Tensor, columns: Tensor, x: Tensor, values: Tensor | None = None) -> Tensor:
-    rows = ptr.numel() - 1
-    # As autocast does with every sum: half precision overflows at a hub, and its sparse product is not there on a CPU.
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    if not columns.numel():
-        return x.new_zeros(rows, x.shape[1])
-    values = x.new_ones(columns.numel()) if values is None else values.to(x.dtype)
-    with warnings.catch_warnings(), torch.autocast(x.device.type, enabled=False):
-        # torch announces once in a process that sparse CSR is in beta.
-        warnings.filterwarnings("ignore", message="Sparse CSR", category=UserWarning)
-        matrix = torch.sparse_csr_tensor(ptr, columns, values, size=(rows, x.shape[0]), check_invariants=False)
-        return matrix @ x
+def _sum_rows(ptr: Tensor, rows: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """``out[i] = Σ_k weight[k] x[rows[k]]`` over k from ``ptr[i]`` to ``ptr[i + 1]``."""
+    # As autocast does with every sum: half precision overflows at a hub.
+    x = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).detach()
+    if not rows.numel():
+        return x.new_zeros(ptr.numel() - 1, x.shape[1])
+    weight = None if weight is None else weight.to(x.dtype)
+    return F.embedding_bag(rows, x, ptr, mode="sum", per_sample_weights=weight, include_last_offset=True)

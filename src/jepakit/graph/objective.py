@@ -13,14 +13,17 @@ from jepakit.core import (
     CosineSchedule,
     CrossAttentionPredictor,
     EMATarget,
+    IdentityPredictor,
     Loss,
     MLPPredictor,
     NormalizedTarget,
     PredictorPerKey,
     SharedTarget,
     SIGReg,
+    StandardizedBatch,
     Target,
     VICReg,
+    decorrelation,
     isotropy_penalty,
 )
 from jepakit.errors import ConfigError, require_choice
@@ -39,37 +42,46 @@ class ObjectiveConfig:
         target: ``ema`` copy, ``simsiam`` (shared weights, stop-gradient), ``lejepa`` (shared, no stop-gradient).
         momentum: of the EMA at the first step; it rises to 1 along a cosine.
         predict: ``node`` (the masked nodes), ``graph`` (the embedding of the whole target view), or both.
-        predictor: for nodes: ``mlp`` on a masked node's own row, or ``cross_attention`` from its position.
+        predictor: for nodes: ``mlp`` on a masked node's own row, ``cross_attention`` from its position, or ``none``,
+            where the context's own embedding is the prediction.
         predictor_depth: layers or blocks.
         loss: a name in `jepakit.core.LOSSES`.
         normalize_target: layer-normalise targets, each layer of the encoder apart.
+        standardize: standardise predictions and targets over the batch, as CCA-SSG does.
         sigreg: weight of SIGReg.
         vicreg: weight of VICReg's variance and covariance.
         isotropy: weight of ‖cov − I‖.
+        decorrelation: weight of ‖corr − I‖² / D.
     """
 
     target: Literal["ema", "simsiam", "lejepa"] = "ema"
     momentum: float = 0.996
     predict: list[Literal["node", "graph"]] = field(default_factory=lambda: ["node"])
-    predictor: Literal["mlp", "cross_attention"] = "mlp"
+    predictor: Literal["mlp", "cross_attention", "none"] = "mlp"
     predictor_depth: int = 2
     loss: Literal["mse", "normalized_mse", "cosine", "smooth_l1", "huber", "hyperbolic"] = "smooth_l1"
     normalize_target: bool = True
+    standardize: bool = False
     sigreg: float = 0.0
     vicreg: float = 0.0
     isotropy: float = 0.0
+    decorrelation: float = 0.0
 
     def __post_init__(self) -> None:
         require_choice("objective.target", self.target, TARGETS)
-        require_choice("objective.predictor", self.predictor, ("mlp", "cross_attention"))
+        require_choice("objective.predictor", self.predictor, ("mlp", "cross_attention", "none"))
         require_choice("objective.loss", self.loss, LOSSES)
         for key in self.predict:
             require_choice("objective.predict", key, ("node", "graph"))
         if not self.predict:
             raise ConfigError("objective.predict", self.predict, "node, graph, or both")
+        if self.loss == "hyperbolic" and (self.predictor == "none" or self.standardize):
+            raise ConfigError("objective.loss", self.loss, "another loss where predictor = none or standardize = true")
+        if self.predictor_depth < 1:
+            raise ConfigError("objective.predictor_depth", self.predictor_depth, "at least 1")
         if not 0 <= self.momentum <= 1:
             raise ConfigError("objective.momentum", self.momentum, "a number from 0 to 1")
-        for name in ("sigreg", "vicreg", "isotropy"):
+        for name in ("sigreg", "vicreg", "isotropy", "decorrelation"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"objective.{name}", getattr(self, name), "a weight of at least 0")
 
@@ -83,7 +95,7 @@ def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: i
         total_steps: optimiser steps of the run, for the momentum's schedule.
 
     Raises:
-        ConfigError: cross-attention is asked for without structural encodings.
+        ConfigError: cross-attention is asked for without structural encodings, or its heads do not divide its width.
     """
     return JEPA(
         encoder,
@@ -96,6 +108,7 @@ def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: i
                 ("sigreg", config.sigreg, SIGReg()),
                 ("vicreg", config.vicreg, VICReg()),
                 ("isotropy", config.isotropy, isotropy_penalty),
+                ("decorrelation", config.decorrelation, decorrelation),
             )
             if weight > 0
         },
@@ -111,19 +124,29 @@ def _target(encoder: GraphEncoder, config: ObjectiveConfig, total_steps: int) ->
 def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig) -> nn.Module:
     width = encoder.config.width
     out = 2 if config.loss == "hyperbolic" else width
+    if config.predictor == "none":
+        return IdentityPredictor()
     if key == "graph" or config.predictor == "mlp":
         return MLPPredictor(width, out, depth=config.predictor_depth, width_factor=encoder.config.hidden / width * 2)
+    if encoder.config.hidden % encoder.config.heads:
+        raise ConfigError("encoder.heads", encoder.config.heads, f"a divisor of hidden = {encoder.config.hidden}")
     if not encoder.position_dim:
         raise ConfigError(
             "objective.predictor", "cross_attention", "an encoding in encoder.position, such as random_walk"
         )
     return CrossAttentionPredictor(
-        width, encoder.position_dim, out, hidden=encoder.config.hidden, depth=config.predictor_depth
+        width,
+        encoder.position_dim,
+        out,
+        hidden=encoder.config.hidden,
+        depth=config.predictor_depth,
+        heads=encoder.config.heads,
     )
 
 
 def _loss(encoder: GraphEncoder, config: ObjectiveConfig) -> Loss:
+    loss = StandardizedBatch(LOSSES[config.loss]) if config.standardize else LOSSES[config.loss]
     # The hyperbolic target is a function of the mean, which layer normalisation sets to zero.
     if not config.normalize_target or config.loss == "hyperbolic":
-        return LOSSES[config.loss]
-    return NormalizedTarget(LOSSES[config.loss], encoder.config.parts)
+        return loss
+    return NormalizedTarget(loss, encoder.config.parts)

@@ -13,13 +13,22 @@ from torch import Tensor
 
 from jepakit.core import Diagnosis, EMATarget, diagnose
 from jepakit.core.diagnostics import effective_rank
-from jepakit.errors import ConfigError, require_choice
+from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
 from jepakit.graph.views import GraphViews, ViewConfig
-from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, save_encoder, write_text_atomically
+from jepakit.training import (
+    EpochLoader,
+    FitConfig,
+    FitResult,
+    RunFolder,
+    fit,
+    is_first_process,
+    save_encoder,
+    write_text_atomically,
+)
 
 __all__ = ["PretrainConfig", "Pretrained", "pretrain"]
 
@@ -47,9 +56,11 @@ class PretrainConfig(FitConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice("export", self.export, ("context", "target"))
-        cross = self.objective.predictor == "cross_attention" or "node" not in self.objective.predict
-        if self.views.context == "drop" and not cross:
-            raise ConfigError("objective.predictor", "mlp", "cross_attention where views.context = drop removes nodes")
+        predictor, views = self.objective.predictor, self.views
+        if views.context == "drop" and "node" in self.objective.predict and predictor != "cross_attention":
+            raise ConfigError("objective.predictor", predictor, "cross_attention where views.context = drop")
+        if predictor == "cross_attention" and (views.context == "all" or views.target == "view"):
+            raise ConfigError("objective.predictor", predictor, "mlp or none where every node is predicted")
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class Pretrained:
 def pretrain(
     dataset: GraphDataset, config: PretrainConfig, *, run: RunFolder | None = None, resume: bool = False
 ) -> Pretrained:
-    """Pre-trains on every graph of ``dataset``; labels are not read, but to colour the diagnostics.
+    """Pre-trains on every graph of two nodes or more; labels are not read, but to colour the diagnostics.
 
     Args:
         dataset: the graphs.
@@ -82,7 +93,7 @@ def pretrain(
 
     Raises:
         ConfigError: options that do not go together.
-        DataError: there is nothing to learn from: no graph has two nodes.
+        DataError: there is nothing to predict: no graph has two nodes.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -90,12 +101,14 @@ def pretrain(
         graphs = _prepared(dataset.graphs, encoder, config)
         encoder.calibrate(graphs)
         random_encoder = copy.deepcopy(encoder).eval()
-        views = GraphViews(graphs, config.masking, config.views)
-        loader = EpochLoader(len(graphs), config.batch_size, views, seed=config.seed)
+        trainable = _trainable(graphs, dataset.name)
+        views = GraphViews(trainable, config.masking, config.views)
+        loader = EpochLoader(len(trainable), config.batch_size, views, seed=config.seed)
         jepa = build_jepa(encoder, config.objective, total_steps=config.epochs * len(loader))
+    if run is not None:
+        run.path.mkdir(parents=True, exist_ok=True)
     observed, group = _observed(dataset, graphs)
     key = "graph" if len(graphs) > 1 else "node"
-    before = effective_rank(random_encoder.embed(observed, key=key))
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))
     keeps_copy = config.export == "target" and isinstance(jepa.target, EMATarget)
     exported = jepa.target.encoder if keeps_copy else encoder
@@ -104,8 +117,9 @@ def pretrain(
     for each in (exported, random_encoder):
         each.fit_readout(graphs, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
+    before = effective_rank(random_encoder.embed(observed, key=key))
     pretrained = Pretrained(exported, random_encoder, result, diagnose(embeddings, group=group, reference_rank=before))
-    if run is not None:
+    if run is not None and is_first_process(config.devices):
         _save(pretrained, dataset, config, run, embeddings, group, "target" if keeps_copy else "context")
     return pretrained
 
@@ -113,6 +127,15 @@ def pretrain(
 def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> Graphs:
     graphs = encoder.prepare(graphs)
     return with_patches(graphs, config.patch_size) if config.masking.strategy == "metis" else graphs
+
+
+def _trainable(graphs: Graphs, name: str) -> Graphs:
+    """The graphs with a node to mask and one to predict it from: the loss of a batch without any would be NaN."""
+    several = graphs.nodes_per_graph > 1
+    if not several.any():
+        expected = "at least one graph of two nodes or more"
+        raise DataError("there is nothing to predict: no graph has two nodes", field=name, expected=expected)
+    return graphs if several.all() else graphs[several]
 
 
 def _observed(dataset: GraphDataset, graphs: Graphs, limit: int = 2000) -> tuple[Graphs, Tensor | None]:
@@ -138,7 +161,8 @@ def _save(
     write_text_atomically(run.diagnosis, text)
     tensors = {"embedding": embeddings.contiguous()} | ({} if group is None else {"label": group.contiguous()})
     save_file(tensors, run.embeddings, metadata={"label_names": json.dumps(dataset.label_names)})
-    for name, encoder in (("encoder", pretrained.encoder), ("random_encoder", pretrained.random_encoder)):
+    # `encoder/` comes last: where it is, the run is complete.
+    for name, encoder in (("random_encoder", pretrained.random_encoder), ("encoder", pretrained.encoder)):
         save_encoder(
             encoder,
             run.path / name,

@@ -1,7 +1,7 @@
 """How good are embeddings: simple classifiers on frozen features, by the protocols of the field.
 
 Graph classification is scored by stratified 10-fold cross-validation, nodes and molecules on their given splits.
-Whatever is chosen (classifier, transform, C, kernel width, which of several kernels) is chosen on inner folds or on the
+Whatever is chosen (classifier, view, C, kernel width, which of several kernels) is chosen on inner folds or on the
 validation split; standardisation is fitted on training rows; nothing reads a test label before the score. Every method
 with the same labels, folds and seed is scored on the same splits, features and kernels alike.
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.graph.folds import Seed, stratified_folds, stratified_subset
 from jepakit.graph.probe_result import (
     Array,
     ProbeResult,
@@ -27,17 +28,17 @@ from jepakit.graph.probe_result import (
 )
 from jepakit.graph.probe_tasks import probe_multilabel, probe_regression
 from jepakit.graph.selection import (
+    FEW_ROWS,
+    MANY_ROWS,
     Classifier,
     FeatureSource,
     Ints,
     KernelSource,
-    Seed,
     Source,
+    View,
     evaluate_split,
     evaluate_validated,
     in_parallel,
-    stratified_folds,
-    stratified_subset,
 )
 
 __all__ = [
@@ -135,7 +136,7 @@ def probe_few_labels(
         ConfigError: an unknown ``classifier``, a ``fraction`` outside (0, 1), no seed.
         DataError: as `probe_graphs`, or a class too small to be split.
     """
-    source, labels = _feature_source(features, y, classifier)
+    source, labels = _feature_source(features, y, classifier, FEW_ROWS)
     return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), classifier, jobs)
 
 
@@ -154,7 +155,7 @@ def probe_kernel_few_labels(
 
 
 def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
-    """Test accuracy of logistic regression on frozen node features; C and transform are chosen on the validation nodes.
+    """Test accuracy of logistic regression on frozen node features; C and view are chosen on the validation nodes.
 
     Args:
         features: ``[N, D]``, finite.
@@ -163,23 +164,27 @@ def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> 
 
     Raises:
         DataError: NaN or infinite features, shapes that do not fit, a split that is missing, empty or overlaps another,
-            an unlabelled node in a split.
+            an unlabelled node in a split, training nodes of one class only.
     """
     y = checked_labels(node_y, "node_y")
     train, val, test = checked_splits(splits, len(y))
-    source = FeatureSource(checked_features(features, len(y)), "logistic")
+    source = FeatureSource(checked_features(features, len(y)), "logistic", FEW_ROWS)
     unlabelled = [int(ids[y[ids] < 0][0]) for ids in (train, val, test) if (y[ids] < 0).any()]
     if unlabelled:
         raise DataError("a node of the splits has no label", field=f"node_y[{unlabelled[0]}]", expected="a class")
+    if len(np.unique(y[train])) < 2:
+        raise DataError("the training nodes are all of one class", field="splits['train']", expected="two classes")
     outcome = evaluate_validated(source, y, train, val, test)
     accuracy = float((outcome.predicted == y[test]).mean())
     return summarize("logistic", "accuracy", [[accuracy]], [[outcome.chosen]], _recall(y[test], outcome.predicted))
 
 
-def _feature_source(features: Array, y: Array, classifier: Classifier) -> tuple[FeatureSource, Ints]:
+def _feature_source(
+    features: Array, y: Array, classifier: Classifier, views: tuple[View, ...] = MANY_ROWS
+) -> tuple[FeatureSource, Ints]:
     require_choice("classifier", classifier, ("logistic", "svm", "best"))
     labels = checked_labels(y)
-    return FeatureSource(checked_features(features, len(labels)), classifier), labels
+    return FeatureSource(checked_features(features, len(labels)), classifier, views), labels
 
 
 def _kernel_source(kernels: Kernel | Sequence[Kernel], y: Array) -> tuple[KernelSource, Ints]:
@@ -195,10 +200,9 @@ def _kernel_source(kernels: Kernel | Sequence[Kernel], y: Array) -> tuple[Kernel
 
 
 def _cross_validation(y: Ints, folds: int, seeds: Sequence[int]) -> list[list[Split]]:
-    assigned = {seed: stratified_folds(y, folds, seed) for seed in checked_seeds(seeds)}
+    assigned = [(seed, stratified_folds(y, folds, seed)) for seed in checked_seeds(seeds)]
     return [
-        [(np.flatnonzero(fold != f), np.flatnonzero(fold == f), seed) for f in range(folds)]
-        for seed, fold in assigned.items()
+        [(np.flatnonzero(fold != f), np.flatnonzero(fold == f), seed) for f in range(folds)] for seed, fold in assigned
     ]
 
 

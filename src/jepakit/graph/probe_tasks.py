@@ -19,14 +19,14 @@ from jepakit.graph.probe_result import (
 )
 from jepakit.graph.selection import (
     LOGISTIC_C,
+    MANY_ROWS,
     Chosen,
     Floats,
     Ints,
     in_parallel,
     logistic_path,
-    signed_log,
+    prepared,
     sklearn_module,
-    standardize,
 )
 
 __all__ = ["probe_multilabel", "probe_regression"]
@@ -55,7 +55,7 @@ def probe_multilabel(
         features: ``[G, D]``, finite.
         y: ``[G, T]``, 0 or 1, NaN where unlabelled.
         splits: graph numbers (or boolean masks ``[G]``) named ``train``, ``val`` and ``test``, disjoint.
-        classifier: ``logistic`` (L2; C and transform are chosen) or ``forest`` (300 trees; leaf size is chosen).
+        classifier: ``logistic`` (L2; C and view are chosen) or ``forest`` (300 trees; leaf size is chosen).
         label_fraction: share of the training graphs that keep their labels, drawn anew for each seed.
         seeds: of the drawing and of the forest; one is enough for logistic regression on all labels.
         jobs: processes.
@@ -79,8 +79,8 @@ def probe_multilabel(
     aucs, chosen = [], []
     for seed in checked_seeds(seeds):
         labelled = _labelled(train, label_fraction, seed)
-        rows = np.concatenate([labelled, val, test])
-        per_task = in_parallel(_task_scores, [(classifier, x[rows], task, seed) for task in targets[labelled].T], jobs)
+        ordered = x[np.concatenate([labelled, val, test])]
+        per_task = in_parallel(_task_scores, [(classifier, ordered, task, seed) for task in targets[labelled].T], jobs)
         # [candidates, val + test, T]
         scores = np.stack(per_task, axis=2)
         merit = [np.nanmean(_task_aucs(targets[val], s[: len(val)], "val")) for s in scores]
@@ -98,7 +98,7 @@ def probe_regression(
     label_fraction: float = 1.0,
     seeds: Sequence[int] = (0,),
 ) -> ProbeResult:
-    """Test RMSE of ridge regression, in the units of ``y``; per task the penalty and the transform are chosen on val.
+    """Test RMSE of ridge regression, in the units of ``y``; per task penalty and view are chosen on val.
 
     Args:
         features: ``[G, D]``, finite.
@@ -130,7 +130,7 @@ def _candidates(classifier: str) -> list[Chosen]:
     """In the order of the rows of `_task_scores`."""
     if classifier == "forest":
         return [{"classifier": "forest", "min_samples_leaf": leaf} for leaf in FOREST_LEAF]
-    return [{"classifier": "logistic", "transform": t, "C": c} for t in ("signed log", "none") for c in LOGISTIC_C]
+    return [{"classifier": "logistic", "view": view, "C": c} for view in MANY_ROWS for c in LOGISTIC_C]
 
 
 def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -> Floats:
@@ -140,7 +140,7 @@ def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -
     if len(np.unique(known)) < 2:
         return np.zeros((len(_candidates(classifier)), len(features) - rest))
     if classifier == "logistic":
-        views = [standardize(view, rest) for view in (signed_log(features), features)]
+        views = [prepared(features, rest, view) for view in MANY_ROWS]
         return np.stack([m.decision_function(z[rest:]) for z in views for m in logistic_path(z[fit], known)])
     forest = sklearn_module("ensemble").RandomForestClassifier
     models = [forest(FOREST_TREES, min_samples_leaf=leaf, random_state=seed) for leaf in FOREST_LEAF]
@@ -166,9 +166,8 @@ def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[fl
         if len(ids) == 0:
             raise DataError(f"no label in {name}", field=f"y[:, {task}]", expected="labels in every split")
     rows = np.concatenate([train, val, test])
-    views = {"signed log": signed_log(x[rows]), "none": x[rows]}
-    options: list[Chosen] = [{"transform": t, "alpha": alpha} for t in views for alpha in RIDGE_ALPHA]
-    predicted = np.concatenate([_ridge_path(standardize(view, len(train)), y[train]) for view in views.values()])
+    options: list[Chosen] = [{"view": view, "alpha": alpha} for view in MANY_ROWS for alpha in RIDGE_ALPHA]
+    predicted = np.concatenate([_ridge_path(prepared(x[rows], len(train), view), y[train]) for view in MANY_ROWS])
     squared = (predicted - y[rows]) ** 2
     best = int(squared[:, len(train) : len(train) + len(val)].mean(axis=1).argmin())
     return float(np.sqrt(squared[best, len(train) + len(val) :].mean())), options[best]

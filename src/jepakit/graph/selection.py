@@ -16,34 +16,34 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from jepakit.errors import ConfigError, DataError, MissingExtraError
-from jepakit.graph.probe_result import Array, checked_labels
+from jepakit.errors import DataError, MissingExtraError
+from jepakit.graph.folds import Seed, stratified_folds
 
 __all__ = [
+    "FEW_ROWS",
     "LOGISTIC_C",
+    "MANY_ROWS",
     "Chosen",
     "Classifier",
     "FeatureSource",
     "KernelSource",
-    "Seed",
     "Source",
     "SplitScore",
+    "View",
     "evaluate_split",
     "evaluate_validated",
     "in_parallel",
     "logistic_path",
-    "signed_log",
+    "prepared",
     "sklearn_module",
     "standardize",
-    "stratified_folds",
-    "stratified_subset",
 ]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Classifier = Literal["logistic", "svm", "best"]
+View = Literal["signed log", "one scale", "none"]
 Chosen = dict[str, float | str]
-Seed = int | tuple[int, ...]
 Result = TypeVar("Result")
 
 LOGISTIC_C = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -51,71 +51,14 @@ SVM_C = (1.0, 10.0, 100.0)
 KERNEL_C = (1e-2, 1e-1, 1.0, 10.0, 100.0)
 GAMMA = (0.3, 1.0, 3.0)
 INNER_FOLDS = 3
+INNER_REPEATS = 5
+# Once this many rows were held out, dealing them into inner folds again changes little.
+_ENOUGH_HELD_OUT = 1000
+# With few rows the spread of a single column is mostly chance, and one scale for all columns generalises better.
+MANY_ROWS: tuple[View, ...] = ("signed log", "none")
+FEW_ROWS: tuple[View, ...] = ("one scale", "signed log")
 # Spread below this share of the mean is the rounding of float32 embeddings; scaled up it would pass for a feature.
 _NOISE = 1e-6
-
-
-def stratified_folds(y: Array, folds: int, seed: Seed) -> Ints:
-    """Deals the rows out to ``folds`` folds, class by class, in an order that ``seed`` shuffles.
-
-    The folds differ by at most one in size and in the number of each class. Every method that is probed with the same
-    ``y``, ``folds`` and ``seed`` gets the same folds.
-
-    Args:
-        y: classes, ``[G]`` integers.
-        folds: how many, at least 2.
-        seed: of the shuffle; a tuple of integers is one seed.
-
-    Returns:
-        ``[G]`` int64: the fold in which each row is tested.
-
-    Raises:
-        ConfigError: fewer than two folds.
-        DataError: a class has fewer rows than there are folds, or there is only one class.
-    """
-    if folds < 2:
-        raise ConfigError("folds", folds, "at least 2")
-    labels = checked_labels(y)
-    classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 2:
-        raise DataError("only one class", field="y", value=classes.tolist(), expected="at least two")
-    if counts.min() < folds:
-        raise DataError(
-            f"class {classes[counts.argmin()]} has fewer members than there are folds",
-            field="y",
-            value=int(counts.min()),
-            expected=f"at least {folds} of each class, or fewer folds",
-        )
-    fold = np.empty(len(labels), dtype=np.int64)
-    fold[_shuffled_by_class(labels, seed)] = np.arange(len(labels)) % folds
-    return fold
-
-
-def stratified_subset(y: Ints, fraction: float, seed: Seed, *, at_least: int = 2) -> Ints:
-    """Rows to label: ``fraction`` of each class, rounded, but at least ``at_least`` of each.
-
-    Returns:
-        Row numbers, sorted.
-
-    Raises:
-        ConfigError: ``fraction`` is not between 0 and 1.
-        DataError: a class would have no row left to test on.
-    """
-    if not 0 < fraction < 1:
-        raise ConfigError("fraction", fraction, "more than 0 and less than 1")
-    classes, counts = np.unique(y, return_counts=True)
-    wanted = np.maximum(np.rint(fraction * counts).astype(np.int64), at_least)
-    if (wanted >= counts).any():
-        short = int((wanted >= counts).argmax())
-        raise DataError(
-            f"class {classes[short]} is too small for a labelled subset",
-            field="y",
-            value=int(counts[short]),
-            expected=f"more than {int(wanted[short])} members",
-        )
-    order = _shuffled_by_class(y, seed)
-    place = np.arange(len(y)) - (np.cumsum(counts) - counts).repeat(counts)
-    return np.sort(order[place < wanted.repeat(counts)])
 
 
 def standardize(features: Floats, fit_rows: int) -> Floats:
@@ -131,6 +74,21 @@ def standardize(features: Floats, fit_rows: int) -> Floats:
 def signed_log(features: Floats) -> Floats:
     """``sign(x) log(1 + |x|)``: almost linear near zero, and large values in proportion to their order of magnitude."""
     return np.sign(features) * np.log1p(np.abs(features))
+
+
+def prepared(features: Floats, fit_rows: int, view: View) -> Floats:
+    """The features as a classifier reads them, fitted on the first ``fit_rows`` rows.
+
+    ``none`` standardises each column. ``signed log`` does so after `signed_log`, which tames the heavy tails of sums
+    over nodes. ``one scale`` centres each column after `signed_log` and divides all by one root mean square.
+    """
+    if view == "none":
+        return standardize(features, fit_rows)
+    compressed = signed_log(features)
+    if view == "signed log":
+        return standardize(compressed, fit_rows)
+    fitted = compressed[:fit_rows]
+    return (compressed - fitted.mean(axis=0)) / max(float(np.sqrt(fitted.var(axis=0).mean())), 1e-12)
 
 
 class Candidate(Protocol):
@@ -167,26 +125,25 @@ class SplitScore:
 class FeatureSource:
     """Features ``[G, D]``, for L2 logistic regression, an RBF support vector machine, or the better by inner folds.
 
-    Both read ``sign(x) log(1 + |x|)``, standardised, because sums over nodes have heavy tails; the logistic regression
-    may also read ``x`` itself, standardised. The width of the RBF kernel is measured in median squared distances
-    between training rows.
+    Logistic regression tries every view of `prepared`, the support vector machine the first; the width of its kernel is
+    measured in median squared distances between training rows.
     """
 
     features: Floats
     classifier: Classifier
+    views: tuple[View, ...] = MANY_ROWS
 
     def candidates(self, y: Ints, train: Ints, test: Ints) -> Iterator[Candidate]:
         rows = self.features[np.concatenate([train, test])]
-        compressed = standardize(signed_log(rows), len(train))
         if self.classifier != "svm":
-            plain = standardize(rows, len(train))
-            yield _Logistic(compressed, y[train], {"classifier": "logistic", "transform": "signed log"})
-            yield _Logistic(plain, y[train], {"classifier": "logistic", "transform": "none"})
+            for view in self.views:
+                yield _Logistic(prepared(rows, len(train), view), y[train], {"classifier": "logistic", "view": view})
         if self.classifier != "logistic":
-            distance = _squared_distances(compressed, compressed[: len(train)])
+            z = prepared(rows, len(train), self.views[0])
+            distance = _squared_distances(z, z[: len(train)])
             width = max(float(np.median(distance[: len(train)])), 1e-12)
             for gamma in GAMMA:
-                named: Chosen = {"classifier": "svm", "transform": "signed log", "gamma": gamma}
+                named: Chosen = {"classifier": "svm", "view": self.views[0], "gamma": gamma}
                 yield _KernelMachine(np.exp(-gamma / width * distance), y[train], named, SVM_C)
 
 
@@ -213,7 +170,8 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
         y: classes, ``[G]``; those of ``test`` are never read.
         train: training rows.
         test: test rows.
-        seed: of the inner folds: three, or two where a class has only two training rows.
+        seed: of the inner folds: three, or two where a class has only two training rows; dealt up to five times where
+            rows are few.
 
     Raises:
         DataError: a class has a single training row, or there is only one class.
@@ -221,8 +179,12 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
     smallest = int(np.unique(y[train], return_counts=True)[1].min())
     if smallest < 2:
         raise DataError("a class has one training row", field="y", value=smallest, expected="two for the inner folds")
-    fold = stratified_folds(y[train], min(INNER_FOLDS, smallest), seed)
-    candidate, strength = _choose(source.candidates(y, train, test), lambda one: _inner_hits(one, y[train], fold))
+    root = seed if isinstance(seed, tuple) else (seed,)
+    deals = [
+        stratified_folds(y[train], min(INNER_FOLDS, smallest), (*root, repeat))
+        for repeat in range(max(min(_ENOUGH_HELD_OUT // len(train), INNER_REPEATS), 1))
+    ]
+    candidate, strength = _choose(source.candidates(y, train, test), lambda one: _inner_hits(one, y[train], deals))
     rows = len(train) + np.arange(len(test))
     return SplitScore(candidate.predict(np.arange(len(train)), rows, [strength])[0], candidate.chosen | {"C": strength})
 
@@ -250,12 +212,13 @@ def _choose(candidates: Iterator[Candidate], hits: Callable[[Candidate], Ints]) 
     return winner, strength
 
 
-def _inner_hits(candidate: Candidate, y: Ints, fold: Ints) -> Ints:
+def _inner_hits(candidate: Candidate, y: Ints, deals: Sequence[Ints]) -> Ints:
     hits = np.zeros(len(candidate.strengths), dtype=np.int64)
-    for f in range(int(fold.max()) + 1):
-        held_out = np.flatnonzero(fold == f)
-        predicted = candidate.predict(np.flatnonzero(fold != f), held_out, candidate.strengths)
-        hits += (predicted == y[held_out]).sum(axis=1)
+    for fold in deals:
+        for f in range(int(fold.max()) + 1):
+            held_out = np.flatnonzero(fold == f)
+            predicted = candidate.predict(np.flatnonzero(fold != f), held_out, candidate.strengths)
+            hits += (predicted == y[held_out]).sum(axis=1)
     return hits
 
 
@@ -340,8 +303,3 @@ def in_parallel(function: Callable[..., Result], arguments: Iterable[tuple[Any, 
 def _squared_distances(rows: Floats, columns: Floats) -> Floats:
     squares = (rows**2).sum(axis=1)[:, None] + (columns**2).sum(axis=1)
     return np.maximum(squares - 2 * rows @ columns.T, 0)
-
-
-def _shuffled_by_class(y: Ints, seed: Seed) -> Ints:
-    order = np.random.default_rng(seed).permutation(len(y))
-    return order[np.argsort(y[order], kind="stable")]

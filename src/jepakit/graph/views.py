@@ -1,8 +1,9 @@
 """Context and target views of a batch of graphs.
 
-The context either keeps the masked nodes, with a mask token for their features (``token``), or lacks them and their
-edges (``drop``). The target is the whole graph, of which the masked nodes are read out, as in I-JEPA (``whole``), or
-the masked region alone (``region``).
+The context keeps the masked nodes, with a mask token for their features (``token``), or lacks them and their edges
+(``drop``), or keeps all there is (``all``). The target is the whole graph, of which the masked nodes are read out, as
+in I-JEPA (``whole``), or the masked region alone (``region``), or a second context made in the same way (``view``).
+Edges and feature columns may be left out of contexts besides.
 """
 
 from __future__ import annotations
@@ -26,16 +27,30 @@ class ViewConfig:
     """What the two encoders see.
 
     Args:
-        context: ``token`` hides the features of masked nodes, ``drop`` removes the nodes.
-        target: ``whole`` encodes the whole graph, ``region`` the subgraph of the masked nodes.
+        context: ``token`` hides the features of masked nodes, ``drop`` removes the nodes, ``all`` masks nothing.
+        target: ``whole`` encodes the whole graph, ``region`` the subgraph of the masked nodes, ``view`` a second
+            context; against a second context, and from ``all``, every node is predicted.
+        drop_edges: share of the undirected edges left out of a context.
+        drop_features: share of the feature columns set to zero in a context.
     """
 
-    context: Literal["token", "drop"] = "token"
-    target: Literal["whole", "region"] = "whole"
+    context: Literal["token", "drop", "all"] = "token"
+    target: Literal["whole", "region", "view"] = "whole"
+    drop_edges: float = 0.0
+    drop_features: float = 0.0
 
     def __post_init__(self) -> None:
-        require_choice("views.context", self.context, ("token", "drop"))
-        require_choice("views.target", self.target, ("whole", "region"))
+        require_choice("views.context", self.context, ("token", "drop", "all"))
+        require_choice("views.target", self.target, ("whole", "region", "view"))
+        for name in ("drop_edges", "drop_features"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"views.{name}", getattr(self, name), "from 0 to below 1")
+        if self.context == "all" and self.target == "region":
+            raise ConfigError("views.target", self.target, "whole or view where views.context = all masks nothing")
+        if self.context == "drop" and self.target == "view":
+            raise ConfigError("views.target", self.target, "whole or region where views.context = drop removes nodes")
+        if self.context == "all" and not (self.drop_edges or self.drop_features):
+            raise ConfigError("views.drop_edges", 0.0, "above 0, or drop_features: the two views are alike")
 
 
 class GraphViews:
@@ -57,7 +72,11 @@ class GraphViews:
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> Views:
         batch = self.graphs[indices]
-        return self.of(batch, self.masking(batch, generator))
+        if self.config.context != "all" and self.config.target != "view":
+            views = self.of(batch, self.masking(batch, generator))
+            return replace(views, context=self._thinned(views.context, generator))
+        target = batch if self.config.target == "whole" else self._whole_context(batch, generator)
+        return Views(self._whole_context(batch, generator), target)
 
     def of(self, batch: Graphs, masked: Tensor) -> Views:
         """The views of a batch with the nodes where ``masked`` (``[N]`` bool) is true to be predicted."""
@@ -75,3 +94,21 @@ class GraphViews:
         context = replace(batch, hidden_nodes=masked) if token else batch.induced(~masked)
         target = batch if self.config.target == "whole" else batch.induced(masked)
         return Views(context, target, {"node": node, "graph": Where(asked, asked)})
+
+    def _whole_context(self, batch: Graphs, generator: torch.Generator) -> Graphs:
+        """A context that still has every node."""
+        if self.config.context == "token":
+            batch = replace(batch, hidden_nodes=self.masking(batch, generator))
+        return self._thinned(batch, generator)
+
+    def _thinned(self, graphs: Graphs, generator: torch.Generator) -> Graphs:
+        """The graphs without some of their edges and feature columns."""
+        if self.config.drop_features:
+            columns = torch.rand(graphs.x.shape[1], generator=generator) >= self.config.drop_features
+            graphs = replace(graphs, x=graphs.x * columns)
+        if self.config.drop_edges:
+            ends = graphs.edge_index.sort(dim=0).values
+            pairs, pair_of_edge = torch.unique(ends[0] * graphs.num_nodes + ends[1], return_inverse=True)
+            keep = torch.rand(pairs.numel(), generator=generator) >= self.config.drop_edges
+            graphs = graphs.with_edges(keep[pair_of_edge])
+        return graphs

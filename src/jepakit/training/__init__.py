@@ -3,7 +3,7 @@
 from jepakit.training.encoder_folder import load_encoder, push_to_hub, save_encoder
 from jepakit.training.fit import FitConfig, FitResult, fit
 from jepakit.training.loader import EpochLoader
-from jepakit.training.run import RunFolder, write_text_atomically
+from jepakit.training.run import RunFolder, is_first_process, write_text_atomically
 
 __all__ = [
     "EpochLoader",
@@ -11,6 +11,7 @@ __all__ = [
     "FitResult",
     "RunFolder",
     "fit",
+    "is_first_process",
     "load_encoder",
     "push_to_hub",
     "save_encoder",

@@ -32,6 +32,9 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata={"skeleton": json.dumps(skeleton)})
+    # Without it a power cut after the rename can leave the new name with an empty file.
+    with partial.open("rb+") as written:
+        os.fsync(written.fileno())
     partial.replace(path)
 
 
@@ -47,8 +50,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             return _unflatten(skeleton, file.get_tensor)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: there is no checkpoint here") from error
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ModelError(f"{path}: the checkpoint is damaged ({error}); delete it and start the run again") from error
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        way_out = "delete it, and --resume begins the run again"
+        raise ModelError(f"{path}: the checkpoint is damaged ({error}); {way_out}") from error
 
 
 class SafetensorsCheckpointIO(CheckpointIO):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
@@ -19,12 +23,21 @@ from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.training.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 from jepakit.training.loader import EpochLoader
-from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, ProgressBar
+from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, Patience, ProgressBar
 from jepakit.training.run import RunFolder
 
 __all__ = ["FitConfig", "FitResult", "fit", "parameter_groups"]
 
-_logger = logging.getLogger(__name__)
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "devices": 1,
+    "patience": 1,
+    "unfreeze_epoch": 0,
+    "checkpoint_every": 1,
+    "diagnose_every": 1,
+    "seed": 0,
+}
 
 
 @dataclass
@@ -43,7 +56,7 @@ class FitConfig:
         accelerator: ``auto``, ``cpu``, ``gpu``.
         devices: how many; more than one trains with DistributedDataParallel.
         patience: stop when the training loss has not fallen for so many epochs; None never stops.
-        pretrain_epochs: where there is a task: epochs of JEPA alone before it.
+        pretrain_epochs: where there is a task: epochs of JEPA alone before it; fewer than ``epochs``.
         jepa_weight: weight of JEPA beside the task.
         freeze: parameters whose name begins so are not trained.
         unfreeze_epoch: the epoch from which they are; None: never.
@@ -76,15 +89,20 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "devices", "checkpoint_every", "diagnose_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, getattr(self, name), "at least 1")
+        for name, least in _LEAST.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise ConfigError(name, getattr(self, name), f"at least {least}")
         for name in ("weight_decay", "warmup_epochs", "clip_norm", "pretrain_epochs", "jepa_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(name, getattr(self, name), "a number of at least 0")
-        for name, rate in {"learning_rate": self.learning_rate, **self.learning_rates}.items():
+        rates = {f"learning_rates.{name}": rate for name, rate in self.learning_rates.items()}
+        for name, rate in {"learning_rate": self.learning_rate, **rates}.items():
             if not 0 < rate < math.inf:
                 raise ConfigError(name, rate, "a number above 0")
+        if self.seed >= 2**63:
+            raise ConfigError("seed", self.seed, "below 2^63")
+        if self.unfreeze_epoch is not None and not self.freeze:
+            raise ConfigError("unfreeze_epoch", self.unfreeze_epoch, "null where freeze names nothing")
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ class FitResult:
         epochs: epochs trained in all, resumed ones included.
         steps: optimiser steps in all.
         stopped_early: whether ``patience`` ended it.
-        metrics: the last epoch's numbers.
+        metrics: the last epoch's numbers, named as in metrics.csv.
     """
 
     epochs: int
@@ -129,11 +147,11 @@ def fit(
         ConfigError: there is neither an objective nor a task, or an option does not fit the model.
         ModelError: the checkpoint is damaged or of another architecture, or the loss is no longer finite.
     """
-    if jepa is None and task is None:
-        raise ConfigError("jepa", None, "an objective, a task, or both")
+    _check_phases(jepa, task, config)
     total_steps = config.epochs * len(loader)
     warmup = min(round(config.warmup_epochs * len(loader)), total_steps - 1)
     parts = nn.ModuleDict({name: part for name, part in (("jepa", jepa), ("task", task)) if part is not None})
+    frozen = [p for name, p in _named(parts) if p.requires_grad and _matches(name, config.freeze)]
     module = JEPAModule(
         jepa,
         task,
@@ -141,31 +159,62 @@ def fit(
         schedule=WarmupCosine(total_steps, warmup),
         pretrain_epochs=config.pretrain_epochs,
         jepa_weight=config.jepa_weight,
-        frozen=[p for name, p in _named(parts) if _matches(name, config.freeze)],
+        frozen=frozen,
         unfreeze_epoch=config.unfreeze_epoch,
     )
-    stopping = None if config.patience is None else EarlyStopping("train/total", patience=config.patience)
-    trainer = _trainer(config, run, stopping, embed)
+    stopping = None if config.patience is None else Patience(config.patience)
     checkpoint = run.checkpoint if run is not None and resume and run.checkpoint.exists() else None
     if checkpoint is not None:
-        _check_architecture(module, checkpoint)
-    with torch.random.fork_rng(), warnings.catch_warnings():
+        _check_same_model(module, checkpoint)
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices), warnings.catch_warnings(), _keyboard_interrupt():
         # About worker processes and batch-size guesses, which do not apply: batches are gathers from memory.
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
-        trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    if not math.isfinite(metrics.get("train/total", 0.0)):
-        raise ModelError(
-            "the loss is no longer a finite number; lower learning_rate, set clip_norm or use precision=32-true"
-        )
+        trainer = _trainer(config, run, stopping, embed)
+        try:
+            trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
     return FitResult(
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
-        metrics=metrics,
+        metrics=_last_metrics(trainer, run),
     )
+
+
+def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) -> None:
+    if jepa is None and task is None:
+        raise ConfigError("jepa", None, "an objective, a task, or both")
+    if jepa is None or task is None:
+        alone = "where there is no task" if task is None else "where there is no objective"
+        for name, only in (("pretrain_epochs", 0), ("jepa_weight", 1.0)):
+            if getattr(config, name) != only:
+                raise ConfigError(name, getattr(config, name), f"{only} {alone}")
+    elif config.pretrain_epochs >= config.epochs:
+        raise ConfigError("pretrain_epochs", config.pretrain_epochs, f"below epochs = {config.epochs}")
+
+
+@contextmanager
+def _keyboard_interrupt() -> Generator[None]:
+    """Lightning turns Ctrl-C into ``exit(1)`` and leaves the process deaf to further ones: undone here."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float]:
+    if trainer.callback_metrics or run is None:
+        return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    # A run that was complete when it was resumed.
+    rows = run.read_metrics()
+    return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
 
 
 def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
@@ -174,7 +223,7 @@ def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any
     Parameters are named as in the model: ``context_encoder...``, ``predictor...`` of a JEPA, the task's own names.
 
     Raises:
-        ConfigError: a prefix in ``learning_rates`` or ``freeze`` matches no parameter.
+        ConfigError: a prefix in ``learning_rates`` or ``freeze`` matches no parameter, or everything is frozen.
     """
     names = [name for name, _ in _named(module)]
     for option, prefixes in (("learning_rates", list(config.learning_rates)), ("freeze", config.freeze)):
@@ -182,6 +231,8 @@ def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any
             if not any(_matches(name, [prefix]) for name in names):
                 known = sorted({name.split(".")[0] for name in names})
                 raise ConfigError(option, prefix, f"the beginning of a parameter's name: {', '.join(known)}")
+    if all(_matches(name, config.freeze) or not parameter.requires_grad for name, parameter in _named(module)):
+        raise ConfigError("freeze", config.freeze, "something left to train")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     frozen_for_good = config.freeze if config.unfreeze_epoch is None else []
     for name, parameter in _named(module):
@@ -210,7 +261,7 @@ def _matches(name: str, prefixes: list[str]) -> bool:
 def _trainer(
     config: FitConfig,
     run: RunFolder | None,
-    stopping: EarlyStopping | None,
+    stopping: Patience | None,
     embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
 ) -> pl.Trainer:
     log = EpochLog()
@@ -236,26 +287,35 @@ def _trainer(
         callbacks[-1].FILE_EXTENSION = run.checkpoint.suffix  # pyright: ignore[reportAttributeAccessIssue]
     # Lightning's start-up lines and tips are not part of a run.
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    return pl.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
-        precision=config.precision,
-        max_epochs=config.epochs,
-        gradient_clip_val=config.clip_norm or None,
-        callbacks=callbacks,
-        plugins=[SafetensorsCheckpointIO()],
-        logger=_lightning_logger(config, run),
-        enable_checkpointing=run is not None,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    try:
+        trainer = pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
+            precision=config.precision,
+            max_epochs=config.epochs,
+            gradient_clip_val=config.clip_norm or None,
+            callbacks=callbacks,
+            plugins=[SafetensorsCheckpointIO()],
+            logger=_lightning_logger(config, run),
+            enable_checkpointing=run is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except MisconfigurationException as error:
+        asked = f"{config.accelerator} × {config.devices}"
+        raise ConfigError("accelerator", asked, f"devices that this machine has ({error})") from error
+    if config.precision == "16-mixed" and trainer.strategy.root_device.type == "cpu":
+        raise ConfigError("precision", config.precision, "bf16-mixed or 32-true on a CPU")
+    return trainer
 
 
 def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool:
-    if config.logger == "none" or run is None:
+    if config.logger == "none":
         return False
+    if run is None:
+        raise ConfigError("logger", config.logger, "none where there is no run folder")
     try:
         if config.logger == "tensorboard":
             from pytorch_lightning.loggers import TensorBoardLogger
@@ -268,10 +328,11 @@ def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool
         raise MissingExtraError(config.logger, config.logger) from error
 
 
-def _check_architecture(module: nn.Module, path: Any) -> None:
-    saved = read_checkpoint(path).get("state_dict", {})
+def _check_same_model(module: JEPAModule, path: Path) -> None:
+    """Raises ModelError or ConfigError where a checkpoint is not of this model, trained like this."""
+    checkpoint = read_checkpoint(path)
     ours = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in saved.items()}
+    theirs = {name: tuple(value.shape) for name, value in checkpoint.get("state_dict", {}).items()}
     different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     if different:
         name = different[0]
@@ -279,3 +340,10 @@ def _check_architecture(module: nn.Module, path: Any) -> None:
             f"{path}: a checkpoint of another architecture: {len(different)} tensors differ, the first is {name}"
             f" (checkpoint {theirs.get(name, 'has none')}, model {ours.get(name, 'has none')})"
         )
+    # Both are restored from the checkpoint: other values would be ignored without a word.
+    groups = [(len(g["params"]), g["lr"], g["weight_decay"]) for g in module.parameter_groups]
+    (optimizer,), (scheduler,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+    if groups != [(len(g["params"]), g["initial_lr"], g["weight_decay"]) for g in optimizer["param_groups"]]:
+        raise ConfigError("resume", path, "the learning rates, weight decay and frozen parameters of that run")
+    if any(schedule != asdict(module.schedule) for schedule in scheduler["lr_lambdas"]):
+        raise ConfigError("resume", path, "the epochs, batch size and warm-up of that run")

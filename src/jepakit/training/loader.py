@@ -12,7 +12,7 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError
 
-__all__ = ["EpochLoader"]
+__all__ = ["EpochLoader", "derived_seed"]
 
 
 class EpochLoader:
@@ -60,6 +60,11 @@ def _in_group() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def derived_seed(seed: int, epoch: int, step: int) -> int:
+    """A seed for one step of one epoch; steps below -1 are for what is drawn once an epoch."""
+    # Primes keep the streams of neighbouring epochs and steps apart; a generator takes no more than 63 bits.
+    return ((seed * 1_000_003 + epoch) * 1_000_033 + step + 1) % 2**63
+
+
 def _generator(seed: int, epoch: int, step: int) -> torch.Generator:
-    # Primes keep the streams of neighbouring epochs and steps apart within 63 bits.
-    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 1_000_033 + step + 1)
+    return torch.Generator().manual_seed(derived_seed(seed, epoch, step))

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine, diagnose
-from jepakit.training.loader import EpochLoader
+from jepakit.errors import ConfigError, ModelError
+from jepakit.training.loader import EpochLoader, derived_seed
 from jepakit.training.run import RunFolder
 
-__all__ = ["DiagnosticsCallback", "EpochLog", "JEPAModule", "MetricsFile", "ProgressBar"]
+__all__ = ["DiagnosticsCallback", "EpochLog", "JEPAModule", "MetricsFile", "Patience", "ProgressBar"]
+
+#: Steps between two looks at whether the loss is finite: a look waits for the device.
+FINITE_EVERY = 20
 
 Task = Callable[[Any], Tensor | Mapping[str, Tensor]]
 
@@ -66,34 +72,52 @@ class JEPAModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         total, terms = self.losses(batch)
+        if not total.requires_grad:
+            raise ConfigError("freeze", f"all that epoch {self.current_epoch} depends on", "something left to train")
         self._steps += 1
-        for name, value in {"total": total, **terms}.items():
+        for name, value in {**terms, "total": total}.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)).detach() + value.detach()
+        if self._steps % FINITE_EVERY == 0:
+            self.require_finite([self._sums["total"]])
         return total
 
+    @property
+    def pretraining(self) -> bool:
+        """Whether this is an epoch of JEPA alone before a task."""
+        return self.task is not None and self.current_epoch < self.pretrain_epochs
+
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total to minimise in this epoch and every term by name."""
-        phase_two = self.task is not None and self.current_epoch >= self.pretrain_epochs
+        """The total to minimise in this epoch and every term by name; those of a task are ``task`` or ``task/NAME``."""
         terms: dict[str, Tensor] = {}
         parts: list[Tensor] = []
-        if self.task is not None and phase_two:
-            result = self.task(batch)
-            named = {"task": result} if isinstance(result, Tensor) else dict(result)
+        with_task = self.task is not None and not self.pretraining
+        if self.task is not None and with_task:
+            result: Tensor | Mapping[str, Tensor] = self.task(batch)
+            named = {"task": result} if isinstance(result, Tensor) else {f"task/{k}": v for k, v in result.items()}
             terms |= {name: value.detach() for name, value in named.items()}
-            parts.append(torch.stack(list(named.values())).sum())
-        if self.jepa is not None and (not phase_two or self.jepa_weight > 0):
+            parts.extend(named.values())
+        if self.jepa is not None and (not with_task or self.jepa_weight > 0):
             output = self.jepa(batch)
             terms |= {"loss_jepa": output.total.detach(), **output.terms}
-            parts.append(self.jepa_weight * output.total if phase_two else output.total)
+            parts.append(self.jepa_weight * output.total if with_task else output.total)
         return torch.stack(parts).sum(), terms
 
+    def require_finite(self, values: Iterable[Tensor]) -> None:
+        """Raises ModelError, on every process, where a value of any process is NaN or infinite."""
+        finite = all(bool(value.isfinite().all()) for value in values)
+        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):
+            way_out = "lower learning_rate, set clip_norm, or use precision = 32-true"
+            raise ModelError(
+                f"epoch {self.current_epoch}: the loss or a weight is no longer a finite number; {way_out}"
+            )
+
     def on_train_epoch_start(self) -> None:
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, EpochLoader)
+        loader.set_epoch(self.current_epoch)
         # Dropout draws from the global generator: seeding it by epoch makes a resumed epoch the same epoch. `fit` forks
         # the generator, so nothing of this reaches the caller.
-        loader = self.trainer.train_dataloader
-        if isinstance(loader, EpochLoader):
-            loader.set_epoch(self.current_epoch)
-            torch.manual_seed(loader.seed * 1_000_003 + self.current_epoch)
+        torch.manual_seed(derived_seed(loader.seed, self.current_epoch, -2 - self.global_rank))
         thawed = self.unfreeze_epoch is not None and self.current_epoch >= self.unfreeze_epoch
         for parameter in self.frozen:
             parameter.requires_grad_(thawed)
@@ -136,7 +160,10 @@ class EpochLog(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds = time.perf_counter() - self._start
         assert isinstance(pl_module, JEPAModule)
-        means = {f"train/{name}": value for name, value in pl_module.take_means().items()}
+        means = pl_module.take_means()
+        # Before anything of this epoch is written: the last checkpoint stays a sound one.
+        pl_module.require_finite([means["total"], *pl_module.parameters()])
+        means = {f"train/{name}": value for name, value in means.items()}
         pl_module.log_dict(means, sync_dist=True)
 
 
@@ -151,13 +178,35 @@ class DiagnosticsCallback(pl.Callback):
     def __init__(self, embed: Callable[[], tuple[Tensor, Tensor | None]], every: int) -> None:
         self.embed, self.every = embed, every
 
+    def is_due(self, trainer: pl.Trainer) -> bool:
+        """Whether this epoch is looked at."""
+        return trainer.current_epoch % self.every == 0 or trainer.current_epoch + 1 == trainer.max_epochs
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch
-        if epoch % self.every and epoch + 1 != trainer.max_epochs:
+        if not self.is_due(trainer):
             return
         embeddings, group = self.embed()
         values = diagnose(embeddings, group=group).values
         pl_module.log_dict({f"diagnostics/{name}": value for name, value in values.items()}, rank_zero_only=True)
+
+
+class Patience(EarlyStopping):
+    """Stops when the training loss has not fallen for so many epochs.
+
+    Epochs of JEPA alone before a task do not count: their loss is another one.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__("train/total", patience=epochs, check_finite=False)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The checkpoint of a run that has stopped: going on with it must not train another epoch.
+        trainer.should_stop = self.stopped_epoch > 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, JEPAModule)
+        if not pl_module.pretraining:
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 class MetricsFile(pl.Callback):
@@ -182,10 +231,8 @@ class MetricsFile(pl.Callback):
 
     @staticmethod
     def _is_fresh(name: str, trainer: pl.Trainer) -> bool:
-        looked = [c for c in trainer.callbacks if isinstance(c, DiagnosticsCallback)]  # pyright: ignore
-        if not name.startswith("diagnostics/") or not looked:
-            return True
-        return trainer.current_epoch % looked[0].every == 0 or trainer.current_epoch + 1 == trainer.max_epochs
+        looks = [c for c in trainer.callbacks if isinstance(c, DiagnosticsCallback)]  # pyright: ignore
+        return not name.startswith("diagnostics/") or any(look.is_due(trainer) for look in looks)
 
 
 class ProgressBar(pl.Callback):
@@ -205,7 +252,10 @@ class ProgressBar(pl.Callback):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, transient=True, refresh_per_second=4)
+        console = Console(stderr=True)
+        self._progress = Progress(
+            *columns, console=console, transient=True, refresh_per_second=4, disable=not console.is_terminal
+        )
         total = int(trainer.estimated_stepping_batches)
         self._bar = self._progress.add_task("", total=total, completed=trainer.global_step, epoch=0, rate=0.0, loss=0.0)
         self._start, self._first = time.perf_counter(), trainer.global_step

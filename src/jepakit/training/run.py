@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import yaml
+from pytorch_lightning.utilities import rank_zero_only
 
 from jepakit.errors import ConfigError, DataError, ModelError
 
-__all__ = ["RunFolder", "write_text_atomically"]
+__all__ = ["RunFolder", "is_first_process", "write_text_atomically"]
+
+
+def is_first_process(devices: int) -> bool:
+    """Whether this process writes the run folder: on one device always, else the one of rank 0."""
+    return devices == 1 or not getattr(rank_zero_only, "rank", 0)
 
 
 @dataclass(frozen=True)
@@ -72,12 +80,38 @@ class RunFolder:
         if self.path.is_file():
             raise ConfigError("run", self.path, "a folder, not a file")
         if self.config.exists():
-            before, now = self.config.read_text("utf-8").splitlines(), config_yaml.splitlines()
-            changed = [line.strip() for line in now if line not in before]
-            if changed:
-                raise ConfigError("resume", "; ".join(changed[:5]), f"the configuration in {self.config}")
+            self._require_same(yaml.safe_load(config_yaml))
         self.path.mkdir(parents=True, exist_ok=True)
         write_text_atomically(self.config, config_yaml)
+
+    def withdraw(self) -> None:
+        """Takes `start` back where it came to no epoch, so that the corrected command can have the folder."""
+        if not self.metrics.exists():
+            self.config.unlink(missing_ok=True)
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
+
+    def read_config(self) -> dict[str, Any]:
+        """The options in config.yaml.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"not YAML ({' '.join(str(error).split())})", file=self.config) from error
+        if not isinstance(config, dict):
+            raise DataError("no options", file=self.config, value=config, expected="a mapping of options to values")
+        return cast(dict[str, Any], config)
+
+    def _require_same(self, config: dict[str, Any]) -> None:
+        before, now = dict(_flat(self.read_config())), dict(_flat(config))
+        changed = [name for name in now | before if now.get(name) != before.get(name)]
+        if changed:
+            others = f"; changed too: {', '.join(changed[1:])}" if len(changed) > 1 else ""
+            expected = f"{before.get(changed[0])!r} to resume {self.path}{others}"
+            raise ConfigError(changed[0], now.get(changed[0]), expected)
 
     def require_trained(self) -> None:
         """Raises ModelError where there is no finished encoder, saying what there is instead."""
@@ -86,18 +120,33 @@ class RunFolder:
         if not self.config.exists():
             raise ModelError(f"{self.path}: not a run folder (no config.yaml)")
         if not (self.encoder / "config.json").exists():
-            raise ModelError(f"{self.path}: the run did not finish; go on with it with --resume")
+            raise ModelError(
+                f"{self.path}: the run did not finish: {self.encoder.name}/ is missing; go on with it by adding"
+                f" --resume to its command, or with --config {self.config} --run {self.path} --resume"
+            )
 
     def read_metrics(self) -> list[dict[str, str]]:
-        """The rows of metrics.csv; empty where there are none yet."""
+        """The rows of metrics.csv; empty where there are none yet.
+
+        Raises:
+            DataError: a row has no epoch.
+        """
         if not self.metrics.exists():
             return []
         with self.metrics.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        for line, row in enumerate(rows, start=2):
+            epoch = row.get("epoch")
+            if epoch is None or not epoch.isdecimal():
+                raise DataError(
+                    "not an epoch", file=self.metrics, line=line, field="epoch", value=epoch, expected="a whole number"
+                )
+        return rows
 
     def write_metrics(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Replaces metrics.csv; columns are the union over the rows, in order of appearance."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
+        self.path.mkdir(parents=True, exist_ok=True)
         partial = self.metrics.with_name("metrics.csv.partial")
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
@@ -124,3 +173,12 @@ def write_text_atomically(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted option -> value."""
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(cast(dict[str, Any], value), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,51 @@
+# make demo   pre-train on the built-in dataset, probe, write a report
+# make test   lint, types, import rules, docs, all tests
+# make docs   docs/_build/html/index.html
+# make clean  remove what the others made
+#
+# Each installs into $(VENV) what it needs, once. VENV, PYTHON and RUN may be given: make test VENV=/tmp/venv
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/demo
+
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Small enough for two cores and a few minutes: a narrower encoder, few epochs, three folds instead of ten.
+DEMO = --epochs 5 --encoder.hidden 64 --encoder.layers 3 \
+	--evaluate.classifier logistic --evaluate.folds 3 --evaluate.jobs 2
+
+.PHONY: demo test docs clean
+
+demo: $(VENV)/.installed-demo
+	rm -rf $(RUN)
+	$(BIN)/jepakit graph pretrain --dataset python $(DEMO) --run $(RUN)
+
+# The docs are built first, so that the summary of the tests is the last line.
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(BIN)/sphinx-build -q -W docs docs/_build/html
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -q -W docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+clean:
+	rm -rf .venv runs build dist docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[graph,report]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[dev,docs]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
