@@ -43,9 +43,14 @@ def main() -> None:
     jobs, graphs = prepare(options)
     print(json.dumps({"graphs": graphs, "stand_ins": stand_ins}), file=answers, flush=True)
     for line in sys.stdin:
-        start = time.perf_counter(); c = time.process_time()
+        start = time.perf_counter()
+        c = time.process_time()
         jobs[line.strip()]()
-        print(json.dumps({"seconds": time.perf_counter() - start, "cpu": time.process_time() - c}), file=answers, flush=True)
+        print(
+            json.dumps({"seconds": time.perf_counter() - start, "cpu": time.process_time() - c}),
+            file=answers,
+            flush=True,
+        )
 
 
 def prepare(options: argparse.Namespace) -> tuple[dict[str, Callable[[], None]], int]:

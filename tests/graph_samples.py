@@ -1,4 +1,4 @@
-"""Graphs that several tests share: random ones for properties, a hand-made batch, and a set whose labels are structure."""
+"""Graphs that several tests share: random ones for properties, a hand-made batch, a set whose labels are structure."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, star_of
 from torch import Tensor, nn
 
+from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, star_of
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph import EncoderConfig, GraphEncoder, Graphs, concatenate
 from jepakit.graph.layers import LAYERS, BatchNorm
@@ -124,8 +124,27 @@ def test_jumping_and_residuals_by_their_definition() -> None:
     torch.testing.assert_close(encoder(graphs)["node"], torch.cat(expected, dim=1))
     last = GraphEncoder(**encoder.arguments | {"jumping": "last"}).eval()
     last.load_state_dict(encoder.state_dict())
-    torch.testing.assert_close(last(graphs)["node"], expected[-1])
+    # What is handed out alone has both signs.
+    final = expected[1] + encoder.norms[1](encoder.layers[1](expected[1], messages, edges))
+    torch.testing.assert_close(last(graphs)["node"], final)
     assert (encoder.config.width, encoder.config.parts, last.config.width, last.config.parts) == (24, 3, 8, 1)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_wide_and_almost_empty_features_are_multiplied_like_any_others(mixed: bool) -> None:
+    """Bags of words: 600 columns of which a node has at most three; the gradient too, and a batch without nodes."""
+    graphs = five_graphs(edge_features=False)
+    words = torch.randint(0, 600, (14, 3), generator=torch.Generator().manual_seed(0))
+    graphs = replace(graphs, x=torch.zeros(14, 600).scatter(1, words, 1.0))
+    encoder = encoder_for(graphs, layers=1, norm="none")
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+        entered = encoder(graphs)["node"][:, :8]
+        assert encoder(graphs[[]])["graph"].shape == (0, 16)
+    tolerance = {"rtol": 1e-2, "atol": 1e-2} if mixed else {}
+    torch.testing.assert_close(entered.float(), encoder.features(graphs.x), **tolerance)
+    found = torch.autograd.grad(entered.square().sum(), encoder.features.weight)[0]
+    expected = torch.autograd.grad(encoder.features(graphs.x).square().sum(), encoder.features.weight)[0]
+    torch.testing.assert_close(found, expected, **tolerance)
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -141,7 +160,13 @@ def test_odd_graphs_are_embedded_and_trained_on(conv: str) -> None:
     """A single node, isolated nodes, no edges in the whole batch, one row in all, nothing at all."""
     graphs = five_graphs()
     encoder = encoder_for(graphs, conv=conv).train()
-    for odd in (graphs[[2]], graphs[[3]], graphs[[2, 3]], graphs[[]], graphs.induced(torch.zeros(14, dtype=torch.bool))):
+    for odd in (
+        graphs[[2]],
+        graphs[[3]],
+        graphs[[2, 3]],
+        graphs[[]],
+        graphs.induced(torch.zeros(14, dtype=torch.bool)),
+    ):
         encoder.zero_grad()
         out = encoder(odd)
         assert out["node"].shape == (odd.num_nodes, encoder.config.width)
@@ -178,7 +203,9 @@ def test_prototypes_read_out_graphs_one_by_one_and_without_labels() -> None:
     counts = encoder.embed(graphs)
     torch.testing.assert_close(encoder.embed(graphs, batch_nodes=3), counts, rtol=1e-4, atol=1e-4)
     # Each layer deals every node out among its prototypes.
-    torch.testing.assert_close(counts.unflatten(1, (3, 4)).sum(2), graphs.nodes_per_graph[:, None].expand(-1, 3).float())
+    torch.testing.assert_close(
+        counts.unflatten(1, (3, 4)).sum(2), graphs.nodes_per_graph[:, None].expand(-1, 3).float()
+    )
     torch.testing.assert_close(encoder(graphs)["graph"], pooled)
     again = encoder_for(graphs, prototypes=4)
     again.fit_readout(replace(graphs, y=torch.arange(len(graphs))), seed=3)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from graph_samples import necklaces
 from torch import nn
 
+from graph_samples import necklaces
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph import (
     EncoderConfig,

@@ -1,6 +1,7 @@
 """Weisfeiler-Lehman colours and kernels against naive refinement, assignment by hand and graphs worked out on paper."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,9 +195,19 @@ def test_refinement_solves_what_counting_cannot() -> None:
 
 def test_continuous_features_are_refused_with_their_place() -> None:
     graphs = five_graphs()
-    with pytest.raises(DataError, match=r"graphs\.x\[:, 0\].*initial="):
+    with pytest.raises(DataError, match=r"graphs\.x\[:, 0\]: colours need discrete node labels.*initial="):
         wl_colors(graphs, 1)
     assert len(wl_colors(graphs, 1, initial=np.zeros(14, dtype=int))) == 2
+
+
+def test_attributes_beside_the_labels_are_no_labels() -> None:
+    graphs = many_random_graphs(10, 0)
+    attributes = torch.arange(2.0, 2.0 + graphs.num_nodes)[:, None]
+    widened = replace(graphs, x=torch.cat([attributes, graphs.x], dim=1))
+    np.testing.assert_array_equal(wl_subtree_kernel(widened, 2), wl_subtree_kernel(graphs, 2))
+    constant = replace(graphs, x=torch.full((graphs.num_nodes, 2), 7.5))
+    alike = np.zeros(graphs.num_nodes, dtype=int)
+    np.testing.assert_array_equal(wl_subtree_kernel(constant, 2), wl_subtree_kernel(graphs, 2, initial=alike))
 
 
 @pytest.mark.parametrize("initial", [np.zeros(3, dtype=int), np.zeros(14), np.zeros((14, 1), dtype=int)])

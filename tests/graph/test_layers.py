@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from graph_samples import five_graphs, star_of
 from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, GCNConv, GINConv, GINEConv
 
+from graph_samples import five_graphs, star_of
 from jepakit.graph import Graphs
 from jepakit.graph.layers import BatchNorm, GATLayer, GCNLayer, GINLayer, GPSLayer
 from jepakit.graph.messages import Messages
@@ -54,7 +54,7 @@ def test_gin_is_gin_conv(graphs: Graphs) -> None:
     nn.init.constant_(layer.eps, 0.3)
     theirs = GINConv(layer.mlp, train_eps=True)
     theirs.eps = layer.eps
-    assert_same(layer, graphs, lambda x, e: theirs(x, graphs.edge_index), edges=False)
+    assert_same(layer, graphs, lambda x, _: theirs(x, graphs.edge_index), edges=False)
 
 
 def test_gine_is_gine_conv(graphs: Graphs) -> None:
@@ -69,7 +69,7 @@ def test_gcn_is_gcn_conv(graphs: Graphs) -> None:
     layer = GCNLayer(DIM)
     theirs = GCNConv(DIM, DIM)
     theirs.lin.weight, theirs.bias = layer.linear.weight, layer.linear.bias
-    assert_same(layer, graphs, lambda x, e: theirs(x, graphs.edge_index), edges=False)
+    assert_same(layer, graphs, lambda x, _: theirs(x, graphs.edge_index), edges=False)
 
 
 def test_gcn_adds_edges_to_their_sources(graphs: Graphs) -> None:

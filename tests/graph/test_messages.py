@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from graph_samples import five_graphs, star_of
 from torch import Tensor
 
+from graph_samples import five_graphs, star_of
 from jepakit.graph import Graphs
 from jepakit.graph.messages import Messages
 
@@ -29,7 +29,9 @@ def operations(graphs: Graphs) -> dict[str, tuple[Operation, Tensor]]:
     }
 
 
-@pytest.mark.parametrize("name", ["sum_neighbors", "weighted sum_neighbors", "take_sources", "sum_messages", "sum_nodes"])
+@pytest.mark.parametrize(
+    "name", ["sum_neighbors", "weighted sum_neighbors", "take_sources", "sum_messages", "sum_nodes"]
+)
 @pytest.mark.parametrize(
     "graphs",
     [five_graphs(), star_of(1, 1), star_of(4)[[0, 0]], five_graphs().induced(torch.arange(14) < 4)],

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from graph_samples import five_graphs, necklaces, star_of
 from safetensors.torch import load_file
 from torch import Tensor
 
+from graph_samples import five_graphs, necklaces, star_of
 from jepakit import load_encoder
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.graph import (
@@ -40,6 +40,7 @@ ENCODER: dict[str, Any] = {
 OBJECTIVE: dict[str, Any] = {
     **{"target": "ema", "momentum": 0.99, "predict": ["node"], "predictor": "mlp", "predictor_depth": 2},
     **{"loss": "smooth_l1", "normalize_target": True, "sigreg": 0.0, "vicreg": 0.0, "isotropy": 0.0},
+    **{"standardize": False, "decorrelation": 0.0},
 }
 
 
@@ -194,8 +195,14 @@ def test_the_run_folder_is_complete(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "deep" / "run")
     pretrained = pretrain(dataset, config(epochs=3, diagnose_every=2), run=run)
     found = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
-    folders = {f"{name}/{file}" for name in ("encoder", "random_encoder") for file in ("config.json", "model.safetensors", "README.md")}
-    assert found == {"checkpoints/last.safetensors", "metrics.csv", "diagnosis.json", "embeddings.safetensors"} | folders
+    folders = {
+        f"{name}/{file}"
+        for name in ("encoder", "random_encoder")
+        for file in ("config.json", "model.safetensors", "README.md")
+    }
+    assert (
+        found == {"checkpoints/last.safetensors", "metrics.csv", "diagnosis.json", "embeddings.safetensors"} | folders
+    )
 
     rows = run.read_metrics()
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -268,20 +275,32 @@ def mostly_single_nodes() -> GraphDataset:
 
 
 @pytest.mark.parametrize(
-    ("context", "target", "how"),
-    [("token", "whole", "ema"), ("drop", "region", "ema"), ("drop", "whole", "simsiam"), ("token", "region", "lejepa")],
+    ("views", "objective"),
+    [
+        (ViewConfig(context="token", target="whole"), {"predictor": "cross_attention"}),
+        (ViewConfig(context="drop", target="region"), {"predictor": "cross_attention"}),
+        (ViewConfig(context="drop", target="whole"), {"predictor": "cross_attention", "target": "simsiam"}),
+        (ViewConfig(context="token", target="region"), {"target": "lejepa", "loss": "hyperbolic"}),
+        (ViewConfig(context="token", target="view", drop_edges=0.5), {"target": "simsiam"}),
+        (
+            ViewConfig(context="all", target="view", drop_edges=0.3, drop_features=0.3),
+            {"predictor": "none", "target": "lejepa", "standardize": True, "decorrelation": 0.1},
+        ),
+        (
+            ViewConfig(context="all", target="whole", drop_features=0.5),
+            {"predictor": "none", "normalize_target": False},
+        ),
+    ],
+    ids=lambda value: f"{value.context} {value.target}" if isinstance(value, ViewConfig) else "",
 )
-def test_graphs_of_one_and_two_nodes_train_one_at_a_time(context: str, target: str, how: str) -> None:
+def test_graphs_of_one_and_two_nodes_train_one_at_a_time(views: ViewConfig, objective: dict[str, Any]) -> None:
     """A batch may be a single pair, of which the context or the target sees one node: no variance to normalise by."""
     dataset = mostly_single_nodes()
-    settings = config(
-        batch_size=1,
-        encoder={"position": "random_walk"},
-        views=ViewConfig(context=context, target=target),
-        objective={"target": how, "predictor": "cross_attention", "predict": ["node", "graph"], "isotropy": 0.01},
-    )
+    options = {"predict": ["node", "graph"], "isotropy": 0.01} | objective
+    settings = config(batch_size=1, encoder={"position": "random_walk"}, views=views, objective=options)
     pretrained = pretrain(dataset, settings)
     assert pretrained.fit.steps == 2 * 6  # six of thirteen graphs have two nodes or more
+    assert not same(weights(pretrained), pretrained.random_encoder.state_dict())
     assert pretrained.encoder.embed(dataset.graphs).isfinite().all()
 
 
@@ -290,7 +309,9 @@ def test_graphs_of_one_and_two_nodes_train_one_at_a_time(context: str, target: s
 )
 def test_a_set_without_two_nodes_anywhere_has_nothing_to_predict(graphs: Graphs, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(DataError, match=r"dust: there is nothing to predict: no graph has two nodes; expected at least one"):
+    with pytest.raises(
+        DataError, match=r"dust: there is nothing to predict: no graph has two nodes; expected at least one"
+    ):
         pretrain(GraphDataset("dust", graphs), config(), run=run)
     assert not run.path.exists()
 

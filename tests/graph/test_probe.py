@@ -1,6 +1,5 @@
 """The probes: what may never leak, what must be found, and scores that can be computed by hand."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from graph_samples import necklaces
 from jepakit.errors import ConfigError, DataError
@@ -26,6 +26,8 @@ from jepakit.graph.probe import (
 )
 from jepakit.graph.probe_tasks import RIDGE_ALPHA, _ridge_path
 from jepakit.graph.selection import (
+    FEW_ROWS,
+    LOGISTIC_C,
     FeatureSource,
     KernelSource,
     Source,
@@ -92,17 +94,17 @@ def test_labelled_subsets_are_stratified(first: int, second: int, fraction: floa
 
 
 def test_every_method_is_scored_on_the_same_folds() -> None:
-    # The label is written in the features but for seven rows, so a fold's score says how many of these it tests.
-    y = np.arange(100) % 2
-    wrong = [3, 14, 15, 92, 65, 35, 89]
+    # The label is written in the features but for five rows, so a fold's score says how many of these it tests.
+    y = np.arange(60) % 2
+    wrong = [3, 14, 15, 35, 59]
     x = np.where(y == 1, 1.0, -1.0)
     x[wrong] *= -1
-    fold = stratified_folds(y, 10, 7)
-    expected = tuple(1 - np.isin(np.flatnonzero(fold == f), wrong).sum() / 10 for f in range(10))
+    fold = stratified_folds(y, 6, 7)
+    expected = tuple(1 - np.isin(np.flatnonzero(fold == f), wrong).sum() / 10 for f in range(6))
+    assert len(set(expected)) > 1
     for name in CLASSIFIERS:
-        result = probe_graphs(x[:, None], y, classifier=name, seeds=(7,))
-        assert result.part_scores == (expected,)
-    assert probe_kernel(np.outer(x, x), y, seeds=(7,)).part_scores == (expected,)
+        assert probe_graphs(x[:, None], y, classifier=name, folds=6, seeds=(7,)).part_scores == (expected,)
+    assert probe_kernel(np.outer(x, x), y, folds=6, seeds=(7,)).part_scores == (expected,)
 
 
 # ------------------------------------------------------------------ nothing leaks
@@ -160,14 +162,15 @@ def test_columns_without_spread_in_training_are_silenced() -> None:
     np.testing.assert_array_equal(z[:, 1:], 0)
 
 
-@pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_random_labels_score_at_chance(classifier: str) -> None:
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "kernel"])
+def test_random_labels_score_at_chance(name: str) -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((300, 40)), rng.permutation(np.arange(300) % 2)
-    result = probe_graphs(x, y, classifier=classifier, folds=5, seeds=(0, 1))  # pyright: ignore[reportArgumentType]
-    assert abs(result.mean - 0.5) < 0.06
-    kernel = probe_kernel([x @ x.T, (x @ x.T + 1) ** 2], y, folds=5, seeds=(0, 1))
-    assert abs(kernel.mean - 0.5) < 0.06
+    x, y = rng.standard_normal((240, 20)), rng.permutation(np.arange(240) % 2)
+    if name == "kernel":
+        result = probe_kernel([x @ x.T, (x @ x.T + 1) ** 2], y, folds=3, seeds=(0, 1))
+    else:
+        result = probe_graphs(x, y, classifier=name, folds=3, seeds=(0, 1))  # pyright: ignore[reportArgumentType]
+    assert abs(result.mean - 0.5) < 0.07
 
 
 @pytest.mark.parametrize("which", ["nodes", "multilabel", "forest", "regression"])
@@ -215,9 +218,9 @@ def test_inner_folds_choose_among_kernels() -> None:
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_several_classes_and_their_recall(classifier: str) -> None:
-    x, y = blobs(150, 4, classes=3)
-    x[y == 2] = np.random.default_rng(0).standard_normal((50, 6)) + x[y == 1]
-    result = probe_graphs(x, 10 * y, classifier=classifier, folds=5, seeds=(0, 1))  # pyright: ignore[reportArgumentType]
+    x, y = blobs(90, 4, classes=3)
+    x[y == 2] = np.random.default_rng(0).standard_normal((30, 6)) + x[y == 1]
+    result = probe_graphs(x, 10 * y, classifier=classifier, folds=3, seeds=(0, 1))  # pyright: ignore[reportArgumentType]
     assert len(result.recall) == 3
     assert result.recall[0] > 0.9 > min(result.recall[1:])
     assert result.mean == pytest.approx(np.mean(result.recall), abs=1e-12)
@@ -226,7 +229,7 @@ def test_several_classes_and_their_recall(classifier: str) -> None:
 
 def test_the_warm_started_path_ends_at_the_optimum() -> None:
     x, y = blobs(80, 5, distance=0.5)
-    for strength, model in zip((1e-3, 1e-2, 1e-1, 1.0, 10.0), logistic_path(x, y), strict=True):
+    for strength, model in zip(LOGISTIC_C, logistic_path(x, y), strict=True):
         weights, positive = model.coef_[0], model.predict_proba(x)[:, 1]
         # The gradient of |w|²/2 + C Σ log loss vanishes at the optimum, in w and in the intercept.
         np.testing.assert_allclose(weights + strength * (x.T @ (positive - y)), 0, atol=0.02 * strength)
@@ -241,6 +244,7 @@ def test_features_beyond_the_structure_floor() -> None:
     assert probe_graphs(node_level_summary(graphs), graphs.y, folds=5, seeds=(0,)).mean < 0.7
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes() -> None:
     x, y = blobs(60, 6, distance=0.5)
     assert probe_graphs(x, y, folds=3, seeds=(0,), jobs=2) == probe_graphs(x, y, folds=3, seeds=(0,))
@@ -259,10 +263,10 @@ def test_tensors_of_any_kind_are_taken() -> None:
 def test_few_labels_are_enough_for_an_easy_set() -> None:
     x, y = blobs(200, 8, distance=6)
     for fraction in (0.01, 0.1):
-        result = probe_few_labels(x, y, fraction, repeats=3, seeds=(0, 1))
+        result = probe_few_labels(x, y, fraction, repeats=2, seeds=(0, 1))
         assert result.mean > 0.97
-        assert [len(parts) for parts in result.part_scores] == [3, 3]
-        assert probe_kernel_few_labels(x @ x.T, y, fraction, repeats=3, seeds=(0,)).mean > 0.97
+        assert [len(parts) for parts in result.part_scores] == [2, 2]
+        assert probe_kernel_few_labels(x @ x.T, y, fraction, repeats=2, seeds=(0,)).mean > 0.97
 
 
 def test_few_labels_test_on_all_other_rows() -> None:
@@ -279,7 +283,9 @@ def test_few_labels_test_on_all_other_rows() -> None:
 
 def test_more_labels_are_better_on_a_hard_set() -> None:
     x, y = blobs(300, 9, distance=0.5)
-    few, more = (probe_few_labels(x, y, fraction, repeats=4, seeds=(0,)).mean for fraction in (0.02, 0.3))
+    few, more = (
+        probe_few_labels(x, y, fraction, classifier="logistic", repeats=4, seeds=(0,)).mean for fraction in (0.02, 0.3)
+    )
     assert few < more
 
 
@@ -296,17 +302,21 @@ def test_nodes_of_an_easy_set() -> None:
 
 
 def test_node_validation_chooses() -> None:
-    # Training labels contradict the validation labels in the first column, so only strong regularisation survives.
     rng = np.random.default_rng(0)
     y = np.arange(300) % 2
-    x = rng.standard_normal((300, 30)) + 0.5 * y[:, None]
+    x = rng.standard_normal((300, 30)) + 0.3 * y[:, None]
     splits = {"train": np.arange(40), "val": np.arange(40, 170), "test": np.arange(170, 300)}
-    strength = probe_nodes(x, y, splits).chosen[0][0]["C"]
-    y_noisy = y.copy()
-    y_noisy[splits["val"]] = (x[splits["val"]].sum(axis=1) > 7.5).astype(np.int64)
-    assert isinstance(strength, float)
-    assert strength < 1
-    assert probe_nodes(x, y_noisy, splits).mean > 0.85
+    scores = {}
+    for view in FEW_ROWS:
+        z = prepared(x, 40, view)
+        for strength in LOGISTIC_C:
+            hits = LogisticRegression(C=strength, max_iter=10_000).fit(z[:40], y[:40]).predict(z) == y
+            scores[view, strength] = hits[40:170].mean(), hits[170:].mean()
+    result = probe_nodes(x, y, splits)
+    options = result.chosen[0][0]
+    val_score, test_score = scores[options["view"], options["C"]]
+    assert val_score == max(val for val, _ in scores.values()) > min(val for val, _ in scores.values())
+    assert result.mean == pytest.approx(test_score)
 
 
 # ------------------------------------------------------------------ several tasks
@@ -498,9 +508,5 @@ def test_mutag_scores_as_published(data_dir: Path) -> None:
     assert 0.84 < counts.mean < 0.91
     series = wl_kernel_series(graphs, 3, kind="subtree", normalize=True)
     assert 0.80 < probe_kernel(series[1:], graphs.y, seeds=(0,)).mean < 0.90
-    few, more = (
-        probe_few_labels(node_level_summary(graphs), graphs.y, fraction, classifier="logistic", seeds=(0,)).mean
-        for fraction in (0.01, 0.1)
-    )
-    for lower, higher in pairwise((0.5, few, more, counts.mean)):
-        assert lower < higher
+    few = probe_few_labels(node_level_summary(graphs), graphs.y, 0.1, classifier="logistic", repeats=5, seeds=(0,))
+    assert 0.7 < few.mean < counts.mean

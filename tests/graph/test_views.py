@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from graph_samples import star_of
 
+from graph_samples import star_of
 from jepakit.core import Views, Where
 from jepakit.errors import ConfigError
 from jepakit.graph import Graphs, GraphViews, Masking, ViewConfig, with_patches, with_position
@@ -175,7 +175,10 @@ def test_what_is_left_out_is_the_generators_choice() -> None:
         ({"target": "hole"}, r"views\.target = 'hole': .*did you mean 'whole'"),
         ({"drop_edges": 1.0}, r"views\.drop_edges = 1\.0: expected from 0 to below 1"),
         ({"drop_features": -0.1}, r"views\.drop_features = -0\.1"),
-        ({"context": "all", "target": "region", "drop_edges": 0.1}, r"views\.target = 'region': expected whole or view"),
+        (
+            {"context": "all", "target": "region", "drop_edges": 0.1},
+            r"views\.target = 'region': expected whole or view",
+        ),
         ({"context": "drop", "target": "view"}, r"views\.target = 'view': expected whole or region"),
         ({"context": "all", "target": "whole"}, r"views\.drop_edges = 0\.0: expected above 0, or drop_features"),
     ],

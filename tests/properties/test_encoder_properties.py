@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 import torch
-from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, graph_sets, renumbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, graph_sets, renumbered
 from jepakit.graph import GraphEncoder, Graphs
 from jepakit.graph.encoding import Encoding
 from jepakit.graph.layers import LAYERS

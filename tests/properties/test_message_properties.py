@@ -1,11 +1,11 @@
 """Sums along edges equal products with dense matrices, and so do their gradients, on any graphs."""
 
 import torch
-from graph_samples import graph_sets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from graph_samples import graph_sets
 from jepakit.graph import Graphs
 from jepakit.graph.messages import Messages
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from graph_samples import EDGE_FEATURES, FEATURES, graph_sets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from graph_samples import EDGE_FEATURES, FEATURES, graph_sets
 from jepakit.core import Where
 from jepakit.graph import GraphEncoder, Graphs, GraphViews, Masking, ViewConfig
 

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml as pyyaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
 from jepakit.errors import ConfigError, require_choice
@@ -69,9 +69,12 @@ def parse(command: Command, program: str, words: Sequence[str]) -> tuple[Any, st
     try:
         parsed = parser.parse_args(named)
     except ArgumentError as error:
-        raise _config_error(str(error), program, types) from error
-    built = parser.instantiate_classes(parsed).as_dict()
-    values = {name: value for name, value in built.items() if name not in ("config", "preset")}
+        raise _config_error(str(error), program, types, named) from error
+    for name, kind in get_type_hints(command.options).items():
+        if is_dataclass(kind) and not isinstance(parsed[name], Namespace):
+            raise ConfigError(name, parsed[name], "a mapping of options to values")
+    built: Any = parser.instantiate_classes(parsed)
+    values = {name: value for name, value in built.as_dict().items() if name not in ("config", "preset")}
     return command.options(**values), parser.dump(parsed, skip_none=False)
 
 
@@ -108,9 +111,13 @@ def _named(command: Command, words: Sequence[str], flags: set[str]) -> list[str]
     return named
 
 
+def _values(named: list[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (word.partition("=") for word in named)}
+
+
 def _preset(named: list[str]) -> str | None:
     """The preset the command line names, or else the one its last YAML file names."""
-    given = {name: value for name, _, value in (word.partition("=") for word in named)}
+    given = _values(named)
     if "--preset" in given:
         return given["--preset"]
     try:
@@ -120,7 +127,7 @@ def _preset(named: list[str]) -> str | None:
     return cast(dict[str, Any], config).get("preset") if isinstance(config, dict) else None
 
 
-def _config_error(problem: str, program: str, types: dict[str, Any]) -> ConfigError:
+def _config_error(problem: str, program: str, types: dict[str, Any], named: list[str]) -> ConfigError:
     """The parser's message in our words."""
     listed = f"what `{program} --help` lists"
     wrong_value = re.match(r'Parser key "(?P<key>[^"]+)":.*Got value: (?P<value>.*)', problem, re.DOTALL) or re.match(
@@ -139,8 +146,9 @@ def _config_error(problem: str, program: str, types: dict[str, Any]) -> ConfigEr
     if without_value := re.match(r"argument --(?P<name>\S+?)[,:].*expected one argument", problem):
         name = without_value["name"]
         return ConfigError(name, None, _expected(types[name]) if name in types else "a value")
-    if no_file := re.match(r'Parser key "config": File does not exist: (?P<file>.+)', problem):
-        return ConfigError("config", no_file["file"].strip("'"), "a YAML file of options")
+    if re.match(r'Parser key "config"|Problems parsing config|Unexpected config', problem):
+        details = " ".join(problem.partition(": ")[2].split())
+        return ConfigError("config", _values(named).get("--config"), f"a YAML file of options and values ({details})")
     return ConfigError("options", " ".join(problem.split()), listed)
 
 

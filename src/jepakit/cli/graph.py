@@ -219,7 +219,7 @@ def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     saved = run.read_config()
     if not isinstance(saved.get("dataset"), str):
         raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
-    options: dict[str, Any] = {name: saved.get(name) for name in (f.name for f in fields(DataOptions))}
+    options: dict[str, Any] = {f.name: saved.get(f.name) for f in fields(DataOptions)}
     return DataOptions(**(options | ({"dataset": other} if other else {}))).load()
 
 

@@ -94,8 +94,11 @@ def covariance(embeddings: Tensor) -> Tensor:
     return sum_over_processes(centred.T @ centred) / (count - 1).clamp(min=1)
 
 
-def standardize(embeddings: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """Columns with mean 0 and variance 1 over the global batch: ``[N, D] -> [N, D]``; constant columns become 0."""
+def standardize(embeddings: Tensor, *, eps: float = 1e-12) -> Tensor:
+    """Columns with mean 0 and variance 1 over the global batch: ``[N, D] -> [N, D]``; constant columns become 0.
+
+    ``eps`` is added to the variance: small enough for embeddings of any usual scale, large enough for single precision.
+    """
     count = sum_over_processes(embeddings.new_tensor(float(embeddings.shape[0])))
     centred = embeddings - sum_over_processes(embeddings.sum(0)) / count
     variance = sum_over_processes(centred.square().sum(0)) / count

@@ -8,9 +8,10 @@ try:
     from jepakit.graph.encoder import EncoderConfig, GraphEncoder
     from jepakit.graph.encoding import with_position
     from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
+    from jepakit.graph.finetune import FinetuneConfig, finetune
     from jepakit.graph.masking import Masking, with_patches
     from jepakit.graph.objective import ObjectiveConfig, build_jepa
-    from jepakit.graph.presets import PRESETS
+    from jepakit.graph.presets import PRESETS, preset
     from jepakit.graph.pretrain import PretrainConfig, Pretrained, pretrain
     from jepakit.graph.views import GraphViews, ViewConfig
 except ModuleNotFoundError as error:
@@ -23,6 +24,7 @@ __all__ = [
     "EncoderConfig",
     "EvaluateConfig",
     "Evaluation",
+    "FinetuneConfig",
     "GraphDataset",
     "GraphEncoder",
     "GraphViews",
@@ -35,7 +37,9 @@ __all__ = [
     "build_jepa",
     "concatenate",
     "evaluate",
+    "finetune",
     "load_dataset",
+    "preset",
     "pretrain",
     "with_patches",
     "with_position",

@@ -18,6 +18,9 @@ from jepakit.graph.prototypes import PrototypeReadout
 
 __all__ = ["EncoderConfig", "GraphEncoder"]
 
+# Features of so many columns, of which at most such a share is not zero, are multiplied as a sparse matrix.
+_WIDE, _SPARSE = 256, 0.05
+
 
 @dataclass
 class EncoderConfig:
@@ -196,18 +199,28 @@ class GraphEncoder(nn.Module):
         edges = self.edges(graphs.edge_attr) if self.edges is not None else None
         x = self._embed_inputs(graphs)
         outputs = [x]
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            h = self.dropout(torch.relu(norm(layer(x, messages, edges))))
+        for depth, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
+            h = norm(layer(x, messages, edges))
+            # An embedding that is the last layer alone needs both signs.
+            if depth < len(self.layers) or self.config.jumping == "concat":
+                h = torch.relu(h)
+            h = self.dropout(h)
             x = x + h if self.config.residual else h
             outputs.append(x)
         node = torch.cat(outputs, dim=1) if self.config.jumping == "concat" else outputs[-1]
         return {"node": node, "graph": self._pool(node, messages)}
 
     def _embed_inputs(self, graphs: Graphs) -> Tensor:
-        x = self.features(graphs.x)
+        x = self._project(graphs.x)
         if graphs.hidden_nodes is not None:
             x = torch.where(graphs.hidden_nodes[:, None], self.mask_token.to(x.dtype), x)
         return x if self.position is None else x + self.position(graphs.position)
+
+    def _project(self, x: Tensor) -> Tensor:
+        # Bags of words are wide and almost empty: a sparse product is a hundred times less work.
+        if self.in_dim < _WIDE or x.count_nonzero() > _SPARSE * x.numel():
+            return self.features(x)
+        return torch.sparse.mm(x.to_sparse(), self.features.weight.T) + self.features.bias
 
     def _pool(self, node: Tensor, messages: Messages) -> Tensor:
         if self.config.pooling == "max":

@@ -51,15 +51,17 @@ def wl_colors(
         graphs: the set, G graphs of N nodes in all.
         iterations: rounds of refinement, at least 0.
         use_edges: refine by edge labels too; the label of an edge is the largest column of its ``edge_attr``.
-        initial: colours to start from, ``[N]`` integers; by default the distinct rows of ``graphs.x``.
+        initial: colours to start from, ``[N]`` integers; by default the node labels, that is the distinct rows of the
+            columns of ``graphs.x`` that hold only 0 and 1 (attributes in other columns are no labels), and all alike
+            where ``x`` is constant.
 
     Returns:
         ``iterations + 1`` arrays ``[N]`` int64, each numbered from 0 without gaps.
 
     Raises:
         ConfigError: ``iterations`` is negative.
-        DataError: ``x`` is continuous and no ``initial`` is given, ``initial`` is not ``[N]`` integers, or
-            ``use_edges`` without ``edge_attr``.
+        DataError: ``x`` varies but has no such column and no ``initial`` is given, ``initial`` is not ``[N]`` integers,
+            or ``use_edges`` without ``edge_attr``.
 
     Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, algorithm 1.
     """
@@ -191,7 +193,7 @@ def node_level_summary(graphs: Graphs) -> Floats:
 
 def _initial_colors(graphs: Graphs, initial: ArrayLike | None) -> Ints:
     if initial is None:
-        return _row_ids(graphs)
+        return _label_ids(graphs)
     colors = np.asarray(initial)
     if colors.shape != (graphs.num_nodes,) or colors.dtype.kind not in "iu":
         raise DataError(
@@ -203,20 +205,20 @@ def _initial_colors(graphs: Graphs, initial: ArrayLike | None) -> Ints:
     return np.unique(colors, return_inverse=True)[1]
 
 
-def _row_ids(graphs: Graphs) -> Ints:
+def _label_ids(graphs: Graphs) -> Ints:
     x = graphs.x.cpu().numpy()
-    continuous = (x != np.round(x)).any(axis=0)
-    if continuous.any():
-        column = int(continuous.argmax())
+    labels = x[:, ((x == 0) | (x == 1)).all(axis=0)]
+    if labels.shape[1] == 0 and len(x) > 0 and (x != x[0]).any():
+        column = int((x != x[0]).any(axis=0).argmax())
         raise DataError(
-            "colours need discrete node labels, and this column holds fractions",
+            "colours need discrete node labels, and no column is one-hot",
             field=f"graphs.x[:, {column}]",
-            value=float(x[(x[:, column] != np.round(x[:, column])).argmax(), column]),
-            expected="one-hot or whole-number columns; otherwise pass the labels as initial=",
+            value=x[:3, column].tolist(),
+            expected="0 or 1; otherwise pass the labels as initial=",
         )
-    if x.shape[1] == 0:
+    if labels.shape[1] == 0:
         return np.zeros(len(x), dtype=np.int64)
-    return np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _edge_labels(graphs: Graphs) -> Ints:

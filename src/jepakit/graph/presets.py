@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
-__all__ = ["PRESETS"]
+from jepakit.errors import require_choice
+from jepakit.graph.pretrain import PretrainConfig
+
+__all__ = ["PRESETS", "preset"]
 
 #: name -> dotted option -> value. ``best`` is what the defaults are.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -17,6 +21,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "encoder.position": "random_walk",
         "encoder.jumping": "last",
         "encoder.pooling": "mean",
+        "encoder.prototypes": 0,
         "masking.strategy": "khop",
         "masking.ratio": 0.15,
         "views.context": "drop",
@@ -38,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "graph-jepa": {
         "encoder.position": "random_walk",
         "encoder.pooling": "mean",
+        "encoder.prototypes": 0,
         "masking.strategy": "metis",
         "masking.ratio": 0.5,
         "views.context": "drop",
@@ -50,4 +56,55 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-4,
         "weight_decay": 0.0,
     },
+    # For one graph whose nodes are to be classified: two views without some words and edges, standardised, decorrelated
+    # (CCA-SSG, Zhang et al. 2021).
+    "nodes": {
+        "encoder.conv": "gcn",
+        "encoder.hidden": 512,
+        "encoder.layers": 2,
+        "encoder.jumping": "last",
+        "views.context": "all",
+        "views.target": "view",
+        "views.drop_edges": 0.4,
+        "views.drop_features": 0.2,
+        "objective.target": "lejepa",
+        "objective.predict": ["node"],
+        "objective.predictor": "none",
+        "objective.loss": "mse",
+        "objective.normalize_target": False,
+        "objective.standardize": True,
+        "objective.decorrelation": 2e-3,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "epochs": 100,
+    },
 }
+
+
+def preset(name: str, **changes: Any) -> PretrainConfig:
+    """The configuration of that name, with some options changed: ``preset("original", epochs=3, seed=1)``.
+
+    Args:
+        name: a key of `PRESETS`.
+        **changes: fields of `PretrainConfig`.
+
+    Raises:
+        ConfigError: there is no preset or no option of that name.
+    """
+    values = PRESETS[require_choice("preset", name, PRESETS)]
+    parts: dict[str, dict[str, Any]] = {}
+    options: dict[str, Any] = {}
+    for option, value in values.items():
+        group, dot, key = option.partition(".")
+        if dot:
+            parts.setdefault(group, {})[key] = value
+        else:
+            options[option] = value
+    defaults = PretrainConfig()
+    for group, settings in parts.items():
+        options[group] = type(getattr(defaults, group))(**settings)
+    known = {f.name for f in fields(PretrainConfig)}
+    for option in changes:
+        require_choice("option", option, known)
+    return PretrainConfig(**{**options, **changes})

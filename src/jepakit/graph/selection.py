@@ -51,9 +51,9 @@ SVM_C = (1.0, 10.0, 100.0)
 KERNEL_C = (1e-2, 1e-1, 1.0, 10.0, 100.0)
 GAMMA = (0.3, 1.0, 3.0)
 INNER_FOLDS = 3
-INNER_REPEATS = 5
+INNER_REPEATS = 3
 # Once this many rows were held out, dealing them into inner folds again changes little.
-_ENOUGH_HELD_OUT = 1000
+_ENOUGH_HELD_OUT = 500
 # With few rows the spread of a single column is mostly chance, and one scale for all columns generalises better.
 MANY_ROWS: tuple[View, ...] = ("signed log", "none")
 FEW_ROWS: tuple[View, ...] = ("one scale", "signed log")
@@ -170,7 +170,7 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
         y: classes, ``[G]``; those of ``test`` are never read.
         train: training rows.
         test: test rows.
-        seed: of the inner folds: three, or two where a class has only two training rows; dealt up to five times where
+        seed: of the inner folds: three, or two where a class has only two training rows; dealt up to three times where
             rows are few.
 
     Raises:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -286,7 +287,8 @@ def _trainer(
         )
         callbacks[-1].FILE_EXTENSION = run.checkpoint.suffix  # pyright: ignore[reportAttributeAccessIssue]
     # Lightning's start-up lines and tips are not part of a run.
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         trainer = pl.Trainer(
             accelerator=config.accelerator,
@@ -317,15 +319,16 @@ def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool
     if run is None:
         raise ConfigError("logger", config.logger, "none where there is no run folder")
     try:
-        if config.logger == "tensorboard":
-            from pytorch_lightning.loggers import TensorBoardLogger
-
-            return TensorBoardLogger(str(run.path), name="tensorboard", version="")
-        from pytorch_lightning.loggers import WandbLogger
-
-        return WandbLogger(save_dir=str(run.path), name=run.path.name, project="jepakit")
+        import_module(config.logger)
     except ModuleNotFoundError as error:
         raise MissingExtraError(config.logger, config.logger) from error
+    if config.logger == "tensorboard":
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(str(run.path), name="tensorboard", version="")
+    from pytorch_lightning.loggers import WandbLogger
+
+    return WandbLogger(save_dir=str(run.path), name=run.path.name, project="jepakit")
 
 
 def _check_same_model(module: JEPAModule, path: Path) -> None:
