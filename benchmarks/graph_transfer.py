@@ -163,7 +163,7 @@ def _averages(table: Sequence[ResultRow]) -> list[ResultRow]:
         metric = _metric(False, fraction)
         methods = list(dict.fromkeys(row.method for row in table if row.metric == metric))
         means = {
-            method: float(np.mean([row.value for row in table if row.metric == metric and row.method == method]))
+            method: float(np.mean([row.value or 0.0 for row in table if (row.metric, row.method) == (metric, method)]))
             for method in methods
         }
         rival = max(value for method, value in means.items() if not method.startswith("jepakit"))

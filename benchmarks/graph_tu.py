@@ -28,6 +28,7 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.evaluate import WL_ITERATIONS, discrete_labels
+from jepakit.graph.folds import stratified_subset
 from jepakit.graph.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.graph.probe import (
     probe_few_labels,
@@ -36,7 +37,6 @@ from jepakit.graph.probe import (
     probe_kernel_few_labels,
     probe_nodes,
 )
-from jepakit.graph.selection import stratified_subset
 from jepakit.training.result_rows import ResultRow
 
 OURS, RANDOM = "jepakit: JEPA", "random encoder"

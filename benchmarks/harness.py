@@ -120,7 +120,8 @@ def _source_hash() -> str:
 
 
 def _commit() -> str:
-    result = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=SOURCE, capture_output=True, text=True)
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    result = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
 
 

@@ -42,6 +42,13 @@ def test_gradients_are_those_of_finite_differences(name: str, graphs: Graphs) ->
     assert torch.autograd.gradcheck(function, (rows.requires_grad_(),))
 
 
+def test_the_scale_of_a_nodes_own_row_has_its_gradient() -> None:
+    rows = torch.randn(14, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double).requires_grad_()
+    scale = torch.tensor(1.3, dtype=torch.double, requires_grad=True)
+    for graphs in (five_graphs(), five_graphs().with_edges(torch.zeros(16, dtype=torch.bool))):
+        assert torch.autograd.gradcheck(Messages(graphs).sum_neighbors_and_self, (rows, scale))
+
+
 def test_a_directed_path_by_hand() -> None:
     """0 -> 1 -> 2: what a node hears is what stands at the source of its incoming edge."""
     graphs = Graphs.pack(torch.zeros(3, 1), torch.tensor([[0, 1], [1, 2]]), torch.tensor([3]))
@@ -49,6 +56,7 @@ def test_a_directed_path_by_hand() -> None:
     x = torch.tensor([[1.0], [10.0], [100.0]])
     assert messages.sum_neighbors(x).flatten().tolist() == [0, 1, 10]
     assert messages.sum_neighbors(x, torch.tensor([2.0, 3.0])).flatten().tolist() == [0, 2, 30]
+    assert messages.sum_neighbors_and_self(x, torch.tensor(2.0)).flatten().tolist() == [2, 21, 210]
     assert messages.take_sources(x).flatten().tolist() == [1, 10]
     assert messages.sum_messages(torch.tensor([[5.0], [7.0]])).flatten().tolist() == [0, 5, 7]
     assert messages.sum_nodes(x).flatten().tolist() == [111]
@@ -82,6 +90,7 @@ def test_half_precision_is_summed_in_single_precision(dtype: torch.dtype) -> Non
     heard = messages.sum_neighbors(x)
     assert heard.dtype == torch.float32
     assert float(heard.detach()[0]) == 3000
+    assert float(messages.sum_neighbors_and_self(x.detach(), torch.tensor(2.0))[0]) == 3002
     assert float(messages.sum_messages(torch.ones(6000, 1, dtype=dtype))[0]) == 3000
     assert float(messages.sum_nodes(x.detach())) == 3001
     heard[0].sum().backward()

@@ -27,6 +27,7 @@ from jepakit.graph import (
     ViewConfig,
     concatenate,
     load_dataset,
+    preset,
     pretrain,
 )
 from jepakit.graph.layers import LAYERS
@@ -323,18 +324,8 @@ def test_a_diverged_run_says_so_and_leaves_no_encoder(tmp_path: Path) -> None:
     assert not run.encoder.exists()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_trains(preset: str) -> None:
-    nested: dict[str, dict[str, Any]] = {}
-    flat: dict[str, Any] = {"epochs": 1, "progress": False, "accelerator": "cpu"}
-    for option, value in PRESETS[preset].items():
-        group, _, name = option.rpartition(".")
-        (nested.setdefault(group, {}) if group else flat)[name] = value
-    parts = {"encoder": EncoderConfig, "masking": Masking, "views": ViewConfig, "objective": ObjectiveConfig}
-    settings = PretrainConfig(
-        **{name: kind(**nested.pop(name, {})) for name, kind in parts.items()}, **flat | {"epochs": 1}
-    )
-    assert not nested
-    pretrained = pretrain(necklaces(8), settings)
-    assert pretrained.fit.steps == 1
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(name: str) -> None:
+    pretrained = pretrain(necklaces(8), preset(name, epochs=1, progress=False, accelerator="cpu"))
+    assert pretrained.fit.epochs == 1
     assert not same(weights(pretrained), pretrained.random_encoder.state_dict())

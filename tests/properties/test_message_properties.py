@@ -30,6 +30,10 @@ def test_every_operation_is_its_dense_matrix(graphs: Graphs, seed: int) -> None:
         "sum_neighbors": (messages.sum_neighbors, put @ take),
         "weighted": (lambda x: messages.sum_neighbors(x, weight), put @ torch.diag(weight) @ take),
         "normalised": (lambda x: messages.sum_neighbors(x, messages.gcn_weight.double()), (put @ take) * gcn),
+        "with self": (
+            lambda x: messages.sum_neighbors_and_self(x, torch.tensor(1.5, dtype=torch.double)),
+            put @ take + 1.5 * torch.eye(graphs.num_nodes, dtype=torch.double),
+        ),
         "take_sources": (messages.take_sources, take),
         "sum_messages": (messages.sum_messages, put),
         "sum_nodes": (messages.sum_nodes, belongs),

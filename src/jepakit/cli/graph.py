@@ -220,7 +220,9 @@ def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     if not isinstance(saved.get("dataset"), str):
         raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
     options: dict[str, Any] = {f.name: saved.get(f.name) for f in fields(DataOptions)}
-    return DataOptions(**(options | ({"dataset": other} if other else {}))).load()
+    if other:
+        options["dataset"] = other
+    return DataOptions(**options).load()
 
 
 def _without(yaml: str, names: tuple[str, ...]) -> str:

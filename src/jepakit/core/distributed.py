@@ -17,6 +17,7 @@ __all__ = ["gather_rows", "is_distributed", "sum_over_processes"]
 
 
 def is_distributed() -> bool:
+    """Whether there is a process group of more than one process."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

@@ -118,9 +118,11 @@ class GraphEncoder(nn.Module):
 
     @classmethod
     def for_data(cls, graphs: Graphs, config: EncoderConfig) -> GraphEncoder:
-        """An encoder whose inputs fit ``graphs``."""
+        """An encoder whose inputs fit ``graphs``, with a prototype for no fewer than 50 of their nodes."""
         edge_dim = 0 if graphs.edge_attr is None else graphs.edge_attr.shape[1]
-        return cls(graphs.x.shape[1], edge_dim, **asdict(config))
+        # Prototypes of a few nodes each would be a list of the nodes, not of their kinds.
+        prototypes = min(config.prototypes, max(graphs.num_nodes // 50, 1))
+        return cls(graphs.x.shape[1], edge_dim, **{**asdict(config), "prototypes": prototypes})
 
     def prepare(self, graphs: Graphs) -> Graphs:
         """The graphs with the structural encoding this encoder takes: computed once for a data set, not a batch."""
@@ -220,7 +222,9 @@ class GraphEncoder(nn.Module):
         # Bags of words are wide and almost empty: a sparse product is a hundred times less work.
         if self.in_dim < _WIDE or x.count_nonzero() > _SPARSE * x.numel():
             return self.features(x)
-        return torch.sparse.mm(x.to_sparse(), self.features.weight.T) + self.features.bias
+        # Half precision has no sparse product that can be differentiated.
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.sparse.mm(x.to_sparse(), self.features.weight.T) + self.features.bias
 
     def _pool(self, node: Tensor, messages: Messages) -> Tensor:
         if self.config.pooling == "max":

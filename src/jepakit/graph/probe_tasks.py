@@ -167,13 +167,13 @@ def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[fl
             raise DataError(f"no label in {name}", field=f"y[:, {task}]", expected="labels in every split")
     rows = np.concatenate([train, val, test])
     options: list[Chosen] = [{"view": view, "alpha": alpha} for view in MANY_ROWS for alpha in RIDGE_ALPHA]
-    predicted = np.concatenate([_ridge_path(prepared(x[rows], len(train), view), y[train]) for view in MANY_ROWS])
+    predicted = np.concatenate([ridge_path(prepared(x[rows], len(train), view), y[train]) for view in MANY_ROWS])
     squared = (predicted - y[rows]) ** 2
     best = int(squared[:, len(train) : len(train) + len(val)].mean(axis=1).argmin())
     return float(np.sqrt(squared[best, len(train) + len(val) :].mean())), options[best]
 
 
-def _ridge_path(z: Floats, y: Floats) -> Floats:
+def ridge_path(z: Floats, y: Floats) -> Floats:
     """Predictions ``[len(RIDGE_ALPHA), R]`` of all rows, fitted on the first n to ``y`` ``[n]``.
 
     One singular value decomposition solves for every penalty.

@@ -20,7 +20,9 @@ _ROUNDS = 15
 
 
 class PrototypeReadout(nn.Module):
-    """Node embeddings -> soft counts over prototypes: ``[N, parts * hidden] -> [G, parts * prototypes]``.
+    """Node embeddings -> roots of soft counts over prototypes: ``[N, parts * hidden] -> [G, parts * prototypes]``.
+
+    The distance of two square roots of histograms is Hellinger's: it tells rare kinds apart that counts would drown.
 
     Args:
         parts: layers that stand side by side in a node's embedding.
@@ -48,7 +50,7 @@ class PrototypeReadout(nn.Module):
             messages.sum_nodes(torch.softmax(-_distances(x, prototypes) / self.temperature, dim=1))
             for x, prototypes in zip(layers.unbind(1), self.prototypes, strict=True)
         ]
-        return torch.cat(counts, dim=1)
+        return torch.cat(counts, dim=1).sqrt()
 
     @torch.no_grad()
     def fit(self, node: Tensor, generator: torch.Generator) -> None:

@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine
@@ -177,8 +177,11 @@ def fit(
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(True)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.finish()  # or the next run of this process would be logged into this one
     return FitResult(
-        epochs=trainer.current_epoch,
+        epochs=trainer.global_step // len(loader),
         steps=trainer.global_step,
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
         metrics=_last_metrics(trainer, run),
@@ -323,11 +326,7 @@ def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool
     except ModuleNotFoundError as error:
         raise MissingExtraError(config.logger, config.logger) from error
     if config.logger == "tensorboard":
-        from pytorch_lightning.loggers import TensorBoardLogger
-
         return TensorBoardLogger(str(run.path), name="tensorboard", version="")
-    from pytorch_lightning.loggers import WandbLogger
-
     return WandbLogger(save_dir=str(run.path), name=run.path.name, project="jepakit")
 
 
@@ -347,6 +346,6 @@ def _check_same_model(module: JEPAModule, path: Path) -> None:
     groups = [(len(g["params"]), g["lr"], g["weight_decay"]) for g in module.parameter_groups]
     (optimizer,), (scheduler,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
     if groups != [(len(g["params"]), g["initial_lr"], g["weight_decay"]) for g in optimizer["param_groups"]]:
-        raise ConfigError("resume", path, "the learning rates, weight decay and frozen parameters of that run")
+        raise ConfigError("resume", True, f"the learning rates, weight decay and frozen parameters of {path}")
     if any(schedule != asdict(module.schedule) for schedule in scheduler["lr_lambdas"]):
-        raise ConfigError("resume", path, "the epochs, batch size and warm-up of that run")
+        raise ConfigError("resume", True, f"the epochs, batch size and warm-up of {path}")

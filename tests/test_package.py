@@ -1,0 +1,225 @@
+"""The package as a whole: what it declares is what it imports, and the house rules that a syntax tree can show."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import jepakit
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "jepakit"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+#: Extras that a user installs to run something, not to work on the project.
+RUNTIME = ("graph", "chem", "report", "tensorboard", "wandb")
+#: Imported by Lightning on our behalf, never by us.
+INDIRECT = {"tensorboard", "wandb"}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def normalized(distribution: str) -> str:
+    """The name under which an index knows a distribution (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def requirements(extra: str | None) -> set[str]:
+    """Distributions of an extra, those of the extras it names included; None: what is always installed."""
+    listed = PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
+    found: set[str] = set()
+    for requirement in listed:
+        name = re.match(r"[\w.-]+", requirement)
+        assert name is not None, requirement
+        if name[0] == "jepakit":
+            extras = requirement.partition("[")[2].partition("]")[0].split(",")
+            found = found.union(*(requirements(other) for other in extras))
+        else:
+            found.add(normalized(name[0]))
+    return found
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imported(node: ast.AST) -> set[str]:
+    """Top-level packages that a statement or call imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").partition(".")[0]}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
+        argument = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+        return {str(argument.value).partition(".")[0]} if isinstance(argument, ast.Constant) else set()
+    return set()
+
+
+def distributions(packages: set[str]) -> set[str]:
+    """The distributions that packages come from, without Python's own and ours."""
+    foreign = packages - sys.stdlib_module_names - {"jepakit"}
+    owners = packages_distributions()
+    return {normalized(owners[package][0]) if package in owners else package for package in foreign}
+
+
+def at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Nodes that run when the module is imported: none of a function, nor those for the type checker."""
+    pending: list[ast.AST] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def imported_modules() -> list[ModuleType]:
+    names = [module.name for module in pkgutil.walk_packages(jepakit.__path__, "jepakit.")]
+    return [jepakit, *(importlib.import_module(name) for name in names)]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert jepakit.__version__ == PROJECT["version"]
+    assert re.search(rf"^version: {re.escape(jepakit.__version__)}$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", modules(), ids=named)
+def test_a_module_imports_only_what_its_extra_brings(path: Path) -> None:
+    systems = path.parent.name == "graph" or "graph" in path.relative_to(SOURCE).parts or path.stem == "graph"
+    eagerly = requirements(None) | (requirements("graph") if systems else set())
+    lazily = eagerly.union(*(requirements(extra) for extra in RUNTIME))
+    on_import = distributions({name for node in at_import(tree_of(path)) for name in imported(node)})
+    anywhere = distributions({name for node in ast.walk(tree_of(path)) for name in imported(node)})
+    assert on_import <= eagerly
+    assert anywhere <= lazily
+
+
+def test_nothing_is_declared_that_nobody_imports() -> None:
+    used = distributions({name for path in modules() for node in ast.walk(tree_of(path)) for name in imported(node)})
+    declared = requirements(None).union(*(requirements(extra) for extra in RUNTIME))
+    assert declared - used - INDIRECT == set()
+
+
+def test_every_direct_dependency_has_a_tested_version() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = [line.partition("==")[0] for line in lines if line and not line.startswith("#")]
+    assert pinned[0] == "torch"
+    declared = requirements(None).union(*(requirements(extra) for extra in PROJECT["optional-dependencies"]))
+    assert set(map(normalized, pinned)) == declared
+
+
+def test_importing_jepakit_loads_neither_torch_nor_a_system() -> None:
+    code = (
+        "import sys, jepakit; "
+        "print([name for name in ('torch', 'numpy', 'jepakit.training', 'jepakit.graph') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_objective_needs_torch_alone() -> None:
+    code = (
+        "import sys, jepakit.core; "
+        "others = {'pytorch_lightning', 'torch_geometric', 'sklearn', 'jsonargparse', 'huggingface_hub'}; "
+        "print(sorted(others & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_files_that_are_not_code_are_in_the_package() -> None:
+    package = files("jepakit")
+    assert package.joinpath("py.typed").is_file()
+    assert package.joinpath("training", "report.html.in").is_file()
+
+
+def test_public_names_exist_and_say_what_they_are() -> None:
+    silent = []
+    for module in imported_modules():
+        for name in getattr(module, "__all__", []):
+            value = getattr(module, name)
+            if not (inspect.isclass(value) or inspect.isfunction(value)) or not value.__module__.startswith("jepakit"):
+                continue
+            text = value.__doc__ or ""
+            # A dataclass without a docstring is given its signature for one.
+            if not text.strip() or text.startswith(f"{name}("):
+                silent.append(f"{module.__name__}.{name}")
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path.name != "__init__.py"], ids=named)
+def test_a_module_says_what_it_is_and_what_is_public(path: Path) -> None:
+    tree = tree_of(path)
+    assert ast.get_docstring(tree)
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    assert any(isinstance(target, ast.Name) and target.id == "__all__" for node in assigned for target in node.targets)
+
+
+@pytest.mark.parametrize("path", modules(), ids=named)
+def test_a_module_keeps_the_house_rules(path: Path) -> None:
+    broken = [f"line {node.lineno}: {rule}" for node in ast.walk(tree_of(path)) if (rule := rule_broken_by(node))]
+    assert broken == []
+    assert len(path.read_text("utf-8").splitlines()) < 400
+
+
+def rule_broken_by(node: ast.AST) -> str | None:
+    """Which of the rules of CONTRIBUTING a node breaks, if any."""
+    if isinstance(node, ast.Import | ast.ImportFrom) and imported(node) & {"pickle", "cloudpickle", "dill", "marshal"}:
+        return "imports a pickle"
+    if isinstance(node, ast.ExceptHandler):
+        broad = node.type is None or (
+            isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
+        )
+        return "catches everything" if broad else None
+    if not isinstance(node, ast.Call):
+        return None
+    called = ast.unparse(node.func)
+    if called in ("print", "hasattr", "exit", "quit", "eval", "exec"):
+        return f"calls {called}"
+    if called in ("torch.load", "torch.save", "np.random.seed", "numpy.random.seed", "random.seed"):
+        return f"calls {called}"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("code", "rule"),
+    [
+        ("print(1)", "calls print"),
+        ("import pickle", "imports a pickle"),
+        ("import pickletools", None),
+        ("try:\n    pass\nexcept Exception:\n    pass", "catches everything"),
+        ("try:\n    pass\nexcept ValueError:\n    pass", None),
+        ("out.print(1)", None),
+        ("torch.load('x')", "calls torch.load"),
+    ],
+)
+def test_the_rules_catch_what_breaks_them(code: str, rule: str | None) -> None:
+    assert {found for node in ast.walk(ast.parse(code)) if (found := rule_broken_by(node))} == (
+        {rule} if rule else set()
+    )
+
+
+def test_imports_inside_functions_are_not_those_of_the_module() -> None:
+    tree = ast.parse(
+        "import torch\nif TYPE_CHECKING:\n    import a\ntry:\n    import b\nexcept ImportError:\n    pass\n"
+        "def f():\n    import c\nclass K:\n    import d\nimportlib.import_module(f'sklearn.{x}')\n"
+    )
+    assert {name for node in at_import(tree) for name in imported(node)} == {"torch", "b", "d", "sklearn"}

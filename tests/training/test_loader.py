@@ -1,0 +1,104 @@
+"""Batches are a function of (seed, epoch, step); processes share each batch out."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from jepakit.errors import ConfigError
+from jepakit.training import EpochLoader
+
+
+def indices_and_noise(indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return indices, torch.rand(4, generator=generator)
+
+
+def epoch_of(loader: EpochLoader, epoch: int) -> list[tuple[Tensor, Tensor]]:
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+def order(batches: list[tuple[Tensor, Tensor]]) -> list[int]:
+    return torch.cat([indices for indices, _ in batches]).tolist()
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(1, 1), (7, 3), (8, 4), (5, 100)])
+def test_every_example_once_an_epoch(size: int, batch_size: int) -> None:
+    loader = EpochLoader(size, batch_size, indices_and_noise)
+    for epoch in (0, 1, 17):
+        batches = epoch_of(loader, epoch)
+        assert sorted(order(batches)) == list(range(size))
+        assert len(batches) == len(loader)
+        assert all(len(indices) <= batch_size for indices, _ in batches)
+
+
+def test_the_same_seed_epoch_and_step_give_the_same_batch() -> None:
+    first, second = (epoch_of(EpochLoader(20, 6, indices_and_noise, seed=3), 5) for _ in range(2))
+    for (a, noise_a), (b, noise_b) in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(noise_a, noise_b)
+
+
+def test_it_does_not_depend_on_what_was_iterated_before_or_on_the_global_generator() -> None:
+    used, fresh = (EpochLoader(20, 6, indices_and_noise, seed=3) for _ in range(2))
+    next(iter(used))
+    epoch_of(used, 2)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    batches = epoch_of(used, 4)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert order(batches) == order(epoch_of(fresh, 4))
+
+
+def test_epochs_steps_and_seeds_differ() -> None:
+    streams = [
+        epoch_of(EpochLoader(40, 10, indices_and_noise, seed=seed), epoch) for seed in (0, 1) for epoch in (0, 1)
+    ]
+    assert len({tuple(order(batches)) for batches in streams}) == 4
+    noise = torch.stack([noise for batches in streams for _, noise in batches])
+    assert len({tuple(row.tolist()) for row in noise}) == len(noise)
+
+
+def test_a_date_is_a_seed() -> None:
+    seeds = [20_240_131, 20_240_201, 2**63 - 1]
+    orders = {tuple(order(epoch_of(EpochLoader(30, 7, indices_and_noise, seed=seed), 3))) for seed in seeds}
+    assert len(orders) == 3
+
+
+@pytest.mark.parametrize(("size", "batch_size", "field"), [(0, 4, "size"), (4, 0, "batch_size")])
+def test_nothing_to_load_is_an_error(size: int, batch_size: int, field: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{field} = 0: expected at least"):
+        EpochLoader(size, batch_size, indices_and_noise)
+
+
+def share_of(rank: int, world: int, store: str, size: int, batch_size: int, out: str) -> None:
+    """What one of several processes gets of an epoch; runs in a process of its own."""
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    torch.save([indices for indices, _ in epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)], out)
+    dist.destroy_process_group()
+
+
+def test_the_shares_of_two_processes_are_the_batches_of_one(tmp_path: Path) -> None:
+    # 21 examples in fives: the last batch has a single one, which the process left without takes too.
+    size, batch_size = 21, 5
+    context = multiprocessing.get_context("fork")
+    outs = [str(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    processes = [
+        context.Process(target=share_of, args=(rank, 2, str(tmp_path / "store"), size, batch_size, outs[rank]))
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    alone = epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)
+    shares = [torch.load(out) for out in outs]
+    assert [len(share) for share in shares] == [len(alone)] * 2
+    for (batch, _), first, second in zip(alone[:-1], *(share[:-1] for share in shares), strict=True):
+        assert sorted([*first.tolist(), *second.tolist()]) == sorted(batch.tolist())
+        assert abs(len(first) - len(second)) <= 1
+    assert [share[-1].tolist() for share in shares] == [alone[-1][0].tolist()] * 2

@@ -1,0 +1,144 @@
+"""The run folder: who may write into it, what is read back, what a damaged one says."""
+
+from pathlib import Path
+
+import pytest
+
+from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.training import RunFolder, is_first_process, write_text_atomically
+
+CONFIG = """\
+epochs: 3
+learning_rates:
+  encoder: 0.001
+  predictor: 0.01
+seeds:
+- 0
+- 1
+masking:
+  ratio: 0.5
+views:
+  ratio: 0.3
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "deep" / "run")
+    run.start(CONFIG, resume=False)
+    return run
+
+
+def test_an_existing_run_is_not_begun_again(run: RunFolder) -> None:
+    with pytest.raises(ConfigError, match=r"^run = .*run'.*--resume"):
+        run.start(CONFIG, resume=False)
+    run.start(CONFIG, resume=True)
+    assert run.read_config() == {
+        "epochs": 3,
+        "learning_rates": {"encoder": 0.001, "predictor": 0.01},
+        "seeds": [0, 1],
+        "masking": {"ratio": 0.5},
+        "views": {"ratio": 0.3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs: 3", "epochs: 4", r"^epochs = 4: expected 3 to resume .*run$"),
+        # The same line stands elsewhere in the file.
+        ("masking:\n  ratio: 0.5", "masking:\n  ratio: 0.3", r"^masking.ratio = 0.3: expected 0.5 "),
+        ("  predictor: 0.01\n", "", r"^learning_rates.predictor = None: expected 0.01 "),
+        ("- 1\n", "", r"^seeds = \[0\]: expected \[0, 1\] "),
+        ("epochs: 3\n", "epochs: 4\nnew: 1\n", r"changed too: new$"),
+    ],
+)
+def test_resuming_with_another_configuration_names_what_changed(
+    run: RunFolder, old: str, new: str, message: str
+) -> None:
+    assert old in CONFIG
+    with pytest.raises(ConfigError, match=message):
+        run.start(CONFIG.replace(old, new), resume=True)
+    assert run.config.read_text() == CONFIG
+
+
+def test_the_order_of_options_is_no_change(run: RunFolder) -> None:
+    first, rest = CONFIG.split("\n", 1)
+    run.start(rest + first + "\n", resume=True)
+
+
+def test_a_run_that_came_to_nothing_gives_the_folder_back(run: RunFolder) -> None:
+    run.withdraw()
+    assert not run.path.exists()
+    run.start(CONFIG, resume=False)
+    (run.path / "notes.txt").write_text("mine")
+    run.withdraw()
+    assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
+    run.start(CONFIG, resume=False)
+    run.write_metrics([{"epoch": 0}])
+    run.withdraw()
+    assert run.config.exists()
+
+
+def test_a_file_is_not_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="expected a folder, not a file"):
+        RunFolder(tmp_path / "file").start(CONFIG, resume=True)
+
+
+def test_metrics_are_what_was_written_with_empty_cells_for_what_was_not(run: RunFolder) -> None:
+    assert run.read_metrics() == []
+    run.write_metrics([{"epoch": 0, "a": 1.5}, {"epoch": 1, "b": "x"}])
+    assert run.metrics.read_text().splitlines() == ["epoch,a,b", "0,1.5,", "1,,x"]
+    assert run.read_metrics() == [{"epoch": "0", "a": "1.5", "b": ""}, {"epoch": "1", "a": "", "b": "x"}]
+    assert not list(run.path.glob("*.partial"))
+
+
+def test_a_writer_that_fails_half_way_leaves_the_old_metrics(run: RunFolder) -> None:
+    class Unprintable:
+        def __str__(self) -> str:
+            raise OSError("disk full")
+
+    run.write_metrics([{"epoch": 0}])
+    with pytest.raises(OSError, match="disk full"):
+        run.write_metrics([{"epoch": 0}, {"epoch": Unprintable()}])
+    assert run.read_metrics() == [{"epoch": "0"}]
+
+
+def test_damaged_files_are_named(run: RunFolder) -> None:
+    run.metrics.write_text("epoch,a\n0,1\none,2\n")
+    with pytest.raises(DataError, match=r"metrics.csv:3: epoch: not an epoch \(found 'one'\)"):
+        run.read_metrics()
+    run.results.write_text("{\n,")
+    with pytest.raises(DataError, match=r"results.json:2: not JSON"):
+        run.read_results()
+    run.config.write_text("a: [")
+    with pytest.raises(DataError, match=r"config.yaml: not YAML"):
+        run.read_config()
+    run.config.write_text("")
+    with pytest.raises(DataError, match=r"config.yaml: no options"):
+        run.start(CONFIG, resume=True)
+
+
+def test_what_is_missing_from_an_unfinished_run_is_said(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"the run did not finish: encoder/ is missing; .*--config .*--resume"):
+        run.require_trained()
+    with pytest.raises(ModelError, match="there is no run folder here"):
+        RunFolder(tmp_path / "nowhere").require_trained()
+    with pytest.raises(ModelError, match=r"not a run folder \(no config.yaml\)"):
+        RunFolder(tmp_path).require_trained()
+
+
+def test_text_is_replaced_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    write_text_atomically(file, "old")
+    opened = file.open()
+    write_text_atomically(file, "new")
+    # Whoever had it open goes on reading the old file: the new one is another.
+    assert (opened.read(), file.read_text()) == ("old", "new")
+    opened.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_one_device_is_always_the_first_process() -> None:
+    assert is_first_process(1)
