@@ -3,18 +3,19 @@
 # make docs   docs/_build/html/index.html
 # make clean  remove what the others made
 #
-# Each installs into $(VENV) what it needs, once. VENV, PYTHON and RUN may be given: make test VENV=/tmp/venv
+# Each installs into $(VENV) what it needs, once. VENV, PYTHON, RUN and WORKERS may be given: make test VENV=/tmp/venv
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Small enough for two cores and a few minutes: a narrower encoder, few epochs, three folds instead of ten.
-DEMO = --epochs 5 --encoder.hidden 64 --encoder.layers 3 \
-	--evaluate.classifier logistic --evaluate.folds 3 --evaluate.jobs 2
+# Small enough for two cores and a few minutes: a narrower encoder, few epochs, one classifier, three folds, not ten.
+DEMO = --epochs 6 --encoder.hidden 64 --encoder.layers 3 \
+	--evaluate.classifier svm --evaluate.folds 3 --evaluate.jobs 2
 
 .PHONY: demo test docs clean
 
@@ -29,7 +30,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/sphinx-build -q -W docs docs/_build/html
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W docs docs/_build/html

@@ -1,7 +1,8 @@
 """What all benchmarks share: options, measurements that survive an interruption, the result file.
 
 A benchmark is a function ``rows(options, steps) -> list[ResultRow]`` and a call of `main`. Numbers it asks `Steps` for
-are kept on disk as soon as they are measured, so that hours of work are never done twice; ``--fresh`` forgets them.
+are kept on disk as soon as they are measured, so that hours of work are never done twice; ``--fresh`` forgets them, and
+so does any change of the package's source.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, JepakitError
 from jepakit.graph.datasets.cache import cache_folder
 from jepakit.training import write_text_atomically
-from jepakit.training.result_rows import ResultRow
+from jepakit.training.result_rows import ResultRow, group_rows, read_rows
 
-__all__ = ["Options", "Steps", "data_dir", "main", "write_results"]
+__all__ = ["RESULTS", "Options", "Steps", "data_dir", "judged", "main", "write_results"]
 
 RESULTS = Path(__file__).parent / "results"
 SOURCE = Path(__file__).parents[1]
@@ -48,6 +49,8 @@ class Options:
 class Steps:
     """Measured numbers by key, on disk.
 
+    A key holds everything a number depends on besides the source: data set, metric, method, seed, whether it is quick.
+
     Args:
         file: a JSON file, read if it is there.
         fresh: forget what it holds.
@@ -68,36 +71,66 @@ class Steps:
         return self.values[name]
 
 
-def main(name: str, rows: Callable[[Options, Steps], list[ResultRow]]) -> None:
-    """Runs a benchmark from the command line and writes ``results/NAME.json`` (``NAME.quick.json`` with --quick)."""
+def main(name: str, rows: Callable[[Options, Steps], list[ResultRow]], arguments: Sequence[str] | None = None) -> None:
+    """Runs a benchmark from the command line and writes ``results/NAME.json`` (``NAME.quick.json`` with --quick).
+
+    Args:
+        name: of the benchmark's module.
+        rows: measures and returns the table.
+        arguments: of the command line; None: those of the process.
+
+    Raises:
+        SystemExit: the benchmark cannot run as asked; the message is the `JepakitError`'s.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--quick", action="store_true", help="about two minutes")
     parser.add_argument("--fresh", action="store_true", help="measure again what is known already")
     parser.add_argument("--rival", type=Path, default=None, help="checkout of the rival's public code")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
+    options = Options(given.quick, given.rival)
     # Numbers of another version of the source are other numbers.
     steps = Steps(cache_folder() / "benchmarks" / f"{name}-{_source_hash()}.json", fresh=given.fresh)
-    table = rows(Options(given.quick, given.rival), steps)
-    file = write_results(name, table, given.out, quick=given.quick)
+    try:
+        file = write_results(name, rows(options, steps), given.out, options)
+    except JepakitError as error:
+        sys.exit(f"benchmarks.{name}: {error}")
     sys.stdout.write(f"{file}\n")
 
 
-def write_results(name: str, rows: list[ResultRow], folder: Path, *, quick: bool) -> Path:
-    """Writes the table with what is needed to repeat it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    flag = " --quick" if quick else ""
+def write_results(name: str, rows: Sequence[ResultRow], folder: Path, options: Options) -> Path:
+    """Writes the table with what is needed to repeat it, in one piece or not at all.
+
+    Raises:
+        DataError: a row has no data set, method or metric, or a number that is not finite.
+    """
+    table = [asdict(judged(row)) for row in rows]
+    read_rows(table)
+    # Of a path only the last part: where a checkout lies on this machine is nobody's business.
+    flags = (" --quick" if options.quick else "") + (f" --rival {options.rival.name}" if options.rival else "")
     content = {
         "benchmark": name,
         "commit": _commit(),
-        "command": f"python -m benchmarks.{name}{flag}",
+        "command": f"python -m benchmarks.{name}{flags}",
         "machine": _machine(),
         "date": datetime.now(UTC).date().isoformat(),
-        "rows": [asdict(row) for row in rows],
+        "rows": table,
     }
-    file = folder / f"{name}{'.quick' if quick else ''}.json"
-    write_text_atomically(file, json.dumps(content, indent=1) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}{'.quick' if options.quick else ''}.json"
+    write_text_atomically(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return file
+
+
+def judged(row: ResultRow) -> ResultRow:
+    """The row with ``met`` filled in, where it has a value and an aim and does not say so itself.
+
+    Whether the aim is to be reached from below or from above is read off the metric's name, as in every table.
+    """
+    if row.met is not None or row.aim is None or row.value is None:
+        return row
+    (group,) = group_rows([row])
+    return replace(row, met=row.value <= row.aim if group.lower_is_better else row.value >= row.aim)
 
 
 def data_dir() -> Path:
@@ -120,7 +153,7 @@ def _source_hash() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     result = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
 
@@ -129,6 +162,14 @@ def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, {accelerator}, Python {platform.python_version()},"
-        f" torch {torch.__version__}"
+        f"{os.cpu_count()} cores of {_processor()}, {memory:.0f} GiB, {accelerator}, Python"
+        f" {platform.python_version()}, torch {torch.__version__}"
     )
+
+
+def _processor() -> str:
+    """The processor's model, which Linux keeps elsewhere than other systems."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

@@ -1,10 +1,10 @@
 """How Sphinx builds these pages: MyST Markdown, API pages from the docstrings."""
 
-from importlib.metadata import version
+from importlib import metadata
 
 project = "jepakit"
 author = "The jepakit authors"
-release = version("jepakit")
+release = metadata.version("jepakit")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]

@@ -4,6 +4,7 @@ import numpy as np
 
 
 def blobs(rows: int, seed: int, *, classes: int = 2, distance: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian clouds ``[rows, 6]``, one a class, and their classes ``[rows]``."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(rows) % classes)
     centres = distance * rng.standard_normal((classes, 6))
@@ -16,6 +17,7 @@ def quadrants(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, 0] * x[:, 1] > 0).astype(np.int64)
 
 
-def thirds(rows: int) -> dict[str, np.ndarray]:
+def half_and_quarters(rows: int) -> dict[str, np.ndarray]:
+    """A half to train on, a quarter each to validate and to test."""
     order = np.random.default_rng(99).permutation(rows)
     return dict(zip(("train", "val", "test"), np.split(order, [rows // 2, 3 * rows // 4]), strict=True))

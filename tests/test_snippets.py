@@ -12,9 +12,15 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+
+from jepakit import core
+from jepakit.graph import PRESETS
+from jepakit.graph.encoding import Encoding
+from jepakit.graph.layers import LAYERS
+from jepakit.graph.masking import Strategy
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -101,7 +107,17 @@ def test_no_block_escapes_for_want_of_a_language(page: Path) -> None:
         assert known, f"{page.name}:{block.line}: a block in {block.language or 'no language'!r}"
 
 
-def test_the_readme_shows_both_and_runs_them() -> None:
+def test_the_guides_name_every_choice() -> None:
+    guides = "".join((ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("objective", "graph", "METHODS"))
+    choices = [*core.__all__, *PRESETS, *LAYERS, *get_args(Strategy), *get_args(Encoding)]
+    # What they are made of, not what a user chooses among.
+    internal = {"Embeddings", "Loss", "Target", "Diagnosis", "LOSSES"}
+    quoted = " ".join(re.findall(r"`[^`\n]+`", guides))
+    words = set(re.findall(r"[\w-]+", quoted))
+    assert {choice for choice in choices if choice not in words} - internal == set()
+
+
+def test_the_readme_has_blocks_that_run() -> None:
     run = [block for block in blocks_of(PAGES[0].read_text("utf-8")) if block.skip is None]
     assert sum(block.language == "python" for block in run) >= 2
 

@@ -1,59 +1,16 @@
-"""What the tests of the command line share: a small data set on disk, one finished run, and ways to start processes."""
+"""What the tests of the command line share: one finished run, and a way to start processes."""
 
 from __future__ import annotations
 
-import os
-import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
+from toy_runs import EPOCHS, SCRIPT, Toy, environment, write_tu
 
 from jepakit.cli.main import main
-
-#: The command as it is installed.
-SCRIPT = Path(sys.executable).with_name("jepakit")
-EPOCHS = 12
-
-
-def write_tu(folder: Path, name: str, *, node_labels: int, labelled: bool = True) -> Path:
-    """A data set in TU format: rings and stars of 4 to 9 nodes, told apart by a label a graph."""
-    draw = random.Random(7)
-    edges, owners, labels, nodes = [], [], [], []
-    for graph in range(24):
-        size, first = draw.randint(4, 9), len(owners) + 1
-        ring = graph % 2
-        for i in range(1, size):
-            a, b = first + i, first + (i - 1 if ring else 0)
-            edges += [f"{a}, {b}", f"{b}, {a}"]
-        if ring:
-            edges += [f"{first}, {first + size - 1}", f"{first + size - 1}, {first}"]
-        owners += [str(graph + 1)] * size
-        labels.append(str(ring))
-        nodes += [str(draw.randrange(node_labels)) for _ in range(size - node_labels)]
-        nodes += [str(label) for label in range(node_labels)][: size if size < node_labels else node_labels]
-    folder.mkdir(parents=True)
-    (folder / f"{name}_A.txt").write_text("\n".join(edges) + "\n")
-    (folder / f"{name}_graph_indicator.txt").write_text("\n".join(owners) + "\n")
-    (folder / f"{name}_node_labels.txt").write_text("\n".join(nodes) + "\n")
-    if labelled:
-        (folder / f"{name}_graph_labels.txt").write_text("\n".join(labels) + "\n")
-    return folder
-
-
-@dataclass(frozen=True)
-class Toy:
-    """The data, the options of the run that most tests repeat, and that run."""
-
-    data: Path
-    other_features: Path
-    unlabelled: Path
-    run: Path
-    options: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="session")
@@ -75,11 +32,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     assert main(["graph", "pretrain", *toy.options, "--run", str(toy.run)]) == 0
     torch.set_num_threads(threads)
     return toy
-
-
-def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("JEPAKIT_DATA", "COLUMNS")}
-    return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **changes}
 
 
 @pytest.fixture

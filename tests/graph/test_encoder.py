@@ -196,20 +196,19 @@ def test_embedding_no_graph_gives_no_row() -> None:
 
 
 def test_prototypes_read_out_graphs_one_by_one_and_without_labels() -> None:
-    graphs = concatenate([five_graphs()] * 3)
-    encoder = encoder_for(graphs, prototypes=4)
+    graphs = concatenate([five_graphs()] * 10)
+    labelled = replace(graphs, y=torch.arange(len(graphs)), node_y=torch.arange(graphs.num_nodes))
+    encoder, again = (GraphEncoder(FEATURES, EDGE_FEATURES, **SMALL | {"prototypes": 4}).eval() for _ in range(2))
+    again.load_state_dict(encoder.state_dict())
     pooled = encoder.embed(graphs)
     encoder.fit_readout(graphs, seed=3)
-    counts = encoder.embed(graphs)
-    torch.testing.assert_close(encoder.embed(graphs, batch_nodes=3), counts, rtol=1e-4, atol=1e-4)
-    # Each layer deals every node out among its prototypes.
-    torch.testing.assert_close(
-        counts.unflatten(1, (3, 4)).sum(2), graphs.nodes_per_graph[:, None].expand(-1, 3).float()
-    )
-    torch.testing.assert_close(encoder(graphs)["graph"], pooled)
-    again = encoder_for(graphs, prototypes=4)
-    again.fit_readout(replace(graphs, y=torch.arange(len(graphs))), seed=3)
-    assert torch.equal(again.embed(graphs), counts)
+    again.fit_readout(labelled, seed=3)
+    read_out = encoder.embed(graphs)
+    assert read_out.shape == (len(graphs), 3 * 4)
+    assert torch.equal(again.embed(graphs), read_out)
+    torch.testing.assert_close(encoder.embed(graphs, batch_nodes=3), read_out, rtol=1e-4, atol=1e-4)
+    assert torch.equal(encoder.embed(graphs, key="node"), encoder(graphs)["node"])
+    torch.testing.assert_close(encoder(graphs)["graph"], pooled)  # training pools
 
 
 def test_calibration_sets_the_statistics_of_the_data_and_no_parameter() -> None:

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from jepakit.errors import ConfigError, DataError
 from jepakit.graph.probe import probe_multilabel, probe_nodes, probe_regression
 from jepakit.graph.probe_tasks import RIDGE_ALPHA, ridge_path
 from jepakit.graph.selection import standardize
-from probe_samples import blobs, quadrants, thirds
+from probe_samples import half_and_quarters, quadrants
 
 
 @pytest.mark.parametrize("which", ["nodes", "multilabel", "forest", "regression"])
 def test_given_splits_never_read_the_test_labels(which: str) -> None:
     rng = np.random.default_rng(3)
-    x, splits = rng.standard_normal((160, 5)), thirds(160)
+    x, splits = rng.standard_normal((160, 5)), half_and_quarters(160)
     score = x @ rng.standard_normal((5, 2)) + rng.standard_normal((160, 2))
     binary = (score > 0).astype(float)
 
@@ -49,7 +48,7 @@ def test_multilabel_roc_auc_is_the_share_of_ordered_pairs() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 1))
     y = (x + rng.standard_normal((200, 1)) > 0).astype(float)
-    splits = thirds(200)
+    splits = half_and_quarters(200)
     score, truth = x[splits["test"], 0], y[splits["test"], 0]
     pairs = score[truth == 1][:, None] > score[truth == 0][None]
     assert probe_multilabel(x, y, splits).mean == pytest.approx(pairs.mean(), abs=1e-12)
@@ -57,7 +56,7 @@ def test_multilabel_roc_auc_is_the_share_of_ordered_pairs() -> None:
 
 def test_forest_sees_what_a_hyperplane_cannot() -> None:
     x, y = quadrants(300, 2)
-    splits = thirds(300)
+    splits = half_and_quarters(300)
     assert probe_multilabel(x, y[:, None], splits, classifier="forest").mean > 0.95
     assert probe_multilabel(x, y[:, None], splits).mean < 0.7
 
@@ -66,7 +65,7 @@ def test_label_fraction_draws_anew_for_each_seed() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 8))
     y = (x @ rng.standard_normal(8) + rng.standard_normal(400))[:, None]
-    splits = thirds(400)
+    splits = half_and_quarters(400)
     for result, full in (
         (probe_regression(x, y, splits, label_fraction=0.1, seeds=(0, 1)), probe_regression(x, y, splits)),
         (
@@ -93,7 +92,7 @@ def test_regression_is_in_the_units_of_the_target() -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((300, 4))
     y = 7 + x @ [1.0, -2.0, 0.5, 0.0] + 0.3 * rng.standard_normal(300)
-    splits = thirds(300)
+    splits = half_and_quarters(300)
     result = probe_regression(x, y, splits)
     assert 0.25 < result.mean < 0.35
     assert probe_regression(x, 1000 * y, splits).mean == pytest.approx(1000 * result.mean)
@@ -102,7 +101,7 @@ def test_regression_is_in_the_units_of_the_target() -> None:
 
 
 def test_regression_leaves_out_unlabelled_rows() -> None:
-    x, splits = np.random.default_rng(2).standard_normal((200, 3)), thirds(200)
+    x, splits = np.random.default_rng(2).standard_normal((200, 3)), half_and_quarters(200)
     y = x.sum(axis=1)
     holes = y.copy()
     holes[::5] = np.nan

@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import nn
+from toy_training import write_for_ever
 
+from forked import CONTEXT
 from jepakit.errors import ModelError
+from jepakit.training import RunFolder
 from jepakit.training.checkpoint import read_checkpoint, write_checkpoint
 
 
@@ -118,3 +123,29 @@ def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
         read_checkpoint(file)
     with pytest.raises(ModelError, match="there is no checkpoint here"):
         read_checkpoint(tmp_path / "missing.safetensors")
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_files(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    draw = random.Random(time.time_ns())
+
+    def rounds() -> int:
+        return run.metrics.stat().st_ino if run.metrics.exists() else 0
+
+    for _ in range(8):
+        before = rounds()
+        writer = CONTEXT.Process(target=write_for_ever, args=(str(run.path),))
+        writer.start()
+        until = time.monotonic() + 60
+        while rounds() == before:
+            assert writer.is_alive()
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.1))
+        writer.kill()
+        writer.join()
+        checkpoint = read_checkpoint(run.checkpoint)
+        assert bool((checkpoint["values"] == checkpoint["n"]).all())
+        rows = run.read_metrics()
+        assert len(rows) == 5000
+        assert len({row["n"] for row in rows}) == 1

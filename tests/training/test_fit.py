@@ -112,6 +112,26 @@ def test_every_epoch_logs_the_mean_of_its_own_steps(tmp_path: Path) -> None:
     assert len(set(means.tolist())) == 4
 
 
+def test_every_epoch_sees_every_example_in_an_order_of_its_own() -> None:
+    seen: list[Tensor] = []
+
+    class Watching(Scripted):
+        def forward(self, views: Views) -> Tensor:
+            seen.append(views.target[:, 0])
+            return super().forward(views)
+
+    for _ in range(2):  # a loader that has been through a run begins the next at its first epoch
+        seen.clear()
+        loader = make_loader()
+        fit(None, loader, config(epochs=2), task=Watching(by_epoch(1, 1)))
+        fit(None, loader, config(epochs=1), task=Watching(by_epoch(1)))
+    first, second, again = (torch.cat(seen[e * STEPS : (e + 1) * STEPS]) for e in range(3))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, again)
+    for values in (first, second):
+        assert torch.equal(values.sort().values, data()[:, 0].sort().values)
+
+
 def test_the_embeddings_are_looked_at_first_last_and_every_few_epochs(tmp_path: Path) -> None:
     jepa = make_jepa()
     seen: list[Tensor] = []

@@ -1,6 +1,5 @@
 """Batches are a function of (seed, epoch, step); processes share each batch out."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from forked import CONTEXT
 from jepakit.errors import ConfigError
 from jepakit.training import EpochLoader
 
@@ -84,10 +84,9 @@ def share_of(rank: int, world: int, store: str, size: int, batch_size: int, out:
 def test_the_shares_of_two_processes_are_the_batches_of_one(tmp_path: Path) -> None:
     # 21 examples in fives: the last batch has a single one, which the process left without takes too.
     size, batch_size = 21, 5
-    context = multiprocessing.get_context("fork")
     outs = [str(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     processes = [
-        context.Process(target=share_of, args=(rank, 2, str(tmp_path / "store"), size, batch_size, outs[rank]))
+        CONTEXT.Process(target=share_of, args=(rank, 2, str(tmp_path / "store"), size, batch_size, outs[rank]))
         for rank in (0, 1)
     ]
     for process in processes:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA, CosineSchedule, EMATarget, MLPPredictor, SIGReg, Views, mse
 from jepakit.training import EpochLoader, FitConfig, RunFolder
+from jepakit.training.checkpoint import write_checkpoint
 
 ROWS, WIDTH, BATCH = 40, 6, 8
 STEPS = ROWS // BATCH
@@ -84,3 +85,12 @@ def rows_but_seconds(run: Path) -> list[dict[str, str]]:
     """metrics.csv without the one column that no two runs share."""
     with RunFolder(run).metrics.open(newline="") as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def write_for_ever(folder: str) -> None:
+    """Writes checkpoints and metrics, all parts of which are of the same round, until it is killed."""
+    run, n = RunFolder(Path(folder)), 0
+    while True:
+        n += 1
+        write_checkpoint({"n": n, "values": torch.full((2_000_000,), float(n))}, run.checkpoint)
+        run.write_metrics([{"epoch": epoch, "n": n} for epoch in range(5000)])

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml as pyyaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 from jepakit.errors import ConfigError, require_choice
@@ -26,20 +26,20 @@ class Command:
     Args:
         help: what it does, in a line.
         options: a dataclass; its fields are the options, those of a dataclass among them by dotted names.
-        run: does it; is given the options, all of them as YAML, and where to write.
+        run: does it; is given the options and where to write.
         positional: fields given by place instead of by name.
         presets: name -> other defaults, dotted option -> value.
     """
 
     help: str
     options: type[Any]
-    run: Callable[[Any, str, Console], None]
+    run: Callable[[Any, Console], None]
     positional: tuple[str, ...] = ()
     presets: dict[str, dict[str, Any]] | None = None
 
 
-def parse(command: Command, program: str, words: Sequence[str]) -> tuple[Any, str]:
-    """The options as their dataclass, and as YAML.
+def parse(command: Command, program: str, words: Sequence[str]) -> Any:
+    """The options as their dataclass.
 
     Args:
         command: the verb.
@@ -70,12 +70,20 @@ def parse(command: Command, program: str, words: Sequence[str]) -> tuple[Any, st
         parsed = parser.parse_args(named)
     except ArgumentError as error:
         raise _config_error(str(error), program, types, named) from error
-    for name, kind in get_type_hints(command.options).items():
-        if is_dataclass(kind) and not isinstance(parsed[name], Namespace):
-            raise ConfigError(name, parsed[name], "a mapping of options to values")
-    built: Any = parser.instantiate_classes(parsed)
-    values = {name: value for name, value in built.as_dict().items() if name not in ("config", "preset")}
-    return command.options(**values), parser.dump(parsed, skip_none=False)
+    return _built(command.options, parsed.as_dict())
+
+
+def _built(options: type[Any], values: dict[str, Any], prefix: str = "") -> Any:
+    """The dataclass, and those in it, of what was parsed."""
+    arguments: dict[str, Any] = {}
+    for name, kind in get_type_hints(options).items():
+        value = values[name]
+        if is_dataclass(kind):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{prefix}{name}", value, "a mapping of options to values")
+            value = _built(cast(type[Any], kind), cast(dict[str, Any], value), f"{prefix}{name}.")
+        arguments[name] = value
+    return options(**arguments)
 
 
 def _option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jepakit.cli.command import Command
-from jepakit.errors import ConfigError, DataError, JepakitError, MissingExtraError, ModelError
+from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
@@ -102,7 +102,7 @@ class EmbedOptions:
     level: Literal["graph", "node"] = "graph"
 
 
-def run_pretrain(options: PretrainOptions, yaml: str, out: Console) -> None:
+def run_pretrain(options: PretrainOptions, out: Console) -> None:
     """Pre-trains, probes, reports."""
     run = RunFolder(options.run or Path("runs") / f"graph-{Path(options.dataset).stem}")
     # The other processes of a distributed run repeat this command line: they train, and leave the rest to the first.
@@ -110,19 +110,19 @@ def run_pretrain(options: PretrainOptions, yaml: str, out: Console) -> None:
     out.quiet = not first
     dataset = options.load()
     if first:
-        run.start(_without(yaml, ("resume", "run", "config", "preset", "progress")), resume=options.resume)
+        run.start(_config(options), resume=options.resume)
     graphs = dataset.graphs
     counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
     _say(out, f"{dataset.name}: {counts}; run in {run.path}")
     try:
         pretrained = pretrain(dataset, options, run=run, resume=options.resume)
-    except JepakitError:
+    except KeyboardInterrupt:
+        if run.metrics.exists():
+            _say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
+        raise
+    finally:
         if first:
             run.withdraw()
-        raise
-    except KeyboardInterrupt:
-        _say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
-        raise
     if not first:
         return
     for finding in pretrained.diagnosis.findings:
@@ -134,7 +134,7 @@ def run_pretrain(options: PretrainOptions, yaml: str, out: Console) -> None:
         _report(run, out)
 
 
-def run_evaluate(options: EvaluateOptions, _yaml: str, out: Console) -> None:
+def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
     run = _trained(options.run)
     dataset = _dataset_of(run, options.dataset)
@@ -142,7 +142,7 @@ def run_evaluate(options: EvaluateOptions, _yaml: str, out: Console) -> None:
     _finish(evaluate(dataset, _encoder(run.encoder), random_encoder, options), run, out)
 
 
-def run_embed(options: EmbedOptions, _yaml: str, out: Console) -> None:
+def run_embed(options: EmbedOptions, out: Console) -> None:
     """Writes embeddings to a Parquet file."""
     run = _trained(options.run)
     if options.out.suffix != ".parquet":
@@ -225,9 +225,11 @@ def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     return DataOptions(**options).load()
 
 
-def _without(yaml: str, names: tuple[str, ...]) -> str:
-    values: dict[str, Any] = pyyaml.safe_load(yaml)
-    return pyyaml.safe_dump({k: v for k, v in values.items() if k not in names}, sort_keys=False)
+def _config(options: PretrainOptions) -> str:
+    """What a run depends on, as YAML: everything but where it is written and what is shown meanwhile."""
+    values = {name: value for name, value in asdict(options).items() if name not in ("run", "resume", "progress")}
+    values["data_dir"] = None if options.data_dir is None else str(options.data_dir)
+    return pyyaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 COMMANDS = {

@@ -24,6 +24,13 @@ __all__ = ["main"]
 SYSTEMS = {"graph": ("jepakit.cli.graph", "self-supervised encoders for graphs")}
 
 
+class _Output(Console):
+    """A console that leaves a reader that has gone (head, less) to `main`."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status: 0, 2 for an error of the user's, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -55,7 +62,7 @@ def _failed(errors: Console, message: str) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    out = Console()
+    out = _Output()
     if not words or words[0] in ("-h", "--help", "help"):
         out.print(_overview(), highlight=False, markup=False)
         return 0
@@ -85,10 +92,10 @@ def _run(system: str, words: list[str], out: Console) -> int:
 
     verb = require_choice("verb", words[0], commands)
     try:
-        options, yaml = parse(commands[verb], f"jepakit {system} {verb}", words[1:])
+        options = parse(commands[verb], f"jepakit {system} {verb}", words[1:])
     except SystemExit as done:  # --help and --print_config
         return int(done.code or 0)
-    commands[verb].run(options, yaml, out)
+    commands[verb].run(options, out)
     return 0
 
 

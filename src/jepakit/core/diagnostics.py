@@ -86,7 +86,7 @@ def sphericity(embeddings: Tensor) -> float:
 
 
 def mean_absolute_correlation(embeddings: Tensor) -> float:
-    """Mean |correlation| between different living dimensions: ``[N, D]``, from 0 to 1."""
+    """Mean ``|correlation|`` between different living dimensions: ``[N, D]``, from 0 to 1."""
     centred = embeddings.double() - embeddings.double().mean(0)
     norms = centred.norm(dim=0)
     living = centred[:, norms > 0] / norms[norms > 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ from jepakit.graph.layers import LAYERS, BatchNorm, GATLayer, GCNLayer, GINLayer
 from jepakit.graph.messages import Messages
 from jepakit.graph.prototypes import PrototypeReadout
 
-__all__ = ["EncoderConfig", "GraphEncoder"]
+__all__ = ["EncoderConfig", "GraphEncoder", "refresh_statistics"]
 
 # Features of so many columns, of which at most such a share is not zero, are multiplied as a sparse matrix.
 _WIDE, _SPARSE = 256, 0.05
@@ -139,29 +139,18 @@ class GraphEncoder(nn.Module):
             graphs: prepared graphs, taken in an order of fixed seed.
             batch_graphs: how many at a time.
         """
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain average over batches
-        was_training = self.training
-        self.train()
         order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
-        for batch in order.split(batch_graphs):
-            self(graphs[batch])
-        self.train(was_training)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        refresh_statistics(self, (graphs[batch] for batch in order.split(batch_graphs)))
 
     @torch.no_grad()
-    def embed(self, graphs: Graphs, *, key: Literal["node", "graph"] = "graph", batch_nodes: int = 50_000) -> Tensor:
+    def embed(self, graphs: Graphs, *, key: Literal["node", "graph"] = "graph", batch_nodes: int = 4_000) -> Tensor:
         """Embeddings of a whole data set, in eval mode and without gradient.
 
         Args:
             graphs: prepared or not.
             key: ``node`` for ``[N, width]``; ``graph`` for ``[G, D]``, read out by prototypes once `fit_readout` has
                 placed them, by pooling before.
-            batch_nodes: about how many nodes are embedded at a time.
+            batch_nodes: about how many nodes are embedded at a time; more than a processor's cache holds are slower.
         """
         if self.position_dim and graphs.position is None:
             graphs = self.prepare(graphs)
@@ -259,6 +248,23 @@ class GraphEncoder(nn.Module):
                     value=f"{found} columns",
                     expected=f"{wanted} columns",
                 )
+
+
+@torch.no_grad()
+def refresh_statistics(model: nn.Module, batches: Iterable[Graphs]) -> None:
+    """Sets the running statistics of batch normalisation in ``model`` to the plain average over ``batches``."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's name for a plain average
+    was_training = model.training
+    model.train()
+    for batch in batches:
+        model(batch)
+    model.train(was_training)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def _norm(name: str) -> Callable[[int], nn.Module]:

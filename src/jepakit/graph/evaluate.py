@@ -116,10 +116,14 @@ def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any
     """Features -> score, and the protocol in words."""
     graphs = dataset.graphs
     given = "Hyper-parameters were chosen on the validation split, scores are of the test split."
+    splits = dataset.splits
+    if dataset.task != "graph classification" and not splits:
+        splits = _random_splits(dataset)
+        given += " The data have no split of their own: one was drawn at random, 80 : 10 : 10."
     if dataset.task == "node classification":
         assert graphs.node_y is not None
         node_y = graphs.node_y
-        return lambda x: probe_nodes(x, node_y, dataset.splits), (f"Logistic regression on nodes. {given}",)
+        return lambda x: probe_nodes(x, node_y, splits), (f"Logistic regression on nodes. {given}",)
     assert graphs.y is not None
     y: Tensor = graphs.y
     if dataset.task == "graph classification":
@@ -136,8 +140,20 @@ def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any
         }
         return lambda x: probe_graphs(x, y, **options), words
     if dataset.task == "graph multilabel":
-        return lambda x: probe_multilabel(x, y, dataset.splits), (f"Logistic regression, mean ROC-AUC. {given}",)
-    return lambda x: probe_regression(x, y, dataset.splits), (f"Ridge regression. {given}",)
+        return lambda x: probe_multilabel(x, y, splits), (f"Logistic regression, mean ROC-AUC. {given}",)
+    return lambda x: probe_regression(x, y, splits), (f"Ridge regression. {given}",)
+
+
+def _random_splits(dataset: GraphDataset) -> dict[str, Tensor]:
+    """80 : 10 : 10 of the graphs, or of the labelled nodes; always the same."""
+    if dataset.task == "node classification" and dataset.graphs.node_y is not None:
+        rows = (dataset.graphs.node_y >= 0).nonzero().squeeze(1)
+    else:
+        rows = torch.arange(len(dataset.graphs))
+    shuffled = rows[torch.randperm(rows.numel(), generator=torch.Generator().manual_seed(0))]
+    tenth = rows.numel() // 10
+    parts = shuffled.split([rows.numel() - 2 * tenth, tenth, tenth])
+    return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
 def _features(encoder: GraphEncoder, dataset: GraphDataset) -> Tensor:

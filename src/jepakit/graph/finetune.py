@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs
-from jepakit.graph.encoder import GraphEncoder
+from jepakit.graph.encoder import GraphEncoder, refresh_statistics
 from jepakit.training import EpochLoader, FitConfig, fit
 
 __all__ = ["FinetuneConfig", "Predictor", "finetune"]
@@ -62,6 +62,8 @@ class Predictor(nn.Module):
         if self.task == "graph classification":
             return F.cross_entropy(scores, graphs.y)
         labelled = ~torch.isnan(graphs.y)
+        if not labelled.any():
+            return scores.sum() * 0
         if self.task == "graph multilabel":
             return F.binary_cross_entropy_with_logits(scores[labelled], graphs.y[labelled])
         return F.mse_loss(scores[labelled], ((graphs.y - self.target_mean) / self.target_std)[labelled])
@@ -93,14 +95,23 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
     if rows.numel() < 2:
         raise DataError("too few labelled graphs", field="rows", value=rows.numel(), expected="at least 2")
     classes = int(y.max()) + 1 if dataset.task == "graph classification" else y.shape[1]
-    known = y[rows].float().nan_to_num() if y.ndim == 2 else torch.zeros(2, 1)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = Predictor(encoder, classes, dataset.task, known.mean(0), known.std(0).clamp(min=1e-6))
+        model = Predictor(encoder, classes, dataset.task, *_location_and_scale(y[rows].float()))
     graphs = encoder.prepare(dataset.graphs)[rows]
     loader = _batches(graphs, config)
     fit(None, loader, config, task=model)
-    return model.cpu().eval()
+    model = model.cpu()
+    # Few labels mean few steps, which running averages lag behind.
+    refresh_statistics(model, (graphs[i] for i in torch.arange(len(graphs)).split(256)))
+    return model.eval()
+
+
+def _location_and_scale(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column's labels, NaN left out: ``[n, T] -> [T], [T]``."""
+    mean = y.nanmean(0).nan_to_num()
+    std = (y - mean).square().nanmean(0).sqrt().nan_to_num(1.0)
+    return mean, torch.where(std > 1e-6, std, torch.ones_like(std))
 
 
 def _batches(graphs: Graphs, config: FinetuneConfig) -> EpochLoader:

@@ -160,7 +160,9 @@ def _save(
     text = json.dumps({"collapsed": diagnosis.collapsed, **asdict(diagnosis)}, indent=2)
     write_text_atomically(run.diagnosis, text)
     tensors = {"embedding": embeddings.contiguous()} | ({} if group is None else {"label": group.contiguous()})
-    save_file(tensors, run.embeddings, metadata={"label_names": json.dumps(dataset.label_names)})
+    partial = run.embeddings.with_name(run.embeddings.name + ".partial")
+    save_file(tensors, partial, metadata={"label_names": json.dumps(dataset.label_names)})
+    partial.replace(run.embeddings)
     # `encoder/` comes last: where it is, the run is complete.
     for name, encoder in (("random_encoder", pretrained.random_encoder), ("encoder", pretrained.encoder)):
         save_encoder(

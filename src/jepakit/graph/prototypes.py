@@ -15,8 +15,8 @@ from jepakit.graph.messages import Messages
 
 __all__ = ["PrototypeReadout"]
 
-_SAMPLE = 20_000
-_ROUNDS = 15
+_SAMPLE = 10_000
+_ROUNDS = 10
 
 
 class PrototypeReadout(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -202,15 +201,13 @@ def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) 
 
 @contextmanager
 def _keyboard_interrupt() -> Generator[None]:
-    """Lightning turns Ctrl-C into ``exit(1)`` and leaves the process deaf to further ones: undone here."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Ctrl-C as what it is: Lightning makes ``exit(1)`` of it."""
     try:
         yield
     except SystemExit as error:
-        if not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float]:

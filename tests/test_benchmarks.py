@@ -1,0 +1,264 @@
+"""The benchmarks' harness and renderer: what is written, what survives, what reaches the documentation."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from benchmarks import graph_speed, harness, render
+from benchmarks.harness import Options, Steps, judged, write_results
+
+from jepakit.errors import DataError
+from jepakit.training.result_rows import ResultRow, read_rows
+
+ROWS = [
+    ResultRow("MUTAG", "random encoder", "accuracy %", 88.5, 0.75, 3),
+    ResultRow("MUTAG", "jepakit: JEPA", "accuracy %", 90.25, 0.5, 3, aim=91.0),
+    ResultRow("NCI1", "jepakit: JEPA", "accuracy %", 86.5, 0.25, 3, aim=86.0, note="a | b"),
+    ResultRow("MUTAG", "kernel (published)", "accuracy %", 89.0, note="other folds"),
+    ResultRow("MUTAG", "rival", "time, ms", None, note="not measured"),
+    ResultRow("MUTAG", "jepakit", "time, ms", 4.0, aim=5.0),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def run(rows: Sequence[ResultRow], folder: Path, *flags: str) -> None:
+    def measured(options: Options, steps: Steps) -> list[ResultRow]:
+        return list(rows)
+
+    harness.main("sample", measured, ["--out", str(folder), *flags])
+
+
+def test_the_file_has_the_fields_of_the_contract_and_rows_that_can_be_read_back(tmp_path: Path) -> None:
+    run(ROWS, tmp_path)
+    content = json.loads((tmp_path / "sample.json").read_text("utf-8"))
+    assert list(content) == ["benchmark", "commit", "command", "machine", "date", "rows"]
+    assert (content["benchmark"], content["command"]) == ("sample", "python -m benchmarks.sample")
+    assert time.strptime(content["date"], "%Y-%m-%d")
+    assert "cores" in content["machine"]
+    assert "torch" in content["machine"]
+    names = ["dataset", "method", "metric", "value", "std", "seeds", "aim", "met", "note"]
+    assert all(list(row) == names for row in content["rows"])
+    assert read_rows(content["rows"]) == tuple(judged(row) for row in ROWS)
+
+
+def test_quick_results_have_a_name_of_their_own_and_the_benchmark_is_told(tmp_path: Path) -> None:
+    seen: list[Options] = []
+
+    def rows(options: Options, steps: Steps) -> list[ResultRow]:
+        seen.append(options)
+        return ROWS
+
+    checkout = tmp_path / "somewhere" / "rival"
+    harness.main("sample", rows, ["--quick", "--rival", str(checkout), "--out", str(tmp_path)])
+    assert [file.name for file in tmp_path.glob("*.json")] == ["sample.quick.json"]
+    assert seen == [Options(quick=True, rival=checkout)]
+    content = json.loads((tmp_path / "sample.quick.json").read_text("utf-8"))
+    assert content["command"] == "python -m benchmarks.sample --quick --rival rival"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "aim", "met"),
+    [
+        ("accuracy %", 86.0, 86.0, True),
+        ("accuracy %", 85.9, 86.0, False),
+        ("test RMSE", 0.9, 1.0, True),
+        ("test RMSE", 1.1, 1.0, False),
+        ("time to mask, ms", 5.0, 5.0, True),
+        ("graphs/s", None, 10.0, None),
+        ("graphs/s", 10.0, None, None),
+    ],
+)
+def test_whether_an_aim_is_met_depends_on_which_way_the_metric_runs(
+    metric: str, value: float | None, aim: float | None, met: bool | None
+) -> None:
+    assert judged(ResultRow("MUTAG", "jepakit", metric, value, aim=aim)).met is met
+
+
+def test_what_a_benchmark_says_of_its_aim_itself_is_kept() -> None:
+    assert judged(ResultRow("MUTAG", "jepakit", "accuracy %", 86.0, aim=86.0, met=False)).met is False
+
+
+def test_numbers_of_an_interrupted_benchmark_are_not_measured_again(tmp_path: Path) -> None:
+    measured: list[int] = []
+    interrupted = True
+
+    def rows(options: Options, steps: Steps) -> list[ResultRow]:
+        def measure(seed: int) -> float:
+            if seed == 2 and interrupted:
+                raise KeyboardInterrupt
+            measured.append(seed)
+            return float(seed)
+
+        return [
+            ResultRow("MUTAG", str(seed), "loss", steps.value(("MUTAG", seed), lambda s=seed: measure(s)))
+            for seed in range(4)
+        ]
+
+    with pytest.raises(KeyboardInterrupt):
+        harness.main("sample", rows, ["--out", str(tmp_path)])
+    assert not (tmp_path / "sample.json").exists()
+    assert measured == [0, 1]
+    interrupted = False
+    harness.main("sample", rows, ["--out", str(tmp_path)])
+    assert measured == [0, 1, 2, 3]
+    harness.main("sample", rows, ["--out", str(tmp_path)])
+    assert measured == [0, 1, 2, 3]
+    harness.main("sample", rows, ["--out", str(tmp_path), "--fresh"])
+    assert measured == [0, 1, 2, 3, 0, 1, 2, 3]
+    values = [row["value"] for row in json.loads((tmp_path / "sample.json").read_text("utf-8"))["rows"]]
+    assert values == [0, 1, 2, 3]
+
+
+def test_a_number_that_is_not_finite_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    run(ROWS, tmp_path)
+    before = (tmp_path / "sample.json").read_bytes()
+    with pytest.raises(SystemExit, match=r"rows\[0\]\.value: is not finite"):
+        run([ResultRow("MUTAG", "jepakit", "loss", float("nan"))], tmp_path)
+    assert (tmp_path / "sample.json").read_bytes() == before
+    assert [file.name for file in tmp_path.glob("sample*")] == ["sample.json"]
+
+
+def test_a_missing_data_folder_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JEPAKIT_DATA", raising=False)
+
+    def rows(options: Options, steps: Steps) -> list[ResultRow]:
+        harness.data_dir()
+        return []
+
+    with pytest.raises(SystemExit, match="JEPAKIT_DATA"):
+        harness.main("sample", rows, ["--out", str(tmp_path)])
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder of result files."""
+    folder = tmp_path / "results"
+    write_results("graph_tu", ROWS, folder, Options(quick=False, rival=None))
+    worse = [ResultRow("MUTAG", "jepakit: JEPA", "accuracy %", 1.0)]
+    write_results("graph_tu", worse, folder, Options(quick=True, rival=None))
+    return folder
+
+
+PAGE = """# A page
+before
+<!-- results:graph_tu -->
+stale
+<!-- /results:graph_tu -->
+between
+<!-- results:all -->
+<!-- /results:all -->
+after
+"""
+
+
+def test_the_blocks_of_a_page_are_filled_and_nothing_else_is_touched(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE, "utf-8")
+    render.main([str(page), "--results", str(results)])
+    once = page.read_text("utf-8")
+    render.main([str(page), "--results", str(results)])
+    assert page.read_text("utf-8") == once
+    outside = [line for line in PAGE.splitlines() if line != "stale"]
+    assert list(_in_order(outside, once.splitlines())) == outside
+    assert "stale" not in once
+    # The headline is the first table; everything is in the other block.
+    assert once.count("| accuracy % | MUTAG | NCI1 |") == 2
+    assert once.count("| time, ms | MUTAG |") == 1
+    assert "1.00" not in once
+
+
+def _in_order(wanted: Sequence[str], lines: Sequence[str]) -> Iterator[str]:
+    rest = iter(lines)
+    yield from (line for line in wanted if line in rest)
+
+
+def test_a_table_has_ours_first_spread_aims_notes_and_the_best_in_bold(results: Path) -> None:
+    filled = render.fill(PAGE, render.read_results(results), file=Path("page.md"))
+    block = filled.split("<!-- results:all -->\n")[1].splitlines()
+    assert block[0] == "## graph_tu"
+    assert "`python -m benchmarks.graph_tu` at commit " in block[2]
+    assert "over 3 seeds" in block[2]
+    assert block[4:16] == [
+        "| accuracy % | MUTAG | NCI1 |",
+        "| --- | ---: | ---: |",
+        "| jepakit: JEPA | **90.25 ± 0.50** (aim 91 missed by 0.75) | **86.50 ± 0.25** (aim 86 met) <sup>1</sup> |",
+        "| random encoder | 88.50 ± 0.75 |  |",
+        "| kernel (published) <sup>2</sup> | 89.00 |  |",
+        "",
+        "1. a \\| b",
+        "2. other folds",
+        "",
+        "| time, ms | MUTAG |",
+        "| --- | ---: |",
+        "| jepakit | **4.000** (aim 5 met) |",
+    ]
+    assert block[16] == "| rival <sup>1</sup> | — |"
+
+
+def test_a_benchmark_without_results_says_how_to_get_them(tmp_path: Path) -> None:
+    filled = render.fill(PAGE, render.read_results(tmp_path), file=Path("page.md"))
+    assert "Not measured yet: `python -m benchmarks.graph_tu`" in filled
+    assert "<!-- results:all -->\nNot measured yet.\n<!-- /results:all -->" in filled
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ("a\n<!-- results:graph_tu -->\n", r"page\.md:2: a block is not closed"),
+        ("<!-- results:graph_to -->\n<!-- /results:graph_to -->", r"page\.md:1: there is no such benchmark .*graph_to"),
+    ],
+)
+def test_a_faulty_page_is_refused_with_its_line(page: str, message: str, results: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        render.fill(page, render.read_results(results), file=Path("page.md"))
+
+
+def test_a_faulty_result_is_refused_before_any_page_is_written(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE, "utf-8")
+    (results / "broken.json").write_text('{"benchmark": "broken",\n', "utf-8")
+    with pytest.raises(SystemExit, match=r"broken\.json:2: not JSON"):
+        render.main([str(page), "--results", str(results)])
+    (results / "broken.json").write_text(json.dumps({"benchmark": "broken", "rows": []}), "utf-8")
+    with pytest.raises(SystemExit, match=r"broken\.json: commit: is missing"):
+        render.main([str(page), "--results", str(results)])
+    assert page.read_text("utf-8") == PAGE
+
+
+def test_without_a_rival_its_rows_are_there_and_empty() -> None:
+    speeds = {timed: [] if timed.rival else [100.0, 300.0] for timed in graph_speed.TIMED}
+    rows = graph_speed._speed_rows("MUTAG", 1, speeds)
+    read_rows([asdict(row) for row in rows])
+    assert {row.value for row in rows if row.method.startswith(graph_speed.RIVAL)} == {None}
+    ratios = [row for row in rows if "times as fast" in row.metric]
+    assert [row.value for row in ratios] == [None] * len(ratios)
+    assert all("--rival" in row.note for row in rows if row.value is None)
+    assert [row.aim for row in ratios if row.method == "jepakit"] == [10.0, 10.0]
+
+
+def test_how_much_faster_is_the_mean_over_turns_of_the_ratio_of_like_with_like() -> None:
+    ours, ready, theirs, theirs_ready = [10.0, 40.0], [12.0, 12.0], [1.0, 2.0], [3.0, 4.0]
+    speeds = {
+        timed: (theirs_ready if "beforehand" in timed.method else theirs)
+        if timed.rival
+        else (ready if "beforehand" in timed.method else ours)
+        for timed in graph_speed.TIMED
+    }
+    rows = {(row.method, row.metric): row for row in graph_speed._speed_rows("MUTAG", 2, speeds)}
+    assert rows["jepakit", "pre-training, times as fast, 2 threads"].value == (10 + 20) / 2
+    assert rows["jepakit, batches made beforehand", "pre-training, times as fast, 2 threads"].value == (4 + 3) / 2
+    assert rows["jepakit", "pre-training, graphs/s, 2 threads"].value == 25.0
+
+
+def test_memory_is_what_torch_holds_at_most() -> None:
+    """Masking at random holds a few vectors of a number a node, so twice the nodes take twice the memory."""
+    small, large = graph_speed._peak("random", 2_000), graph_speed._peak("random", 4_000)
+    assert small > 8 * 2_000
+    assert large == pytest.approx(2 * small, rel=0.05)
