@@ -103,7 +103,13 @@ TIMED = (
 
 
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
-    """All rows; `steps` keeps what is already measured."""
+    """All rows; `steps` keeps what is already measured.
+
+    Raises:
+        ConfigError: ``--rival`` is not a checkout of the rival, or its code does not run.
+    """
+    if options.rival is not None and not (options.rival / "core" / "get_model.py").exists():
+        raise ConfigError("rival", options.rival, "a checkout of geriskenderi/graph-jepa")
     table: list[ResultRow] = []
     for name, threads in SETS:
         table += _speed_rows(name, threads, _speeds(name, threads, options, steps))
@@ -255,6 +261,9 @@ class RivalProcess:
     Args:
         command: starts it.
         folder: an empty folder it may write to.
+
+    Raises:
+        ConfigError: the process ends before it answers; the message has the last line it wrote.
     """
 
     def __init__(self, command: list[str], folder: Path) -> None:
@@ -285,6 +294,7 @@ class RivalProcess:
         assert pipe is not None
         line = pipe.readline()
         if not line:
+            self.close()
             last = self.log.read_text("utf-8").strip().splitlines()[-1:]
             raise ConfigError("rival", last[0] if last else None, "a checkout of geriskenderi/graph-jepa that runs")
         return json.loads(line)
@@ -292,8 +302,6 @@ class RivalProcess:
 
 def _start_rival(stack: ExitStack, name: str, threads: int, limit: int, options: Options) -> RivalProcess:
     assert options.rival is not None
-    if not (options.rival / "core" / "get_model.py").exists():
-        raise ConfigError("rival", options.rival, "a checkout of geriskenderi/graph-jepa")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     script = Path(__file__).with_name("graph_speed_rival.py")
     raw = data_dir().resolve() / "tu" / name / "raw"

@@ -1,6 +1,7 @@
 """The benchmarks' harness and renderer: what is written, what survives, what reaches the documentation."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ import pytest
 from benchmarks import graph_speed, harness, render
 from benchmarks.harness import Options, Steps, judged, write_results
 
-from jepakit.errors import DataError
+from jepakit.errors import ConfigError, DataError
 from jepakit.training.result_rows import ResultRow, read_rows
 
 ROWS = [
@@ -255,6 +256,26 @@ def test_how_much_faster_is_the_mean_over_turns_of_the_ratio_of_like_with_like()
     assert rows["jepakit", "pre-training, times as fast, 2 threads"].value == (10 + 20) / 2
     assert rows["jepakit, batches made beforehand", "pre-training, times as fast, 2 threads"].value == (4 + 3) / 2
     assert rows["jepakit", "pre-training, graphs/s, 2 threads"].value == 25.0
+
+
+def test_a_folder_that_is_not_the_rival_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"rival = .*expected a checkout of geriskenderi/graph-jepa"):
+        harness.main("graph_speed", graph_speed.rows, ["--rival", str(tmp_path), "--out", str(tmp_path)])
+
+
+def test_a_rival_that_fails_is_quoted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ValueError: too old.*expected a checkout .* that runs"):
+        graph_speed.RivalProcess([sys.executable, "-c", "raise ValueError('too old')"], tmp_path)
+
+
+def test_a_rival_is_timed_job_by_job(tmp_path: Path) -> None:
+    """A process that says it needed 2 s for an epoch of 10 graphs and 4 s for anything else."""
+    code = "import sys; say = lambda t: print(t, flush=True); say('{\"graphs\": 10}')\n"
+    code += "for line in sys.stdin: say('{\"seconds\": 2.0}' if line == 'epoch\\n' else '{\"seconds\": 4.0}')"
+    rival = graph_speed.RivalProcess([sys.executable, "-c", code], tmp_path)
+    assert [rival.graphs_per_second(job) for job in ("epoch", "embed", "epoch")] == [5.0, 2.5, 5.0]
+    rival.close()
+    assert rival.process.returncode == 0
 
 
 def test_memory_is_what_torch_holds_at_most() -> None:
