@@ -90,6 +90,8 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> str:
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """The value as it is shown in a message: its ``repr``, cut at ``limit`` characters."""
-    text = repr(str(value)) if isinstance(value, Path) else repr(value)
+    """The value as it is shown in a message: its ``repr``, cut at ``limit`` characters, but a path whole."""
+    if isinstance(value, Path):
+        return repr(str(value))
+    text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -92,5 +92,5 @@ def write_for_ever(folder: str) -> None:
     run, n = RunFolder(Path(folder)), 0
     while True:
         n += 1
-        write_checkpoint({"n": n, "values": torch.full((2_000_000,), float(n))}, run.checkpoint)
-        run.write_metrics([{"epoch": epoch, "n": n} for epoch in range(5000)])
+        write_checkpoint({"n": n, "values": torch.full((6_000_000,), float(n))}, run.checkpoint)
+        run.write_metrics([{"epoch": epoch, "n": n} for epoch in range(3000)])
