@@ -32,6 +32,7 @@ from jepakit.graph.encoder import GraphEncoder
 __all__ = ["ObjectiveConfig", "build_jepa"]
 
 TARGETS = ("ema", "simsiam", "lejepa")
+REGULARIZERS = ("sigreg", "vicreg", "isotropy", "decorrelation")
 
 
 @dataclass
@@ -39,7 +40,8 @@ class ObjectiveConfig:
     """What is predicted, how, and what keeps the embeddings from collapsing.
 
     Args:
-        target: ``ema`` copy, ``simsiam`` (shared weights, stop-gradient), ``lejepa`` (shared, no stop-gradient).
+        target: ``ema`` copy, ``simsiam`` (shared weights, stop-gradient), ``lejepa`` (shared, no stop-gradient,
+            which needs a regulariser).
         momentum: of the EMA at the first step; it rises to 1 along a cosine.
         predict: ``node`` (the masked nodes), ``graph`` (the embedding of the whole target view), or both.
         predictor: for nodes: ``mlp`` on a masked node's own row, ``cross_attention`` from its position, or ``none``,
@@ -81,9 +83,11 @@ class ObjectiveConfig:
             raise ConfigError("objective.predictor_depth", self.predictor_depth, "at least 1")
         if not 0 <= self.momentum <= 1:
             raise ConfigError("objective.momentum", self.momentum, "a number from 0 to 1")
-        for name in ("sigreg", "vicreg", "isotropy", "decorrelation"):
+        for name in REGULARIZERS:
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"objective.{name}", getattr(self, name), "a weight of at least 0")
+        if self.target == "lejepa" and not any(getattr(self, name) for name in REGULARIZERS):
+            raise ConfigError("objective.sigreg", self.sigreg, "above 0, or another regulariser, with target = lejepa")
 
 
 def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int) -> JEPA:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from jepakit.core import Diagnosis, EMATarget, diagnose
@@ -27,6 +26,7 @@ from jepakit.training import (
     fit,
     is_first_process,
     save_encoder,
+    write_tensors,
     write_text_atomically,
 )
 
@@ -160,9 +160,7 @@ def _save(
     text = json.dumps({"collapsed": diagnosis.collapsed, **asdict(diagnosis)}, indent=2)
     write_text_atomically(run.diagnosis, text)
     tensors = {"embedding": embeddings.contiguous()} | ({} if group is None else {"label": group.contiguous()})
-    partial = run.embeddings.with_name(run.embeddings.name + ".partial")
-    save_file(tensors, partial, metadata={"label_names": json.dumps(dataset.label_names)})
-    partial.replace(run.embeddings)
+    write_tensors(tensors, run.embeddings, {"label_names": json.dumps(dataset.label_names)})
     # `encoder/` comes last: where it is, the run is complete.
     for name, encoder in (("random_encoder", pretrained.random_encoder), ("encoder", pretrained.encoder)):
         save_encoder(

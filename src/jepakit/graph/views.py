@@ -79,7 +79,13 @@ class GraphViews:
         return Views(self._whole_context(batch, generator), target)
 
     def of(self, batch: Graphs, masked: Tensor) -> Views:
-        """The views of a batch with the nodes where ``masked`` (``[N]`` bool) is true to be predicted."""
+        """The views of a batch with the nodes where ``masked`` (``[N]`` bool) is true to be predicted.
+
+        Raises:
+            ConfigError: by the configuration, every node is predicted.
+        """
+        if self.config.context == "all" or self.config.target == "view":
+            raise ConfigError("views.target", self.config.target, "whole or region, and another context than all")
         rows = masked.nonzero().squeeze(1)
         graph_of_node = batch.graph_of_node
         token = self.config.context == "token"

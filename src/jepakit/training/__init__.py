@@ -4,6 +4,7 @@ from jepakit.training.encoder_folder import load_encoder, push_to_hub, save_enco
 from jepakit.training.fit import FitConfig, FitResult, fit
 from jepakit.training.loader import EpochLoader
 from jepakit.training.run import RunFolder, is_first_process, write_text_atomically
+from jepakit.training.weights import write_tensors
 
 __all__ = [
     "EpochLoader",
@@ -15,5 +16,6 @@ __all__ = [
     "load_encoder",
     "push_to_hub",
     "save_encoder",
+    "write_tensors",
     "write_text_atomically",
 ]

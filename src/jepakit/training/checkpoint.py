@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from jepakit.errors import ModelError
+from jepakit.training.weights import write_tensors
 
 __all__ = ["SafetensorsCheckpointIO", "read_checkpoint", "write_checkpoint"]
 
@@ -30,12 +30,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(checkpoint, "checkpoint", tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"skeleton": json.dumps(skeleton)})
-    # Without it a power cut after the rename can leave the new name with an empty file.
-    with partial.open("rb+") as written:
-        os.fsync(written.fileno())
-    partial.replace(path)
+    write_tensors(tensors, path, {"skeleton": json.dumps(skeleton)})
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -216,8 +216,6 @@ def _write_files(
     description = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit"), **asdict(saved)}
     write_weights(encoder, folder / _WEIGHTS)
     (folder / _CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    # safetensors makes files that only their owner can read, whatever the umask says.
-    shutil.copymode(folder / _CONFIG, folder / _WEIGHTS)
     readme = render_model_card(
         card,
         name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,25 @@ from torch.nn.parameter import is_lazy
 
 from jepakit.errors import ModelError
 
-__all__ = ["load_weights", "read_weights", "write_weights"]
+__all__ = ["load_weights", "read_weights", "write_tensors", "write_weights"]
+
+
+def write_tensors(tensors: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file so that a reader, or a crash, never meets half of it.
+
+    Raises:
+        SafetensorError: it cannot be written; on a full disk, for one.
+    """
+    partial = file.with_name(file.name + ".partial")
+    # safetensors makes files that only their owner can read, whatever the umask says.
+    partial.touch()
+    mode = partial.stat().st_mode
+    save_file(dict(tensors), partial, metadata=dict(metadata))
+    partial.chmod(mode)
+    # Without it a power cut after the rename can leave the new name with an empty file.
+    with partial.open("rb+") as written:
+        os.fsync(written.fileno())
+    partial.replace(file)
 
 
 def write_weights(module: nn.Module, file: Path) -> None:
@@ -38,7 +57,7 @@ def write_weights(module: nn.Module, file: Path) -> None:
             stored[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         else:
             aliases[name] = kept
-    save_file(stored, file, metadata={"format": "pt", "aliases": json.dumps(aliases)})
+    write_tensors(stored, file, {"format": "pt", "aliases": json.dumps(aliases)})
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

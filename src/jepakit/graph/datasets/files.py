@@ -63,7 +63,7 @@ def load_graph_files(path: str | Path) -> GraphDataset:
             no node; a value cannot be used.
     """
     path = Path(path)
-    source = f"graph files at {path}"
+    source = "graph files"
     if (path / "edges.parquet").exists():
         return to_dataset(read_parquet_tables(path), name=path.name, source=source)
     records = [record for file in _files(path) for record in _read(file)]

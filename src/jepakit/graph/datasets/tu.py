@@ -67,7 +67,7 @@ def load_tu(path: str | Path) -> GraphDataset:
         y=None if y is None else torch.from_numpy(y),
         field_name=name,
     )
-    return GraphDataset(name, graphs, task, label_names, source=f"TU-format files in {folder}")
+    return GraphDataset(name, graphs, task, label_names, source="TU-format files")
 
 
 def _find(path: Path) -> tuple[Path, str]:
