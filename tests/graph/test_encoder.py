@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn import GCNConv
 
 from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, star_of
 from jepakit.errors import ConfigError, DataError
@@ -43,6 +44,30 @@ def test_adding_a_graph_changes_no_other_embedding(conv: str, edge_features: boo
         alone = encoder(graphs[g])
         torch.testing.assert_close(alone["node"], together["node"][graphs.graph_of_node == g], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(alone["graph"], together["graph"][[g]], rtol=1e-4, atol=1e-5)
+
+
+def test_a_gcn_has_one_weight_matrix_a_layer() -> None:
+    """Against PyTorch Geometric's two-layer GCN, whose first layer maps the features to the hidden width itself."""
+    graphs = five_graphs(edge_features=False)
+    encoder = encoder_for(graphs, conv="gcn", norm="none", jumping="last")
+    nn.init.zeros_(encoder.features.bias)  # theirs is added after the neighbours
+    layers = [GCNConv(FEATURES, 8), GCNConv(8, 8)]
+    layers[0].lin.weight = encoder.features.weight
+    last = encoder.layers[1].linear
+    layers[1].lin.weight, layers[1].bias = last.weight, last.bias
+    expected = layers[1](layers[0](graphs.x, graphs.edge_index).relu(), graphs.edge_index)
+    torch.testing.assert_close(encoder(graphs)["node"], expected)
+
+
+def test_scaled_rows_forget_how_many_words_a_node_has() -> None:
+    graphs = five_graphs(edge_features=False)
+    factors = torch.rand(graphs.num_nodes, 1) + 0.5
+    more = replace(graphs, x=graphs.x * factors)
+    scaled, plain = encoder_for(graphs, scale_rows=True, norm="none"), encoder_for(graphs, norm="none")
+    torch.testing.assert_close(scaled(more)["node"], scaled(graphs)["node"])
+    assert_rows_differ(plain(more)["node"], plain(graphs)["node"])
+    unit = graphs.x / graphs.x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
+    torch.testing.assert_close(scaled(graphs)["node"], plain(replace(graphs, x=unit))["node"])
 
 
 @pytest.mark.parametrize("conv", LAYERS)

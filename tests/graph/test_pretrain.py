@@ -233,7 +233,7 @@ def test_unlabelled_graphs_are_diagnosed_without_classes(tmp_path: Path) -> None
 
 def test_a_single_graph_is_pre_trained_on_its_nodes(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    pretrained = pretrain(one_graph(), config(epochs=30, learning_rate=3e-3, encoder={"conv": "gcn"}), run=run)
+    pretrained = pretrain(one_graph(), config(epochs=60, learning_rate=3e-3, encoder={"conv": "gcn"}), run=run)
     first, last = first_and_last_loss(run)
     assert last < 0.8 * first
     assert pretrained.fit.steps == 30

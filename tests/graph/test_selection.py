@@ -78,6 +78,18 @@ def test_columns_without_spread_in_training_are_silenced() -> None:
     np.testing.assert_array_equal(z[:, 1:], 0)
 
 
+@pytest.mark.parametrize("view", ["signed log", "one scale", "none"])
+def test_what_training_rows_have_never_shown_stays_within_reach(view: View) -> None:
+    """Two traces of a substructure in training, a thousand of it in a test row: one range beyond, not 10^9 spreads."""
+    x = np.random.default_rng(0).standard_normal((52, 2))
+    x[:50, 1], x[:2, 1], x[50, 1], x[51, 1] = 0, 1e-6, 1e3, -1e3
+    z = prepared(x, 50, view)
+    low, high = z[:50].min(axis=0), z[:50].max(axis=0)
+    np.testing.assert_allclose(z[50:, 1], [2 * high[1] - low[1], 2 * low[1] - high[1]])
+    near = prepared(np.vstack([x[:50], 1.5 * x[:50]]), 50, view)
+    assert (near[50:, 0] > high[0]).any(), "a little beyond the training rows, values are kept"
+
+
 def test_the_warm_started_path_ends_at_the_optimum() -> None:
     x, y = blobs(80, 5, distance=0.5)
     for strength, model in zip(LOGISTIC_C, logistic_path(x, y), strict=True):

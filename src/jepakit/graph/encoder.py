@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.errors import ConfigError, DataError, require_choice
@@ -30,6 +31,8 @@ class EncoderConfig:
         conv: ``gin`` (GINE where there are edge features), ``gcn``, ``gat`` (GATv2) or ``gps`` (graph transformer).
         hidden: width of each layer.
         layers: message-passing layers.
+        scale_rows: give the features of each node a root mean square of 1, so that a bag of many words weighs no more
+            than one of few.
         norm: ``batch``, ``layer`` or ``none``.
         dropout: after each layer, in training.
         residual: add a layer's input to its output.
@@ -46,6 +49,7 @@ class EncoderConfig:
     conv: Literal["gin", "gcn", "gat", "gps"] = "gin"
     hidden: int = 128
     layers: int = 4
+    scale_rows: bool = False
     norm: Literal["batch", "layer", "none"] = "batch"
     dropout: float = 0.0
     residual: bool = False
@@ -105,7 +109,7 @@ class GraphEncoder(nn.Module):
         self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
         self.edges = nn.Linear(edge_dim, hidden) if edge_dim else None
-        self.layers = nn.ModuleList(self._layer() for _ in range(self.config.layers))
+        self.layers = nn.ModuleList(self._layer(depth) for depth in range(self.config.layers))
         self.norms = nn.ModuleList(_norm(self.config.norm)(hidden) for _ in range(self.config.layers))
         self.dropout = nn.Dropout(self.config.dropout)
         count = self.config.prototypes
@@ -208,6 +212,8 @@ class GraphEncoder(nn.Module):
         return x if self.position is None else x + self.position(graphs.position)
 
     def _project(self, x: Tensor) -> Tensor:
+        if self.config.scale_rows:
+            x = F.normalize(x, dim=1) * self.in_dim**0.5
         # Bags of words are wide and almost empty: a sparse product is a hundred times less work.
         if self.in_dim < _WIDE or x.count_nonzero() > _SPARSE * x.numel():
             return self.features(x)
@@ -226,10 +232,10 @@ class GraphEncoder(nn.Module):
             return total
         return total / messages.node_ptr.diff().clamp(min=1).to(total.dtype)[:, None]
 
-    def _layer(self) -> nn.Module:
+    def _layer(self, depth: int) -> nn.Module:
         config = self.config
         if config.conv == "gcn":
-            return GCNLayer(config.hidden)
+            return GCNLayer(config.hidden, first=depth == 0)
         if config.conv == "gat":
             return GATLayer(config.hidden, config.heads, self.edge_dim > 0)
         if config.conv == "gps":

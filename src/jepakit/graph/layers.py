@@ -22,11 +22,13 @@ class GCNLayer(nn.Module):
 
     Args:
         dim: width D.
+        first: leave W out: the projection of the features in front of this layer is its W, as in the paper. A second
+            linear map before the first nonlinearity adds nothing that could be expressed, and pre-training suffers.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, first: bool = False) -> None:
         super().__init__()
-        self.linear = nn.Linear(dim, dim)
+        self.linear = nn.Identity() if first else nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
         weight = messages.gcn_weight

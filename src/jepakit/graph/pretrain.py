@@ -38,6 +38,7 @@ class PretrainConfig(FitConfig):
     """Everything a pre-training run depends on.
 
     Args:
+        epochs: few, because on every set that was measured the best encoder was one of the first ten epochs.
         encoder: the network.
         masking: which nodes are predicted.
         views: what the two encoders see.
@@ -46,6 +47,7 @@ class PretrainConfig(FitConfig):
         export: which encoder the run keeps: ``context``, or its ``target`` (the EMA copy).
     """
 
+    epochs: int = 10
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     masking: Masking = field(default_factory=Masking)
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -105,8 +107,6 @@ def pretrain(
         views = GraphViews(trainable, config.masking, config.views)
         loader = EpochLoader(len(trainable), config.batch_size, views, seed=config.seed)
         jepa = build_jepa(encoder, config.objective, total_steps=config.epochs * len(loader))
-    if run is not None:
-        run.path.mkdir(parents=True, exist_ok=True)
     observed, group = _observed(dataset, graphs)
     key = "graph" if len(graphs) > 1 else "node"
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))

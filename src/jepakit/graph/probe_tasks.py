@@ -19,10 +19,10 @@ from jepakit.graph.probe_result import (
 )
 from jepakit.graph.selection import (
     LOGISTIC_C,
-    MANY_ROWS,
     Chosen,
     Floats,
     Ints,
+    View,
     in_parallel,
     logistic_path,
     prepared,
@@ -31,6 +31,8 @@ from jepakit.graph.selection import (
 
 __all__ = ["probe_multilabel", "probe_regression"]
 
+# Fingerprints are bits, best left on one scale; embeddings are sums of any scale.
+VIEWS: tuple[View, ...] = ("one scale", "signed log", "none")
 RIDGE_ALPHA = tuple(10.0**power for power in range(-2, 6))
 FOREST_TREES = 300
 FOREST_LEAF = (1, 3, 10)
@@ -130,7 +132,7 @@ def _candidates(classifier: str) -> list[Chosen]:
     """In the order of the rows of `_task_scores`."""
     if classifier == "forest":
         return [{"classifier": "forest", "min_samples_leaf": leaf} for leaf in FOREST_LEAF]
-    return [{"classifier": "logistic", "view": view, "C": c} for view in MANY_ROWS for c in LOGISTIC_C]
+    return [{"classifier": "logistic", "view": view, "C": c} for view in VIEWS for c in LOGISTIC_C]
 
 
 def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -> Floats:
@@ -140,7 +142,7 @@ def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -
     if len(np.unique(known)) < 2:
         return np.zeros((len(_candidates(classifier)), len(features) - rest))
     if classifier == "logistic":
-        views = [prepared(features, rest, view) for view in MANY_ROWS]
+        views = [prepared(features, rest, view) for view in VIEWS]
         return np.stack([m.decision_function(z[rest:]) for z in views for m in logistic_path(z[fit], known)])
     forest = sklearn_module("ensemble").RandomForestClassifier
     models = [forest(FOREST_TREES, min_samples_leaf=leaf, random_state=seed) for leaf in FOREST_LEAF]
@@ -166,8 +168,8 @@ def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[fl
         if len(ids) == 0:
             raise DataError(f"no label in {name}", field=f"y[:, {task}]", expected="labels in every split")
     rows = np.concatenate([train, val, test])
-    options: list[Chosen] = [{"view": view, "alpha": alpha} for view in MANY_ROWS for alpha in RIDGE_ALPHA]
-    predicted = np.concatenate([ridge_path(prepared(x[rows], len(train), view), y[train]) for view in MANY_ROWS])
+    options: list[Chosen] = [{"view": view, "alpha": alpha} for view in VIEWS for alpha in RIDGE_ALPHA]
+    predicted = np.concatenate([ridge_path(prepared(x[rows], len(train), view), y[train]) for view in VIEWS])
     squared = (predicted - y[rows]) ** 2
     best = int(squared[:, len(train) : len(train) + len(val)].mean(axis=1).argmin())
     return float(np.sqrt(squared[best, len(train) + len(val) :].mean())), options[best]

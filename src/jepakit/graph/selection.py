@@ -52,8 +52,8 @@ KERNEL_C = (1e-2, 1e-1, 1.0, 10.0, 100.0)
 GAMMA = (0.3, 1.0, 3.0)
 INNER_FOLDS = 3
 INNER_REPEATS = 3
-# Once this many rows were held out, dealing them into inner folds again changes little.
-_ENOUGH_HELD_OUT = 500
+# Once this many rows were held out, dealing them into inner folds again, or holding out further folds, changes little.
+_ENOUGH_HELD_OUT, _ENOUGH_OF_A_DEAL = 500, 1000
 # With few rows the spread of a single column is mostly chance, and one scale for all columns generalises better.
 MANY_ROWS: tuple[View, ...] = ("signed log", "none")
 FEW_ROWS: tuple[View, ...] = ("one scale", "signed log")
@@ -80,15 +80,27 @@ def prepared(features: Floats, fit_rows: int, view: View) -> Floats:
     """The features as a classifier reads them, fitted on the first ``fit_rows`` rows.
 
     ``none`` standardises each column. ``signed log`` does so after `signed_log`, which tames the heavy tails of sums
-    over nodes. ``one scale`` centres each column after `signed_log` and divides all by one root mean square.
+    over nodes. ``one scale`` centres each column after `signed_log` and divides all by one root mean square. The rows
+    that were not fitted on are kept within reach of the others, see `_within_reach`.
     """
-    if view == "none":
-        return standardize(features, fit_rows)
-    compressed = signed_log(features)
-    if view == "signed log":
-        return standardize(compressed, fit_rows)
-    fitted = compressed[:fit_rows]
-    return (compressed - fitted.mean(axis=0)) / max(float(np.sqrt(fitted.var(axis=0).mean())), 1e-12)
+    if view != "none":
+        features = signed_log(features)
+    if view != "one scale":
+        return _within_reach(standardize(features, fit_rows), fit_rows)
+    fitted = features[:fit_rows]
+    scaled = (features - fitted.mean(axis=0)) / max(float(np.sqrt(fitted.var(axis=0).mean())), 1e-12)
+    return _within_reach(scaled, fit_rows)
+
+
+def _within_reach(features: Floats, fit_rows: int) -> Floats:
+    """Cuts each column off one range of the fitted rows beyond them.
+
+    A kind of substructure that is all but absent from the training rows and present in a test row would otherwise stand
+    thousands of standard deviations out, where no classifier or regression has learnt anything.
+    """
+    low, high = features[:fit_rows].min(axis=0), features[:fit_rows].max(axis=0)
+    reach = high - low
+    return np.clip(features, low - reach, high + reach)
 
 
 class Candidate(Protocol):
@@ -171,7 +183,7 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
         train: training rows.
         test: test rows.
         seed: of the inner folds: three, or two where a class has only two training rows; dealt up to three times where
-            rows are few.
+            rows are few, and not all of them held out where the first hold a thousand rows.
 
     Raises:
         DataError: a class has a single training row, or there is only one class.
@@ -215,7 +227,8 @@ def _choose(candidates: Iterator[Candidate], hits: Callable[[Candidate], Ints]) 
 def _inner_hits(candidate: Candidate, y: Ints, deals: Sequence[Ints]) -> Ints:
     hits = np.zeros(len(candidate.strengths), dtype=np.int64)
     for fold in deals:
-        for f in range(int(fold.max()) + 1):
+        folds = int(fold.max()) + 1
+        for f in range(min(folds, -(-_ENOUGH_OF_A_DEAL * folds // len(fold)))):
             held_out = np.flatnonzero(fold == f)
             predicted = candidate.predict(np.flatnonzero(fold != f), held_out, candidate.strengths)
             hits += (predicted == y[held_out]).sum(axis=1)
