@@ -236,7 +236,7 @@ def test_a_single_graph_is_pre_trained_on_its_nodes(tmp_path: Path) -> None:
     pretrained = pretrain(one_graph(), config(epochs=60, learning_rate=3e-3, encoder={"conv": "gcn"}), run=run)
     first, last = first_and_last_loss(run)
     assert last < 0.8 * first
-    assert pretrained.fit.steps == 30
+    assert pretrained.fit.steps == 60
     assert load_file(run.embeddings)["embedding"].shape == (60, pretrained.encoder.config.width)
     assert "within_group_rank" in pretrained.diagnosis.values
 
