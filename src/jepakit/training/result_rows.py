@@ -21,7 +21,20 @@ __all__ = ["ResultGroup", "ResultRow", "format_score", "group_rows", "read_rows"
 T = TypeVar("T")
 
 _LOWER_IS_BETTER = frozenset(
-    ("rmse", "mae", "mse", "error", "loss", "perplexity", "time", "seconds", "latency", "iterations", "pivots")
+    (
+        "rmse",
+        "mae",
+        "mse",
+        "error",
+        "loss",
+        "perplexity",
+        "time",
+        "seconds",
+        "latency",
+        "memory",
+        "iterations",
+        "pivots",
+    )
 )
 
 
@@ -76,7 +89,7 @@ class ResultGroup:
 
     @property
     def lower_is_better(self) -> bool:
-        """Read off the metric's name: errors, losses and times are to be small, everything else large."""
+        """Read off the metric's name: errors, losses, times and memory are to be small, everything else large."""
         return _lower_is_better(self.metric)
 
     @property
