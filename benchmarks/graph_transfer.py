@@ -25,6 +25,8 @@ from jepakit.graph import (
     FinetuneConfig,
     GraphDataset,
     GraphEncoder,
+    Masking,
+    ObjectiveConfig,
     Pretrained,
     finetune,
     preset,
@@ -57,9 +59,18 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 
 def _pretrained(folder: Path, seed: int, options: Options) -> Pretrained:
     dataset = load_molecules(folder / "HIV.csv").dataset
-    # Pooled, not by prototypes: those of one set of molecules are strange to another.
-    encoder = EncoderConfig(prototypes=0)
-    config = preset("best", seed=seed, encoder=encoder, epochs=3, batch_size=128, progress=False, diagnose_every=1000)
+    config = preset(
+        "best",
+        seed=seed,
+        # Pooled, not by prototypes: those of one set of molecules are strange to another.
+        encoder=EncoderConfig(prototypes=0),
+        masking=Masking(ratio=0.4),
+        objective=ObjectiveConfig(predict=["node", "graph"]),
+        epochs=3,
+        batch_size=128,
+        progress=False,
+        diagnose_every=1000,
+    )
     if options.quick:
         config = replace(config, epochs=1)
         dataset = replace(dataset, graphs=dataset.graphs[torch.arange(0, len(dataset.graphs), 20)])
