@@ -49,7 +49,7 @@ FRACTIONS = (1.0, 0.1)
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
     """All rows; `steps` keeps what is already measured."""
     folder = data_dir() / "moleculenet"
-    seeds = [0] if options.quick else [0, 1, 2]
+    seeds = [0] if options.quick else [0, 1]
     encoders = {seed: cache(partial(_pretrained, folder, seed, options)) for seed in seeds}
     table: list[ResultRow] = []
     for name, file in TABLES.items():
@@ -109,7 +109,7 @@ def _table(
                 measure(metric, method, seed, partial(_probe, dataset, (features,), fraction, seed))
             for method, parts in together.items():
                 measure(metric, method, seed, partial(_probe, dataset, parts, fraction, seed))
-            if not regression:
+            if not regression and seed == min(encoders):  # minutes a forest, and of a spread below a point
                 forest = partial(_probe, dataset, (morgan,), fraction, seed, "forest")
                 measure(metric, "Morgan fingerprints, random forest", seed, forest)
             for method, encoder in (("pre-trained", "encoder"), ("random", "random_encoder")):
@@ -162,7 +162,7 @@ def _finetuned(encoder: GraphEncoder, dataset: GraphDataset, fraction: float, se
     size = max(2, round(fraction * train.numel()))
     rows = train[torch.randperm(train.numel(), generator=torch.Generator().manual_seed(seed))[:size]]
     model = finetune(
-        encoder, dataset, rows, FinetuneConfig(seed=seed, epochs=2 if options.quick else 20, batch_size=64)
+        encoder, dataset, rows, FinetuneConfig(seed=seed, epochs=2 if options.quick else 10, batch_size=64)
     )
     assert dataset.graphs.y is not None
     predicted, truth = model.predict(dataset.graphs[test]), dataset.graphs.y[test]
