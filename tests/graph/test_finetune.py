@@ -1,12 +1,22 @@
 """Fine-tuning: it learns, it leaves the encoder alone, missing labels stay missing."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
 from jepakit.errors import DataError
-from jepakit.graph import EncoderConfig, FinetuneConfig, GraphDataset, GraphEncoder, Graphs, finetune
+from jepakit.graph import (
+    EncoderConfig,
+    FinetuneConfig,
+    GraphDataset,
+    GraphEncoder,
+    Graphs,
+    PretrainConfig,
+    finetune,
+    pretrain,
+)
 
 
 def rings_and_paths(count: int = 40) -> GraphDataset:
@@ -42,6 +52,19 @@ def test_it_learns_and_leaves_the_encoder_alone() -> None:
     assert (model.predict(dataset.graphs[rest]) == dataset.graphs.y[rest]).float().mean() > 0.9
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("export", ["context", "target"])
+def test_every_layer_of_a_pre_trained_encoder_learns(export: Literal["context", "target"]) -> None:
+    dataset = rings_and_paths()
+    config = PretrainConfig(epochs=1, encoder=EncoderConfig(hidden=16, layers=2), export=export, progress=False)
+    encoder = pretrain(dataset, config).encoder
+    model = finetune(encoder, dataset, torch.arange(20), FinetuneConfig(epochs=2, weight_decay=0.0))
+    tuned = dict(model.encoder.named_parameters())
+    # The mask token stands for nothing here, and a bias in front of batch normalisation has no effect.
+    weights = {n: p for n, p in encoder.named_parameters() if n.endswith("weight")}
+    assert weights
+    assert all(not torch.equal(p, tuned[n]) for n, p in weights.items())
 
 
 def test_regression_is_scaled_by_the_labels_there_are() -> None:

@@ -113,7 +113,8 @@ def pretrain(
     keeps_copy = config.export == "target" and isinstance(jepa.target, EMATarget)
     exported = jepa.target.encoder if keeps_copy else encoder
     assert isinstance(exported, GraphEncoder)
-    exported = exported.cpu().eval()
+    # An EMA copy takes no gradients; whoever fine-tunes it would train the head alone without a word.
+    exported = exported.cpu().eval().requires_grad_(True)
     for each in (exported, random_encoder):
         each.fit_readout(graphs, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
