@@ -120,7 +120,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 def _speeds(name: str, threads: int, options: Options, steps: Steps) -> dict[Timed, list[float]]:
     """Graphs per second of each method, turn by turn; none for the rival where there is no checkout of it."""
     torch.set_num_threads(threads)
-    turns, limit = (1, 256) if options.quick else (5, 1_000_000)
+    turns, limit = (1, 256) if options.quick else (3, 1_000_000)
     speeds: dict[Timed, list[float]] = {timed: [] for timed in TIMED}
     with ExitStack() as stack:
         ours = cache(lambda: Jobs(load_dataset(name).graphs[:limit], threads))
