@@ -155,7 +155,7 @@ def _cell(row: ResultRow | None, group: ResultGroup, notes: Sequence[str], share
 def _aim(row: ResultRow, group: ResultGroup) -> str:
     if row.aim is None:
         return ""
-    aim = f"{row.aim:g}"
+    aim = f"{round(row.aim, group.decimals):g}"
     if row.met is None or row.value is None:
         return f" (aim {aim})"
     return f" (aim {aim} met)" if row.met else f" (aim {aim} missed by {abs(row.value - row.aim):.{group.decimals}f})"
