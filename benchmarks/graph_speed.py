@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.graph_speed_rival import clock_for
-from benchmarks.harness import Options, Steps, data_dir, main
+from benchmarks.harness import Options, Steps, data_dir, main, mean_row
 from jepakit.core import JEPA, Views
 from jepakit.errors import ConfigError
 from jepakit.graph import (
@@ -157,9 +157,8 @@ def _speed_rows(name: str, threads: int, speeds: dict[Timed, list[float]]) -> li
 def _row(
     dataset: str, method: str, metric: str, values: Sequence[float], *, aim: float | None = None, note: str = ""
 ) -> ResultRow:
-    mean = float(np.mean(values)) if values else None
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return ResultRow(dataset, method, metric, mean, spread, aim=aim, note=note)
+    """The values are turns or batches, not seeds."""
+    return replace(mean_row(dataset, method, metric, values, aim=aim, note=note), seeds=None)
 
 
 class Jobs:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from benchmarks.harness import Options, Steps, data_dir, main
+from benchmarks.harness import Options, Steps, data_dir, main, mean_row
 from jepakit.graph import (
     EncoderConfig,
     FinetuneConfig,
@@ -34,6 +34,7 @@ from jepakit.graph import (
 )
 from jepakit.graph.datasets.molecules import Molecules, load_molecules, morgan_fingerprints
 from jepakit.graph.probe import probe_multilabel, probe_regression
+from jepakit.graph.selection import signed_log
 from jepakit.training.result_rows import ResultRow
 
 TABLES = {
@@ -124,7 +125,7 @@ def _table(
 
                 label = f"{OURS}, fine-tuned" if method == "pre-trained" else "random encoder, fine-tuned"
                 measure(metric, label, seed, tuned)
-    return [_row(name, metric, method, values) for (metric, method), values in scores.items()]
+    return [mean_row(name, method, metric, values) for (metric, method), values in scores.items()]
 
 
 def _probe(
@@ -151,7 +152,7 @@ def _probe(
 
 def _block(features: np.ndarray) -> np.ndarray:
     """Sums over nodes brought to the scale of bits, so that neither block drowns the other; no label is read."""
-    compressed = np.sign(features) * np.log1p(np.abs(features))
+    compressed = signed_log(features)
     return compressed / np.sqrt(compressed.var(axis=0).mean())
 
 
@@ -177,11 +178,6 @@ def _finetuned(encoder: GraphEncoder, dataset: GraphDataset, fraction: float, se
 def _metric(regression: bool, fraction: float) -> str:
     labels = "" if fraction == 1 else f" with {fraction:.0%} of the labels"
     return ("RMSE" if regression else "ROC-AUC %") + labels
-
-
-def _row(name: str, metric: str, method: str, values: list[float]) -> ResultRow:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return ResultRow(name, method, metric, float(np.mean(values)), spread, len(values))
 
 
 def _averages(table: Sequence[ResultRow]) -> list[ResultRow]:

@@ -16,7 +16,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from benchmarks.harness import Options, Steps, main
+from benchmarks.harness import Options, Steps, main, mean_row
 from jepakit.graph import (
     FinetuneConfig,
     GraphDataset,
@@ -27,9 +27,9 @@ from jepakit.graph import (
     preset,
     pretrain,
 )
-from jepakit.graph.evaluate import WL_ITERATIONS, discrete_labels
+from jepakit.graph.evaluate import floor_kernels
 from jepakit.graph.folds import stratified_subset
-from jepakit.graph.kernels import KernelKind, node_level_summary, wl_kernel_series
+from jepakit.graph.kernels import KernelKind, node_level_summary
 from jepakit.graph.probe import (
     probe_few_labels,
     probe_graphs,
@@ -99,7 +99,7 @@ def _graphs(dataset: GraphDataset, seeds: Sequence[int], options: Options, steps
         value = steps.value((name, metric, method, seed, options.quick), score)
         scores.setdefault((metric, method), []).append(100 * value)
 
-    kernels = {kind: cache(partial(_kernels, dataset, kind)) for kind in WL_KINDS}
+    kernels = {kind: cache(partial(floor_kernels, graphs, kind)) for kind in WL_KINDS}
     for seed in seeds:
         methods = cache(partial(_methods, dataset, seed, options))
         for method in (OURS, RANDOM, POOLED):
@@ -197,18 +197,6 @@ def _few_kernel(series: Callable[[], list[np.ndarray]], y: torch.Tensor, fractio
     return probe_kernel_few_labels(series(), y, fraction, seeds=[seed], jobs=2).mean
 
 
-def _kernels(dataset: GraphDataset, kind: KernelKind) -> list[np.ndarray]:
-    graphs = dataset.graphs
-    return wl_kernel_series(
-        graphs,
-        WL_ITERATIONS,
-        kind=kind,
-        normalize=True,
-        use_edges=graphs.edge_attr is not None,
-        initial=discrete_labels(graphs),
-    )
-
-
 def _finetuned(encoder: GraphEncoder, dataset: GraphDataset, fraction: float, seed: int, options: Options) -> float:
     """Accuracy on the unlabelled rest, mean of two labelled subsets of the seed (one where graphs are large)."""
     y = dataset.graphs.y
@@ -229,9 +217,7 @@ def _few_metric(fraction: float) -> str:
 
 def _row(name: str, metric: str, method: str, values: list[float]) -> ResultRow:
     aim = _aim(name) if method == OURS and metric == "accuracy %" else None
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    mean = float(np.mean(values))
-    return ResultRow(name, method, metric, mean, spread, len(values), aim, None if aim is None else mean >= aim)
+    return mean_row(name, method, metric, values, aim=aim)
 
 
 def _aim(name: str) -> float:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from jepakit.errors import ConfigError, JepakitError
@@ -27,7 +28,7 @@ from jepakit.graph.datasets.cache import cache_folder
 from jepakit.training import write_text_atomically
 from jepakit.training.result_rows import ResultRow, group_rows, read_rows
 
-__all__ = ["RESULTS", "Options", "Steps", "data_dir", "judged", "main", "write_results"]
+__all__ = ["RESULTS", "Options", "Steps", "data_dir", "judged", "main", "mean_row", "write_results"]
 
 RESULTS = Path(__file__).parent / "results"
 SOURCE = Path(__file__).parents[1]
@@ -120,6 +121,15 @@ def write_results(name: str, rows: Sequence[ResultRow], folder: Path, options: O
     file = folder / f"{name}{'.quick' if options.quick else ''}.json"
     write_text_atomically(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return file
+
+
+def mean_row(
+    dataset: str, method: str, metric: str, values: Sequence[float], *, aim: float | None = None, note: str = ""
+) -> ResultRow:
+    """The mean and spread of a value for each seed; without values, a row that says there are none."""
+    mean = float(np.mean(values)) if values else None
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return ResultRow(dataset, method, metric, mean, spread, len(values) or None, aim=aim, note=note)
 
 
 def judged(row: ResultRow) -> ResultRow:

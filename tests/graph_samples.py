@@ -10,6 +10,8 @@ from torch import Tensor
 from jepakit.graph import GraphDataset, Graphs
 
 FEATURES, EDGE_FEATURES = 3, 2
+MASKED = torch.zeros(14, dtype=torch.bool).index_fill(0, torch.tensor([0, 3, 5, 8, 10, 11]), True)
+"""Of `five_graphs`: two nodes of four, one of two, none of one, one of three, two of four; no two are symmetric."""
 
 
 @st.composite

@@ -16,7 +16,7 @@ from distributed_graph_worker import measure
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, necklaces
+from graph_samples import EDGE_FEATURES, FEATURES, MASKED, five_graphs, necklaces
 from jepakit.core import Views, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.graph import (
@@ -39,9 +39,6 @@ from jepakit.graph.probe import probe_multilabel, probe_nodes, probe_regression
 from jepakit.graph.selection import FeatureSource, evaluate_split
 from jepakit.training import RunFolder
 from jepakit.training.checkpoint import read_checkpoint
-
-MASKED = torch.zeros(14, dtype=torch.bool).index_fill(0, torch.tensor([0, 3, 5, 8, 10, 11]), True)
-"""Of `five_graphs`; no two of them are symmetric."""
 
 
 def encoder_with(**options: object) -> GraphEncoder:

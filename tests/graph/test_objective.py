@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from graph_samples import EDGE_FEATURES, FEATURES, five_graphs
+from graph_samples import EDGE_FEATURES, FEATURES, MASKED, five_graphs
 from jepakit.core import JEPA, JEPAOutput, Views, isotropy_penalty
 from jepakit.core.loss import LOSSES, hyperbolic_coordinates
 from jepakit.core.regularizer import standardize
@@ -22,9 +22,6 @@ from jepakit.graph import (
     ViewConfig,
     build_jepa,
 )
-
-MASKED = torch.zeros(14, dtype=torch.bool).index_fill(0, torch.tensor([0, 3, 5, 8, 10, 11]), True)
-"""Of `five_graphs`: two nodes of four, one of two, none of one, one of three, two of four; no two are symmetric."""
 
 ENCODER: dict[str, object] = {
     **{"conv": "gin", "hidden": 8, "layers": 2, "heads": 2, "norm": "layer", "dropout": 0.0, "residual": False},

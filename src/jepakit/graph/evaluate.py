@@ -24,7 +24,7 @@ from jepakit.graph.probe import (
 )
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["EvaluateConfig", "Evaluation", "discrete_labels", "evaluate"]
+__all__ = ["EvaluateConfig", "Evaluation", "evaluate", "floor_kernels"]
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 FLOORS = ("no network", "random", "wl", "wl-oa")
@@ -174,15 +174,20 @@ def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
     results: dict[str, ProbeResult] = {}
     for floor, (method, kind) in kinds.items():
         if floor in config.floors:
-            use_edges = graphs.edge_attr is not None
-            series = wl_kernel_series(
-                graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges, initial=discrete_labels(graphs)
-            )
+            series = floor_kernels(graphs, kind)
             results[method] = probe_kernel(series, graphs.y, folds=config.folds, seeds=config.seeds, jobs=config.jobs)
     return results
 
 
-def discrete_labels(graphs: Graphs) -> np.ndarray:
+def floor_kernels(graphs: Graphs, kind: KernelKind) -> list[np.ndarray]:
+    """The normalised Weisfeiler-Lehman kernels ``[G, G]`` of a floor, after 0, 1, ... rounds of refinement."""
+    use_edges = graphs.edge_attr is not None
+    return wl_kernel_series(
+        graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges, initial=_discrete_labels(graphs)
+    )
+
+
+def _discrete_labels(graphs: Graphs) -> np.ndarray:
     """A label for each node from the columns of ``x`` that hold whole numbers: the kernels know no others."""
     whole = (graphs.x == graphs.x.round()).all(0)
     if not whole.any():

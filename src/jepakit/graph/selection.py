@@ -35,6 +35,7 @@ __all__ = [
     "in_parallel",
     "logistic_path",
     "prepared",
+    "signed_log",
     "sklearn_module",
     "standardize",
 ]

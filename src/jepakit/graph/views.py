@@ -52,6 +52,11 @@ class ViewConfig:
         if self.context == "all" and not (self.drop_edges or self.drop_features):
             raise ConfigError("views.drop_edges", 0.0, "above 0, or drop_features: the two views are alike")
 
+    @property
+    def every_node(self) -> bool:
+        """Whether every node is predicted, instead of the masked ones."""
+        return self.context == "all" or self.target == "view"
+
 
 class GraphViews:
     """Makes the `Views` of a batch: ``(indices of graphs [B], generator) -> Views``.
@@ -72,7 +77,7 @@ class GraphViews:
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> Views:
         batch = self.graphs[indices]
-        if self.config.context != "all" and self.config.target != "view":
+        if not self.config.every_node:
             views = self.of(batch, self.masking(batch, generator))
             return replace(views, context=self._thinned(views.context, generator))
         target = batch if self.config.target == "whole" else self._whole_context(batch, generator)
@@ -84,7 +89,7 @@ class GraphViews:
         Raises:
             ConfigError: by the configuration, every node is predicted.
         """
-        if self.config.context == "all" or self.config.target == "view":
+        if self.config.every_node:
             raise ConfigError("views.target", self.config.target, "whole or region, and another context than all")
         rows = masked.nonzero().squeeze(1)
         graph_of_node = batch.graph_of_node
