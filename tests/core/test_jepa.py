@@ -10,10 +10,12 @@ from jepakit.core import (
     EMATarget,
     MLPPredictor,
     PredictorPerKey,
+    SeparateTarget,
     SharedTarget,
     SIGReg,
     Views,
     Where,
+    cosine,
     isotropy_penalty,
     mse,
 )
@@ -83,6 +85,27 @@ def test_only_predicted_keys_are_compared() -> None:
         Views(torch.randn(5, 3), torch.randn(2, 3))
     )
     assert output.terms.keys() == {"predict/graph"}
+
+
+def test_a_key_may_have_a_loss_of_its_own_and_be_predicted_from_another() -> None:
+    encoder, context, target = TwoHeads(), torch.randn(6, 3), torch.randn(6, 3)
+    predictor = PredictorPerKey({"node": Identity(), "extra": Identity()}, {"extra": "node"})
+
+    class WithExtra(TwoHeads):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {**super().forward(x), "extra": x.new_ones(6, 4)}
+
+    losses = {"node": mse, "extra": cosine}
+    regularizers = {"isotropy": (0.5, isotropy_penalty)}
+    output = JEPA(encoder, SeparateTarget(other := WithExtra(), stop_gradient=True), predictor, losses, regularizers)(
+        Views(context, target)
+    )
+    node = encoder(context)["node"]
+    expected = (mse(node, other(target)["node"]) + cosine(node, torch.ones(6, 4))) / 2
+    with pytest.raises(ConfigError, match="a loss for 'extra', which is predicted"):
+        JEPA(encoder, SeparateTarget(other), predictor, {"node": mse})(Views(context, target))
+    # The context encoder has no "extra" to keep from collapsing.
+    torch.testing.assert_close(output.total, expected + 0.5 * isotropy_penalty(node))
 
 
 def test_several_views_count_equally() -> None:

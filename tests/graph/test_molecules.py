@@ -12,10 +12,13 @@ import torch
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError
 from jepakit.graph.data import Graphs
+from jepakit.graph.datasets import molecule_descriptors
+from jepakit.graph.datasets.molecule_descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecule_features import ATOM_FEATURES, BOND_FEATURES
 from jepakit.graph.datasets.molecules import Molecules, load_molecules, morgan_fingerprints, scaffold_split
 
 Chem = pytest.importorskip("rdkit.Chem")
+pytest.importorskip("rdkit.Chem.Descriptors")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -302,3 +305,32 @@ def test_no_two_parts_share_a_scaffold(data_dir: Path, name: str) -> None:
     assert len(parts[0] | parts[1] | parts[2]) == sum(map(len, parts))
     again = scaffold_split(molecules.smiles)
     assert all(torch.equal(again[part], ids) for part, ids in splits.items())
+
+
+def test_descriptors_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(molecule_descriptors, "_AT_A_TIME", 2)  # several batches
+    smiles = ["CCO", "c1ccccc1", "CC(=O)O", "[Na+].[Cl-]", "C"]
+    values = molecular_descriptors(smiles, jobs=1)
+    columns = [name for name, _ in Chem.Descriptors.descList]
+    assert values.shape == (5, len(columns))
+    column = {name: values[:, columns.index(name)].tolist() for name in columns}
+    assert column["MolWt"] == pytest.approx([46.069, 78.114, 60.052, 58.443, 16.043])
+    assert column["TPSA"] == pytest.approx([20.23, 0, 37.3, 0, 0])
+    assert (column["RingCount"], column["fr_COO"]) == ([0, 1, 0, 0, 0], [0, 0, 1, 0, 0])
+    assert np.isnan(values[3]).any()  # ions have no partial charges
+    assert not np.isinf(values).any()
+
+
+def test_descriptors_of_a_table_are_those_of_its_readable_rows(tmp_path: Path) -> None:
+    smiles = ["CCO", *["CC"] * 10, "c1ccccc1"]
+    path = table(tmp_path, "\n".join(["smiles", *smiles[:5], "C(", *smiles[5:]]))
+    described = load_molecules(path, descriptors=True).dataset.graphs.descriptors
+    assert described is not None
+    np.testing.assert_array_equal(described.numpy(), molecular_descriptors(smiles))
+    assert load_molecules(path).dataset.graphs.descriptors is None
+
+
+def test_an_unreadable_smiles_is_named_by_its_row_whatever_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(molecule_descriptors, "_AT_A_TIME", 2)
+    with pytest.raises(DataError, match=r"smiles\[3\]"):
+        molecular_descriptors(["C", "CC", "CCC", "no molecule"], jobs=1)

@@ -326,6 +326,8 @@ def test_a_diverged_run_says_so_and_leaves_no_encoder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_trains(name: str) -> None:
-    pretrained = pretrain(necklaces(8), preset(name, epochs=1, progress=False, accelerator="cpu"))
+    dataset = necklaces(8)
+    described = replace(dataset.graphs, descriptors=torch.rand(8, 2))
+    pretrained = pretrain(replace(dataset, graphs=described), preset(name, epochs=1, progress=False, accelerator="cpu"))
     assert pretrained.fit.epochs == 1
     assert not same(weights(pretrained), pretrained.random_encoder.state_dict())

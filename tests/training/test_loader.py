@@ -78,6 +78,7 @@ def share_of(rank: int, world: int, store: str, size: int, batch_size: int, out:
     """What one of several processes gets of an epoch; runs in a process of its own."""
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     torch.save([indices for indices, _ in epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)], out)
+    dist.barrier()  # whoever left before the other had connected would break its connection
     dist.destroy_process_group()
 
 

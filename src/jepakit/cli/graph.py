@@ -46,12 +46,13 @@ class DataOptions:
     smiles_column: str | None = None
     label_columns: list[str] | None = None
 
-    def load(self) -> GraphDataset:
+    def load(self, *, descriptors: bool = False) -> GraphDataset:
         return load_dataset(
             self.dataset,
             data_dir=self.data_dir,
             smiles_column=self.smiles_column,
             label_columns=self.label_columns,
+            descriptors=descriptors,
         )
 
 
@@ -108,7 +109,7 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
     # The other processes of a distributed run repeat this command line: they train, and leave the rest to the first.
     first = is_first_process(options.devices)
     out.quiet = not first
-    dataset = options.load()
+    dataset = options.load(descriptors="descriptor" in options.objective.predict)
     if first:
         run.start(_config(options), resume=options.resume)
     graphs = dataset.graphs

@@ -92,9 +92,10 @@ class JEPA(nn.Module):
         context_encoder: view -> embeddings, ``[N, D]`` or a dict of them. Trained.
         target: how targets are encoded, see `jepakit.core.target`.
         predictor: ``(context embeddings, where) -> prediction``, with the keys to be predicted where it is a dict.
-        loss: ``(prediction, target) -> scalar``; the mean over the keys of a dict.
+        loss: ``(prediction, target) -> scalar``, or one for each predicted key of a dict, whose mean counts.
         regularizers: name -> (weight, function of ``[N, D]``). Applied to the context's embeddings and, where the
-            target encoder is trained too, to the target's (the mean of both), for each key that is predicted.
+            target encoder is trained too, to the target's (the mean of both), for each predicted key that the context
+            encoder's embeddings have.
 
     Raises:
         ConfigError: a regulariser's weight is negative, or the target does not fit the context encoder.
@@ -105,7 +106,7 @@ class JEPA(nn.Module):
         context_encoder: nn.Module,
         target: Target,
         predictor: nn.Module,
-        loss: Loss,
+        loss: Loss | Mapping[str, Loss],
         regularizers: Mapping[str, tuple[float, Callable[[Tensor], Tensor]]] | None = None,
     ) -> None:
         super().__init__()
@@ -144,26 +145,32 @@ class JEPA(nn.Module):
         encoded = self.target(views.target, self.context_encoder)
         target = _asked_for(encoded, views.where, prediction)
 
-        losses = {name: self.loss(predicted, wanted) for name, predicted, wanted in _pairs(prediction, target)}
+        losses = {
+            f"predict/{key}" if key else "predict": self._loss_of(key)(predicted, wanted)
+            for key, predicted, wanted in _pairs(prediction, target)
+        }
         total = torch.stack(list(losses.values())).mean()
         terms = dict(losses)
+        penalised = [_by_key(context), *([_by_key(encoded)] if self.target.trains else [])]
+        # A prediction may be of something the encoder itself does not put out: there is nothing to keep from collapse.
+        keys = [key for key in _by_key(prediction) if key in penalised[0]]
         for name, function in self.regularizers.items():
-            penalised = [context, *([encoded] if self.target.trains else [])]
-            values = [function(part) for embeddings in penalised for part in _predicted(embeddings, prediction)]
+            values = [function(embeddings[key]) for embeddings in penalised for key in keys]
             terms[name] = torch.stack(values).mean()
             total = total + self.weights[name] * terms[name]
         return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target)
 
+    def _loss_of(self, key: str) -> Loss:
+        if not isinstance(self.loss, Mapping):
+            return self.loss
+        if key not in self.loss:
+            raise ConfigError("loss", sorted(self.loss), f"a loss for {key!r}, which is predicted")
+        return self.loss[key]
 
-def _items(embeddings: Embeddings) -> list[tuple[str, Tensor]]:
+
+def _by_key(embeddings: Embeddings) -> Mapping[str, Tensor]:
     """The embeddings by key; the key of a bare tensor is the empty string."""
-    return [("", embeddings)] if isinstance(embeddings, Tensor) else list(embeddings.items())
-
-
-def _predicted(embeddings: Embeddings, prediction: Embeddings) -> list[Tensor]:
-    """All rows of the embeddings that have a prediction, by key."""
-    parts = dict(_items(embeddings))
-    return [parts[key] for key, _ in _items(prediction)]
+    return {"": embeddings} if isinstance(embeddings, Tensor) else embeddings
 
 
 def _asked_for(encoded: Embeddings, where: Where | Mapping[str, Where] | None, prediction: Embeddings) -> Embeddings:
@@ -176,15 +183,16 @@ def _asked_for(encoded: Embeddings, where: Where | Mapping[str, Where] | None, p
 
     if isinstance(encoded, Tensor):
         return rows("", encoded)
-    return {key: rows(key, encoded[key]) for key, _ in _items(prediction)}
+    return {key: rows(key, encoded[key]) for key in _by_key(prediction)}
 
 
 def _pairs(prediction: Embeddings, target: Embeddings) -> list[tuple[str, Tensor, Tensor]]:
-    """(term name, prediction, target) for each key."""
-    targets = dict(_items(target))
-    pairs = [(f"predict/{key}" if key else "predict", p, targets[key]) for key, p in _items(prediction)]
-    for name, predicted, wanted in pairs:
+    """(key, prediction, target) for each key."""
+    targets = _by_key(target)
+    pairs = [(key, predicted, targets[key]) for key, predicted in _by_key(prediction).items()]
+    for key, predicted, wanted in pairs:
         # Broadcasting would hide a wrong pairing: [M, D] against [1, D] is a valid but meaningless loss.
         if predicted.shape[0] != wanted.shape[0]:
+            name = f"predict/{key}" if key else "predict"
             raise ConfigError(name, tuple(predicted.shape), f"a row for each of the {wanted.shape[0]} target rows")
     return pairs

@@ -179,15 +179,19 @@ class PredictorPerKey(nn.Module):
 
     Args:
         predictors: key -> predictor, such as ``{"node": ..., "graph": ...}``.
+        sources: key -> the key of the context's embeddings it is predicted from, where that is another one.
     """
 
-    def __init__(self, predictors: Mapping[str, nn.Module]) -> None:
+    def __init__(self, predictors: Mapping[str, nn.Module], sources: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.predictors = nn.ModuleDict(predictors)
+        self.sources = {key: (sources or {}).get(key, key) for key in predictors}
 
     def forward(self, context: Mapping[str, Tensor], where: Mapping[str, Where] | None = None) -> dict[str, Tensor]:
         asked = where or {}
-        return {key: predictor(context[key], asked.get(key)) for key, predictor in self.predictors.items()}
+        return {
+            key: predictor(context[self.sources[key]], asked.get(key)) for key, predictor in self.predictors.items()
+        }
 
 
 def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:

@@ -35,6 +35,8 @@ class Graphs:
         node_ptr: ``[G + 1]`` int64.
         edge_ptr: ``[G + 1]`` int64; graph ``g`` owns edges ``edge_ptr[g]:edge_ptr[g + 1]``.
         edge_attr: edge features, ``[E, F_e]`` float, or None.
+        descriptors: what else is known of each graph as a whole, ``[G, D]`` float with NaN where it is not, or
+            None. Encoders never see them: they are something to predict.
         y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
         node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
         position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.encoding`.
@@ -47,6 +49,7 @@ class Graphs:
     node_ptr: Tensor
     edge_ptr: Tensor
     edge_attr: Tensor | None = None
+    descriptors: Tensor | None = None
     y: Tensor | None = None
     node_y: Tensor | None = None
     position: Tensor | None = None
@@ -101,6 +104,7 @@ class Graphs:
             node_ptr=node_ptr,
             edge_ptr=edge_ptr,
             edge_attr=None if self.edge_attr is None else self.edge_attr[edges],
+            descriptors=None if self.descriptors is None else self.descriptors[ids],
             y=None if self.y is None else self.y[ids],
         )
 
@@ -263,7 +267,7 @@ def concatenate(parts: Sequence[Graphs]) -> Graphs:
         edge_index=torch.cat([part.edge_index + s for part, s in zip(parts, node_shift[:-1], strict=True)], dim=1),
         node_ptr=pointers("node_ptr", node_shift),
         edge_ptr=pointers("edge_ptr", edge_shift),
-        **{name: joined(name) for name in ("edge_attr", "y", "node_y", "position", "patch")},
+        **{name: joined(name) for name in ("edge_attr", "descriptors", "y", "node_y", "position", "patch")},
     )
 
 

@@ -25,13 +25,16 @@ from jepakit.core import (
     VICReg,
     decorrelation,
     isotropy_penalty,
+    smooth_l1,
 )
 from jepakit.errors import ConfigError, require_choice
+from jepakit.graph.descriptors import DescribedTarget, DescriptorPredictor
 from jepakit.graph.encoder import GraphEncoder
 
 __all__ = ["ObjectiveConfig", "build_jepa"]
 
 TARGETS = ("ema", "simsiam", "lejepa")
+KEYS = ("node", "graph", "descriptor")
 REGULARIZERS = ("sigreg", "vicreg", "isotropy", "decorrelation")
 
 
@@ -43,7 +46,8 @@ class ObjectiveConfig:
         target: ``ema`` copy, ``simsiam`` (shared weights, stop-gradient), ``lejepa`` (shared, no stop-gradient,
             which needs a regulariser).
         momentum: of the EMA at the first step; it rises to 1 along a cosine.
-        predict: ``node`` (the masked nodes), ``graph`` (the embedding of the whole target view), or both.
+        predict: any of ``node`` (the masked nodes), ``graph`` (the embedding of the whole target view) and
+            ``descriptor`` (`Graphs.descriptors`, of a table of molecules RDKit's; by smooth-L1 on normal scores).
         predictor: for nodes: ``mlp`` on a masked node's own row, ``cross_attention`` from its position, or ``none``,
             where the context's own embedding is the prediction.
         predictor_depth: layers or blocks.
@@ -58,7 +62,7 @@ class ObjectiveConfig:
 
     target: Literal["ema", "simsiam", "lejepa"] = "ema"
     momentum: float = 0.996
-    predict: list[Literal["node", "graph"]] = field(default_factory=lambda: ["node"])
+    predict: list[Literal["node", "graph", "descriptor"]] = field(default_factory=lambda: ["node"])
     predictor: Literal["mlp", "cross_attention", "none"] = "mlp"
     predictor_depth: int = 2
     loss: Literal["mse", "normalized_mse", "cosine", "smooth_l1", "huber", "hyperbolic"] = "smooth_l1"
@@ -74,9 +78,9 @@ class ObjectiveConfig:
         require_choice("objective.predictor", self.predictor, ("mlp", "cross_attention", "none"))
         require_choice("objective.loss", self.loss, LOSSES)
         for key in self.predict:
-            require_choice("objective.predict", key, ("node", "graph"))
-        if not self.predict:
-            raise ConfigError("objective.predict", self.predict, "node, graph, or both")
+            require_choice("objective.predict", key, KEYS)
+        if not {"node", "graph"} & {*self.predict}:
+            raise ConfigError("objective.predict", self.predict, "node, graph, or both, with or without descriptor")
         if self.loss == "hyperbolic" and (self.predictor == "none" or self.standardize):
             raise ConfigError("objective.loss", self.loss, "another loss where predictor = none or standardize = true")
         if self.predictor_depth < 1:
@@ -90,22 +94,29 @@ class ObjectiveConfig:
             raise ConfigError("objective.sigreg", self.sigreg, "above 0, or another regulariser, with target = lejepa")
 
 
-def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int) -> JEPA:
+def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int, descriptors: int = 0) -> JEPA:
     """The objective for ``encoder``.
 
     Args:
         encoder: the context encoder.
         config: what to build.
         total_steps: optimiser steps of the run, for the momentum's schedule.
+        descriptors: columns of ``graphs.descriptors``, where they are to be predicted.
 
     Raises:
-        ConfigError: cross-attention is asked for without structural encodings, or its heads do not divide its width.
+        ConfigError: descriptors are to be predicted and there are none, or cross-attention is asked for without
+            structural encodings, or its heads do not divide its width.
     """
+    if "descriptor" in config.predict and not descriptors:
+        raise ConfigError("objective.predict", "descriptor", "graphs with descriptors, such as a table of molecules")
+    predictors = {key: _predictor(key, encoder, config, descriptors) for key in config.predict}
+    loss = _loss(encoder, config)
+    target = _target(encoder, config, total_steps)
     return JEPA(
         encoder,
-        _target(encoder, config, total_steps),
-        PredictorPerKey({key: _predictor(key, encoder, config) for key in config.predict}),
-        _loss(encoder, config),
+        DescribedTarget(target) if "descriptor" in predictors else target,
+        PredictorPerKey(predictors, {"descriptor": "graph"}),
+        {key: smooth_l1 if key == "descriptor" else loss for key in predictors},
         {
             name: (weight, function)
             for name, weight, function in (
@@ -125,8 +136,10 @@ def _target(encoder: GraphEncoder, config: ObjectiveConfig, total_steps: int) ->
     return SharedTarget(stop_gradient=config.target == "simsiam")
 
 
-def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig) -> nn.Module:
+def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig, descriptors: int) -> nn.Module:
     width = encoder.config.width
+    if key == "descriptor":
+        return DescriptorPredictor(width, descriptors, hidden=2 * encoder.config.hidden)
     out = 2 if config.loss == "hyperbolic" else width
     if config.predictor == "none":
         return IdentityPredictor()

@@ -56,6 +56,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-4,
         "weight_decay": 0.0,
     },
+    # For a table of molecules: the masked atoms, and of the whole molecule what RDKit says. Read out by sums, since the
+    # prototypes of one table are strange to another.
+    "molecules": {
+        "encoder.prototypes": 0,
+        "masking.ratio": 0.25,
+        "objective.predict": ["node", "descriptor"],
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "epochs": 5,
+        "batch_size": 128,
+    },
     # For one graph whose nodes are to be classified: two views without some words and edges, standardised, decorrelated
     # (CCA-SSG, Zhang et al. 2021).
     "nodes": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from jepakit.core import Diagnosis, EMATarget, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.graph.descriptors import DescribedTarget, normal_scores
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
@@ -95,7 +96,7 @@ def pretrain(
 
     Raises:
         ConfigError: options that do not go together.
-        DataError: there is nothing to predict: no graph has two nodes.
+        DataError: there is nothing to predict: no graph has two nodes, or no descriptor tells two graphs apart.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -106,12 +107,15 @@ def pretrain(
         trainable = _trainable(graphs, dataset.name)
         views = GraphViews(trainable, config.masking, config.views)
         loader = EpochLoader(len(trainable), config.batch_size, views, seed=config.seed)
-        jepa = build_jepa(encoder, config.objective, total_steps=config.epochs * len(loader))
+        columns = 0 if trainable.descriptors is None else trainable.descriptors.shape[1]
+        total_steps = config.epochs * len(loader)
+        jepa = build_jepa(encoder, config.objective, total_steps=total_steps, descriptors=columns)
     observed, group = _observed(dataset, graphs)
     key = "graph" if len(graphs) > 1 else "node"
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))
-    keeps_copy = config.export == "target" and isinstance(jepa.target, EMATarget)
-    exported = jepa.target.encoder if keeps_copy else encoder
+    target = jepa.target.embeddings if isinstance(jepa.target, DescribedTarget) else jepa.target
+    keeps_copy = config.export == "target" and isinstance(target, EMATarget)
+    exported = target.encoder if keeps_copy else encoder
     assert isinstance(exported, GraphEncoder)
     # An EMA copy takes no gradients; whoever fine-tunes it would train the head alone without a word.
     exported = exported.cpu().eval().requires_grad_(True)
@@ -127,6 +131,11 @@ def pretrain(
 
 def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> Graphs:
     graphs = encoder.prepare(graphs)
+    if "descriptor" in config.objective.predict and graphs.descriptors is not None:
+        if len(graphs.descriptors) != len(graphs):
+            shape, expected = tuple(graphs.descriptors.shape), f"a row for each of the {len(graphs)} graphs"
+            raise DataError("not one row a graph", field="graphs.descriptors", value=shape, expected=expected)
+        graphs = replace(graphs, descriptors=normal_scores(graphs.descriptors))
     return with_patches(graphs, config.patch_size) if config.masking.strategy == "metis" else graphs
 
 

@@ -61,8 +61,8 @@ class ViewConfig:
 class GraphViews:
     """Makes the `Views` of a batch: ``(indices of graphs [B], generator) -> Views``.
 
-    ``where`` asks for the masked nodes (key ``node``) and for the graphs they are in (key ``graph``): the others show
-    the context all there is to predict.
+    ``where`` asks for the masked nodes (key ``node``) and for the graphs they are in (keys ``graph`` and
+    ``descriptor``): the others show the context all there is to predict.
 
     Args:
         graphs: the data set.
@@ -104,7 +104,8 @@ class GraphViews:
         asked = graph_of_node[rows].unique_consecutive()
         context = replace(batch, hidden_nodes=masked) if token else batch.induced(~masked)
         target = batch if self.config.target == "whole" else batch.induced(masked)
-        return Views(context, target, {"node": node, "graph": Where(asked, asked)})
+        graph = Where(asked, asked)
+        return Views(context, target, {"node": node, "graph": graph, "descriptor": graph})
 
     def _whole_context(self, batch: Graphs, generator: torch.Generator) -> Graphs:
         """A context that still has every node."""

@@ -251,7 +251,7 @@ def _named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [
         (name.split(".", 1)[1], parameter)
         for name, parameter in module.named_parameters()
-        if not name.startswith("jepa.target.encoder") or parameter.requires_grad
+        if not name.startswith("jepa.target.") or parameter.requires_grad
     ]
 
 

@@ -22,6 +22,7 @@ def load_dataset(
     data_dir: str | Path | None = None,
     smiles_column: str | None = None,
     label_columns: Sequence[str] | None = None,
+    descriptors: bool = False,
 ) -> GraphDataset:
     """Loads a set of graphs.
 
@@ -44,6 +45,7 @@ def load_dataset(
         data_dir: where to look for names first; by default the folder that the environment variable JEPAKIT_DATA names.
         smiles_column: for a SMILES table, the column with the molecules; found by itself if None.
         label_columns: for a SMILES table, the columns with the targets.
+        descriptors: for a SMILES table, compute RDKit's descriptors too; other data have none.
 
     Raises:
         ConfigError: ``dataset`` is neither a known name nor a path, ``data_dir`` is no folder, or a column is given for
@@ -57,7 +59,7 @@ def load_dataset(
             if columns is not None:
                 raise ConfigError(field, columns, f"nothing, since {dataset} is not a SMILES table")
     try:
-        return _load(kind, path, smiles_column, label_columns)
+        return _load(kind, path, smiles_column, label_columns, descriptors)
     except ModuleNotFoundError as error:
         package = error.name or str(error)
         if package.startswith("jepakit"):
@@ -65,7 +67,9 @@ def load_dataset(
         raise MissingExtraError(package, "chem" if kind == "molecules" else "graph") from error
 
 
-def _load(kind: _Kind, path: Path, smiles_column: str | None, label_columns: Sequence[str] | None) -> GraphDataset:
+def _load(
+    kind: _Kind, path: Path, smiles_column: str | None, label_columns: Sequence[str] | None, descriptors: bool
+) -> GraphDataset:
     # Imported one by one: each format needs packages of its own, which need not all be installed.
     if kind == "python":
         from jepakit.graph.datasets.python_ast import load_python
@@ -74,7 +78,10 @@ def _load(kind: _Kind, path: Path, smiles_column: str | None, label_columns: Seq
     if kind == "molecules":
         from jepakit.graph.datasets.molecules import load_molecules
 
-        return load_molecules(path, smiles_column=smiles_column, label_columns=label_columns).dataset
+        molecules = load_molecules(
+            path, smiles_column=smiles_column, label_columns=label_columns, descriptors=descriptors
+        )
+        return molecules.dataset
     if kind == "planetoid":
         from jepakit.graph.datasets.planetoid import load_planetoid
 

@@ -7,11 +7,9 @@ Reference: Wu et al. 2018, "MoleculeNet: a benchmark for molecular machine learn
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.errors import ConfigError, DataError, MissingExtraError
+from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.cache import Stored, cached_tensors, dataset_from_tensors, dataset_to_tensors
+from jepakit.graph.datasets.molecule_descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecule_features import MoleculeRows
+from jepakit.graph.datasets.smiles import parse, parse_all, quiet_rdkit, require_rdkit
 from jepakit.graph.datasets.smiles_table import SmilesTable, read_csv_bytes, read_smiles_table
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ class Molecules:
 
 
 def load_molecules(
-    path: str | Path, *, smiles_column: str | None = None, label_columns: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    smiles_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+    descriptors: bool = False,
 ) -> Molecules:
     """Reads a ``.csv`` or ``.csv.gz`` file with a SMILES column into graphs of atoms and bonds.
 
@@ -104,13 +108,14 @@ def load_molecules(
         smiles_column: the column with the SMILES; by default the one called "smiles" in upper or lower case.
         label_columns: the columns to predict; by default those of the MoleculeNet file of the same name (HIV, tox21,
             sider, clintox, delaney-processed) and none for any other file.
+        descriptors: put RDKit's into ``dataset.graphs.descriptors``: some ten milliseconds a molecule, the first time.
 
     Raises:
         DataError: the file cannot be read, a column is missing or named twice, a label is not a number, or more than a
             tenth of the SMILES cannot be read.
         MissingExtraError: RDKit is not installed.
     """
-    _require_rdkit()
+    require_rdkit()
     from rdkit import __version__ as rdkit_version
 
     path = Path(path)
@@ -121,7 +126,12 @@ def load_molecules(
     identity = repr((_CACHE_VERSION, rdkit_version, path.name, smiles_column, labels)).encode()
     key = f"molecules-{hashlib.sha256(identity + hashlib.sha256(content).digest()).hexdigest()[:32]}"
     tensors, header = cached_tensors(key, lambda: _build(path, name, table, labels))
-    return Molecules(dataset_from_tensors(tensors, header), [table.smiles[row] for row in tensors["rows"].tolist()])
+    dataset = dataset_from_tensors(tensors, header)
+    smiles = [table.smiles[row] for row in tensors["rows"].tolist()]
+    if descriptors:
+        values = torch.from_numpy(molecular_descriptors(smiles))
+        dataset = replace(dataset, graphs=replace(dataset.graphs, descriptors=values))
+    return Molecules(dataset, smiles)
 
 
 def scaffold_split(smiles: Sequence[str], fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> dict[str, Tensor]:
@@ -147,8 +157,8 @@ def scaffold_split(smiles: Sequence[str], fractions: tuple[float, float, float] 
     """
     if len(fractions) != 3 or min(fractions) < 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
         raise ConfigError("fractions", fractions, "three shares, none below 0, that add up to 1")
-    _require_rdkit()
-    return _split_by_scaffold([_scaffold(mol) for mol in _parse_all(smiles)], fractions)
+    require_rdkit()
+    return _split_by_scaffold([_scaffold(mol) for mol in parse_all(smiles)], fractions)
 
 
 def morgan_fingerprints(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> np.ndarray:
@@ -171,21 +181,21 @@ def morgan_fingerprints(smiles: Sequence[str], radius: int = 2, bits: int = 2048
         raise ConfigError("radius", radius, "0 or more bonds")
     if bits < 1:
         raise ConfigError("bits", bits, "at least 1")
-    _require_rdkit()
+    require_rdkit()
     from rdkit.Chem import rdFingerprintGenerator
 
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
     out = np.zeros((len(smiles), bits), dtype=np.uint8)
-    for row, mol in enumerate(_parse_all(smiles)):
+    for row, mol in enumerate(parse_all(smiles)):
         out[row] = generator.GetFingerprintAsNumPy(mol)
     return out
 
 
 def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ...]) -> Stored:
     features, scaffolds, rows, bad = MoleculeRows(), [], [], []
-    with _quiet_rdkit():
+    with quiet_rdkit():
         for row, smiles in enumerate(table.smiles):
-            mol = _parse(smiles)
+            mol = parse(smiles)
             if mol is None:
                 bad.append(row)
                 continue
@@ -254,34 +264,3 @@ def _scaffold(mol: Mol) -> str:
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
     return MurckoScaffoldSmiles(mol=mol, includeChirality=False)
-
-
-def _parse(smiles: str) -> Mol | None:
-    """The molecule, or None where RDKit rejects the SMILES or reads no atom out of it."""
-    from rdkit import Chem
-
-    mol = Chem.MolFromSmiles(smiles)
-    return mol if mol and mol.GetNumAtoms() else None
-
-
-def _parse_all(smiles: Sequence[str]) -> Iterator[Mol]:
-    with _quiet_rdkit():
-        for row, text in enumerate(smiles):
-            mol = _parse(text)
-            if mol is None:
-                raise DataError("a SMILES cannot be read", field=f"smiles[{row}]", value=text, expected="valid SMILES")
-            yield mol
-
-
-@contextmanager
-def _quiet_rdkit() -> Generator[None]:
-    """Keeps RDKit from writing a line to stderr for every SMILES it rejects: we report those ourselves."""
-    from rdkit.rdBase import BlockLogs
-
-    with BlockLogs():
-        yield
-
-
-def _require_rdkit() -> None:
-    if importlib.util.find_spec("rdkit") is None:
-        raise MissingExtraError("rdkit", "chem")

@@ -1,0 +1,52 @@
+"""Reading SMILES with RDKit."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jepakit.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+__all__ = ["parse", "parse_all", "quiet_rdkit", "require_rdkit"]
+
+
+def parse(smiles: str) -> Mol | None:
+    """The molecule, or None where RDKit rejects the SMILES or reads no atom out of it."""
+    from rdkit import Chem
+
+    mol = Chem.MolFromSmiles(smiles)
+    return mol if mol and mol.GetNumAtoms() else None
+
+
+def parse_all(smiles: Sequence[str], first_row: int = 0) -> Iterator[Mol]:
+    """The molecules, in order.
+
+    Raises:
+        DataError: RDKit cannot read one; its row is counted from ``first_row``.
+    """
+    with quiet_rdkit():
+        for row, text in enumerate(smiles, first_row):
+            mol = parse(text)
+            if mol is None:
+                raise DataError("a SMILES cannot be read", field=f"smiles[{row}]", value=text, expected="valid SMILES")
+            yield mol
+
+
+@contextmanager
+def quiet_rdkit() -> Generator[None]:
+    """Keeps RDKit from writing a line to stderr for every SMILES it rejects: we report those ourselves."""
+    from rdkit.rdBase import BlockLogs
+
+    with BlockLogs():
+        yield
+
+
+def require_rdkit() -> None:
+    """Raises MissingExtraError where RDKit is not installed."""
+    if importlib.util.find_spec("rdkit") is None:
+        raise MissingExtraError("rdkit", "chem")
