@@ -230,3 +230,20 @@ def test_paths_are_printed_as_they_are(toy: Toy, tmp_path: Path, capsys: pytest.
     assert main(["graph", "pretrain", *words]) == 0
     assert f"edges; run in {run}\n" in capsys.readouterr().out
     assert main(["graph", "pretrain", *words]) == 2
+
+
+def test_molecules_are_pretrained_on_their_descriptors_and_embedded_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rdkit")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    mine, others, run, out = (tmp_path / name for name in ("mine.csv", "others.csv", "run", "x.parquet"))
+    mine.write_text("\n".join(["smiles", "CCO", "c1ccccc1", "CC(=O)O", "CCCCCC", "c1ccncc1", "CCN"]))
+    others.write_text("smiles\nCCCl\nC1CCCCC1\n")
+    words = ["--preset", "molecules", "--dataset", str(mine), "--run", str(run), "--epochs", "2", "--probe", "false"]
+    assert main(["graph", "pretrain", *words, "--batch_size", "3"]) == 0
+    assert all(row["train/predict/node"] and row["train/predict/descriptor"] for row in rows_but_seconds(run))
+    described = list((tmp_path / "cache/jepakit").glob("descriptors-*"))
+    assert main(["graph", "embed", str(run), "--dataset", str(others), "--out", str(out)]) == 0
+    assert pq.read_table(out).num_rows == 2
+    assert list((tmp_path / "cache/jepakit").glob("descriptors-*")) == described  # those of mine, and no more
