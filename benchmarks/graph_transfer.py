@@ -104,8 +104,8 @@ def _scores(
     for (seed, pretrained), fraction in product(encoders.items(), FRACTIONS):
         probe = partial(_probe, dataset, fraction)
         learned: dict[str, Features] = {
-            OURS: lambda p=pretrained: p().encoder.embed(dataset.graphs).numpy(),
-            RANDOM: lambda p=pretrained: p().random_encoder.embed(dataset.graphs).numpy(),
+            OURS: cache(lambda p=pretrained: p().encoder.embed(dataset.graphs).numpy()),
+            RANDOM: cache(lambda p=pretrained: p().random_encoder.embed(dataset.graphs).numpy()),
         }
         for method, features in learned.items():
             measure(fraction, method, seed, partial(probe, (features,)))

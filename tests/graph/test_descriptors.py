@@ -24,6 +24,7 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.descriptors import DescriptorPredictor, normal_scores
+from jepakit.graph.probe import probe_regression
 
 NAN, INF = float("nan"), float("inf")
 SMALL: dict[str, object] = {"hidden": 8, "layers": 2, "norm": "layer", "prototypes": 0}
@@ -101,14 +102,8 @@ def test_pretraining_on_a_descriptor_puts_it_within_reach_of_a_line() -> None:
     described = replace(dataset, graphs=replace(graphs, descriptors=torch.stack([changes, noise], dim=1)))
 
     def unexplained(encoder: GraphEncoder) -> float:
-        rows = encoder.embed(graphs).double()
-        rows = torch.cat([rows.sign() * rows.abs().log1p(), torch.ones(len(rows), 1)], dim=1)
-        wanted = normal_scores(changes[:, None]).double()
-        train, test = slice(0, 60), slice(60, None)
-        weights = torch.linalg.solve(
-            rows[train].T @ rows[train] + torch.eye(rows.shape[1]).double(), rows[train].T @ wanted[train]
-        )
-        return float((rows[test] @ weights - wanted[test]).square().mean())
+        splits = dict(zip(("train", "val", "test"), torch.arange(len(graphs)).split([45, 15, 60]), strict=True))
+        return probe_regression(encoder.embed(graphs), normal_scores(changes[:, None]), splits).mean ** 2
 
     config = PretrainConfig(
         encoder=EncoderConfig(hidden=8, layers=1, prototypes=0, jumping="last"),

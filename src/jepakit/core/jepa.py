@@ -146,8 +146,7 @@ class JEPA(nn.Module):
         target = _asked_for(encoded, views.where, prediction)
 
         losses = {
-            f"predict/{key}" if key else "predict": self._loss_of(key)(predicted, wanted)
-            for key, predicted, wanted in _pairs(prediction, target)
+            _term(key): self._loss_of(key)(predicted, wanted) for key, predicted, wanted in _pairs(prediction, target)
         }
         total = torch.stack(list(losses.values())).mean()
         terms = dict(losses)
@@ -166,6 +165,11 @@ class JEPA(nn.Module):
         if key not in self.loss:
             raise ConfigError("loss", sorted(self.loss), f"a loss for {key!r}, which is predicted")
         return self.loss[key]
+
+
+def _term(key: str) -> str:
+    """What the loss of a predicted key is called."""
+    return f"predict/{key}" if key else "predict"
 
 
 def _by_key(embeddings: Embeddings) -> Mapping[str, Tensor]:
@@ -193,6 +197,7 @@ def _pairs(prediction: Embeddings, target: Embeddings) -> list[tuple[str, Tensor
     for key, predicted, wanted in pairs:
         # Broadcasting would hide a wrong pairing: [M, D] against [1, D] is a valid but meaningless loss.
         if predicted.shape[0] != wanted.shape[0]:
-            name = f"predict/{key}" if key else "predict"
-            raise ConfigError(name, tuple(predicted.shape), f"a row for each of the {wanted.shape[0]} target rows")
+            raise ConfigError(
+                _term(key), tuple(predicted.shape), f"a row for each of the {wanted.shape[0]} target rows"
+            )
     return pairs
