@@ -18,15 +18,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from jepakit.cache import cache_folder
 from jepakit.errors import ConfigError, JepakitError
-from jepakit.graph.datasets.cache import cache_folder
 from jepakit.training import write_text_atomically
 from jepakit.training.result_rows import ResultRow, group_rows, read_rows
+
+T = TypeVar("T")
 
 __all__ = ["RESULTS", "Options", "Steps", "data_dir", "judged", "main", "mean_row", "write_results"]
 
@@ -59,16 +61,17 @@ class Steps:
 
     def __init__(self, file: Path, *, fresh: bool = False) -> None:
         self.file = file
-        self.values: dict[str, float] = json.loads(file.read_text("utf-8")) if file.exists() and not fresh else {}
+        self.values: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() and not fresh else {}
 
-    def value(self, key: tuple[Any, ...], measure: Callable[[], float]) -> float:
-        """The number under ``key``, measured now if it is not known yet."""
+    def value(self, key: tuple[Any, ...], measure: Callable[[], T]) -> T:
+        """The number (or what else JSON can hold) under ``key``, measured now if it is not known yet."""
         name = json.dumps(key)
         if name not in self.values:
             self.values[name] = measure()
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_text_atomically(self.file, json.dumps(self.values, indent=1))
-            sys.stderr.write(f"{name} {self.values[name]:.4f}\n")
+            shown = self.values[name]
+            sys.stderr.write(f"{name} {shown:.4f}\n" if isinstance(shown, float) else f"{name} measured\n")
         return self.values[name]
 
 

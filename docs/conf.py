@@ -13,6 +13,8 @@ exclude_patterns = ["_build"]
 
 # In docstrings single backticks stand around names, of which some are fields or options and no Python objects.
 default_role = "literal"
+# Systems have classes of the same names, such as ViewConfig.
+suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

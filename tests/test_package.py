@@ -23,7 +23,20 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "jepakit"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 #: Extras that a user installs to run something, not to work on the project.
-RUNTIME = ("graph", "chem", "report", "tensorboard", "wandb")
+RUNTIME = (
+    "graph",
+    "retrieval",
+    "minilm",
+    "openvino",
+    "langchain",
+    "llama-index",
+    "chem",
+    "report",
+    "tensorboard",
+    "wandb",
+)
+#: A part of the package -> the extra it may import when it is imported itself.
+EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "text": "retrieval"}
 #: Imported by Lightning on our behalf, never by us.
 INDIRECT = {"tensorboard", "wandb"}
 
@@ -105,8 +118,9 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=named)
 def test_a_module_imports_only_what_its_extra_brings(path: Path) -> None:
-    systems = path.parent.name == "graph" or "graph" in path.relative_to(SOURCE).parts or path.stem == "graph"
-    eagerly = requirements(None) | (requirements("graph") if systems else set())
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    part = parts[1] if parts[0] == "cli" else parts[0]
+    eagerly = requirements(None) | (requirements(EXTRA_OF[part]) if part in EXTRA_OF else set())
     lazily = eagerly.union(*(requirements(extra) for extra in RUNTIME))
     on_import = distributions({name for node in at_import(tree_of(path)) for name in imported(node)})
     anywhere = distributions({name for node in ast.walk(tree_of(path)) for name in imported(node)})

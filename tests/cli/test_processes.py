@@ -133,7 +133,7 @@ def test_ctrl_c_ends_with_130_and_can_be_gone_on_with(toy: Toy, tmp_path: Path, 
     words = ["graph", "pretrain", *toy.options, "--run", str(run)]
     with terminal() as (screen, shown):
         process = start(*words, stderr=screen)
-        wait_for_epoch(run, 2)
+        wait_for_epoch(run, 0)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130

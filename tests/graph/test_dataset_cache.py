@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepakit.cache import cache_folder
 from jepakit.graph.data import GraphDataset, Graphs
-from jepakit.graph.datasets.cache import cache_folder, cached_dataset
+from jepakit.graph.datasets.cache import cached_dataset
 
 
 @pytest.fixture(autouse=True)

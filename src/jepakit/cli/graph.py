@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import yaml as pyyaml
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from jepakit.cli.command import Command
-from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError
+from jepakit.cli.runs import config_yaml, say, say_findings, show_rows, trained_run, write_results
+from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
-from jepakit.training import RunFolder, is_first_process, load_encoder, write_text_atomically
-from jepakit.training.report import write_report
-from jepakit.training.result_rows import format_score, group_rows
+from jepakit.training import RunFolder, is_first_process, load_encoder
 
 __all__ = ["COMMANDS"]
 
@@ -111,33 +106,31 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
     out.quiet = not first
     dataset = options.load(descriptors="descriptor" in options.objective.predict)
     if first:
-        run.start(_config(options), resume=options.resume)
+        run.start(config_yaml(options), resume=options.resume)
     graphs = dataset.graphs
     counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
-    _say(out, f"{dataset.name}: {counts}; run in {run.path}")
+    say(out, f"{dataset.name}: {counts}; run in {run.path}")
     try:
         pretrained = pretrain(dataset, options, run=run, resume=options.resume)
     except KeyboardInterrupt:
         if run.metrics.exists():
-            _say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
+            say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
         raise
     finally:
         if first:
             run.withdraw()
     if not first:
         return
-    for finding in pretrained.diagnosis.findings:
-        colour = "red" if finding.severity == "error" else "yellow"
-        out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
+    say_findings(out, pretrained.diagnosis)
     if options.probe:
         _finish(evaluate(dataset, pretrained.encoder, pretrained.random_encoder, options.evaluate), run, out)
     else:
-        _report(run, out)
+        write_results(run, None, out)
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
-    run = _trained(options.run)
+    run = trained_run(options.run)
     dataset = _dataset_of(run, options.dataset)
     random_encoder = _encoder(run.path / "random_encoder")
     _finish(evaluate(dataset, _encoder(run.encoder), random_encoder, options), run, out)
@@ -145,7 +138,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
 
 def run_embed(options: EmbedOptions, out: Console) -> None:
     """Writes embeddings to a Parquet file."""
-    run = _trained(options.run)
+    run = trained_run(options.run)
     if options.out.suffix != ".parquet":
         raise ConfigError("out", options.out, "a file name that ends in .parquet")
     dataset = _dataset_of(run, options.dataset)
@@ -155,7 +148,7 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     partial = options.out.with_name(options.out.name + ".partial")
     pq.write_table(table, partial)
     partial.replace(options.out)
-    _say(out, f"{table.num_rows} embeddings of {embeddings.shape[1]} dimensions in {options.out}")
+    say(out, f"{table.num_rows} embeddings of {embeddings.shape[1]} dimensions in {options.out}")
 
 
 def _table(dataset: GraphDataset, embeddings: torch.Tensor, level: str) -> pa.Table:
@@ -174,38 +167,10 @@ def _table(dataset: GraphDataset, embeddings: torch.Tensor, level: str) -> pa.Ta
 
 
 def _finish(evaluation: Evaluation, run: RunFolder, out: Console) -> None:
-    write_text_atomically(run.results, json.dumps(evaluation.as_json(), indent=2))
-    for group in group_rows(evaluation.rows):
-        table = Table(title=f"{group.dataset}, {group.metric}", title_justify="left")
-        table.add_column("method")
-        table.add_column(group.metric, justify="right")
-        table.add_column("chosen by the protocol")
-        for row in group.rows:
-            table.add_row(row.method, format_score(row, group.decimals), row.note)
-        out.print(table)
+    show_rows(out, evaluation.rows)
     for sentence in [evaluation.recommendation] if evaluation.rows else evaluation.summary:
-        _say(out, sentence or "")
-    _report(run, out)
-
-
-def _report(run: RunFolder, out: Console) -> None:
-    try:
-        _say(out, f"report: {write_report(run.path)}")
-    except MissingExtraError as error:
-        _say(out, f"no report: {error}")
-
-
-def _say(out: Console, sentence: str) -> None:
-    """Text as it is: a path may hold brackets, and is broken over two lines by nobody."""
-    out.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _trained(path: Path | None) -> RunFolder:
-    if path is None:
-        raise ConfigError("run", None, "the folder of a finished run")
-    run = RunFolder(path)
-    run.require_trained()
-    return run
+        say(out, sentence or "")
+    write_results(run, evaluation.as_json(), out)
 
 
 def _encoder(folder: Path) -> GraphEncoder:
@@ -224,13 +189,6 @@ def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     if other:
         options["dataset"] = other
     return DataOptions(**options).load()
-
-
-def _config(options: PretrainOptions) -> str:
-    """What a run depends on, as YAML: everything but where it is written and what is shown meanwhile."""
-    values = {name: value for name, value in asdict(options).items() if name not in ("run", "resume", "progress")}
-    values["data_dir"] = None if options.data_dir is None else str(options.data_dir)
-    return pyyaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 COMMANDS = {

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 #: system -> (module of its commands, what it is for)
-SYSTEMS = {"graph": ("jepakit.cli.graph", "self-supervised encoders for graphs")}
+SYSTEMS = {
+    "graph": ("jepakit.cli.graph", "self-supervised encoders for graphs"),
+    "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),
+}
 
 
 class _Output(Console):

@@ -15,7 +15,7 @@ callable ``(prediction, target) -> scalar``. The loop around it can be bare PyTo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -76,6 +76,8 @@ class JEPAOutput:
         context: the context encoder's embeddings of the (last) context view.
         prediction: what the predictor made of them.
         target: the target embeddings it was compared with.
+        encoded: all that the target encoder made of the (last) target view: the rows that were asked for, and the
+            others, which a contrastive loss may tell them from.
     """
 
     total: Tensor
@@ -83,6 +85,7 @@ class JEPAOutput:
     context: Embeddings
     prediction: Embeddings
     target: Embeddings
+    encoded: Embeddings
 
 
 class JEPA(nn.Module):
@@ -96,9 +99,10 @@ class JEPA(nn.Module):
         regularizers: name -> (weight, function of ``[N, D]``). Applied to the context's embeddings and, where the
             target encoder is trained too, to the target's (the mean of both), for each predicted key that the context
             encoder's embeddings have.
+        weight: of the prediction loss.
 
     Raises:
-        ConfigError: a regulariser's weight is negative, or the target does not fit the context encoder.
+        ConfigError: a weight is negative, or the target does not fit the context encoder.
     """
 
     def __init__(
@@ -108,8 +112,13 @@ class JEPA(nn.Module):
         predictor: nn.Module,
         loss: Loss | Mapping[str, Loss],
         regularizers: Mapping[str, tuple[float, Callable[[Tensor], Tensor]]] | None = None,
+        *,
+        weight: float = 1.0,
     ) -> None:
         super().__init__()
+        if not weight >= 0:
+            raise ConfigError("weight", weight, "a weight of at least 0")
+        self.weight = weight
         self.context_encoder, self.target, self.predictor, self.loss = context_encoder, target, predictor, loss
         self.target.check(context_encoder)
         self.weights = {name: weight for name, (weight, _) in (regularizers or {}).items()}
@@ -127,19 +136,20 @@ class JEPA(nn.Module):
             ConfigError: no views were given, or the predictor's output does not match its target.
         """
         if isinstance(views, Views):
-            return self._step(views)
+            return self.step(views)
         if not views:
             raise ConfigError("views", views, "at least one Views")
-        outputs = [self._step(view) for view in views]
+        outputs = [self.step(view) for view in views]
         terms = {name: torch.stack([o.terms[name] for o in outputs]).mean() for name in outputs[0].terms}
         total = torch.stack([output.total for output in outputs]).mean()
-        return JEPAOutput(total, terms, outputs[-1].context, outputs[-1].prediction, outputs[-1].target)
+        return replace(outputs[-1], total=total, terms=terms)
 
     def after_step(self) -> None:
         """Call once after every optimiser step: moves an EMA target."""
         self.target.update(self.context_encoder)
 
-    def _step(self, views: Views) -> JEPAOutput:
+    def step(self, views: Views) -> JEPAOutput:
+        """One step on one pair of views; `forward` averages over several. A subclass may add terms here."""
         context = self.context_encoder(views.context)
         prediction = self.predictor(context, views.where)
         encoded = self.target(views.target, self.context_encoder)
@@ -148,7 +158,7 @@ class JEPA(nn.Module):
         losses = {
             _term(key): self._loss_of(key)(predicted, wanted) for key, predicted, wanted in _pairs(prediction, target)
         }
-        total = torch.stack(list(losses.values())).mean()
+        total = self.weight * torch.stack(list(losses.values())).mean()
         terms = dict(losses)
         penalised = [_by_key(context), *([_by_key(encoded)] if self.target.trains else [])]
         # A prediction may be of something the encoder itself does not put out: there is nothing to keep from collapse.
@@ -157,7 +167,7 @@ class JEPA(nn.Module):
             values = [function(embeddings[key]) for embeddings in penalised for key in keys]
             terms[name] = torch.stack(values).mean()
             total = total + self.weights[name] * terms[name]
-        return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target)
+        return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target, encoded)
 
     def _loss_of(self, key: str) -> Loss:
         if not isinstance(self.loss, Mapping):

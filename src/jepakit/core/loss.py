@@ -31,6 +31,7 @@ __all__ = [
     "InfoNCE",
     "NormalizedTarget",
     "StandardizedBatch",
+    "candidate_info_nce",
     "cosine",
     "huber",
     "hyperbolic",
@@ -120,6 +121,37 @@ def info_nce(
         candidates = torch.cat([logits, scores / temperature], dim=1)
     loss = F.cross_entropy(candidates, labels)
     return (loss + F.cross_entropy(logits.T, labels)) / 2 if symmetric else loss
+
+
+def candidate_info_nce(
+    prediction: Tensor,
+    candidates: Tensor,
+    positive: Tensor,
+    *,
+    temperature: float | Tensor = 0.07,
+    excluded: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of finding each prediction's own target among candidates that are the same for all of them.
+
+    Where targets are at hand, as frozen embeddings are, the candidates can be all there are instead of those that
+    happen to be in the batch. Unlike `info_nce` it looks at no other process.
+
+    Args:
+        prediction: ``[N, D]``.
+        candidates: ``[C, D]``.
+        positive: row of the candidates that is the target of each prediction, ``[N]`` int64.
+        temperature: τ, divides the cosine similarities.
+        excluded: ``[N, C]`` bool, candidates that do not count, such as other right answers; never the positive.
+
+    Returns:
+        A scalar.
+
+    Source: van den Oord et al. 2018, eq. 4.
+    """
+    logits = F.normalize(prediction, dim=-1) @ F.normalize(candidates, dim=-1).T / temperature
+    if excluded is not None:
+        logits = logits.masked_fill(excluded, -torch.inf)
+    return F.cross_entropy(logits, positive)
 
 
 class InfoNCE(nn.Module):

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from jepakit.cache import cache_folder
 from jepakit.errors import ConfigError, DataError, MissingExtraError
 from jepakit.graph.data import GraphDataset
-from jepakit.graph.datasets.cache import cache_folder
 from jepakit.graph.datasets.download import PLANETOID_NAMES, TU_NAMES, download_planetoid, download_tu
 
 __all__ = ["load_dataset"]

@@ -5,7 +5,6 @@ cannot be written to only costs the time.
 """
 
 import json
-import os
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -18,18 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from jepakit.cache import cache_folder
 from jepakit.graph.data import GraphDataset, Graphs
 
-__all__ = ["cache_folder", "cached_dataset", "cached_tensors", "dataset_from_tensors", "dataset_to_tensors"]
+__all__ = ["cached_dataset", "cached_tensors", "dataset_from_tensors", "dataset_to_tensors"]
 
 Stored = tuple[dict[str, Tensor], dict[str, Any]]
 """Named CPU tensors and what JSON can hold about them."""
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/jepakit``, or ``~/.cache/jepakit`` where that variable is unset; it need not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "jepakit"
 
 
 def cached_dataset(key: str, build: Callable[[], GraphDataset]) -> GraphDataset:

@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from jepakit.cache import cache_folder
 from jepakit.errors import DataError
-from jepakit.graph.datasets.cache import cache_folder
 
 __all__ = ["PLANETOID_NAMES", "TU_NAMES", "download_planetoid", "download_tu", "fetch_archive", "fetch_files"]
 

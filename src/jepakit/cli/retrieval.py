@@ -1,0 +1,376 @@
+"""``jepakit retrieval train | index | search | serve | evaluate | export``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from jepakit.cli.command import Command, parse
+from jepakit.cli.runs import config_yaml, say, say_findings, show_rows, trained_run, write_results
+from jepakit.errors import ConfigError, DataError
+from jepakit.retrieval.comparison import Evaluation
+from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.datasets import load_dataset
+from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+from jepakit.retrieval.export import export_sentence_transformer
+from jepakit.retrieval.filters import parse_filter
+from jepakit.retrieval.index import Index
+from jepakit.retrieval.presets import PRESETS
+from jepakit.retrieval.pretrain import TrainConfig, prepared, train
+from jepakit.retrieval.rerank import CrossEncoderReranker
+from jepakit.retrieval.search import (
+    Found,
+    Mode,
+    Searcher,
+    SearchSettings,
+    document_fingerprint,
+    load_adapter,
+    require_base,
+)
+from jepakit.retrieval.vectors import IndexConfig
+from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
+from jepakit.training import RunFolder, write_text_atomically
+
+__all__ = ["COMMANDS"]
+
+RUN = Path("runs/retrieval")
+#: Documents that a cross-encoder puts in order.
+RERANKED = 50
+
+
+@dataclass
+class CorpusOptions:
+    """What to read.
+
+    Args:
+        corpus: ``python`` (built in), a name or path of a BEIR folder, a folder of Markdown, text and HTML files, or a
+            JSONL or CSV file of documents.
+        pairs: which document answers which query: JSONL, CSV, or TREC judgements; none: pairs are made from the corpus.
+        queries: the queries that ``pairs`` names, where those are ids.
+        data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
+    """
+
+    corpus: str = "python"
+    pairs: Path | None = None
+    queries: Path | None = None
+    data_dir: Path | None = None
+
+    def load(self) -> RetrievalDataset:
+        return load_dataset(self.corpus, pairs=self.pairs, queries=self.queries, data_dir=self.data_dir)
+
+
+@dataclass
+class TrainOptions(TrainConfig, CorpusOptions):
+    """Training and what surrounds it.
+
+    Args:
+        text: the base model.
+        run: folder of the run.
+        resume: go on with an interrupted run.
+        index: make the index of the corpus too, in ``index/`` of the run.
+        vectors: the kind of index.
+        evaluate: what is measured on the test pairs, if there are any.
+    """
+
+    text: TextConfig = field(default_factory=TextConfig)
+    run: Path = RUN
+    resume: bool = False
+    index: bool = True
+    vectors: IndexConfig = field(default_factory=IndexConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+@dataclass
+class IndexOptions:
+    """Indexing documents for a run.
+
+    Args:
+        run: folder of a finished run.
+        corpus: other documents; by default the run's own.
+        add: add to the index that is there, instead of replacing it.
+        delete: ids of documents to take out of the index that is there; nothing is added then.
+        vectors: the kind of index.
+    """
+
+    run: Path = RUN
+    corpus: str | None = None
+    add: bool = False
+    delete: list[str] = field(default_factory=list)
+    vectors: IndexConfig = field(default_factory=IndexConfig)
+
+
+@dataclass
+class SearchOptions:
+    """Searching a run's index.
+
+    Args:
+        query: what is asked.
+        run: folder of a finished run.
+        k: how many documents.
+        mode: ``dense``, ``words``, or ``fused`` as the held-out pairs had it.
+        where: conditions on metadata, such as ``[lang=en|de, year>=2020]``.
+        rerank: a cross-encoder, by id or folder, that puts the first 50 in order.
+    """
+
+    query: str | None = None
+    run: Path = RUN
+    k: int = 5
+    mode: Mode = "fused"
+    where: list[str] = field(default_factory=list)
+    rerank: str | None = None
+
+
+@dataclass
+class ServeOptions:
+    """Serving a run's index over HTTP.
+
+    Args:
+        run: folder of a finished run.
+        host: address to listen on; one that others reach needs a token.
+        port: port to listen on.
+        token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
+    """
+
+    run: Path = RUN
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+
+
+@dataclass
+class ExportOptions:
+    """Writing a run as a model of sentence-transformers.
+
+    Args:
+        run: folder of a finished run.
+        out: a new folder.
+    """
+
+    run: Path = RUN
+    out: Path = Path("model")
+
+
+@dataclass
+class EvaluateOptions(EvaluateConfig):
+    """Measuring a run again, or elsewhere.
+
+    Args:
+        run: folder of a finished run.
+        corpus: another collection, with pairs; by default the run's own.
+        pairs: as for training.
+        queries: as for training.
+        per_query: a CSV file that receives NDCG@10 of each query.
+    """
+
+    run: Path = RUN
+    corpus: str | None = None
+    pairs: Path | None = None
+    queries: Path | None = None
+    per_query: Path | None = None
+
+
+def run_train(options: TrainOptions, out: Console) -> None:
+    """Trains, measures, indexes, reports."""
+    run = RunFolder(options.run)
+    corpus = options.load()
+    dataset = prepared(corpus, seed=options.seed)
+    run.start(config_yaml(options), resume=options.resume)
+    counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
+    say(out, f"{dataset.name}: {len(dataset.documents)} documents, {counts} pairs; run in {run.path}")
+    try:
+        with _encoder(options.text, show=options.progress) as encoder:
+            trained = train(dataset, encoder, options, run=run, resume=options.resume)
+            say(out, trained.choice.sentence)
+            say_findings(out, trained.diagnosis)
+            SearchSettings(trained.choice.words).write(run.path / "search.json")
+            evaluation = evaluate(dataset, encoder, trained.adapter, trained.choice.words, options.evaluate)
+            if options.index:
+                _write_index(run, corpus, encoder, options.vectors, out)
+    except KeyboardInterrupt:
+        if run.metrics.exists():
+            say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
+        raise
+    finally:
+        run.withdraw()
+    _show(evaluation, out)
+    write_results(run, None if evaluation is None else evaluation.as_json(), out)
+
+
+def run_index(options: IndexOptions, out: Console) -> None:
+    """Makes, extends or thins out an index."""
+    run = trained_run(options.run)
+    if options.delete:
+        if options.add or options.corpus:
+            raise ConfigError("delete", options.delete, "neither --add nor --corpus beside it")
+        index = Index.open(run.path / "index")
+        index.delete(options.delete)
+        say(out, f"{len(options.delete)} documents deleted, {len(index)} left in {index.folder}")
+        return
+    saved = _saved(run)
+    dataset = load_dataset(options.corpus) if options.corpus else saved.load()
+    with _encoder(saved.text) as encoder:
+        if options.add:
+            adapter = load_adapter(run.encoder)
+            index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
+            base = encoder.encode(dataset.documents.passages, "document")
+            index.add(dataset.documents, adapter.documents(base))
+            say(out, f"{len(dataset.documents)} documents added, {len(index)} in {index.folder}")
+        else:
+            _write_index(run, dataset, encoder, options.vectors, out)
+
+
+def run_search(options: SearchOptions, out: Console) -> None:
+    """Searches and prints what was found."""
+    if not options.query:
+        raise ConfigError("query", options.query, "what to search for")
+    run = trained_run(options.run)
+    with _encoder(_saved(run).text, show=False) as encoder:
+        searcher = open_searcher(run, encoder)
+        k = options.k if options.rerank is None else max(options.k, RERANKED)
+        (found,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
+    if options.rerank is not None:
+        found = CrossEncoderReranker(options.rerank).rerank(options.query, found, options.k)
+    if not found:
+        say(out, "nothing found")
+    for rank, document in enumerate(found, start=1):
+        out.print(_shown(rank, document), soft_wrap=True)
+
+
+def run_serve(options: ServeOptions, out: Console) -> None:
+    """Serves until it is stopped."""
+    # FastAPI and uvicorn are for this verb alone.
+    from jepakit.retrieval.serve import make_app, run_server
+
+    run = trained_run(options.run)
+    token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()
+    with _encoder(_saved(run).text, show=False) as encoder:
+        app = make_app(open_searcher(run, encoder), token=token)
+        say(out, f"serving {run.path / 'index'} at http://{options.host}:{options.port}")
+        run_server(app, host=options.host, port=options.port)
+
+
+def run_export(options: ExportOptions, out: Console) -> None:
+    """Writes a model folder."""
+    run = trained_run(options.run)
+    saved = _saved(run)
+    adapter, encoder = load_adapter(run.encoder), load_text_encoder(saved.text)
+    require_base(adapter, encoder)
+    folder = export_sentence_transformer(adapter, encoder, options.out, dataset=saved.corpus)
+    say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
+
+
+def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+    """Measures a run on its own test pairs or on another collection."""
+    run = trained_run(options.run)
+    saved = _saved(run)
+    if options.corpus or options.pairs:
+        corpus = options.corpus or saved.corpus
+        dataset = load_dataset(corpus, pairs=options.pairs, queries=options.queries, data_dir=saved.data_dir)
+    else:
+        dataset = prepared(saved.load(), seed=saved.seed)
+    settings = SearchSettings.read(run.path / "search.json")
+    with _encoder(saved.text) as encoder:
+        evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings.words, options)
+    if evaluation is None:
+        raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
+    _show(evaluation, out)
+    if options.per_query is not None:
+        write_text_atomically(options.per_query, _csv(evaluation))
+        say(out, f"each query's NDCG@10: {options.per_query}")
+    if options.corpus is None and options.pairs is None:
+        write_results(run, evaluation.as_json(), out)
+
+
+def open_searcher(run: RunFolder, encoder: TextEncoder) -> Searcher:
+    """The search of a finished run.
+
+    Raises:
+        ModelError: there is no index, or it or the adapter was made with another base model.
+    """
+    adapter = load_adapter(run.encoder)
+    index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
+    return Searcher(index, encoder, adapter, SearchSettings.read(run.path / "search.json"))
+
+
+@contextmanager
+def _encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
+    """The base model; what it is busy with is shown while it is."""
+    encoder = load_text_encoder(config)
+    if not config.cache:
+        yield encoder
+        return
+    with Progress(console=Console(stderr=True), transient=True, disable=not show) as bar:
+        task = bar.add_task("encoding", total=None, visible=False)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=done < total)
+
+        yield CachedEncoder(encoder, EmbeddingCache(), progress=progress)
+
+
+def _saved(run: RunFolder) -> TrainOptions:
+    """The options a run was trained with."""
+    return parse(COMMANDS["train"], "jepakit retrieval train", ["--config", str(run.config)])
+
+
+def _write_index(
+    run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, config: IndexConfig, out: Console
+) -> None:
+    adapter = load_adapter(run.encoder)
+    vectors = adapter.documents(encoder.encode(dataset.documents.passages, "document"))
+    index = Index.build(
+        run.path / "index",
+        dataset.documents,
+        vectors,
+        base=encoder.name,
+        fingerprint=document_fingerprint(encoder, adapter),
+        config=config,
+    )
+    say(out, f"index of {len(index)} documents: {index.folder}")
+
+
+def _show(evaluation: Evaluation | None, out: Console) -> None:
+    if evaluation is None:
+        say(out, "no test pairs: nothing was measured")
+        return
+    show_rows(out, evaluation.rows)
+    for sentence in (*evaluation.summary, evaluation.recommendation):
+        say(out, sentence)
+
+
+def _shown(rank: int, document: Found, limit: int = 300) -> Text:
+    text = " ".join(document.text.split())
+    head = f"{rank:2}. {document.title or document.id}"
+    score = f"  {document.score:.3f}  {document.id}\n"
+    return Text.assemble((head, "bold"), (score, "dim"), "    ", text[:limit] + ("…" if len(text) > limit else ""))
+
+
+def _csv(evaluation: Evaluation) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(evaluation.per_query[0]))
+    writer.writeheader()
+    writer.writerows(evaluation.per_query)
+    return text.getvalue()
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command(
+        "adapt a frozen text encoder to documents and pairs, measure it, index the documents",
+        TrainOptions,
+        run_train,
+        presets=PRESETS,
+    ),
+    "index": Command("index documents for a run, or add to its index or delete from it", IndexOptions, run_index),
+    "search": Command("search a run's index", SearchOptions, run_search, ("query",)),
+    "serve": Command("serve a run's index over HTTP", ServeOptions, run_serve),
+    "export": Command("write a run as a model folder of sentence-transformers", ExportOptions, run_export),
+    "evaluate": Command("measure a run beside its floors, at home or elsewhere", EvaluateOptions, run_evaluate),
+}

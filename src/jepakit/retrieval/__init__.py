@@ -1,0 +1,69 @@
+"""Search adapted to documents of one's own: load, train an adapter on a frozen encoder, index, search, measure."""
+
+from jepakit.errors import MissingExtraError
+
+try:
+    from jepakit.retrieval.comparison import Evaluation, Measured, compare, measure
+    from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+    from jepakit.retrieval.datasets import load_dataset
+    from jepakit.retrieval.encoder import Adapter, AdapterConfig
+    from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+    from jepakit.retrieval.filters import parse_filter
+    from jepakit.retrieval.fusion import reciprocal_rank, weighted
+    from jepakit.retrieval.hits import Hits
+    from jepakit.retrieval.index import Index
+    from jepakit.retrieval.lexical import BM25Config, LexicalIndex
+    from jepakit.retrieval.made_pairs import made_pairs
+    from jepakit.retrieval.objective import ObjectiveConfig
+    from jepakit.retrieval.presets import PRESETS
+    from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+    from jepakit.retrieval.search import Found, Searcher, SearchSettings
+    from jepakit.retrieval.selection import Choice, SelectionConfig, paired_interval
+    from jepakit.retrieval.splits import shared_documents, split_by_document, without_shared
+    from jepakit.retrieval.vectors import IndexConfig
+    from jepakit.retrieval.views import ViewConfig
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("jepakit"):
+        raise
+    raise MissingExtraError(str(error.name), "retrieval") from error
+
+__all__ = [
+    "PRESETS",
+    "Adapter",
+    "AdapterConfig",
+    "BM25Config",
+    "Choice",
+    "Documents",
+    "EvaluateConfig",
+    "Evaluation",
+    "Found",
+    "Hits",
+    "Index",
+    "IndexConfig",
+    "LexicalIndex",
+    "Measured",
+    "ObjectiveConfig",
+    "Pairs",
+    "Queries",
+    "RetrievalDataset",
+    "SearchSettings",
+    "Searcher",
+    "SelectionConfig",
+    "TrainConfig",
+    "Trained",
+    "ViewConfig",
+    "compare",
+    "evaluate",
+    "load_dataset",
+    "made_pairs",
+    "measure",
+    "paired_interval",
+    "parse_filter",
+    "prepared",
+    "reciprocal_rank",
+    "shared_documents",
+    "split_by_document",
+    "train",
+    "weighted",
+    "without_shared",
+]

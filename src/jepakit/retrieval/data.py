@@ -1,0 +1,171 @@
+"""What a search is made of: documents, queries, and pairs that say which document answers which query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from jepakit.errors import DataError
+
+__all__ = ["Documents", "Metadata", "Pairs", "Queries", "RetrievalDataset"]
+
+Metadata = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The corpus: what can be found.
+
+    Args:
+        ids: one for each document, no two the same.
+        texts: their bodies.
+        titles: their titles, ``""`` where there is none.
+        metadata: what filters look at.
+        source: the file (or other whole) each document is a part of: documents of one source never fall into two
+            splits. Empty: each stands alone.
+
+    Raises:
+        DataError: the columns differ in length, or an id occurs twice.
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    titles: tuple[str, ...]
+    metadata: tuple[Metadata, ...]
+    source: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_columns(self.ids, texts=self.texts, titles=self.titles, metadata=self.metadata)
+        if self.source:
+            _check_columns(self.ids, source=self.source)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """The row of each id."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+    @cached_property
+    def passages(self) -> tuple[str, ...]:
+        """What is encoded and searched: title and text, as in BEIR (Thakur et al. 2021)."""
+        return tuple(f"{title} {text}".strip() for title, text in zip(self.titles, self.texts, strict=True))
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What is asked.
+
+    Args:
+        ids: one for each query, no two the same.
+        texts: the queries.
+
+    Raises:
+        DataError: the columns differ in length, or an id occurs twice.
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_columns(self.ids, texts=self.texts)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """The row of each id."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Relevance judgements: row i says that ``document[i]`` answers ``query[i]``.
+
+    Args:
+        query: rows of the queries, ``[P]`` int64.
+        document: rows of the documents, ``[P]`` int64.
+        grade: how well, ``[P]`` int64; 1 and above is relevant, 0 is judged and not relevant.
+    """
+
+    query: Tensor
+    document: Tensor
+    grade: Tensor
+
+    def __len__(self) -> int:
+        return int(self.query.numel())
+
+    def __getitem__(self, index: Tensor) -> Pairs:
+        """The pairs at ``index``, int64 or bool."""
+        return Pairs(self.query[index], self.document[index], self.grade[index])
+
+    @property
+    def relevant(self) -> Pairs:
+        """Those of grade 1 and above."""
+        return self[self.grade > 0]
+
+    @property
+    def queries(self) -> Tensor:
+        """Rows of the queries that occur, ascending."""
+        return self.query.unique()
+
+    @property
+    def documents(self) -> Tensor:
+        """Rows of the documents that occur, ascending."""
+        return self.document.unique()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Pairs]) -> Pairs:
+        """All pairs of several."""
+        if not parts:
+            return cls.of([], [])
+        columns = zip(*((part.query, part.document, part.grade) for part in parts), strict=True)
+        return cls(*(torch.cat(list(column)) for column in columns))
+
+    @classmethod
+    def of(cls, query: Sequence[int], document: Sequence[int], grade: Sequence[int] | None = None) -> Pairs:
+        """From plain numbers; all of grade 1 where none is given."""
+        grades = torch.ones(len(query), dtype=torch.long) if grade is None else torch.tensor(grade, dtype=torch.long)
+        return cls(torch.tensor(query, dtype=torch.long), torch.tensor(document, dtype=torch.long), grades)
+
+
+@dataclass(frozen=True)
+class RetrievalDataset:
+    """Everything about one collection.
+
+    Args:
+        name: what it is called in tables.
+        documents: the corpus.
+        queries: all queries of all splits.
+        splits: ``train``, ``dev``, ``test`` (any of them) -> pairs.
+        origin: where it is from, and how pairs or splits were made where they were.
+        labelled: False where nobody judged the pairs: they were made from the corpus itself.
+    """
+
+    name: str
+    documents: Documents
+    queries: Queries
+    splits: Mapping[str, Pairs] = field(default_factory=dict)
+    origin: str = ""
+    labelled: bool = True
+
+    @property
+    def training(self) -> Pairs:
+        """The train and dev pairs together: all that an adapter may learn from."""
+        return Pairs.joined([self.splits[name] for name in ("train", "dev") if name in self.splits])
+
+
+def _check_columns(ids: Sequence[str], **columns: Sequence[object]) -> None:
+    for name, column in columns.items():
+        if len(column) != len(ids):
+            raise DataError("not one for each id", field=name, value=len(column), expected=str(len(ids)))
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = next(name for name in ids if name in seen or seen.add(name))
+        raise DataError("an id occurs twice", field="ids", value=twice, expected="ids that are all different")

@@ -1,0 +1,112 @@
+"""From whatever the user names to a `RetrievalDataset`: public sets by name, the user's own files by path."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from jepakit.errors import ConfigError, DataError
+from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.datasets.beir import load_beir, load_documents, read_queries
+from jepakit.retrieval.datasets.folder import load_folder
+from jepakit.retrieval.datasets.pairs import names_queries_by_id, read_pairs
+from jepakit.retrieval.datasets.python_docs import load_python_docs
+from jepakit.retrieval.datasets.rows import TABLES
+
+__all__ = ["load_dataset"]
+
+
+def load_dataset(
+    corpus: str | Path, *, pairs: Path | None = None, queries: Path | None = None, data_dir: Path | None = None
+) -> RetrievalDataset:
+    """Loads a corpus, and what is known of which document answers which query.
+
+    ``corpus`` is one of
+
+    - ``python``: docstrings of the standard library; needs no files, see
+      `jepakit.retrieval.datasets.python_docs.load_python_docs`;
+    - the name of a BEIR folder in ``data_dir/retrieval``;
+    - the path of a BEIR folder, see `jepakit.retrieval.datasets.beir.load_beir`;
+    - the path of a folder of Markdown, text and HTML files, see `jepakit.retrieval.datasets.folder.load_folder`;
+    - the path of a ``.jsonl``, ``.csv`` or ``.tsv`` file, see `jepakit.retrieval.datasets.beir.read_documents`.
+
+    A string that is a name is not taken for a path: write ``./scifact`` for a folder of that name.
+
+    Args:
+        corpus: name or path.
+        pairs: which document answers which query, see `jepakit.retrieval.datasets.pairs.read_pairs`. They take the
+            place of what the corpus brought. Without a column ``split`` they are the one split ``all``.
+        queries: the queries that ``pairs`` names, see `jepakit.retrieval.datasets.beir.read_queries`; without it they
+            are the texts in ``pairs``, or the corpus's own where ``pairs`` holds ids.
+        data_dir: where names are looked up; by default the folder that the environment variable JEPAKIT_DATA names.
+
+    Raises:
+        ConfigError: ``corpus`` is neither a known name nor a path, ``data_dir`` is no folder, or there are ``queries``
+            without ``pairs``.
+        DataError: the data cannot be read; the message names file, line, field and value.
+        MissingExtraError: an HTML file, and no beautifulsoup4.
+    """
+    if queries is not None and pairs is None:
+        raise ConfigError("queries", str(queries), "pairs beside it, which say what answers them")
+    dataset = _load(corpus, data_dir)
+    return dataset if pairs is None else _with_pairs(dataset, Path(pairs), queries)
+
+
+def _with_pairs(dataset: RetrievalDataset, pairs: Path, queries: Path | None) -> RetrievalDataset:
+    known = None
+    if queries is not None:
+        known = read_queries(Path(queries))
+    elif len(dataset.queries) and names_queries_by_id(pairs):
+        known = dataset.queries
+    found, splits = read_pairs(pairs, dataset.documents, known)
+    origin = f"{dataset.origin}; pairs of {pairs.name}"
+    return replace(dataset, queries=found, splits=splits, origin=origin, labelled=True)
+
+
+def _load(corpus: str | Path, data_dir: Path | None) -> RetrievalDataset:
+    name = corpus if isinstance(corpus, str) and Path(corpus).name == corpus else None
+    if name == "python":
+        return load_python_docs()
+    if name is not None:
+        root = _root(data_dir)
+        if root is not None and (root / name / "corpus.jsonl").exists():
+            return load_beir(root / name)
+        if not name or not Path(name).exists():
+            raise _unknown(name, root)
+    return _load_path(Path(corpus))
+
+
+def _load_path(path: Path) -> RetrievalDataset:
+    if not path.exists():
+        raise DataError("no such file or folder", file=path, expected="a path that exists, or the name of a data set")
+    if (path / "corpus.jsonl").exists():
+        return load_beir(path)
+    if path.is_dir():
+        return load_folder(path)
+    if path.suffix.lower() in TABLES:
+        return load_documents(path)
+    expected = f"a folder, or a file {', '.join(TABLES)}"
+    raise DataError("not a corpus", file=path, value=path.suffix, expected=expected)
+
+
+def _root(data_dir: Path | None) -> Path | None:
+    """The folder of the data sets that have names; None where nobody named one."""
+    field, given = ("data_dir", data_dir) if data_dir is not None else ("JEPAKIT_DATA", os.environ.get("JEPAKIT_DATA"))
+    if not given:
+        return None
+    if not Path(given).is_dir():
+        raise ConfigError(field, str(given), "an existing folder")
+    return Path(given) / "retrieval"
+
+
+def _unknown(name: str, root: Path | None) -> ConfigError:
+    local = [] if root is None else sorted(file.parent.name for file in root.glob("*/corpus.jsonl"))
+    known = {other.lower(): other for other in ("python", *local)}
+    nearest = [known[match] for match in get_close_matches(name.lower(), known, n=1)]
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    place = "set JEPAKIT_DATA to a folder of data for more names"
+    if root is not None:
+        place = f"or of data in {root} (there: {', '.join(local) or 'nothing'})"
+    return ConfigError("corpus", name, f"a path that exists, python, {place}{hint}")

@@ -1,0 +1,118 @@
+"""Filters on metadata: which documents may be found at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard, cast
+
+from jepakit.errors import ConfigError
+
+__all__ = ["Condition", "Filter", "Value", "filter_sql", "parse_filter"]
+
+Value = str | int | float | bool
+Condition = Value | Sequence[Value] | Mapping[str, Value]
+"""A value, several of which one must be there, or bounds: ``{"gte": 2020, "lt": 2024}``."""
+Filter = Mapping[str, Condition]
+"""Field -> condition; all must hold, and a document without the field fails."""
+
+_EXAMPLE = "field=value, field=one|other, or field>=number, for example: lang=en|de year>=2020"
+_WORD = re.compile(r"\s*(?P<field>[^=<>|!]*[^=<>|!\s])\s*(?P<sign>>=|<=|=|>|<)\s*(?P<value>[^=<>].*)", re.DOTALL)
+_BOUNDS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
+_NAMES = {sign: name for name, sign in _BOUNDS.items()}
+
+
+def parse_filter(words: Sequence[str]) -> dict[str, Condition]:
+    """The filter that words of a command line say: ``lang=en|de``, ``year>=2020``, ``year<2024``.
+
+    On the command line nothing tells the number 7 from the text "7": ``=`` finds either. Bounds compare numbers with
+    numbers and texts with texts. ``true`` and ``false`` are truth values.
+
+    Raises:
+        ConfigError: a word is no condition, or a field has two that cannot be one.
+    """
+    found: dict[str, Condition] = {}
+    for word in words:
+        match = _WORD.fullmatch(word)
+        if match is None:
+            raise ConfigError("filter", word, _EXAMPLE)
+        field, sign, text = match["field"], match["sign"], match["value"].strip()
+        before = found.get(field)
+        if sign == "=":
+            if before is not None:
+                raise ConfigError("filter", word, f"one condition on {field}; several values as {field}=one|other")
+            found[field] = [value for part in text.split("|") for value in _readings(part.strip())]
+        else:
+            bounds = before if before is None or isinstance(before, Mapping) else None
+            if before is not None and (bounds is None or _NAMES[sign] in bounds):
+                raise ConfigError("filter", word, f"one condition on {field} for each of >=, >, <=, <, and none with =")
+            found[field] = {**(bounds or {}), _NAMES[sign]: _readings(text)[0]}
+    return found
+
+
+def filter_sql(where: Filter) -> tuple[str, tuple[Value, ...]]:
+    """A filter as a condition on the column ``metadata`` (a JSON object), and the values for its question marks.
+
+    Fields and values are bound, never written into the statement.
+
+    Raises:
+        ConfigError: the filter is none.
+    """
+    clauses, values = ["1"], list[Value]()
+    for field, condition in where.items():
+        clause, bound = _clause(field, condition)
+        clauses.append(f"EXISTS (SELECT 1 FROM json_each(metadata) AS one WHERE one.key = ? AND ({clause}))")
+        values += [field, *bound]
+    return " AND ".join(clauses), tuple(values)
+
+
+def _clause(field: str, condition: object) -> tuple[str, list[Value]]:
+    if isinstance(condition, Mapping):
+        bounds = cast("Mapping[str, object]", condition)
+        if not bounds or set(bounds) - set(_BOUNDS):
+            raise ConfigError(f"filter.{field}", dict(bounds), 'bounds such as {"gte": 2020, "lt": 2024}')
+        parts = [_bound(field, name, value) for name, value in bounds.items()]
+        return " AND ".join(part for part, _ in parts), [value for _, value in parts]
+    choices = [condition] if isinstance(condition, str | int | float) else condition
+    if not isinstance(choices, list | tuple) or not choices:
+        raise ConfigError(f"filter.{field}", condition, "a value, a list of values, or bounds")
+    parts = [_equal(field, value) for value in cast("Sequence[object]", choices)]
+    return " OR ".join(part for part, _ in parts), [value for _, value in parts]
+
+
+def _equal(field: str, value: object) -> tuple[str, Value]:
+    if not _is_value(value):
+        raise ConfigError(f"filter.{field}", value, "text, a number, true or false")
+    # JSON's truth values become 1 and 0 in SQLite, which the number 1 is not to match, nor the other way round.
+    kind = "IN" if isinstance(value, bool) else "NOT IN"
+    return f"one.type {kind} ('true', 'false') AND one.value = ?", value
+
+
+def _bound(field: str, name: str, value: object) -> tuple[str, Value]:
+    if not _is_value(value) or isinstance(value, bool):
+        raise ConfigError(f"filter.{field}.{name}", value, "a number or text")
+    # In SQLite any text is above any number; here they cannot be compared.
+    kinds = "'text'" if isinstance(value, str) else "'integer', 'real'"
+    return f"one.type IN ({kinds}) AND one.value {_BOUNDS[name]} ?", value
+
+
+def _is_value(value: object) -> TypeGuard[Value]:
+    """Whether SQLite can compare with it: no lone surrogates, no NaN, no integer of more than 64 bits."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, float | int) and -(2**63) <= value < 2**63
+
+
+def _readings(text: str) -> list[Value]:
+    """What a word may mean, the likeliest first."""
+    if text in ("true", "false"):
+        return [text == "true", text]
+    for kind in (int, float):
+        try:
+            number: Any = kind(text)
+        except ValueError:
+            continue
+        # SQLite's integers have 64 bits; "nan", "inf" and "1_000" are words.
+        if re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", text) and abs(number) < 2**63:
+            return [number, text]
+    return [text]

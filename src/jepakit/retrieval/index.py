@@ -1,0 +1,300 @@
+"""The index of a collection: a folder of vectors, words and documents, searched by either and changed while in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from jepakit.errors import DataError, ModelError
+from jepakit.retrieval.data import Documents
+from jepakit.retrieval.filters import Filter
+from jepakit.retrieval.generations import Manifest, check_files, publish, read_manifest, writing
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.lexical import BM25Config, LexicalIndex
+from jepakit.retrieval.store import DocumentStore
+from jepakit.retrieval.vectors import IndexConfig, VectorIndex, Vectors
+
+__all__ = ["Hits", "Index"]
+
+_VECTORS, _WORDS, _DOCUMENTS = "vectors", "words", "documents.sqlite"
+#: How often a reader looks again when the generation it was about to open has just been replaced.
+_ATTEMPTS = 20
+
+
+class Index:
+    """An open index. It stays as it was opened, whatever others write; only its own `add` and `delete` move it on.
+
+    A row is a document's number in one generation: rows that a search found mean nothing after `add` or `delete`, nor
+    to another open index. Threads may search in one at once.
+
+    Args:
+        folder: where it is.
+        manifest: what it says.
+        vectors: searched by vector.
+        words: searched by word.
+        store: the documents.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, vectors: VectorIndex, words: LexicalIndex, store: DocumentStore
+    ) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._vectors, self._words, self._store = vectors, words, store
+
+    @classmethod
+    def build(
+        cls,
+        folder: str | Path,
+        documents: Documents,
+        vectors: Vectors | Iterable[Vectors],
+        *,
+        base: str,
+        fingerprint: str,
+        config: IndexConfig | None = None,
+        bm25: BM25Config | None = None,
+    ) -> Index:
+        """Makes an index, or replaces the one that is there when it is complete.
+
+        Args:
+            folder: a new or empty folder, or an index.
+            documents: what can be found.
+            vectors: one for each, ``[N, D]``, all at once or in blocks of rows.
+            base: the name of the sentence encoder that they are from.
+            fingerprint: changes whenever that encoder, or the adapter on top of it, gives other vectors.
+            config: how vectors are searched.
+            bm25: how words are scored.
+
+        Raises:
+            DataError: a vector is no unit vector, or there is not one for each document.
+            ModelError: the folder cannot be written to, another process is writing there, or the disk is full.
+        """
+        target = Path(folder).expanduser()
+        with writing(target):
+            made = VectorIndex.build(vectors, config, names=documents.ids)
+            _check_count(documents, made.size)
+            words = LexicalIndex.build(documents.passages, bm25)
+
+            def write(partial: Path) -> None:
+                _save(partial, made, words)
+                DocumentStore.write(partial / _DOCUMENTS, documents).close()
+
+            _publish(target, write, made, base=base, fingerprint=fingerprint)
+        return cls.open(target)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, fingerprint: str | None = None) -> Index:
+        """Opens an index to search in; vectors and words stay on disk and are mapped into memory.
+
+        Args:
+            folder: what `build` made.
+            fingerprint: of the encoder that queries will come from; None: not compared.
+
+        Raises:
+            ModelError: there is no index, a file is damaged, or it was made with another encoder or adapter.
+        """
+        target = Path(folder).expanduser()
+        for _ in range(_ATTEMPTS):
+            manifest = read_manifest(target)
+            if fingerprint is not None and fingerprint != manifest.fingerprint:
+                raise ModelError(
+                    f"{target}: the base model or the adapter changed under the index, which holds vectors of "
+                    f"{manifest.base} with the fingerprint {manifest.fingerprint!r}, not {fingerprint!r}; "
+                    f"build it again: jepakit retrieval index --run RUN"
+                )
+            try:
+                return cls(target, manifest, *_load(target, manifest))
+            except (FileNotFoundError, ModelError) as error:
+                # A writer may have removed the generation while it was being opened: then there is a newer one.
+                if read_manifest(target).generation != manifest.generation:
+                    continue
+                if isinstance(error, ModelError):
+                    raise
+                way_out = "build the index again: jepakit retrieval index --run RUN"
+                raise ModelError(f"{error.filename}: the file is missing; {way_out}") from None
+        raise ModelError(f"{target}: is written faster than it can be opened; try again")
+
+    def __len__(self) -> int:
+        return self.manifest.documents
+
+    @property
+    def rows(self) -> int:
+        """How many rows, with those deleted: what a mask of rows is as long as."""
+        return self.manifest.rows
+
+    @property
+    def alive(self) -> np.ndarray:
+        """``[rows]`` bool: the rows that hold a document."""
+        return self._vectors.alive
+
+    def search_vectors(self, queries: Vectors, k: int, where: Filter | None = None) -> Hits:
+        """The documents whose vectors are nearest to each query's.
+
+        Args:
+            queries: unit vectors ``[Q, D]``; a row of zeros finds nothing.
+            k: how many.
+            where: which documents may be found, see `jepakit.retrieval.filters`; None: all.
+
+        Returns:
+            `Hits` ``[Q, k]``; scores are cosines.
+
+        Raises:
+            DataError: the queries are no unit vectors of this width.
+            ConfigError: ``k`` is less than 1, or the filter is none.
+        """
+        return self._vectors.search(queries, k, self._allowed(where))
+
+    def search_words(self, texts: Sequence[str], k: int, where: Filter | None = None) -> Hits:
+        """The documents with the highest BM25 for each text; one without any of its words is no hit.
+
+        Args:
+            texts: ``Q`` queries.
+            k: how many.
+            where: as in `search_vectors`.
+
+        Returns:
+            `Hits` ``[Q, k]``.
+
+        Raises:
+            ConfigError: ``k`` is less than 1, or the filter is none.
+        """
+        return self._words.search(texts, k, self._allowed(where))
+
+    def word_scores(self, text: str) -> np.ndarray:
+        """BM25 of every row, ``[rows]`` float32."""
+        return self._words.scores(text)
+
+    def vectors(self, rows: Tensor | Sequence[int]) -> Tensor:
+        """The vectors of some rows, ``[n, D]``.
+
+        Raises:
+            DataError: there is no such row.
+        """
+        return self._vectors.vectors(rows)
+
+    def documents(self, rows: Tensor | Sequence[int]) -> Documents:
+        """The documents of some rows, which all differ, in that order.
+
+        Raises:
+            DataError: there is no such row, or one occurs twice.
+        """
+        return self._store.documents([int(row) for row in rows])
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        """The row of each id.
+
+        Raises:
+            DataError: there is no such id; the message has the nearest.
+        """
+        return self._store.rows(ids)
+
+    def add(self, documents: Documents, vectors: Vectors) -> None:
+        """Adds documents; one whose id is there already takes its place.
+
+        They are added to what is on disk now, which another process may have changed since this index was opened.
+
+        Raises:
+            DataError: a vector is no unit vector of this width, or there is not one for each document.
+            ModelError: as `build`.
+        """
+        self._change(documents, vectors, lambda store: sorted(store.find(documents.ids).values()))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Deletes documents.
+
+        Raises:
+            DataError: there is no such id; the message has the nearest.
+            ModelError: as `build`.
+        """
+        self._change(None, None, lambda store: sorted(set(store.rows(ids))))
+
+    def _change(
+        self, added: Documents | None, vectors: Vectors | None, deleted: Callable[[DocumentStore], list[int]]
+    ) -> None:
+        with writing(self.folder):
+            now = Index.open(self.folder, fingerprint=self.manifest.fingerprint)
+            gone = deleted(now._store)
+            first = now.rows
+            if added is not None and vectors is not None:
+                _check_count(added, len(vectors))
+                now._vectors.add(vectors, names=added.ids)
+                now._words.add(added.passages)
+            now._vectors.delete(gone)
+            now._words.delete(gone)
+            now._publish_changed(gone, added, first)
+            now._store.close()
+        fresh = Index.open(self.folder)
+        self.manifest, self._vectors = fresh.manifest, fresh._vectors
+        self._words, self._store = fresh._words, fresh._store
+
+    def _publish_changed(self, gone: list[int], added: Documents | None, first: int) -> None:
+        sparse = self._vectors.sparse
+        vectors = self._vectors.compacted() if sparse else self._vectors
+        words = self._words.compacted() if sparse else self._words
+
+        def write(partial: Path) -> None:
+            _save(partial, vectors, words)
+            file = partial / _DOCUMENTS
+            changed = self._store.updated(file, deleted=gone, added=added, first=first)
+            if sparse:
+                with_gaps = file.rename(partial / "with-gaps.sqlite")
+                DocumentStore(with_gaps).compacted(file).close()
+                with_gaps.unlink()
+            changed.close()
+
+        facts = self.manifest
+        _publish(self.folder, write, vectors, base=facts.base, fingerprint=facts.fingerprint)
+
+    def _allowed(self, where: Filter | None) -> np.ndarray | None:
+        return None if not where else self._store.where(where, self.rows)
+
+
+def _publish(
+    folder: Path,
+    write: Callable[[Path], None],
+    vectors: VectorIndex,
+    *,
+    base: str,
+    fingerprint: str,
+) -> None:
+    def describe(generation: int, files: Mapping[str, int]) -> Manifest:
+        return Manifest(
+            base=base,
+            fingerprint=fingerprint,
+            kind=vectors.config.kind,
+            dim=vectors.dim,
+            documents=len(vectors),
+            rows=vectors.size,
+            generation=generation,
+            files=files,
+            jepakit=version("jepakit"),
+        )
+
+    publish(folder, write, describe)
+
+
+def _save(folder: Path, vectors: VectorIndex, words: LexicalIndex) -> None:
+    for name, part in ((_VECTORS, vectors), (_WORDS, words)):
+        (folder / name).mkdir()
+        part.save(folder / name)
+
+
+def _load(folder: Path, manifest: Manifest) -> tuple[VectorIndex, LexicalIndex, DocumentStore]:
+    generation = check_files(folder, manifest)
+    vectors = VectorIndex.load(generation / _VECTORS)
+    words = LexicalIndex.load(generation / _WORDS)
+    store = DocumentStore(generation / _DOCUMENTS)
+    counts = {len(vectors), len(words), len(store), manifest.documents}
+    if len(counts) > 1 or vectors.size != words.size:
+        raise ModelError(f"{generation}: damaged (its vectors, words and documents differ in number)")
+    return vectors, words, store
+
+
+def _check_count(documents: Documents, vectors: int) -> None:
+    if vectors != len(documents):
+        raise DataError(
+            "not one vector for each document", field="vectors", value=vectors, expected=str(len(documents))
+        )

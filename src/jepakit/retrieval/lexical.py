@@ -1,0 +1,264 @@
+"""Search by words: BM25 over an index that is added to, deleted from, kept in a folder and mapped from there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError, require_choice
+from jepakit.retrieval.files import read_array, read_json, write_array, write_json
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.postings import Postings
+
+__all__ = ["BM25Config", "LexicalIndex", "tokenize"]
+
+_SETTINGS, _WORDS, _WEIGHTS = "lexical.json", "words.json", "weights.npy"
+#: Scripts without spaces between words, and Hangul, whose particles cling to their words: a character is a word.
+_SINGLE = (
+    "\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
+)
+
+
+@dataclass(frozen=True)
+class BM25Config:
+    """The two constants of BM25 (Robertson and Zaragoza 2009), and what counts as one word.
+
+    Args:
+        k1: how much a word's further occurrences count; 0: not at all.
+        b: how much long documents are discounted, from 0 to 1.
+        stemmer: a language of Snowball (Porter 2001), which brings the forms of a word together; ``none`` does not.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    k1: float = 1.2
+    b: float = 0.75
+    stemmer: str = "english"
+
+    def __post_init__(self) -> None:
+        if not self.k1 >= 0:
+            raise ConfigError("k1", self.k1, "at least 0")
+        if not 0 <= self.b <= 1:
+            raise ConfigError("b", self.b, "a number from 0 to 1")
+        require_choice("stemmer", self.stemmer, ("none", *_snowball().algorithms()))
+
+
+def tokenize(text: str, stemmer: str = "none") -> list[str]:
+    """The words of a text, in lower case, without the English stop words of Lucene.
+
+    Letters, digits and underscores make words; compatible forms of a character are one (Unicode's NFKC). A Chinese,
+    Japanese or Korean character is a word of its own.
+
+    Args:
+        text: any.
+        stemmer: see `BM25Config`.
+    """
+    stopwords = _stopwords()
+    found = _word().findall(unicodedata.normalize("NFKC", text).lower())
+    words = [word for word in found if word not in stopwords]
+    return words if stemmer == "none" else [_stem(word, stemmer) for word in words]
+
+
+class LexicalIndex:
+    """BM25 as Lucene computes it, scored by bm25s (Lù 2024).
+
+    bm25s makes its weights once for a fixed corpus. Here the counts they come from are kept as well: a document is
+    added or deleted without a look at the texts of the others, and every score is that of an index built anew.
+
+    Args:
+        words: the number of each word.
+        postings: which document holds which.
+        config: the constants.
+        weights: what they come to, ``[P]`` float32; None: computed when first needed.
+    """
+
+    def __init__(
+        self, words: dict[str, int], postings: Postings, config: BM25Config, weights: np.ndarray | None = None
+    ) -> None:
+        self._words, self._postings, self.config, self._weights = words, postings, config, weights
+        self._made: Any = None
+
+    @classmethod
+    def build(cls, passages: Sequence[str], config: BM25Config | None = None) -> LexicalIndex:
+        """An index in memory; a passage without any word is found by nothing."""
+        index = cls({}, Postings.of([], 0), config or BM25Config())
+        index.add(passages)
+        return index
+
+    @property
+    def size(self) -> int:
+        """How many rows, with those deleted."""
+        return len(self._postings.alive)
+
+    @property
+    def alive(self) -> np.ndarray:
+        """``[N]`` bool: the rows that are not deleted."""
+        return self._postings.alive
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._postings.alive))
+
+    def add(self, passages: Sequence[str]) -> None:
+        """Appends rows."""
+        words = dict(self._words)
+        numbers = [
+            [words.setdefault(word, len(words)) for word in tokenize(passage, self.config.stemmer)]
+            for passage in passages
+        ]
+        self._change(self._postings.joined(Postings.of(numbers, len(words))), words)
+
+    def delete(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Rows are not found any more, and count in no statistic.
+
+        Raises:
+            DataError: there is no such row, or it is deleted already.
+        """
+        numbers = np.asarray(rows, np.int64).reshape(-1)
+        sound = (numbers >= 0) & (numbers < self.size)
+        sound[sound] = self.alive[numbers[sound]]
+        if not sound.all():
+            expected = f"rows from 0 to {self.size - 1} that are not deleted"
+            raise DataError("no such row", field="rows", value=int(numbers[~sound][0]), expected=expected)
+        self._change(self._postings.without(numbers), self._words)
+
+    def compacted(self) -> LexicalIndex:
+        """An index of the rows that are not deleted, in their order, numbered from 0."""
+        return LexicalIndex(self._words, self._postings.compacted(), self.config)
+
+    def scores(self, query: str) -> np.ndarray:
+        """BM25 of every row, ``[N]`` float32; 0 where none of the query's words is. A word asked twice counts twice."""
+        known = [self._words[word] for word in tokenize(query, self.config.stemmer) if word in self._words]
+        return self._scorer().get_scores_from_ids(known) if known else np.zeros(self.size, np.float32)
+
+    def search(self, queries: Sequence[str], k: int, allowed: np.ndarray | None = None) -> Hits:
+        """The rows with the highest scores; one that has none of the words is no hit.
+
+        Args:
+            queries: ``Q`` texts.
+            k: how many.
+            allowed: ``[N]`` bool, the rows that may be found; None: all.
+
+        Returns:
+            `Hits` ``[Q, k]``.
+
+        Raises:
+            ConfigError: ``k`` is less than 1.
+        """
+        if k < 1:
+            raise ConfigError("k", k, "at least 1")
+        rows, best = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32)
+        for place, query in enumerate(queries):
+            scores = self.scores(query)
+            if allowed is not None:
+                scores[~allowed] = 0
+            top = _largest(scores, k)
+            rows[place, : len(top)], best[place, : len(top)] = top, scores[top]
+        return Hits(torch.from_numpy(rows), torch.from_numpy(best))
+
+    def save(self, folder: Path) -> None:
+        """Writes into a folder."""
+        self._postings.save(folder)
+        write_array(folder / _WEIGHTS, self._all_weights())
+        write_json(folder / _WORDS, {"words": list(self._words)})
+        write_json(folder / _SETTINGS, asdict(self.config))
+
+    @classmethod
+    def load(cls, folder: Path) -> LexicalIndex:
+        """Reads what `save` wrote; all but the list of words stays on disk and is mapped into memory.
+
+        Raises:
+            ModelError: a file is missing or damaged; the message names it.
+        """
+        settings, listed = read_json(folder / _SETTINGS), read_json(folder / _WORDS)
+        try:
+            config = BM25Config(**settings)
+            words = {str(word): number for number, word in enumerate(listed["words"])}
+        except (KeyError, TypeError, ConfigError) as error:
+            raise ModelError(f"{folder}: {_SETTINGS} or {_WORDS} is damaged ({error})") from error
+        postings = Postings.load(folder)
+        weights = read_array(folder / _WEIGHTS, np.float32)
+        if len(weights) != len(postings.rows):
+            raise ModelError(f"{folder / _WEIGHTS}: damaged ({len(weights)} weights, {len(postings.rows)} expected)")
+        if len(words) + 1 != len(postings.starts):
+            raise ModelError(f"{folder / _WORDS}: damaged ({len(words)} words, {len(postings.starts) - 1} expected)")
+        return cls(words, postings, config, weights)
+
+    def _change(self, postings: Postings, words: dict[str, int]) -> None:
+        self._postings, self._words, self._weights, self._made = postings, words, None, None
+
+    def _all_weights(self) -> np.ndarray:
+        if self._weights is None:
+            self._weights = self._postings.weights(self.config.k1, self.config.b)
+        return self._weights
+
+    def _scorer(self) -> Any:
+        if self._made is None:
+            self._made = _bm25s().BM25(k1=self.config.k1, b=self.config.b, method="lucene")
+            self._made.scores = {
+                "data": self._all_weights(),
+                "indices": self._postings.rows,
+                "indptr": self._postings.starts,
+                "num_docs": self.size,
+            }
+            self._made.nonoccurrence_array = None
+        return self._made
+
+
+def _largest(scores: np.ndarray, k: int) -> np.ndarray:
+    """The places of the ``k`` largest scores above 0, in order; of equal ones the first."""
+    candidates = np.flatnonzero(scores)
+    if len(candidates) > k:
+        least = np.partition(scores[candidates], -k)[-k]
+        candidates = candidates[scores[candidates] >= least]
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+
+
+@cache
+def _stopwords() -> frozenset[str]:
+    return frozenset(_bm25s().stopwords.STOPWORDS_EN)
+
+
+@lru_cache(maxsize=2**20)
+def _stem(word: str, language: str) -> str:
+    return _stemmer(language).stemWord(word)
+
+
+@cache
+def _stemmer(language: str) -> Any:
+    return _snowball().stemmer(language)
+
+
+def _snowball() -> Any:
+    try:
+        return importlib.import_module("snowballstemmer")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("snowballstemmer", "retrieval") from error
+
+
+def _bm25s() -> Any:
+    """Its import takes half a second, which who does not search by words should not wait for."""
+    try:
+        return importlib.import_module("bm25s")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("bm25s", "retrieval") from error
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    # Python's \w has no marks, without which the words of Hindi, Tamil or pointed Hebrew fall apart at their vowels.
+    marks = (code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M")
+    runs = [[code for _, code in run] for _, run in groupby(enumerate(marks), lambda pair: pair[1] - pair[0])]
+    mark = "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)
+    letters = rf"[^\W{_SINGLE}]"
+    return re.compile(rf"[{_SINGLE}]|{letters}+(?:[{mark}]+{letters}*)*")

@@ -1,0 +1,189 @@
+"""The recipe: choose by held-out pairs, train on all of them, remember where that was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from jepakit.core import Diagnosis, diagnose
+from jepakit.core.diagnostics import effective_rank
+from jepakit.retrieval.data import Documents, Pairs, RetrievalDataset
+from jepakit.retrieval.encoder import Adapter, AdapterConfig
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.lexical import LexicalIndex
+from jepakit.retrieval.made_pairs import made_pairs
+from jepakit.retrieval.objective import ObjectiveConfig
+from jepakit.retrieval.recipe import Recipe, fit_adapter
+from jepakit.retrieval.selection import Choice, SelectionConfig, choose
+from jepakit.retrieval.splits import ensure_splits
+from jepakit.retrieval.views import ViewConfig
+from jepakit.text import TextEncoder
+from jepakit.training import (
+    FitConfig,
+    FitResult,
+    RunFolder,
+    save_encoder,
+    write_tensors,
+    write_text_atomically,
+)
+
+__all__ = ["TrainConfig", "Trained", "prepared", "train"]
+
+#: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
+_QUERY_QUANTILES = (0.01, 0.05)
+_DOCUMENT_QUANTILES = (0.02, 0.2)
+
+
+@dataclass
+class TrainConfig(FitConfig):
+    """Everything an adapter depends on besides the documents, the pairs and the base model.
+
+    Args:
+        adapter: the network.
+        objective: the loss.
+        views: what a prediction is told from.
+        selection: what is chosen by held-out pairs.
+        familiarity: go back to the base away from the training queries and documents.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    weight_decay: float = 0.01
+    warmup_epochs: float = 0.0
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    familiarity: bool = True
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it.
+
+    Args:
+        adapter: in eval mode; where the base did best on held-out pairs, it changes nothing.
+        choice: what was chosen and on what grounds.
+        fit: epochs, steps, last metrics.
+        diagnosis: of the training queries' vectors, against the base's.
+    """
+
+    adapter: Adapter
+    choice: Choice
+    fit: FitResult
+    diagnosis: Diagnosis
+
+
+def train(
+    dataset: RetrievalDataset,
+    encoder: TextEncoder,
+    config: TrainConfig,
+    *,
+    run: RunFolder | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Trains an adapter on the train and dev pairs of a collection; its test pairs are not looked at.
+
+    Args:
+        dataset: documents, queries, pairs.
+        encoder: the frozen base.
+        config: how.
+        run: the folder that receives checkpoint, metrics, ``encoder/`` and diagnosis; None keeps nothing.
+        resume: go on from the checkpoint in ``run``.
+
+    Raises:
+        ConfigError: options that do not go together.
+        DataError: there are no pairs.
+    """
+    dataset = prepared(dataset, seed=config.seed)
+    queries = encoder.encode(dataset.queries.texts, "query")
+    documents = encoder.encode(dataset.documents.passages, "document")
+    pairs = dataset.training
+    fit_config = FitConfig(**{f.name: getattr(config, f.name) for f in fields(FitConfig)})
+    recipe = Recipe(config.adapter, config.objective, config.views, fit_config)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
+        adapter.towers.fit_start(documents)
+        words = LexicalIndex.build(dataset.documents.passages)
+
+        def by_words(rows: Tensor) -> Hits:
+            return words.search([dataset.queries.texts[row] for row in rows.tolist()], 100)
+
+        choice = choose(adapter, queries, documents, pairs, dataset.documents, by_words, recipe, config.selection)
+        chosen = Recipe(config.adapter, choice.objective, config.views, fit_config)
+        result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
+    adapter.strength.fill_(choice.strength)
+    if config.familiarity and choice.strength:
+        _remember(adapter, queries, documents, pairs, dataset, config.seed)
+    before = queries[pairs.queries]
+    diagnosis = diagnose(adapter(before), reference_rank=effective_rank(before))
+    trained = Trained(adapter, choice, result, diagnosis)
+    if run is not None:
+        _save(trained, dataset, run, adapter(before))
+    return trained
+
+
+def prepared(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDataset:
+    """The collection with pairs to train on: its own, or without any, pairs made from its documents.
+
+    Made pairs predict a part of a document from another part, so their documents are the parts that are predicted.
+    Where pairs are not divided into train, dev and test, they are now, by document.
+    """
+    if any(len(pairs) for pairs in dataset.splits.values()):
+        return ensure_splits(dataset, seed=seed)
+    made = made_pairs(dataset.documents, seed=seed)
+    rows = made.pairs.document.tolist()
+    source = dataset.documents.source or dataset.documents.ids
+    parts = Documents(
+        ids=tuple(f"{dataset.documents.ids[row]}#{number}" for number, row in enumerate(rows)),
+        texts=made.targets,
+        titles=("",) * len(rows),
+        metadata=tuple(dataset.documents.metadata[row] for row in rows),
+        source=tuple(source[row] for row in rows),
+    )
+    pairs = replace(made.pairs, document=torch.arange(len(rows)))
+    origin = f"{dataset.origin}; nobody's pairs: queries and what answers them are parts of one document each"
+    made_set = RetrievalDataset(dataset.name, parts, made.queries, {"all": pairs}, origin.strip("; "), labelled=False)
+    return ensure_splits(made_set, seed=seed)
+
+
+def _remember(
+    adapter: Adapter, queries: Tensor, documents: Tensor, pairs: Pairs, dataset: RetrievalDataset, seed: int
+) -> None:
+    """Gives the adapter its memory of the queries and documents it was trained among."""
+    generator = torch.Generator().manual_seed(seed)
+    if dataset.labelled:
+        _remember_queries(adapter, queries, pairs.relevant, len(documents), generator)
+    names = {name: number for number, name in enumerate(dict.fromkeys(dataset.documents.source))}
+    own = torch.tensor([names[name] for name in dataset.documents.source] or range(len(documents)))
+    adapter.familiar_documents.fit(documents, own, quantiles=_DOCUMENT_QUANTILES, generator=generator)
+
+
+def _remember_queries(
+    adapter: Adapter, queries: Tensor, asked: Pairs, documents: int, generator: torch.Generator
+) -> None:
+    # A query's likeness to another that asks for the same document says nothing about a new one's.
+    rows = asked.queries
+    first = torch.full((int(rows.max()) + 1,), documents).scatter_reduce(0, asked.query, asked.document, "amin")
+    adapter.familiar_queries.fit(queries[rows], first[rows], quantiles=_QUERY_QUANTILES, generator=generator)
+
+
+def _save(trained: Trained, dataset: RetrievalDataset, run: RunFolder, embeddings: Tensor) -> None:
+    diagnosis = trained.diagnosis
+    write_text_atomically(run.diagnosis, json.dumps({"collapsed": diagnosis.collapsed, **asdict(diagnosis)}, indent=2))
+    write_tensors({"embedding": embeddings.contiguous()}, run.embeddings, {})
+    # `encoder/` comes last: where it is, the run is complete.
+    count = sum(len(pairs) for name, pairs in dataset.splits.items() if name != "test")
+    save_encoder(
+        trained.adapter,
+        run.encoder,
+        config=trained.adapter.arguments,
+        card={
+            "dataset": f"{dataset.name}: {len(dataset.documents)} documents, {count} pairs. {dataset.origin}",
+            "method": f"adapter of {trained.adapter.base}, strength {trained.choice.strength:g}",
+        },
+    )

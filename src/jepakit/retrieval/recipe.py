@@ -1,0 +1,45 @@
+"""One training of one adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from jepakit.retrieval.data import Pairs
+from jepakit.retrieval.encoder import Adapter, AdapterConfig
+from jepakit.retrieval.objective import ContrastiveJEPA, ObjectiveConfig
+from jepakit.retrieval.views import RetrievalViews, ViewConfig
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit
+
+__all__ = ["Recipe", "fit_adapter"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that an adapter depends on besides the data."""
+
+    adapter: AdapterConfig
+    objective: ObjectiveConfig
+    views: ViewConfig
+    fit: FitConfig
+
+
+def fit_adapter(
+    adapter: Adapter,
+    queries: Tensor,
+    documents: Tensor,
+    pairs: Pairs,
+    recipe: Recipe,
+    *,
+    run: RunFolder | None = None,
+    resume: bool = False,
+) -> FitResult:
+    """Trains an adapter in place, on base vectors ``[Q, D]`` and ``[N, D]``."""
+    jepa = ContrastiveJEPA(adapter.towers, adapter.predictor, recipe.objective)
+    views = RetrievalViews(queries, documents, pairs, recipe.views, recipe.adapter.direction)
+    loader = EpochLoader(len(views), recipe.fit.batch_size, views, seed=recipe.fit.seed)
+    sample = queries[pairs.queries[:2000]]
+    result = fit(jepa, loader, recipe.fit, run=run, resume=resume, embed=lambda: (adapter.eval()(sample), None))
+    adapter.cpu().eval()
+    return result

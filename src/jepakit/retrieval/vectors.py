@@ -1,0 +1,296 @@
+"""An index of unit vectors: added, deleted, searched by cosine, kept in a folder and mapped from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepakit.errors import ConfigError, DataError, ModelError, require_choice
+from jepakit.retrieval.engines import Engine, Exact, Graph
+from jepakit.retrieval.files import read_array, read_json, write_array, write_json
+from jepakit.retrieval.hits import Hits
+
+__all__ = ["IndexConfig", "VectorIndex", "Vectors"]
+
+Vectors = Tensor | np.ndarray
+"""``[N, D]``; any float type is brought to float32."""
+
+_SETTINGS, _ALIVE = "vectors.json", "alive.npy"
+#: Vectors that come in small blocks are joined to blocks of at least so many rows.
+_BLOCK = 65_536
+#: How far the length of a vector may be from 1: more than half precision makes of it.
+_TOLERANCE = 2e-3
+_COMPACT_ABOVE = 0.25
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """How the nearest vectors are found.
+
+    Args:
+        kind: ``exact`` compares a query with every vector; ``hnsw`` walks a graph, which is faster from some hundred
+            thousand vectors on, takes long to build, and misses a hit now and then.
+        links: edges of a vector in the graph (HNSW's M); more find more and take more memory.
+        ef_construction: candidates looked at when a vector is added; more make a better graph, slower.
+        ef_search: candidates looked at in a search; more find more, slower.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    kind: Literal["exact", "hnsw"] = "exact"
+    links: int = 32
+    ef_construction: int = 200
+    ef_search: int = 128
+
+    def __post_init__(self) -> None:
+        require_choice("kind", self.kind, ("exact", "hnsw"))
+        for name, least in (("links", 2), ("ef_construction", 1), ("ef_search", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(name, getattr(self, name), f"at least {least}")
+
+
+class VectorIndex:
+    """Unit vectors by row. A row keeps its number: deleted, it is not found any more; new rows come at the end.
+
+    Rows of zeros, the vectors of blank texts, are taken as well; they are as near to every query as a right angle.
+
+    Args:
+        engine: finds the nearest.
+        alive: ``[N]`` bool, False for deleted rows.
+        config: what the engine was made with.
+    """
+
+    def __init__(self, engine: Engine, alive: np.ndarray, config: IndexConfig) -> None:
+        self._engine, self._alive, self.config = engine, alive, config
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Vectors | Iterable[Vectors],
+        config: IndexConfig | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> VectorIndex:
+        """An index in memory.
+
+        Args:
+            vectors: ``[N, D]``, all at once or in blocks of rows; float32 on the CPU is not copied.
+            config: exact by default.
+            names: what a message calls the rows, in addition to their number.
+
+        Raises:
+            DataError: a vector is not finite or not of length 1 (or 0), blocks differ in width, or there is no block.
+        """
+        config = config or IndexConfig()
+        index: VectorIndex | None = None
+        for block in _joined([vectors] if isinstance(vectors, Tensor | np.ndarray) else vectors):
+            if index is None:
+                index = cls(_empty(block.shape[-1], config), np.zeros(0, bool), config)
+            index.add(block, names=names if names is None else names[index.size :])
+        if index is None:
+            raise DataError("there are no vectors", field="vectors", expected="at least one block, which may be empty")
+        return index
+
+    @property
+    def dim(self) -> int:
+        """The width of a vector."""
+        return self._engine.dim
+
+    @property
+    def size(self) -> int:
+        """How many rows, with those deleted."""
+        return len(self._alive)
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._alive))
+
+    @property
+    def sparse(self) -> bool:
+        """Whether more than a quarter of the rows is deleted, so that `compacted` is worth its time."""
+        return self.size - len(self) > _COMPACT_ABOVE * self.size
+
+    @property
+    def alive(self) -> np.ndarray:
+        """``[N]`` bool: the rows that are not deleted."""
+        return self._alive
+
+    def add(self, vectors: Vectors, *, names: Sequence[str] | None = None) -> None:
+        """Appends rows, ``[n, D]``.
+
+        Raises:
+            DataError: as `build`.
+        """
+        block = _as_array(vectors)
+        _check(block, self.dim, self.size, names)
+        if len(block):
+            self._engine.add(block)
+            self._alive = np.concatenate([self._alive, np.ones(len(block), bool)])
+
+    def delete(self, rows: Vectors | Sequence[int]) -> None:
+        """Rows (int64) are not found any more.
+
+        Raises:
+            DataError: there is no such row, or it is deleted already.
+        """
+        numbers = self._existing(rows)
+        self._alive = self._alive.copy()
+        self._alive[numbers] = False
+
+    def compacted(self) -> VectorIndex:
+        """An index of the rows that are not deleted, in their order, numbered from 0. A graph is built anew."""
+        rows = np.flatnonzero(self._alive)
+        if not len(rows):
+            return VectorIndex(_empty(self.dim, self.config), np.zeros(0, bool), self.config)
+        return VectorIndex.build((self._engine.take(some) for some in _split(rows)), self.config)
+
+    def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> Hits:
+        """The nearest rows of each query.
+
+        Args:
+            queries: ``[Q, D]``; a row of zeros finds nothing.
+            k: how many.
+            allowed: ``[N]`` bool, the rows that may be found; None: all.
+
+        Returns:
+            `Hits` ``[Q, k]``; scores are inner products.
+
+        Raises:
+            DataError: the queries are of another width, or not finite.
+            ConfigError: ``k`` is less than 1.
+        """
+        if k < 1:
+            raise ConfigError("k", k, "at least 1")
+        wanted = _as_array(queries)
+        _check(wanted, self.dim, 0, None, field="queries")
+        if allowed is not None or not self._alive.all():
+            allowed = self._alive if allowed is None else self._alive & allowed
+        if not len(wanted) or not len(self):
+            return _nothing(len(wanted), k)
+        hits = self._engine.search(wanted, k, allowed)
+        blank = torch.from_numpy(~wanted.any(axis=1))[:, None]
+        return Hits(hits.rows.masked_fill(blank, -1), hits.scores.masked_fill(blank, -torch.inf))
+
+    def vectors(self, rows: Vectors | Sequence[int]) -> Tensor:
+        """The vectors of some rows, ``[n, D]``.
+
+        Raises:
+            DataError: there is no such row, or it is deleted.
+        """
+        return torch.from_numpy(self._engine.take(self._existing(rows)))
+
+    def save(self, folder: Path) -> None:
+        """Writes into a folder. What has not changed since it was read is linked there, not copied."""
+        self._engine.save(folder)
+        write_array(folder / _ALIVE, self._alive)
+        write_json(folder / _SETTINGS, {"dim": self.dim, **asdict(self.config)})
+
+    @classmethod
+    def load(cls, folder: Path) -> VectorIndex:
+        """Reads what `save` wrote; the vectors stay on disk and are mapped into memory.
+
+        Raises:
+            ModelError: a file is missing or damaged; the message names it.
+        """
+        settings = read_json(folder / _SETTINGS)
+        try:
+            dim = int(settings.pop("dim"))
+            config = IndexConfig(**settings)
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise ModelError(f"{folder / _SETTINGS}: damaged ({error})") from error
+        alive = read_array(folder / _ALIVE, np.bool_)
+        engine = _read(folder, config)
+        if (engine.dim, engine.count) != (dim, len(alive)):
+            found = f"{engine.count} vectors of {engine.dim} numbers, {len(alive)} of {dim} expected"
+            raise ModelError(f"{folder / engine.file_name}: damaged ({found})")
+        return cls(engine, np.asarray(alive), config)
+
+    def _existing(self, rows: Vectors | Sequence[int]) -> np.ndarray:
+        numbers = rows.numpy() if isinstance(rows, Tensor) else np.asarray(rows)
+        numbers = numbers.astype(np.int64).reshape(-1)
+        sound = (numbers >= 0) & (numbers < self.size)
+        sound[sound] = self._alive[numbers[sound]]
+        if not sound.all():
+            expected = f"rows from 0 to {self.size - 1} that are not deleted"
+            raise DataError("no such row", field="rows", value=int(numbers[~sound][0]), expected=expected)
+        return numbers
+
+
+def _empty(dim: int, config: IndexConfig) -> Engine:
+    return Exact(dim) if config.kind == "exact" else Graph(dim, **_graph_options(config))
+
+
+def _read(folder: Path, config: IndexConfig) -> Engine:
+    if config.kind == "exact":
+        return Exact.read(folder / Exact.file_name)
+    return Graph.read(folder / Graph.file_name, **_graph_options(config))
+
+
+def _graph_options(config: IndexConfig) -> dict[str, int]:
+    return {"links": config.links, "ef_construction": config.ef_construction, "ef_search": config.ef_search}
+
+
+def _as_array(vectors: Vectors) -> np.ndarray:
+    array = vectors.detach().cpu().float().numpy() if isinstance(vectors, Tensor) else vectors
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _joined(blocks: Iterable[Vectors]) -> Iterator[np.ndarray]:
+    waiting: list[np.ndarray] = []
+    for block in blocks:
+        array = _as_array(block)
+        if waiting and array.shape[-1] != waiting[0].shape[-1]:
+            raise DataError(
+                "blocks of vectors differ in width",
+                field="vectors",
+                value=array.shape[-1],
+                expected=str(waiting[0].shape[-1]),
+            )
+        waiting.append(array)
+        if sum(map(len, waiting)) >= _BLOCK:
+            yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+
+
+def _split(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), _BLOCK):
+        yield rows[start : start + _BLOCK]
+
+
+def _check(vectors: np.ndarray, dim: int, first: int, names: Sequence[str] | None, *, field: str = "vectors") -> None:
+    """Raises the DataError of the first row that is no unit vector.
+
+    Args:
+        vectors: ``[n, D]``.
+        dim: what D should be.
+        first: number of the first row, for the message.
+        names: what else the message calls the rows.
+        field: what the message calls the whole.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise DataError("vectors of another width", field=field, value=vectors.shape, expected=f"[N, {dim}]")
+    # One number a row: NaN and inf show in the length as well, and no copy of the vectors is made.
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    sound = (np.abs(length - 1) <= _TOLERANCE) | (length == 0)
+    if not sound.all():
+        row = int(np.flatnonzero(~sound)[0])
+        name = "" if names is None or row >= len(names) else f" (id {names[row]!r})"
+        finite = bool(np.isfinite(vectors[row]).all())
+        raise DataError(
+            "the vector is not of length 1" if finite else "the vector is not finite",
+            field=f"{field}: row {first + row}{name}",
+            value=float(length[row]) if finite else None,
+            expected="unit vectors, or rows of zeros for blank texts",
+        )
+
+
+def _nothing(queries: int, k: int) -> Hits:
+    return Hits(torch.full((queries, k), -1), torch.full((queries, k), -torch.inf))

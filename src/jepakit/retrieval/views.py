@@ -1,0 +1,167 @@
+"""Views: a query is the context, the document that answers it the target, among others it must be told from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from jepakit.core import Views, Where
+from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.retrieval.data import Pairs
+from jepakit.retrieval.encoder import Side
+from jepakit.text import Kind
+
+__all__ = ["Contrast", "RetrievalViews", "ViewConfig"]
+
+Direction = Literal["query", "document", "both"]
+
+
+@dataclass
+class ViewConfig:
+    """What a prediction is told from.
+
+    Args:
+        candidates: ``positives``: every document that answers some training query. ``corpus``: all documents; those
+            that nobody has asked for yet are then pushed away from every query, which costs much on documents that
+            training does not see. ``batch``: the documents of the same step.
+        hard_negatives: for each pair, so many of the documents that the base ranks highest without being right.
+        false_negatives: a candidate is not counted where the base holds it nearer to the query than the right one by
+            more than this cosine; None: all are counted.
+    """
+
+    candidates: Literal["positives", "corpus", "batch"] = "positives"
+    hard_negatives: int = 0
+    false_negatives: float | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("candidates", self.candidates, ("positives", "corpus", "batch"))
+        if self.hard_negatives < 0:
+            raise ConfigError("hard_negatives", self.hard_negatives, "at least 0")
+        if self.hard_negatives and self.candidates == "corpus":
+            raise ConfigError("hard_negatives", self.hard_negatives, "0 where every document is a candidate")
+
+
+@dataclass(frozen=True)
+class Contrast(Views):
+    """One direction of a batch: the context is what is predicted from, the target all candidates, ``[C, ...]``.
+
+    ``where.target_rows`` names the right candidate of each row of the context.
+
+    Args:
+        excluded: ``[B, C]`` bool: candidates that do not count against a row, being right answers too.
+    """
+
+    excluded: Tensor | None = None
+
+    @property
+    def positive(self) -> Tensor:
+        """The right candidate of each row, ``[B]`` int64."""
+        assert isinstance(self.where, Where)
+        assert self.where.target_rows is not None
+        return self.where.target_rows
+
+
+class RetrievalViews:
+    """Batches of pairs, for `jepakit.training.EpochLoader`: ``(indices [B], generator) -> a Contrast a direction``.
+
+    Args:
+        queries: base vectors of all queries, ``[Q, D]``.
+        documents: base vectors of all documents, ``[N, D]``.
+        pairs: what to learn; only grades of 1 and above are read.
+        config: what a prediction is told from.
+        direction: which side is predicted from which.
+
+    Raises:
+        DataError: no pair is relevant.
+    """
+
+    def __init__(
+        self, queries: Tensor, documents: Tensor, pairs: Pairs, config: ViewConfig, direction: Direction = "query"
+    ) -> None:
+        self.pairs = pairs.relevant
+        if not len(self.pairs):
+            raise DataError("no pair is relevant", field="pairs", expected="at least one pair of grade 1 or above")
+        query, document = self.pairs.query, self.pairs.document
+        negatives = _hard_negatives(queries, documents, self.pairs, config.hard_negatives)
+        forth = _Direction("query", queries, documents, query, document, negatives, config)
+        no_negatives = torch.empty(len(query), 0, dtype=torch.long)
+        back = _Direction("document", documents, queries, document, query, no_negatives, config)
+        self.directions = {"query": [forth], "document": [back], "both": [forth, back]}[direction]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __call__(self, indices: Tensor, generator: torch.Generator) -> tuple[Contrast, ...]:
+        return tuple(direction(indices) for direction in self.directions)
+
+
+class _Direction:
+    """Pairs as (context row, target row), and the candidates among which the target is to be found."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        contexts: Tensor,
+        targets: Tensor,
+        context: Tensor,
+        target: Tensor,
+        negatives: Tensor,
+        config: ViewConfig,
+    ) -> None:
+        self.kind: Kind = kind
+        self.contexts, self.targets = contexts, targets
+        self.context, self.target, self.negatives = context, target, negatives
+        self.margin = config.false_negatives
+        fixed = {"positives": target.unique(), "corpus": torch.arange(len(targets)), "batch": None}
+        # Of documents as targets "corpus" are all; of queries as targets only those of training are anyone's business.
+        self.fixed = fixed["positives" if config.candidates == "corpus" and kind == "document" else config.candidates]
+        self.gathered = None if self.fixed is None or negatives.shape[1] else targets[self.fixed]
+        order = torch.argsort(context, stable=True)
+        self.answers = target[order]
+        self.answer_ptr = torch.cat(
+            [torch.zeros(1, dtype=torch.long), context.bincount(minlength=len(contexts)).cumsum(0)]
+        )
+
+    def __call__(self, indices: Tensor) -> Contrast:
+        context, target = self.context[indices], self.target[indices]
+        candidates = self.fixed
+        if candidates is None or self.negatives.shape[1]:
+            more = [] if candidates is None else [candidates]
+            candidates = torch.cat([*more, target, self.negatives[indices].flatten()]).unique()
+        vectors = self.gathered if self.gathered is not None else self.targets[candidates]
+        column = torch.full((len(self.targets),), -1)
+        column[candidates] = torch.arange(len(candidates))
+        positive = column[target]
+        excluded = self._other_answers(context, column, len(candidates))
+        if self.margin is not None:
+            similarity = self.contexts[context] @ vectors.T
+            excluded |= similarity > similarity.gather(1, positive[:, None]) + self.margin
+        excluded[torch.arange(len(indices)), positive] = False
+        other: Kind = "document" if self.kind == "query" else "query"
+        where = Where(target_rows=positive, backward=self.kind == "document")
+        return Contrast(Side(self.kind, self.contexts[context]), Side(other, vectors), where, excluded)
+
+    def _other_answers(self, context: Tensor, column: Tensor, candidates: int) -> Tensor:
+        """``[B, C]``: every right answer of each context."""
+        first, last = self.answer_ptr[context], self.answer_ptr[context + 1]
+        counts = last - first
+        row = torch.repeat_interleave(torch.arange(len(context)), counts)
+        within = torch.arange(len(row)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        columns = column[self.answers[first[row] + within]]
+        excluded = torch.zeros(len(context), candidates, dtype=torch.bool)
+        present = columns >= 0
+        excluded[row[present], columns[present]] = True
+        return excluded
+
+
+def _hard_negatives(queries: Tensor, documents: Tensor, pairs: Pairs, count: int) -> Tensor:
+    """For each pair the ``count`` documents nearest to its query; right answers among them are excluded later."""
+    if count == 0:
+        return torch.empty(len(pairs), 0, dtype=torch.long)
+    found = torch.empty(len(queries), min(count, len(documents)), dtype=torch.long)
+    for rows in pairs.queries.split(1024):
+        found[rows] = (queries[rows] @ documents.T).topk(found.shape[1], dim=1).indices
+    return found[pairs.query]

@@ -1,0 +1,117 @@
+"""Sentence encoders on OpenVINO: the transformer is converted once, in memory, and all else stays as it is."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepakit.errors import MissingExtraError, ModelError
+from jepakit.text.encoder import SentenceEncoder, in_one_line
+from jepakit.text.quiet import quiet
+
+__all__ = ["with_openvino"]
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: Least cosine of a converted model's vectors to torch's.
+_NEAR = {"float32": 0.9999, "bfloat16": 0.99}
+
+
+def with_openvino(encoder: SentenceEncoder, precision: str, probes: Sequence[str]) -> SentenceEncoder:
+    """An encoder whose transformer is run by OpenVINO, on as many threads as torch has.
+
+    Args:
+        encoder: in float32 and on the CPU; not to be used afterwards, its model is changed.
+        precision: what OpenVINO computes in, ``float32`` or ``bfloat16``.
+        probes: texts for which both have to agree.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        ModelError: OpenVINO cannot run this model as torch does.
+    """
+    from sentence_transformers.base.modules import Transformer
+
+    transformer = encoder.model[0]
+    if not isinstance(transformer, Transformer):
+        raise ModelError(f"{encoder.name}: not a transformer, which OpenVINO needs; expected backend = torch")
+    # Together, alone and long: what was traced must hold for every shape.
+    several = [probes[0], " ".join(probes)]
+    batches = [several, several[:1], [" ".join([*probes] * 20)]]
+    expected = torch.cat([encoder.encode(texts, "document") for texts in batches])
+    try:
+        transformer.add_module("model", _converted(transformer, several, precision))
+        changed = SentenceEncoder(
+            encoder.model,
+            name=encoder.name,
+            batch_size=encoder.batch_size,
+            fingerprint=f"{encoder.fingerprint}-openvino-{precision}",
+        )
+        found = torch.cat([changed.encode(texts, "document") for texts in batches])
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{encoder.name}: OpenVINO cannot run it ({in_one_line(error)}); use torch") from error
+    nearness = float(F.cosine_similarity(expected, found).min())
+    if nearness < _NEAR[precision]:
+        raise ModelError(f"{encoder.name}: OpenVINO's vectors differ from torch's (cosine {nearness:.4f}); use torch")
+    return changed
+
+
+def _converted(transformer: Any, texts: list[str], precision: str) -> nn.Module:
+    features = transformer.preprocess(texts)
+    names = [name for name in _INPUTS if name in features]
+    # The tracer warns of every branch; whether one was cut off wrongly is tried out afterwards.
+    with _without_reports(), warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        try:
+            openvino = importlib.import_module("openvino")
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("openvino", "openvino") from error
+        traced = _TokenEmbeddings(transformer.model, names).eval()
+        graph = openvino.convert_model(traced, example_input=tuple(features[name] for name in names))
+        options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        return _Compiled(openvino.compile_model(graph, "CPU", options), names, transformer.model.config)
+
+
+@contextmanager
+def _without_reports() -> Generator[None]:
+    """Without its telemetry package OpenVINO sends no report of what it is used for; nobody here was asked."""
+    modules = cast("dict[str, Any]", sys.modules)
+    hidden = "openvino_telemetry" not in modules
+    if hidden:
+        modules["openvino_telemetry"] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del modules["openvino_telemetry"]
+
+
+class _TokenEmbeddings(nn.Module):
+    """``(ids, mask, ...) [N, T] -> [N, T, D]``: a transformer as a function of tensors alone."""
+
+    def __init__(self, transformer: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.transformer, self.names = transformer, names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.transformer(**dict(zip(self.names, inputs, strict=True))).last_hidden_state
+
+
+class _Compiled(nn.Module):
+    """Stands where sentence-transformers has its transformer."""
+
+    def __init__(self, compiled: Any, names: Sequence[str], config: Any) -> None:
+        super().__init__()
+        self.compiled, self.names, self.config = compiled, names, config
+
+    def forward(self, **features: Any) -> dict[str, Tensor]:
+        embeddings = self.compiled([features[name].numpy() for name in self.names])[0]
+        # OpenVINO writes the next batch where this one stands.
+        return {"last_hidden_state": torch.from_numpy(embeddings.copy())}

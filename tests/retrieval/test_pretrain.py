@@ -1,0 +1,150 @@
+"""Training: it finds what can be learned, leaves the base alone where nothing can, and looks at no test pair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy_collection import WordEncoder, collection
+
+from jepakit import load_encoder
+from jepakit.errors import DataError
+from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+from jepakit.retrieval.selection import SelectionConfig
+from jepakit.training import RunFolder
+
+ENCODER = WordEncoder()
+QUICK = TrainConfig(
+    epochs=15,
+    batch_size=32,
+    learning_rate=1e-2,
+    progress=False,
+    selection=SelectionConfig(folds=3, strengths=[0.5, 1.0]),
+)
+
+
+def trained(dataset: RetrievalDataset, **options: object) -> Trained:
+    return train(dataset, ENCODER, replace(QUICK, **options))  # type: ignore[arg-type]
+
+
+def test_a_dictionary_is_learned_and_holds_for_documents_it_has_not_seen() -> None:
+    dataset = prepared(collection())
+    result = trained(dataset)
+    assert result.choice.strength > 0
+    assert result.choice.base < 0.15
+    evaluation = evaluate(dataset, ENCODER, result.adapter, 0.0, EvaluateConfig(bm25=False))
+    assert evaluation is not None
+    values = {row.method: row.value for row in evaluation.rows if row.metric == "NDCG@10"}
+    assert values["jepakit: adapter"] > values["base model"] + 0.3  # type: ignore[operator]
+    assert evaluation.leak.documents == 0
+    assert "Use jepakit: adapter" in evaluation.recommendation
+    assert evaluation.better
+    assert evaluation.better[0].after > evaluation.better[0].before
+
+
+def test_where_the_base_is_right_already_it_is_returned() -> None:
+    dataset = prepared(collection(foreign=False))
+    result = trained(dataset)
+    assert result.choice.strength == 0.0
+    assert "the base is returned" in result.choice.sentence
+    queries = ENCODER.encode(dataset.queries.texts, "query")
+    torch.testing.assert_close(result.adapter.queries(queries), queries)
+
+
+def test_words_are_weighted_in_where_they_find_what_vectors_do_not() -> None:
+    # Each query also names its document by a number that the vectors drown in the other words.
+    dataset = collection(documents=60, foreign=False)
+    numbered = tuple(f"{text} n{number}" for number, text in enumerate(dataset.documents.texts))
+    asked = tuple(f"{'q1 q2 q3 q4 q5 q6 q7 q8 q9'} n{number}" for number in range(60))
+    dataset = replace(
+        dataset,
+        documents=replace(dataset.documents, texts=numbered),
+        queries=replace(dataset.queries, texts=asked),
+    )
+    result = trained(dataset, epochs=2)
+    assert result.choice.words > 0.2
+    assert result.choice.fused > result.choice.chosen + 0.1
+    assert "with BM25 at weight" in result.choice.sentence
+
+
+def test_no_more_folds_are_trained_than_it_takes() -> None:
+    selection = replace(QUICK.selection, enough=30)
+    all_of_them = trained(collection(60), epochs=1)
+    assert all_of_them.choice.queries == 48
+    assert trained(collection(60), epochs=1, selection=selection).choice.queries == 32
+
+
+def test_test_pairs_change_nothing() -> None:
+    dataset = prepared(collection(60))
+    wrong = Pairs.of(dataset.splits["test"].query.tolist(), dataset.splits["test"].document.roll(1).tolist())
+    first = trained(dataset, epochs=2)
+    second = trained(replace(dataset, splits={**dataset.splits, "test": wrong}), epochs=2)
+    for name, value in first.adapter.state_dict().items():
+        assert torch.equal(value, second.adapter.state_dict()[name])
+    assert first.choice == second.choice
+
+
+def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_generator_alone() -> None:
+    dataset = collection(60)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first, second = trained(dataset, epochs=2), trained(dataset, epochs=2)
+    assert torch.equal(torch.rand(1), expected)
+    for name, value in first.adapter.state_dict().items():
+        assert torch.equal(value, second.adapter.state_dict()[name])
+
+
+def test_away_from_home_the_base_is_used() -> None:
+    home, away = prepared(collection()), collection(60, seed=9)
+    strangers = replace(
+        away,
+        documents=replace(away.documents, texts=tuple(text.replace("d", "x") for text in away.documents.texts)),
+        queries=replace(away.queries, texts=tuple(text.replace("q", "y") for text in away.queries.texts)),
+    )
+    adapter = trained(home).adapter
+    at_home = adapter.familiarity(ENCODER.encode(home.queries.texts, "query"))
+    abroad = adapter.familiarity(ENCODER.encode(strangers.queries.texts, "query"))
+    assert float(at_home.mean()) > 0.8
+    assert float(abroad.mean()) < 0.1
+
+
+def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -> None:
+    # The title is in the other language: title -> body teaches the dictionary.
+    base = collection()
+    titled = replace(base.documents, titles=base.queries.texts, texts=tuple(f"{t} {t}" for t in base.documents.texts))
+    bare = RetrievalDataset("bare", titled, Queries((), ()), origin="made up")
+    made = prepared(bare)
+    assert not made.labelled
+    assert "nobody's pairs" in made.origin
+    assert set(made.splits) == {"train", "dev", "test"}
+    assert not set(made.documents.texts) & set(titled.passages)
+    result = trained(made)
+    assert result.choice.strength > 0
+    # The titles are not what users will ask: by them no query can be called unfamiliar.
+    assert len(result.adapter.familiar_queries) == 0
+    assert len(result.adapter.familiar_documents) > 0
+
+
+def test_a_run_folder_holds_the_adapter(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    result = train(collection(60), ENCODER, replace(QUICK, epochs=2), run=run)
+    loaded = load_encoder(run.encoder)
+    assert isinstance(loaded, Adapter)
+    queries = ENCODER.encode(["q1 q2 q3"], "query")
+    torch.testing.assert_close(loaded.queries(queries), result.adapter.queries(queries))
+    assert (loaded.base, loaded.fingerprint) == ("words", "words-1")
+    row = run.read_metrics()[-1]
+    assert {"train/predict", "train/contrastive", "train/total"} <= row.keys()
+    assert "toy: 60 documents, 48 pairs" in (run.encoder / "README.md").read_text()
+
+
+def test_documents_without_anything_to_make_pairs_of_are_refused() -> None:
+    documents = Documents(("a", "b"), ("one", "two"), ("", ""), ({}, {}))
+    with pytest.raises(DataError):
+        prepared(RetrievalDataset("bare", documents, Queries((), ())))

@@ -1,0 +1,166 @@
+"""Search over an index: what it finds, that it is what evaluation measures, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy_collection import DIM, WordEncoder, collection
+
+from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.evaluate import dense_hits, familiarity_in
+from jepakit.retrieval.index import Index
+from jepakit.retrieval.pretrain import TrainConfig, train
+from jepakit.retrieval.search import Searcher, SearchSettings, document_fingerprint, load_adapter, require_base
+from jepakit.retrieval.selection import SelectionConfig
+from jepakit.retrieval.vectors import IndexConfig
+from jepakit.training import save_encoder
+
+ENCODER = WordEncoder()
+
+
+@pytest.fixture(scope="module")
+def dataset() -> RetrievalDataset:
+    return collection()
+
+
+@pytest.fixture(scope="module")
+def adapter(dataset: RetrievalDataset) -> Adapter:
+    selection = SelectionConfig(folds=3, strengths=[0.5, 1.0])
+    config = TrainConfig(epochs=15, batch_size=32, learning_rate=1e-2, progress=False, selection=selection)
+    return train(dataset, ENCODER, config).adapter
+
+
+def indexed(folder: Path, dataset: RetrievalDataset, adapter: Adapter | None = None) -> Index:
+    base = ENCODER.encode(dataset.documents.passages, "document")
+    vectors = base if adapter is None else adapter.documents(base)
+    fingerprint = document_fingerprint(ENCODER, adapter)
+    return Index.build(
+        folder, dataset.documents, vectors, base=ENCODER.name, fingerprint=fingerprint, config=IndexConfig()
+    )
+
+
+def test_a_query_in_the_other_language_finds_its_document_only_through_the_adapter(
+    tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
+) -> None:
+    index = indexed(tmp_path / "index", dataset)
+    base, ours = Searcher(index, ENCODER), Searcher(index, ENCODER, adapter)
+
+    def right(searcher: Searcher) -> int:
+        answers = searcher.search(dataset.queries.texts, 3)
+        return sum(f"D{number}" in [found.id for found in answer] for number, answer in enumerate(answers))
+
+    assert right(base) < 20
+    assert right(ours) > 80
+
+
+def test_what_is_measured_is_what_is_served(tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter) -> None:
+    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER, adapter)
+    queries = ENCODER.encode(dataset.queries.texts, "query")
+    documents = ENCODER.encode(dataset.documents.passages, "document")
+    measured = dense_hits(adapter.queries(queries, familiarity_in(adapter, queries, documents)), documents)
+    served = searcher.hits(dataset.queries.texts, 10, mode="dense")
+    torch.testing.assert_close(served.scores, measured.scores[:, :10], atol=1e-5, rtol=0)
+    assert torch.equal(served.rows[:, 0], measured.rows[:, 0])
+
+
+def test_answers_come_best_first_with_text_and_metadata_and_obey_the_filter(
+    tmp_path: Path, dataset: RetrievalDataset
+) -> None:
+    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER)
+    texts = [dataset.documents.texts[4], dataset.documents.texts[7]]
+    for number, answer in zip((4, 7), searcher.search(texts, 5), strict=True):
+        assert answer[0].id == f"D{number}"
+        assert answer[0].text == dataset.documents.texts[number]
+        assert answer[0].metadata == {"part": number % 2}
+        assert [found.score for found in answer] == sorted((found.score for found in answer), reverse=True)
+    (odd,) = searcher.search(texts[:1], 200, where={"part": 1})
+    assert len(odd) == 60
+    assert all(found.metadata["part"] == 1 for found in odd)
+
+
+def test_words_alone_and_both_together(tmp_path: Path, dataset: RetrievalDataset) -> None:
+    index = indexed(tmp_path / "index", dataset)
+    query = [dataset.documents.texts[3], "nothing of the kind"]
+    by_words = Searcher(index, ENCODER).search(query, 4, mode="words")
+    assert by_words[0][0].id == "D3"
+    assert by_words[1] == []
+    half = Searcher(index, ENCODER, settings=SearchSettings(words=0.5))
+    assert half.search(query[:1], 1)[0][0].id == "D3"
+    # Without a weight both together are the vectors alone.
+    plain = Searcher(index, ENCODER)
+    assert plain.search(query, 4, mode="fused") == plain.search(query, 4, mode="dense")
+
+
+def test_an_adapter_that_changes_documents_has_an_index_of_its_own(tmp_path: Path, dataset: RetrievalDataset) -> None:
+    both = Adapter(DIM, base="words", fingerprint="words-1", direction="both").eval()
+    assert document_fingerprint(ENCODER, both) != ENCODER.fingerprint
+    index = indexed(tmp_path / "index", dataset, both)
+    assert Searcher(index, ENCODER, both).search([dataset.documents.texts[5]], 1)[0][0].id == "D5"
+    changed = Adapter(DIM, base="words", fingerprint="words-1", direction="both").eval()
+    for parameter in changed.predictor.parameters():
+        parameter.data += 0.1
+    with pytest.raises(ModelError, match="jepakit retrieval index"):
+        Index.open(tmp_path / "index", fingerprint=document_fingerprint(ENCODER, changed))
+
+
+def test_an_adapter_of_the_query_alone_searches_any_index_of_its_base(
+    tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
+) -> None:
+    indexed(tmp_path / "index", dataset)
+    index = Index.open(tmp_path / "index", fingerprint=document_fingerprint(ENCODER, adapter))
+    assert len(Searcher(index, ENCODER, adapter).search(["q1 q2"], 2)[0]) == 2
+
+
+def test_a_base_that_is_not_the_adapters_is_refused(adapter: Adapter) -> None:
+    with pytest.raises(ModelError, match="the adapter was trained on words with fingerprint words-1, but words"):
+        require_base(adapter, replace(ENCODER, fingerprint="words-2"))
+
+
+def test_an_emptied_index_finds_nothing(tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter) -> None:
+    index = indexed(tmp_path / "index", dataset)
+    index.delete(list(dataset.documents.ids))
+    assert Searcher(index, ENCODER, adapter).search(["q1 q2", "d1"], 3) == [[], []]
+
+
+def test_bad_questions(tmp_path: Path, dataset: RetrievalDataset) -> None:
+    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER)
+    assert searcher.search([], 3) == []
+    with pytest.raises(ConfigError, match="k = 0: expected at least 1"):
+        searcher.search(["d1"], 0)
+    with pytest.raises(ConfigError, match="mode = 'magic': expected one of dense, fused, words"):
+        searcher.search(["d1"], 1, mode="magic")  # type: ignore[arg-type]
+
+
+def test_settings_survive_and_damage_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "search.json"
+    assert SearchSettings.read(file) == SearchSettings()
+    SearchSettings(0.35).write(file)
+    assert SearchSettings.read(file) == SearchSettings(0.35)
+    for text, message in (
+        ("{", "not the settings"),
+        ('{"words": 2}', "words: not a weight"),
+        ("[]", "not the settings"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DataError, match=message):
+            SearchSettings.read(file)
+
+
+def test_a_folder_with_another_model_is_no_adapter(tmp_path: Path) -> None:
+    from jepakit.core import MLPPredictor
+
+    save_encoder(MLPPredictor(4), tmp_path / "other", config={"dim": 4})
+    with pytest.raises(ModelError, match="not an adapter of a text encoder but a MLPPredictor"):
+        load_adapter(tmp_path / "other")
+
+
+def test_a_blank_query_finds_nothing_and_does_not_fail(
+    tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
+) -> None:
+    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER, adapter, SearchSettings(0.5))
+    assert searcher.search(["", "q1"], 2)[0] == []
