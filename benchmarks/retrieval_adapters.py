@@ -29,6 +29,7 @@ from jepakit.retrieval import (
     ObjectiveConfig,
     Pairs,
     RetrievalDataset,
+    SearchSettings,
     SelectionConfig,
     TrainConfig,
     ViewConfig,
@@ -38,15 +39,19 @@ from jepakit.retrieval import (
     weighted,
     without_shared,
 )
-from jepakit.retrieval.evaluate import dense_hits, familiarity_in
+from jepakit.retrieval.evaluate import familiarity_in
+from jepakit.retrieval.feedback import nearest
 from jepakit.retrieval.fusion import choose_weight
 from jepakit.retrieval.metrics import ndcg
+from jepakit.retrieval.search import DEPTH
 from jepakit.retrieval.splits import ensure_splits
 from jepakit.text import CachedEncoder, EmbeddingCache, TextEncoder, load_text_encoder
 from jepakit.training.result_rows import ResultRow
 
 COLLECTIONS = ("scifact", "stackfaq", "medquad", "cranfield")
 BASE, BM25, BASE_BM25 = "base model", "BM25", "base model + BM25"
+BASE_FEEDBACK = "base model with feedback"
+STILL = "jepakit: without feedback"
 LINEAR = "linear adapter, in-batch negatives"
 OURS, OURS_BM25 = "jepakit: adapter", "jepakit: adapter + BM25"
 UNGATED = "jepakit: without familiarity"
@@ -58,6 +63,7 @@ CORPUS = "jepakit: told from the whole corpus"
 
 VARIANTS: dict[str, TrainConfig] = {
     OURS: TrainConfig(),
+    STILL: TrainConfig(selection=SelectionConfig(feedback=[])),
     UNGATED: TrainConfig(familiarity=False),
     NO_PREDICTIVE: TrainConfig(selection=SelectionConfig(predictive=[0.0])),
     PERCEPTRON: TrainConfig(adapter=AdapterConfig(predictor_depth=2)),
@@ -152,6 +158,7 @@ def _found(
     for method in (BASE, BM25):
         keep(method, 0, partial(_floor, method, home))
     keep(BASE_BM25, 0, partial(_fused_base, home))
+    keep(BASE_FEEDBACK, 0, partial(_moved_base, home))
     for seed in seeds:
         keep(LINEAR, seed, partial(_linear, home, seed))
         for method, config in VARIANTS.items():
@@ -182,7 +189,7 @@ def _home(collection: Callable[[], Collection], disjoint: bool) -> RetrievalData
 
 def _floor(method: str, home: Home) -> Values:
     def search(there: Collection, rows: Tensor) -> Hits:
-        return there.by_words(rows) if method == BM25 else dense_hits(there.queries[rows], there.documents)
+        return there.by_words(rows) if method == BM25 else nearest(there.queries[rows], there.documents, DEPTH)
 
     return home.everywhere(search)
 
@@ -191,13 +198,25 @@ def _fused_base(home: Home) -> Values:
     """The weight that is best on the home's training questions."""
     pairs, here = home.dataset().training, home.collection
     rows = pairs.relevant.queries
-    dense, words = dense_hits(here.queries[rows], here.documents), here.by_words(rows)
+    dense, words = nearest(here.queries[rows], here.documents, DEPTH), here.by_words(rows)
     weight = choose_weight(dense, words, lambda hits: float(ndcg(hits.rows, rows, pairs).mean()))
 
     def search(there: Collection, rows: Tensor) -> Hits:
-        return weighted(dense_hits(there.queries[rows], there.documents), there.by_words(rows), weight)
+        return weighted(nearest(there.queries[rows], there.documents, DEPTH), there.by_words(rows), weight)
 
     return home.everywhere(search)
+
+
+def _moved_base(home: Home) -> Values:
+    """Feedback with the weight that is best on the home's training questions."""
+    pairs, here = home.dataset().training, home.collection
+    rows = pairs.relevant.queries
+
+    def value(weight: float) -> float:
+        return float(ndcg(nearest(here.queries[rows], here.documents, 10, weight).rows, rows, pairs).mean())
+
+    best = max([0.0, *SelectionConfig().feedback], key=value)
+    return home.everywhere(lambda there, rows: nearest(there.queries[rows], there.documents, DEPTH, best))
 
 
 def _linear(home: Home, seed: int) -> Values:
@@ -218,27 +237,32 @@ def _linear(home: Home, seed: int) -> Values:
             optimizer.zero_grad()
             F.cross_entropy(scores, torch.arange(len(batch))).backward()
             optimizer.step()
-        found = dense_hits(F.normalize(here.queries[dev_rows] @ weight.detach(), dim=-1), here.documents)
+        found = nearest(F.normalize(here.queries[dev_rows] @ weight.detach(), dim=-1), here.documents, DEPTH)
         value = float(ndcg(found.rows, dev_rows, dev).mean())
         if value > best:
             best, kept = value, weight.detach().clone()
     return home.everywhere(
-        lambda there, rows: dense_hits(F.normalize(there.queries[rows] @ kept, dim=-1), there.documents)
+        lambda there, rows: nearest(F.normalize(there.queries[rows] @ kept, dim=-1), there.documents, DEPTH)
     )
 
 
-def _trained(home: Home, encoder: TextEncoder, config: TrainConfig) -> tuple[Adapter, float]:
+def _trained(home: Home, encoder: TextEncoder, config: TrainConfig) -> tuple[Adapter, SearchSettings]:
     trained = train(home.dataset(), encoder, config)
-    return trained.adapter, trained.choice.words
+    return trained.adapter, trained.choice.settings
 
 
-def _ours(home: Home, trained: Callable[[], tuple[Adapter, float]], *, fused: bool) -> Values:
-    adapter, words = trained()
+def _ours(home: Home, trained: Callable[[], tuple[Adapter, SearchSettings]], *, fused: bool) -> Values:
+    adapter, settings = trained()
 
     def search(there: Collection, rows: Tensor) -> Hits:
         familiarity = familiarity_in(adapter, there.queries[rows], there.documents)
-        found = dense_hits(adapter.queries(there.queries[rows], familiarity), adapter.documents(there.documents))
-        return weighted(found, there.by_words(rows), words * familiarity) if fused and words else found
+        found = nearest(
+            adapter.queries(there.queries[rows], familiarity),
+            adapter.documents(there.documents),
+            DEPTH,
+            settings.feedback * familiarity,
+        )
+        return weighted(found, there.by_words(rows), settings.words * familiarity) if fused else found
 
     return home.everywhere(search)
 

@@ -132,8 +132,9 @@ def test_ctrl_c_ends_with_130_and_can_be_gone_on_with(toy: Toy, tmp_path: Path, 
     run = tmp_path / "run"
     words = ["graph", "pretrain", *toy.options, "--run", str(run)]
     with terminal() as (screen, shown):
-        process = start(*words, stderr=screen)
-        wait_for_epoch(run, 0)
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        process = start(*words, stderr=screen, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        wait_for_epoch(run, 2)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -50,6 +50,18 @@ def test_total_is_the_hand_computed_loss_plus_weighted_regularisers() -> None:
     torch.testing.assert_close(output.total, expected_loss + 0.5 * expected_penalty)
 
 
+def test_the_prediction_loss_has_a_weight_and_the_rest_of_the_target_comes_with_the_output() -> None:
+    encoder = nn.Linear(3, 4)
+    context, target = torch.randn(2, 3), torch.randn(5, 3)
+    where = Where(target_rows=torch.tensor([4, 1]))
+    output = JEPA(encoder, SharedTarget(), Identity(), mse, weight=0.25)(Views(context, target, where))
+    torch.testing.assert_close(output.total, 0.25 * (encoder(context) - encoder(target)[[4, 1]]).square().mean())
+    torch.testing.assert_close(output.terms["predict"], 4 * output.total.detach())
+    torch.testing.assert_close(output.encoded, encoder(target).detach())
+    with pytest.raises(ConfigError, match=r"weight = -1\.0: expected a weight of at least 0"):
+        JEPA(encoder, SharedTarget(), Identity(), mse, weight=-1.0)
+
+
 def test_regularisers_see_the_target_where_it_is_trained() -> None:
     encoder = nn.Linear(3, 4)
     context, target = torch.randn(6, 3), torch.randn(9, 3)

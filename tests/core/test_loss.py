@@ -13,6 +13,7 @@ from jepakit.core import (
     InfoNCE,
     NormalizedTarget,
     StandardizedBatch,
+    candidate_info_nce,
     cosine,
     huber,
     hyperbolic,
@@ -91,8 +92,9 @@ def test_the_temperature_is_learned_only_when_asked() -> None:
         InfoNCE(temperature=0.0)
 
 
-def test_normalised_targets_ignore_scale_and_offset_of_each_group() -> None:
-    p, t = torch.randn(5, 6), torch.randn(5, 6)
+def test_normalised_targets_ignore_scale_and_offset_of_each_group(generator: torch.Generator) -> None:
+    # Drawn from a seed: where the three numbers of a group are nearly equal, the norm's epsilon shows.
+    p, t = torch.randn(5, 6, generator=generator), torch.randn(5, 6, generator=generator)
     loss = NormalizedTarget(mse, groups=2)
     scaled = torch.cat([3 * t[:, :3] + 7, 0.1 * t[:, 3:] - 2], 1)
     torch.testing.assert_close(loss(p, t), loss(p, scaled), atol=1e-3, rtol=1e-3)
@@ -108,3 +110,21 @@ def test_standardised_losses_see_correlations_only() -> None:
     torch.testing.assert_close(loss(p, t), loss(3 * p - 2, 0.1 * t + 5), atol=1e-3, rtol=1e-3)
     correlation = torch.stack([torch.corrcoef(torch.stack([a, b]))[0, 1] for a, b in zip(p.T, t.T, strict=True)])
     torch.testing.assert_close(loss(p, t), (2 - 2 * correlation).mean(), atol=1e-4, rtol=1e-4)
+
+
+def test_info_nce_against_candidates_by_hand_and_as_the_batch_has_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predictions, candidates = torch.randn(4, 6, generator=generator), torch.randn(7, 6, generator=generator)
+    positive = torch.tensor([2, 0, 5, 5])
+    logits = F.normalize(predictions, dim=-1) @ F.normalize(candidates, dim=-1).T / 0.2
+    by_hand = (logits.logsumexp(1) - logits[torch.arange(4), positive]).mean()
+    torch.testing.assert_close(candidate_info_nce(predictions, candidates, positive, temperature=0.2), by_hand)
+    batch = info_nce(predictions, candidates[:4], temperature=0.2)
+    torch.testing.assert_close(candidate_info_nce(predictions, candidates[:4], torch.arange(4), temperature=0.2), batch)
+    # What is excluded might as well not be there.
+    excluded = torch.zeros(4, 7, dtype=torch.bool)
+    excluded[:, 6] = True
+    without = candidate_info_nce(predictions, candidates[:6], positive, temperature=0.2)
+    torch.testing.assert_close(
+        candidate_info_nce(predictions, candidates, positive, temperature=0.2, excluded=excluded), without
+    )

@@ -15,6 +15,7 @@ from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+from jepakit.retrieval.search import SearchSettings
 from jepakit.retrieval.selection import SelectionConfig
 from jepakit.training import RunFolder
 
@@ -37,7 +38,7 @@ def test_a_dictionary_is_learned_and_holds_for_documents_it_has_not_seen() -> No
     result = trained(dataset)
     assert result.choice.strength > 0
     assert result.choice.base < 0.15
-    evaluation = evaluate(dataset, ENCODER, result.adapter, 0.0, EvaluateConfig(bm25=False))
+    evaluation = evaluate(dataset, ENCODER, result.adapter, SearchSettings(), EvaluateConfig(bm25=False))
     assert evaluation is not None
     values = {row.method: row.value for row in evaluation.rows if row.metric == "NDCG@10"}
     assert values["jepakit: adapter"] > values["base model"] + 0.3  # type: ignore[operator]
@@ -67,7 +68,7 @@ def test_words_are_weighted_in_where_they_find_what_vectors_do_not() -> None:
         queries=replace(dataset.queries, texts=asked),
     )
     result = trained(dataset, epochs=2)
-    assert result.choice.words > 0.2
+    assert result.choice.settings.words > 0.2
     assert result.choice.fused > result.choice.chosen + 0.1
     assert "with BM25 at weight" in result.choice.sentence
 

@@ -12,7 +12,8 @@ from toy_collection import DIM, WordEncoder, collection
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.evaluate import dense_hits, familiarity_in
+from jepakit.retrieval.evaluate import familiarity_in
+from jepakit.retrieval.feedback import nearest, with_feedback
 from jepakit.retrieval.index import Index
 from jepakit.retrieval.pretrain import TrainConfig, train
 from jepakit.retrieval.search import Searcher, SearchSettings, document_fingerprint, load_adapter, require_base
@@ -58,11 +59,15 @@ def test_a_query_in_the_other_language_finds_its_document_only_through_the_adapt
     assert right(ours) > 80
 
 
-def test_what_is_measured_is_what_is_served(tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter) -> None:
-    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER, adapter)
+@pytest.mark.parametrize("feedback", [0.0, 0.4])
+def test_what_is_measured_is_what_is_served(
+    feedback: float, tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
+) -> None:
+    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER, adapter, SearchSettings(feedback=feedback))
     queries = ENCODER.encode(dataset.queries.texts, "query")
     documents = ENCODER.encode(dataset.documents.passages, "document")
-    measured = dense_hits(adapter.queries(queries, familiarity_in(adapter, queries, documents)), documents)
+    familiarity = familiarity_in(adapter, queries, documents)
+    measured = nearest(adapter.queries(queries, familiarity), documents, 100, feedback * familiarity)
     served = searcher.hits(dataset.queries.texts, 10, mode="dense")
     torch.testing.assert_close(served.scores, measured.scores[:, :10], atol=1e-5, rtol=0)
     assert torch.equal(served.rows[:, 0], measured.rows[:, 0])
@@ -139,11 +144,11 @@ def test_bad_questions(tmp_path: Path, dataset: RetrievalDataset) -> None:
 def test_settings_survive_and_damage_is_named(tmp_path: Path) -> None:
     file = tmp_path / "search.json"
     assert SearchSettings.read(file) == SearchSettings()
-    SearchSettings(0.35).write(file)
-    assert SearchSettings.read(file) == SearchSettings(0.35)
+    SearchSettings(0.35, 0.2).write(file)
+    assert SearchSettings.read(file) == SearchSettings(0.35, 0.2)
     for text, message in (
         ("{", "not the settings"),
-        ('{"words": 2}', "words: not a weight"),
+        ('{"words": 2, "feedback": 0}', "words: not a weight"),
         ("[]", "not the settings"),
     ):
         file.write_text(text)
@@ -164,3 +169,17 @@ def test_a_blank_query_finds_nothing_and_does_not_fail(
 ) -> None:
     searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER, adapter, SearchSettings(0.5))
     assert searcher.search(["", "q1"], 2)[0] == []
+
+
+def test_feedback_by_hand_and_where_nothing_was_found() -> None:
+    queries = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    documents = torch.tensor([[[0.0, 1.0], [0.6, 0.8]], [[0.0, 0.0], [0.0, 0.0]]])
+    scores = torch.tensor([[0.05, 0.0], [-torch.inf, -torch.inf]])
+    share = torch.tensor(1.0).exp() / (1 + torch.tensor(1.0).exp())
+    centre = share * documents[0, 0] + (1 - share) * documents[0, 1]
+    expected = 0.75 * queries[0] + 0.25 * centre / centre.norm()
+    moved = with_feedback(queries, documents, scores, 0.25)
+    torch.testing.assert_close(moved[0], expected / expected.norm())
+    torch.testing.assert_close(moved[1], queries[1])
+    one_each = with_feedback(queries, documents, scores, torch.tensor([0.0, 0.5]))
+    torch.testing.assert_close(one_each, queries)

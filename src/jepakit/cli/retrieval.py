@@ -190,8 +190,8 @@ def run_train(options: TrainOptions, out: Console) -> None:
             trained = train(dataset, encoder, options, run=run, resume=options.resume)
             say(out, trained.choice.sentence)
             say_findings(out, trained.diagnosis)
-            SearchSettings(trained.choice.words).write(run.path / "search.json")
-            evaluation = evaluate(dataset, encoder, trained.adapter, trained.choice.words, options.evaluate)
+            trained.choice.settings.write(run.path / "search.json")
+            evaluation = evaluate(dataset, encoder, trained.adapter, trained.choice.settings, options.evaluate)
             if options.index:
                 _write_index(run, corpus, encoder, options.vectors, out)
     except KeyboardInterrupt:
@@ -278,7 +278,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         dataset = prepared(saved.load(), seed=saved.seed)
     settings = SearchSettings.read(run.path / "search.json")
     with _encoder(saved.text) as encoder:
-        evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings.words, options)
+        evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings, options)
     if evaluation is None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)

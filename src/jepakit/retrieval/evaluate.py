@@ -11,14 +11,14 @@ from jepakit.errors import ConfigError
 from jepakit.retrieval.comparison import Evaluation, compare
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.feedback import nearest
 from jepakit.retrieval.fusion import weighted
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.lexical import LexicalIndex
 from jepakit.retrieval.metrics import top_documents
-from jepakit.retrieval.search import CANDIDATES, DEPTH
+from jepakit.retrieval.search import CANDIDATES, DEPTH, SearchSettings
 from jepakit.text import TextEncoder
 
-__all__ = ["BASE", "OURS", "EvaluateConfig", "dense_hits", "evaluate", "familiarity_in"]
+__all__ = ["BASE", "OURS", "EvaluateConfig", "evaluate", "familiarity_in"]
 
 OURS, BASE = "jepakit: adapter", "base model"
 
@@ -43,7 +43,11 @@ class EvaluateConfig:
 
 
 def evaluate(
-    dataset: RetrievalDataset, encoder: TextEncoder, adapter: Adapter, words: float, config: EvaluateConfig
+    dataset: RetrievalDataset,
+    encoder: TextEncoder,
+    adapter: Adapter,
+    settings: SearchSettings,
+    config: EvaluateConfig,
 ) -> Evaluation | None:
     """Measures on a split; None where there is none to measure on and none was named.
 
@@ -51,7 +55,7 @@ def evaluate(
         dataset: the collection, the adapter's own or another.
         encoder: the base model.
         adapter: trained.
-        words: weight of BM25 in the fusion.
+        settings: weights of BM25 and of feedback.
         config: what is measured.
 
     Raises:
@@ -65,15 +69,20 @@ def evaluate(
     queries, documents = encoder.encode(texts, "query"), encoder.encode(dataset.documents.passages, "document")
     familiarity = familiarity_in(adapter, queries, documents)
     methods = {
-        OURS: dense_hits(adapter.queries(queries, familiarity), adapter.documents(documents)),
-        BASE: dense_hits(queries, documents),
+        OURS: nearest(
+            adapter.queries(queries, familiarity),
+            adapter.documents(documents),
+            DEPTH,
+            settings.feedback * familiarity,
+        ),
+        BASE: nearest(queries, documents, DEPTH),
     }
     if config.bm25:
         by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH) if texts else methods[BASE]
         methods["BM25"] = by_words
-        if words:
-            methods[f"{OURS} + BM25"] = weighted(methods[OURS], by_words, words * familiarity)
-            methods[f"{BASE} + BM25"] = weighted(methods[BASE], by_words, words)
+        if settings.words:
+            methods[f"{OURS} + BM25"] = weighted(methods[OURS], by_words, settings.words * familiarity)
+            methods[f"{BASE} + BM25"] = weighted(methods[BASE], by_words, settings.words)
     return compare(dataset, split, methods, ours=OURS, floor=BASE, examples=config.examples)
 
 
@@ -87,11 +96,5 @@ def familiarity_in(adapter: Adapter, queries: Tensor, documents: Tensor) -> Tens
     """
     if adapter.changes_documents or not len(adapter.familiar_documents):
         return adapter.familiarity(queries)
-    _, nearest = top_documents(queries, documents, CANDIDATES)
-    return adapter.familiarity(queries, documents[nearest])
-
-
-def dense_hits(queries: Tensor, documents: Tensor) -> Hits:
-    """The nearest hundred documents of each query."""
-    scores, rows = top_documents(queries, documents, DEPTH)
-    return Hits(rows, scores)
+    _, candidates = top_documents(queries, documents, CANDIDATES)
+    return adapter.familiarity(queries, documents[candidates])

@@ -117,7 +117,7 @@ def train(
         chosen = Recipe(config.adapter, choice.objective, config.views, fit_config)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)
-    if config.familiarity and choice.strength:
+    if config.familiarity:
         _remember(adapter, queries, documents, pairs, dataset, config.seed)
     before = queries[pairs.queries]
     diagnosis = diagnose(adapter(before), reference_rank=effective_rank(before))

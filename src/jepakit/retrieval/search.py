@@ -15,6 +15,7 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError, ModelError, require_choice
 from jepakit.retrieval.data import Metadata
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.feedback import FEEDBACK_DOCUMENTS, with_feedback
 from jepakit.retrieval.filters import Filter
 from jepakit.retrieval.fusion import weighted
 from jepakit.retrieval.hits import Hits
@@ -48,9 +49,11 @@ class SearchSettings:
 
     Args:
         words: weight of BM25 beside the vectors, from 0 to 1.
+        feedback: weight of the first documents beside the query, from 0 to 1; see `jepakit.retrieval.feedback`.
     """
 
     words: float = 0.0
+    feedback: float = 0.0
 
     def write(self, file: Path) -> None:
         """Writes it as JSON."""
@@ -66,12 +69,15 @@ class SearchSettings:
         if not file.exists():
             return cls()
         try:
-            words = json.loads(file.read_text("utf-8"))["words"]
+            weights = json.loads(file.read_text("utf-8"))
+            settings = cls(words=weights["words"], feedback=weights["feedback"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError("not the settings of a search", file=file, expected='{"words": a number}') from error
-        if not isinstance(words, int | float) or not 0 <= words <= 1:
-            raise DataError("not a weight", file=file, field="words", value=words, expected="a number from 0 to 1")
-        return cls(float(words))
+            expected = '{"words": a number, "feedback": a number}'
+            raise DataError("not the settings of a search", file=file, expected=expected) from error
+        for name, weight in asdict(settings).items():
+            if not isinstance(weight, int | float) or not 0 <= weight <= 1:
+                raise DataError("not a weight", file=file, field=name, value=weight, expected="a number from 0 to 1")
+        return settings
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,10 @@ class Searcher:
         base = self.encoder.encode(queries, "query")
         familiarity = self._familiarity(base)
         vectors = base if self.adapter is None else self.adapter.queries(base, familiarity)
+        if self.settings.feedback:
+            first = self.index.search_vectors(vectors, FEEDBACK_DOCUMENTS, where)
+            weight = self.settings.feedback * familiarity
+            vectors = with_feedback(vectors, self._vectors_of(first), first.scores, weight)
         if mode == "dense" or not self.settings.words:
             return self.index.search_vectors(vectors, k, where)
         dense = self.index.search_vectors(vectors, max(k, DEPTH), where)
@@ -174,10 +184,13 @@ class Searcher:
         assert self.adapter is not None
         if self.adapter.changes_documents or not len(self.adapter.familiar_documents) or not len(self.index):
             return None
-        hits = self.index.search_vectors(base, min(CANDIDATES, len(self.index)))
-        vectors = self.index.vectors(hits.rows.clamp(min=0).flatten()).view(len(base), hits.rows.shape[1], -1)
-        # A blank query finds nothing; what was not found is like no document that training saw.
-        return vectors * hits.found.unsqueeze(-1)
+        return self._vectors_of(self.index.search_vectors(base, CANDIDATES))
+
+    def _vectors_of(self, hits: Hits) -> Tensor:
+        """The vectors of what was found, ``[Q, K, D]``; zeros, which are like no document, where nothing was."""
+        some = int(self.index.alive.argmax())
+        rows = hits.rows.masked_fill(~hits.found, some)
+        return self.index.vectors(rows.flatten()).view(*rows.shape, -1) * hits.found.unsqueeze(-1)
 
 
 def require_base(adapter: Adapter, encoder: TextEncoder) -> None:

@@ -13,11 +13,13 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.data import Documents, Pairs
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.feedback import nearest
 from jepakit.retrieval.fusion import choose_weight, weighted
 from jepakit.retrieval.hits import Hits
-from jepakit.retrieval.metrics import ndcg, top_documents
+from jepakit.retrieval.metrics import ndcg
 from jepakit.retrieval.objective import ObjectiveConfig
 from jepakit.retrieval.recipe import Recipe, fit_adapter
+from jepakit.retrieval.search import DEPTH, SearchSettings
 from jepakit.retrieval.splits import folds_by_document
 
 __all__ = ["Choice", "SelectionConfig", "choose", "paired_interval"]
@@ -30,6 +32,7 @@ class SelectionConfig:
     Args:
         predictive: weights of the predictive term; empty: the objective's own alone.
         strengths: how far to go from the base's vector (0) to the predicted one (1); 0 is always tried.
+        feedback: weights of the first documents beside the query (see `jepakit.retrieval.feedback`); 0 is always tried.
         folds: parts into which the pairs are cut by document; each is held out once.
         enough: held-out queries after which the folds that are left are not trained any more.
         measure_at: NDCG at this rank decides.
@@ -38,6 +41,7 @@ class SelectionConfig:
 
     predictive: list[float] = field(default_factory=lambda: [0.0, 1.0])
     strengths: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
+    feedback: list[float] = field(default_factory=lambda: [0.2, 0.4])
     folds: int = 5
     enough: int = 2000
     measure_at: int = 10
@@ -52,6 +56,8 @@ class SelectionConfig:
             raise ConfigError("predictive", self.predictive, "weights of at least 0")
         if not self.strengths or any(not 0 < strength <= 1 for strength in self.strengths):
             raise ConfigError("strengths", self.strengths, "numbers above 0 and up to 1")
+        if any(not 0 < weight <= 1 for weight in self.feedback):
+            raise ConfigError("feedback", self.feedback, "numbers above 0 and up to 1")
         if not 0 < self.confidence < 1:
             raise ConfigError("confidence", self.confidence, "a number between 0 and 1")
 
@@ -63,11 +69,12 @@ class Choice:
     Args:
         objective: the weights of the loss.
         strength: how far to follow the adapter; 0 where the base did best.
-        words: weight of BM25 in the fusion; 0 where it did not help.
+        settings: weights of feedback and of BM25; 0 where they did not surely help.
         base: held-out NDCG of the base.
         chosen: held-out NDCG of the adapter at its smallest strength that cannot be told from the best; optimistic by
             what choosing among a few settings gains.
-        fused: held-out NDCG with BM25.
+        moved: held-out NDCG with feedback.
+        fused: held-out NDCG with BM25 too.
         interval: of the difference of ``chosen`` and ``base``, paired by query.
         queries: how many were held out.
         tried: (weight of the predictive term, strength, held-out NDCG) of every setting.
@@ -75,9 +82,10 @@ class Choice:
 
     objective: ObjectiveConfig
     strength: float
-    words: float
+    settings: SearchSettings
     base: float
     chosen: float
+    moved: float
     fused: float
     interval: tuple[float, float]
     queries: int
@@ -89,10 +97,13 @@ class Choice:
         low, high = self.interval
         measured = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.queries} queries"
         gain = f"{measured} (gain {low:+.4f} to {high:+.4f})"
+        words, feedback = self.settings.words, self.settings.feedback
+        chosen = f"strength {self.strength:g}, predictive weight {self.objective.predictive:g}"
         if not self.strength:
-            return f"{gain}: the adapter is not surely better than the base, so the base is returned"
-        fused = f"; with BM25 at weight {self.words:g} {self.fused:.4f}" if self.words else "; BM25 adds nothing"
-        return f"{gain}: strength {self.strength:g}, predictive weight {self.objective.predictive:g}{fused}"
+            chosen = "the adapter is not surely better than the base, so the base is returned"
+        moved = f"; with feedback at weight {feedback:g} {self.moved:.4f}" if feedback else "; feedback adds nothing"
+        fused = f"; with BM25 at weight {words:g} {self.fused:.4f}" if words else "; BM25 adds nothing"
+        return f"{gain}: {chosen}{moved}{fused}"
 
 
 def choose(
@@ -141,21 +152,29 @@ def choose(
     step = next(close, best)
     interval = gain(measured[setting, step], measured[setting, 0])
     strength = strengths[step] if interval[0] > 0 else 0.0
-    dense = _joined([fold.hits(setting, strength) for fold in folds])
     held_out = torch.cat([fold.rows for fold in folds])
-    words = by_words(held_out)
 
     def of_each(hits: Hits) -> Tensor:
         return ndcg(hits.rows, held_out, pairs, at=config.measure_at)
 
+    still = _joined([fold.hits(setting, strength) for fold in folds])
+    moved = {
+        weight: _joined([fold.hits(setting, strength, feedback=weight) for fold in folds]) for weight in config.feedback
+    }
+    feedback = max(moved, key=lambda weight: float(of_each(moved[weight]).mean()), default=0.0)
+    if feedback and gain(of_each(moved[feedback]), of_each(still))[0] <= 0:
+        feedback = 0.0
+    dense = moved[feedback] if feedback else still
+    words = by_words(held_out)
     weight = choose_weight(dense, words, lambda hits: float(of_each(hits).mean()))
     alone, fused = of_each(dense), of_each(weighted(dense, words, weight))
     return Choice(
         objective=objectives[setting],
         strength=strength,
-        words=weight if gain(fused, alone)[0] > 0 else 0.0,
+        settings=SearchSettings(words=weight if gain(fused, alone)[0] > 0 else 0.0, feedback=feedback),
         base=float(means[setting, 0]),
         chosen=float(means[setting, step]),
+        moved=float(alone.mean()),
         fused=float(fused.mean()),
         interval=interval,
         queries=len(held_out),
@@ -196,11 +215,10 @@ class _Fold:
         rows = held_out.relevant.queries
         return cls(queries[rows], documents, rows, held_out, tuple(adapters))
 
-    def hits(self, setting: int, strength: float, count: int = 100) -> Hits:
+    def hits(self, setting: int, strength: float, count: int = DEPTH, *, feedback: float = 0.0) -> Hits:
         adapter = self.adapters[setting]
         adapter.strength.fill_(strength)
-        scores, rows = top_documents(adapter.queries(self.queries), adapter.documents(self.documents), count)
-        return Hits(rows, scores)
+        return nearest(adapter.queries(self.queries), adapter.documents(self.documents), count, feedback)
 
     def by_strength(self, strengths: Sequence[float], at: int) -> Tensor:
         """NDCG of each held-out query, ``[settings, strengths, Q]``."""
