@@ -55,10 +55,10 @@ class TextConfig:
 
     Args:
         base: a sentence-transformers id (``all-MiniLM-L6-v2``, ``BAAI/bge-small-en-v1.5``, ...) or a folder.
-        backend: ``torch``, or ``openvino``: the same vectors about twice as fast on a CPU, some seconds more to load.
+        backend: ``torch``, or ``openvino``: the same vectors, faster on a CPU, some seconds more to load.
             Needs the extra ``openvino``.
-        precision: ``float32``, or ``bfloat16``: half the memory and about twice as fast where the processor computes
-            in it (recent server CPUs, GPUs), slower where it does not; cosine to the float32 vectors about 0.9999.
+        precision: ``float32``, or ``bfloat16``: half the memory, and faster where the processor computes
+            in it (recent server CPUs, GPUs), slower where it does not; the vectors differ a little.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         batch_size: texts at a time.
         max_tokens: texts are cut after so many tokens, special ones included; None: where the model says.
