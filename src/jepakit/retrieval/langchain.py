@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from jepakit.errors import ConfigError, MissingExtraError, require_choice
+from jepakit.errors import MissingExtraError
 from jepakit.retrieval.filters import Filter
-from jepakit.retrieval.search import Mode, Searcher
+from jepakit.retrieval.search import Mode, Searcher, require_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,7 @@ def langchain_retriever(
         ConfigError: ``k`` is less than 1, or no such mode.
         MissingExtraError: langchain-core is not installed.
     """
-    if k < 1:
-        raise ConfigError("k", k, "at least 1")
-    require_choice("mode", mode, ("fused", "dense", "words"))
+    require_question(k, mode)
     return _retriever_class()(searcher=searcher, k=k, mode=mode, where=where)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from jepakit.errors import ConfigError, MissingExtraError, require_choice
+from jepakit.errors import MissingExtraError
 from jepakit.retrieval.filters import Filter
-from jepakit.retrieval.search import Mode, Searcher
+from jepakit.retrieval.search import Mode, Searcher, require_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +36,7 @@ def llama_index_retriever(
         ConfigError: ``k`` is less than 1, or no such mode.
         MissingExtraError: llama-index-core is not installed.
     """
-    if k < 1:
-        raise ConfigError("k", k, "at least 1")
-    require_choice("mode", mode, ("fused", "dense", "words"))
+    require_question(k, mode)
     return _retriever_class()(searcher, k, mode, where)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ __all__ = [
     "document_fingerprint",
     "load_adapter",
     "require_base",
+    "require_question",
 ]
 
 Mode = Literal["fused", "dense", "words"]
@@ -155,9 +156,7 @@ class Searcher:
 
     def hits(self, queries: Sequence[str], k: int, *, mode: Mode = "fused", where: Filter | None = None) -> Hits:
         """As `search`, but rows of the index."""
-        if k < 1:
-            raise ConfigError("k", k, "at least 1")
-        require_choice("mode", mode, ("fused", "dense", "words"))
+        require_question(k, mode)
         if mode == "words":
             return self.index.search_words(queries, k, where)
         base = self.encoder.encode(queries, "query")
@@ -191,6 +190,13 @@ class Searcher:
         some = int(self.index.alive.argmax())
         rows = hits.rows.masked_fill(~hits.found, some)
         return self.index.vectors(rows.flatten()).view(*rows.shape, -1) * hits.found.unsqueeze(-1)
+
+
+def require_question(k: int, mode: Mode) -> None:
+    """Raises ConfigError where nobody can be asked for ``k`` documents, or in this mode."""
+    if k < 1:
+        raise ConfigError("k", k, "at least 1")
+    require_choice("mode", mode, get_args(Mode))
 
 
 def require_base(adapter: Adapter, encoder: TextEncoder) -> None:

@@ -157,10 +157,10 @@ def choose(
     def of_each(hits: Hits) -> Tensor:
         return ndcg(hits.rows, held_out, pairs, at=config.measure_at)
 
-    still = _joined([fold.hits(setting, strength) for fold in folds])
-    moved = {
-        weight: _joined([fold.hits(setting, strength, feedback=weight) for fold in folds]) for weight in config.feedback
-    }
+    def searched(feedback: float) -> Hits:
+        return _joined([fold.hits(setting, strength, feedback=feedback) for fold in folds])
+
+    still, moved = searched(0.0), {weight: searched(weight) for weight in config.feedback}
     feedback = max(moved, key=lambda weight: float(of_each(moved[weight]).mean()), default=0.0)
     if feedback and gain(of_each(moved[feedback]), of_each(still))[0] <= 0:
         feedback = 0.0

@@ -12,6 +12,7 @@ from jepakit.core import Views, Where
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Side
+from jepakit.retrieval.metrics import top_documents
 from jepakit.text import Kind
 
 __all__ = ["Contrast", "RetrievalViews", "ViewConfig"]
@@ -161,7 +162,5 @@ def _hard_negatives(queries: Tensor, documents: Tensor, pairs: Pairs, count: int
     """For each pair the ``count`` documents nearest to its query; right answers among them are excluded later."""
     if count == 0:
         return torch.empty(len(pairs), 0, dtype=torch.long)
-    found = torch.empty(len(queries), min(count, len(documents)), dtype=torch.long)
-    for rows in pairs.queries.split(1024):
-        found[rows] = (queries[rows] @ documents.T).topk(found.shape[1], dim=1).indices
-    return found[pairs.query]
+    asked, place = pairs.query.unique(return_inverse=True)
+    return top_documents(queries[asked], documents, count)[1][place]
