@@ -75,13 +75,20 @@ class Steps:
         return self.values[name]
 
 
-def main(name: str, rows: Callable[[Options, Steps], list[ResultRow]], arguments: Sequence[str] | None = None) -> None:
+def main(
+    name: str,
+    rows: Callable[[Options, Steps], list[ResultRow]],
+    arguments: Sequence[str] | None = None,
+    *,
+    depends_on: str = "**/*.py",
+) -> None:
     """Runs a benchmark from the command line and writes ``results/NAME.json`` (``NAME.quick.json`` with --quick).
 
     Args:
         name: of the benchmark's module.
         rows: measures and returns the table.
         arguments: of the command line; None: those of the process.
+        depends_on: pattern of the package's files that the numbers depend on; by default all of them.
 
     Raises:
         SystemExit: the benchmark cannot run as asked; the message is the `JepakitError`'s.
@@ -94,7 +101,7 @@ def main(name: str, rows: Callable[[Options, Steps], list[ResultRow]], arguments
     given = parser.parse_args(arguments)
     options = Options(given.quick, given.rival)
     # Numbers of another version of the source are other numbers.
-    steps = Steps(cache_folder() / "benchmarks" / f"{name}-{_source_hash()}.json", fresh=given.fresh)
+    steps = Steps(cache_folder() / "benchmarks" / f"{name}-{_source_hash(depends_on)}.json", fresh=given.fresh)
     try:
         file = write_results(name, rows(options, steps), given.out, options)
     except JepakitError as error:
@@ -158,9 +165,9 @@ def data_dir() -> Path:
     return Path(folder)
 
 
-def _source_hash() -> str:
+def _source_hash(pattern: str) -> str:
     digest = hashlib.sha256()
-    for file in sorted(SOURCE.glob("src/jepakit/**/*.py")):
+    for file in sorted((SOURCE / "src" / "jepakit").glob(pattern)):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 

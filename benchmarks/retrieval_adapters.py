@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.harness import Options, Steps, data_dir, main, mean_row
+from benchmarks.retrieval_homes import HOMES, home_dataset
 from jepakit.retrieval import (
     Adapter,
     AdapterConfig,
@@ -37,14 +38,12 @@ from jepakit.retrieval import (
     paired_interval,
     train,
     weighted,
-    without_shared,
 )
 from jepakit.retrieval.evaluate import familiarity_in
 from jepakit.retrieval.feedback import nearest
 from jepakit.retrieval.fusion import choose_weight
 from jepakit.retrieval.metrics import ndcg
 from jepakit.retrieval.search import DEPTH
-from jepakit.retrieval.splits import ensure_splits
 from jepakit.text import CachedEncoder, EmbeddingCache, TextEncoder, load_text_encoder
 from jepakit.training.result_rows import ResultRow
 
@@ -70,13 +69,6 @@ VARIANTS: dict[str, TrainConfig] = {
     PROJECTED: TrainConfig(adapter=AdapterConfig(projection_depth=1)),
     CORPUS: TrainConfig(views=ViewConfig(candidates="corpus")),
     ISOTROPY: TrainConfig(adapter=AdapterConfig(projection_depth=1), objective=ObjectiveConfig(isotropy=0.02)),
-}
-#: Home -> (collection, whether training questions that share a document with the test are left out, aim at home).
-HOMES = {
-    "SciFact, disjoint": ("scifact", True, 0.68),
-    "SciFact, official": ("scifact", False, None),
-    "StackFAQ": ("stackfaq", True, 0.794),
-    "MedQuAD, disjoint": ("medquad", True, 0.83),
 }
 AIM_FUSED = {"SciFact, disjoint": 0.73}
 Values = dict[str, list[float]]
@@ -140,7 +132,12 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     table: list[ResultRow] = []
     for home, (name, disjoint, aim) in HOMES.items():
         if name in names:
-            place = Home(home, name, cache(partial(_home, collections[name], disjoint)), collections)
+            place = Home(
+                home,
+                name,
+                cache(lambda name=name, disjoint=disjoint: home_dataset(collections[name]().dataset, disjoint)),
+                collections,
+            )
             table += _rows(place, _found(place, encoder, seeds, options, steps), aim)
     return table
 
@@ -174,17 +171,6 @@ def _collection(name: str, encoder: TextEncoder) -> Collection:
     documents = encoder.encode(dataset.documents.passages, "document")
     queries = encoder.encode(dataset.queries.texts, "query")
     return Collection(dataset, queries, documents, LexicalIndex.build(dataset.documents.passages))
-
-
-def _home(collection: Callable[[], Collection], disjoint: bool) -> RetrievalDataset:
-    dataset = collection().dataset
-    if disjoint:
-        parts = {
-            name: without_shared(pairs, dataset.splits["test"], dataset.documents) if name != "test" else pairs
-            for name, pairs in dataset.splits.items()
-        }
-        dataset = replace(dataset, splits=parts)
-    return ensure_splits(dataset)
 
 
 def _floor(method: str, home: Home) -> Values:
