@@ -4,8 +4,8 @@
     python -m benchmarks.render docs/other.md
 
 In each file, what stands between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->`` becomes the first table of
-that benchmark; NAME ``all`` becomes every table of every benchmark. The rest of the file is left alone. Results of
-``--quick`` are not used.
+that benchmark, with the notes on methods and without those on single numbers; NAME ``all`` becomes every table of every
+benchmark, with all notes. The rest of the file is left alone. Results of ``--quick`` are not used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, SOURCE
@@ -106,7 +106,7 @@ def _block(name: str, results: Mapping[str, Result]) -> str:
         )
     result = results[name]
     first = result.rows[0].metric if result.rows else ""
-    return f"{_table(result, first)}\n\n{_source(result)}"
+    return f"{_table(_without_cell_notes(result), first)}\n\n{_source(result)}"
 
 
 def _source(result: Result) -> str:
@@ -121,6 +121,15 @@ def _source(result: Result) -> str:
 def _tables(result: Result) -> str:
     metrics = dict.fromkeys(row.metric for row in result.rows)
     return "\n\n".join(_table(result, metric) for metric in metrics)
+
+
+def _without_cell_notes(result: Result) -> Result:
+    """Without the notes that do not hold for all of a method's numbers in a table."""
+    notes: dict[tuple[str, str], set[str]] = {}
+    for row in result.rows:
+        notes.setdefault((row.metric, row.method), set()).add(row.note)
+    rows = [row if len(notes[row.metric, row.method]) == 1 else replace(row, note="") for row in result.rows]
+    return replace(result, rows=tuple(rows))
 
 
 def _table(result: Result, metric: str) -> str:

@@ -1,13 +1,55 @@
-"""Where adapters are trained: collections, with or without the questions that share a document with the test."""
+"""What the retrieval benchmarks share: homes of adapters, what these are measured on, the floors beside them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from jepakit.retrieval import RetrievalDataset, without_shared
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.harness import data_dir
+from jepakit.retrieval import (
+    Adapter,
+    Hits,
+    LexicalIndex,
+    Pairs,
+    RetrievalDataset,
+    SearchSettings,
+    Sentences,
+    encode_sentences,
+    load_dataset,
+    paired_interval,
+    weighted,
+    without_shared,
+)
+from jepakit.retrieval.familiarity import Familiarity
+from jepakit.retrieval.feedback import nearest
+from jepakit.retrieval.metrics import ndcg
+from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, ranked
 from jepakit.retrieval.splits import ensure_splits
+from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
 
-__all__ = ["HOMES", "home_dataset"]
+__all__ = [
+    "ALONE",
+    "BASE",
+    "BM25",
+    "HOMES",
+    "LINEAR",
+    "OURS",
+    "OURS_BM25",
+    "Collection",
+    "against_base",
+    "as_trained",
+    "base_encoder",
+    "home_dataset",
+    "linear_maps",
+    "load_collection",
+]
 
 HOMES = {
     "SciFact, disjoint": ("scifact", True, 0.68),
@@ -16,6 +58,12 @@ HOMES = {
     "MedQuAD, disjoint": ("medquad", True, 0.83),
 }
 """Home -> (collection, whether training questions that share a document with the test are left out, aim at home)."""
+
+BASE, BM25 = "base model", "BM25"
+LINEAR = "linear adapter, in-batch negatives"
+OURS, OURS_BM25 = "jepakit: adapter", "jepakit: adapter + BM25"
+ALONE = "jepakit: adapter alone"
+"""Ours without what is chosen besides: feedback, sentences, BM25."""
 
 
 def home_dataset(dataset: RetrievalDataset, disjoint: bool) -> RetrievalDataset:
@@ -27,3 +75,98 @@ def home_dataset(dataset: RetrievalDataset, disjoint: bool) -> RetrievalDataset:
         }
         dataset = replace(dataset, splits=parts)
     return ensure_splits(dataset)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection and the base's vectors of it."""
+
+    dataset: RetrievalDataset
+    encoder: TextEncoder
+    queries: Tensor
+    documents: Tensor
+    words: LexicalIndex
+
+    @property
+    def test(self) -> Pairs:
+        return self.dataset.splits["test"]
+
+    @cached_property
+    def sentences(self) -> Sentences:
+        """Of all documents; encoded when a search first asks for them."""
+        return encode_sentences(self.dataset.documents, self.encoder)
+
+    def values(self, hits: Hits) -> list[float]:
+        """NDCG@10 of each test question."""
+        return ndcg(hits.rows, self.test.relevant.queries, self.test).tolist()
+
+    def by_words(self, rows: Tensor) -> Hits:
+        """What BM25 finds for some questions, as all searches below."""
+        return self.words.search([self.dataset.queries.texts[row] for row in rows.tolist()], 100)
+
+    def by_base(self, rows: Tensor, feedback: float = 0.0) -> Hits:
+        """By the base model, with feedback at a fixed weight."""
+        return nearest(self.queries[rows], self.documents, DEPTH, feedback)
+
+    def by_map(self, rows: Tensor, weight: Tensor) -> Hits:
+        """By the base model's questions after a linear map."""
+        return nearest(F.normalize(self.queries[rows] @ weight, dim=-1), self.documents, DEPTH)
+
+    def by_adapter(self, rows: Tensor, adapter: Adapter, settings: SearchSettings, *, fused: bool = False) -> Hits:
+        """By an adapter, as `jepakit.retrieval.evaluate` does; with BM25 only where ``fused``."""
+        sentences = self.sentences.adapted(adapter) if settings.sentences else None
+        source = Encoded(adapter.documents(self.documents), sentences)
+        known = familiar(self.queries[rows], adapter, source)
+        found = ranked(self.queries[rows], adapter, source, DEPTH, settings, known)
+        return weighted(found, self.by_words(rows), settings.words * known.collection) if fused else found
+
+
+def base_encoder() -> TextEncoder:
+    """The base of all benchmarks: the default model in bfloat16, which encodes several times faster where a processor
+    computes in it (mean cosine to float32 above .9999)."""
+    return CachedEncoder(load_text_encoder(TextConfig(precision="bfloat16")), EmbeddingCache())
+
+
+def load_collection(name: str, encoder: TextEncoder) -> Collection:
+    """A collection of JEPAKIT_DATA, encoded."""
+    dataset = load_dataset(name, data_dir=data_dir())
+    documents = encoder.encode(dataset.documents.passages, "document")
+    queries = encoder.encode(dataset.queries.texts, "query")
+    return Collection(dataset, encoder, queries, documents, LexicalIndex.build(dataset.documents.passages))
+
+
+def linear_maps(queries: Tensor, documents: Tensor, pairs: Pairs, *, epochs: int, seed: int) -> Iterator[Tensor]:
+    """A linear map of the query, from the identity, trained with in-batch negatives: its weight after each epoch.
+
+    What LlamaIndex' and Chroma's adapters do, with their scale of 20 and batches that are large enough to learn from.
+    """
+    pairs = pairs.relevant
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.eye(queries.shape[1]).requires_grad_()
+    optimizer = torch.optim.AdamW([weight], lr=1e-3, weight_decay=0.01)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(pairs), generator=generator).split(128):
+            predicted = F.normalize(queries[pairs.query[batch]] @ weight, dim=-1)
+            scores = 20 * predicted @ documents[pairs.document[batch]].T
+            optimizer.zero_grad()
+            F.cross_entropy(scores, torch.arange(len(batch))).backward()
+            optimizer.step()
+        yield weight.detach().clone()
+
+
+def as_trained(adapter: Adapter) -> Adapter:
+    """A copy that is followed all the way, everywhere: what training made, whatever held-out pairs said of it."""
+    copied = copy.deepcopy(adapter)
+    copied.strength.fill_(1.0)
+    copied.familiar_queries, copied.familiar_documents = Familiarity(adapter.dim), Familiarity(adapter.dim)
+    return copied
+
+
+def against_base(difference: np.ndarray) -> str:
+    """The note that says by how much a method differs from the base model: its mean, and the paired interval.
+
+    Args:
+        difference: of each test question, the mean over seeds, ``[Q]``.
+    """
+    low, high = paired_interval(difference)
+    return f"against the base model {difference.mean():+.4f} ({low:+.4f} to {high:+.4f})"

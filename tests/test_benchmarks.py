@@ -173,6 +173,9 @@ def test_the_blocks_of_a_page_are_filled_and_nothing_else_is_touched(results: Pa
     assert once.count("| accuracy % | MUTAG | NCI1 |") == 2
     assert once.count("| time, ms | MUTAG |") == 1
     assert "1.00" not in once
+    # So is what is said of a single number.
+    assert once.count("1. a \\| b") == 1
+    assert once.count("other folds") == 2
 
 
 def _in_order(wanted: Sequence[str], lines: Sequence[str]) -> Iterator[str]:

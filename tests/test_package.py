@@ -28,6 +28,7 @@ RUNTIME = (
     "retrieval",
     "minilm",
     "openvino",
+    "lora",
     "langchain",
     "llama-index",
     "chem",

@@ -153,6 +153,8 @@ def test_empty_documents_stay_and_are_counted_once(tmp_path: Path, caplog: pytes
     assert documents.texts == ("", " \n", "", "t")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "2 of 4 documents are empty, such as '0'" in caplog.text
+    with pytest.raises(DataError, match=r"b\.jsonl: text: no text in any of the documents; expected at least one"):
+        load_dataset(jsonl(tmp_path / "b.jsonl", rows[:2]))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -72,6 +73,33 @@ def test_examples_are_the_largest_changes() -> None:
     best = next(example for example in evaluation.better if example.query == "question 0")
     assert (best.before, best.after) == (pytest.approx(SECOND), 1.0)
     assert (best.found_before, best.found_after, best.wanted) == ("b", "a", ("a",))
+
+
+def test_examples_are_shown_with_the_beginnings_of_their_documents() -> None:
+    better, worse = compared([0, 2, 2, 3, 5, 0], [1, 1, 3, 4, 4, 0]).sections
+    assert better.title == "Queries that gained most"
+    assert better.columns[1:3] == ("NDCG@10, floor", "NDCG@10, ours")
+    assert better.rows[2] == ("question 0", pytest.approx(SECOND), 1.0, "b: b", "a: a", "a: a")
+    assert [row[0] for row in worse.rows] == ["question 1", "question 4"]
+    assert compared(RIGHT, RIGHT).sections[0].rows == ()
+
+
+def test_an_example_stays_readable_whatever_is_in_it() -> None:
+    words = "word " * 50
+    toy = dataset()
+    toy = replace(
+        toy,
+        documents=replace(toy.documents, texts=(f"{words}\n\tend",) * 6),
+        queries=replace(toy.queries, texts=(words,) * 8),
+        splits={"test": Pairs.of([0] * 5, list(range(5)))},
+    )
+    nothing = Hits(torch.tensor([[-1]]), torch.tensor([[-torch.inf]]))
+    evaluation = compare(toy, "test", {"ours": ranking([0]), "floor": nothing}, ours="ours", floor="floor")
+    ((query, _, _, before, after, wanted),) = evaluation.sections[0].rows
+    assert query == f"{words[:119]}…"
+    assert (before, after) == ("nothing", f"a: {words[:119]}…")
+    assert str(wanted).startswith("a: word")
+    assert str(wanted).endswith("…; and 2 more")
 
 
 def test_the_table_of_queries_holds_every_method() -> None:

@@ -121,9 +121,9 @@ def test_a_folder_gives_the_same_adapter_back_with_its_memory(tmp_path: Path) ->
     assert isinstance(loaded, Adapter)
     assert (loaded.base, loaded.fingerprint, loaded.config) == ("base", "f", AdapterConfig(**asdict(model.config)))
     queries = unit(9, seed=5)
-    familiarity = model.familiarity(queries)
+    familiarity = model.familiar_queries(queries)
     assert 0 < float(familiarity.mean()) < 1
-    torch.testing.assert_close(loaded.familiarity(queries), familiarity)
+    torch.testing.assert_close(loaded.familiar_queries(queries), familiarity)
     torch.testing.assert_close(loaded.queries(queries, familiarity), model.queries(queries, familiarity))
 
 

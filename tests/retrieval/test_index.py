@@ -9,14 +9,13 @@ import shutil
 import signal
 import time
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from toy_index import DIM, documents_of, vectors_of
 
 from forked import CONTEXT
 from jepakit.errors import ConfigError, DataError, ModelError
@@ -26,24 +25,6 @@ from jepakit.retrieval.vectors import IndexConfig
 
 Kind = Literal["exact", "hnsw"]
 kinds = pytest.mark.parametrize("kind", ["exact", "hnsw"])
-DIM = 16
-
-
-def documents_of(numbers: Sequence[int], version: str = "first") -> Documents:
-    """Document i is called ``di`` and says ``word<i> version``."""
-    return Documents(
-        ids=tuple(f"d{number}" for number in numbers),
-        texts=tuple(f"word{number} {version}" for number in numbers),
-        titles=tuple(f"Title {number}" for number in numbers),
-        metadata=tuple({"number": number, "version": version} for number in numbers),
-    )
-
-
-def vectors_of(numbers: Sequence[int], version: str = "first") -> Tensor:
-    """A document's vector depends on its number and version alone."""
-    seeds = [2 * number + (version != "first") for number in numbers]
-    made = [torch.randn(DIM, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.nn.functional.normalize(torch.stack(made), dim=-1) if made else torch.zeros(0, DIM)
 
 
 def build(folder: Path, count: int = 20, kind: Kind = "exact") -> Index:

@@ -15,8 +15,8 @@ from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
-from jepakit.retrieval.search import SearchSettings
 from jepakit.retrieval.selection import SelectionConfig
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.training import RunFolder
 
 ENCODER = WordEncoder()
@@ -109,8 +109,8 @@ def test_away_from_home_the_base_is_used() -> None:
         queries=replace(away.queries, texts=tuple(text.replace("q", "y") for text in away.queries.texts)),
     )
     adapter = trained(home).adapter
-    at_home = adapter.familiarity(ENCODER.encode(home.queries.texts, "query"))
-    abroad = adapter.familiarity(ENCODER.encode(strangers.queries.texts, "query"))
+    at_home = adapter.familiar_queries(ENCODER.encode(home.queries.texts, "query"))
+    abroad = adapter.familiar_queries(ENCODER.encode(strangers.queries.texts, "query"))
     assert float(at_home.mean()) > 0.8
     assert float(abroad.mean()) < 0.1
 

@@ -12,12 +12,14 @@ from toy_collection import DIM, WordEncoder, collection
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.evaluate import familiarity_in
-from jepakit.retrieval.feedback import nearest, with_feedback
+from jepakit.retrieval.feedback import with_feedback
 from jepakit.retrieval.index import Index
 from jepakit.retrieval.pretrain import TrainConfig, train
-from jepakit.retrieval.search import Searcher, SearchSettings, document_fingerprint, load_adapter, require_base
+from jepakit.retrieval.ranking import Encoded, familiar, ranked
+from jepakit.retrieval.search import Searcher, document_fingerprint, load_adapter, require_base
 from jepakit.retrieval.selection import SelectionConfig
+from jepakit.retrieval.sentences import Sentences, encode_sentences
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.retrieval.vectors import IndexConfig
 from jepakit.training import save_encoder
 
@@ -36,12 +38,18 @@ def adapter(dataset: RetrievalDataset) -> Adapter:
     return train(dataset, ENCODER, config).adapter
 
 
-def indexed(folder: Path, dataset: RetrievalDataset, adapter: Adapter | None = None) -> Index:
+def indexed(
+    folder: Path, dataset: RetrievalDataset, adapter: Adapter | None = None, sentences: Sentences | None = None
+) -> Index:
     base = ENCODER.encode(dataset.documents.passages, "document")
-    vectors = base if adapter is None else adapter.documents(base)
-    fingerprint = document_fingerprint(ENCODER, adapter)
     return Index.build(
-        folder, dataset.documents, vectors, base=ENCODER.name, fingerprint=fingerprint, config=IndexConfig()
+        folder,
+        dataset.documents,
+        base if adapter is None else adapter.documents(base),
+        base=ENCODER.name,
+        fingerprint=document_fingerprint(ENCODER, adapter),
+        sentences=sentences,
+        config=IndexConfig(),
     )
 
 
@@ -59,15 +67,22 @@ def test_a_query_in_the_other_language_finds_its_document_only_through_the_adapt
     assert right(ours) > 80
 
 
-@pytest.mark.parametrize("feedback", [0.0, 0.4])
+@pytest.mark.parametrize(
+    "settings", [SearchSettings(), SearchSettings(feedback=0.4), SearchSettings(feedback=0.2, sentences=0.5)]
+)
 def test_what_is_measured_is_what_is_served(
-    feedback: float, tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
+    settings: SearchSettings, tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
 ) -> None:
-    searcher = Searcher(indexed(tmp_path / "index", dataset), ENCODER, adapter, SearchSettings(feedback=feedback))
+    # Two sentences each: the text, and another's.
+    texts = tuple(f"{text}\n\n{other}" for text, other in zip(*[iter(dataset.documents.texts)] * 2, strict=True))
+    several = replace(dataset.documents, texts=texts + dataset.documents.texts[len(texts) :])
+    dataset = replace(dataset, documents=several)
+    sentences = encode_sentences(several, ENCODER)
+    index = indexed(tmp_path / "index", dataset, sentences=sentences)
+    searcher = Searcher(index, ENCODER, adapter, settings)
     queries = ENCODER.encode(dataset.queries.texts, "query")
-    documents = ENCODER.encode(dataset.documents.passages, "document")
-    familiarity = familiarity_in(adapter, queries, documents)
-    measured = nearest(adapter.queries(queries, familiarity), documents, 100, feedback * familiarity)
+    source = Encoded(ENCODER.encode(dataset.documents.passages, "document"), sentences)
+    measured = ranked(queries, adapter, source, 100, settings, familiar(queries, adapter, source))
     served = searcher.hits(dataset.queries.texts, 10, mode="dense")
     torch.testing.assert_close(served.scores, measured.scores[:, :10], atol=1e-5, rtol=0)
     assert torch.equal(served.rows[:, 0], measured.rows[:, 0])
@@ -144,11 +159,11 @@ def test_bad_questions(tmp_path: Path, dataset: RetrievalDataset) -> None:
 def test_settings_survive_and_damage_is_named(tmp_path: Path) -> None:
     file = tmp_path / "search.json"
     assert SearchSettings.read(file) == SearchSettings()
-    SearchSettings(0.35, 0.2).write(file)
-    assert SearchSettings.read(file) == SearchSettings(0.35, 0.2)
+    SearchSettings(0.35, 0.2, 0.5).write(file)
+    assert SearchSettings.read(file) == SearchSettings(0.35, 0.2, 0.5)
     for text, message in (
         ("{", "not the settings"),
-        ('{"words": 2, "feedback": 0}', "words: not a weight"),
+        ('{"words": 2, "feedback": 0, "sentences": 0}', "words: not a weight"),
         ("[]", "not the settings"),
     ):
         file.write_text(text)
@@ -183,3 +198,8 @@ def test_feedback_by_hand_and_where_nothing_was_found() -> None:
     torch.testing.assert_close(moved[1], queries[1])
     one_each = with_feedback(queries, documents, scores, torch.tensor([0.0, 0.5]))
     torch.testing.assert_close(one_each, queries)
+
+
+def test_sentences_are_asked_of_an_index_that_has_none(tmp_path: Path, dataset: RetrievalDataset) -> None:
+    with pytest.raises(ConfigError, match=r"settings\.sentences = 0\.5: expected 0 for an index without sentences"):
+        Searcher(indexed(tmp_path / "index", dataset), ENCODER, settings=SearchSettings(sentences=0.5))

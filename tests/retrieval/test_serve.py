@@ -30,8 +30,10 @@ from jepakit.retrieval.data import Documents
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.generations import writing
 from jepakit.retrieval.index import Index
-from jepakit.retrieval.search import Searcher, SearchSettings, document_fingerprint
+from jepakit.retrieval.search import Searcher, document_fingerprint
+from jepakit.retrieval.sentences import encode_sentences
 from jepakit.retrieval.serve import make_app, run_server
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
 
 DOCUMENTS = collection().documents
@@ -434,3 +436,24 @@ def is_up(client: httpx.Client) -> bool:
         return client.get("/health").status_code == 200
     except httpx.ConnectError:
         return False
+
+
+def test_documents_that_are_added_bring_their_sentences(tmp_path: Path) -> None:
+    dataset, encoder = collection(), WordEncoder()
+    index = Index.build(
+        tmp_path / "index",
+        dataset.documents,
+        encoder.encode(dataset.documents.passages, "document"),
+        base=encoder.name,
+        fingerprint=encoder.fingerprint,
+        sentences=encode_sentences(dataset.documents, encoder),
+    )
+    searcher = Searcher(index, encoder, settings=SearchSettings(sentences=1.0))
+    # The sentence that answers is one of many, in a document that is otherwise about d1 to d4.
+    text = "d1 d2 d3 d4\n\nd2 d1 d4 d3\n\nd25 d26 d27 d28\n\nd3 d4 d1 d2"
+    with serving(make_app(searcher)) as client:
+        added = client.post("/documents", json={"documents": [{"id": "long", "text": text}]})
+        assert added.status_code == 200
+        (answer,) = client.post("/search", json={"query": "d25 d26 d27 d28", "k": 1}).json()["results"]
+    assert [found["id"] for found in answer] == ["long"]
+    assert answer[0]["score"] == pytest.approx(1, abs=1e-3)

@@ -172,6 +172,23 @@ def test_the_table_puts_ours_above_the_floors_with_its_gain(run: Path) -> None:
     assert rows[5] == ["too slow", "—", "", "", "", "ran out of time"]
 
 
+def section(**changed: object) -> dict[str, object]:
+    plain = {"title": "Queries", "columns": ["Query", "Before", "Found"], "rows": [["q", 0.43, "a"], ["r", None, ""]]}
+    return {**plain, **changed}
+
+
+def test_sections_of_a_system_stand_between_results_and_training(run: Path) -> None:
+    sections = [section(text="Those that gained."), section(title="Nothing gained", rows=[]), section(title="Others")]
+    (run / "results.json").write_text(json.dumps({"rows": FLOORS, "sections": sections}))
+    page = Page(write_report(run))
+    titles = re.findall("<h2>([^<]+)</h2>", page.html)
+    assert titles[:4] == ["Results", "Queries", "Others", "Training"]
+    assert page.rows[6:12] == [["Query", "Before", "Found"], ["q", "0.43", "a"], ["r", "", ""]] * 2
+    assert page.text.count("Those that gained.") == 1
+    found = re.findall('<th scope="row">[qr]</th><td class="number">([^<]*)</td><td>([^<]*)</td>', page.html)
+    assert found == [("0.43", "a"), ("", "")] * 2
+
+
 def test_columns_that_say_nothing_are_left_out(run: Path) -> None:
     (run / "results.json").write_text(json.dumps({"rows": [row("jepakit", 1.0), row("floor", 2.0, note="n")]}))
     assert Page(write_report(run)).rows[0] == ["Method", "Mean ± std", "Gain of ours over it", "Note"]
@@ -198,7 +215,15 @@ def test_everything_from_a_file_is_escaped(run: Path) -> None:
     (run / "config.yaml").write_text(f"dataset: {evil}\n")
     rows = [{"dataset": evil, "method": "jepakit" + evil, "metric": evil, "value": 1.0, "note": evil}, row(evil, 0.5)]
     (run / "results.json").write_text(
-        json.dumps({"title": evil, "summary": [evil], "recommendation": evil, "rows": rows})
+        json.dumps(
+            {
+                "title": evil,
+                "summary": [evil],
+                "recommendation": evil,
+                "rows": rows,
+                "sections": [section(title=evil, text=evil, columns=[evil, "b", evil], rows=[[evil, evil, 1]])],
+            }
+        )
     )
     finding = {"what": evil, "advice": evil, "severity": "error"}
     (run / "diagnosis.json").write_text(json.dumps({"collapsed": True, "findings": [finding], "values": {evil: 1.0}}))
@@ -206,7 +231,7 @@ def test_everything_from_a_file_is_escaped(run: Path) -> None:
     write_embeddings(run, torch.eye(4), torch.zeros(4, dtype=torch.long), json.dumps([evil]))
     page = Page(write_report(run))
     assert not page.all("img")
-    assert page.text.count(evil) >= 10
+    assert page.text.count(evil) >= 16
     labels = [str(attributes.get("aria-label")) for attributes in page.all("svg")]
     assert sum(evil in label for label in labels) == 3
 
@@ -255,6 +280,23 @@ def test_a_folder_with_nothing_of_a_run_is_refused(tmp_path: Path) -> None:
         ("results.json", '{"summary": "a"}', r"results\.json: summary: is not a list of texts"),
         ("results.json", '{"title": NaN}', r"results\.json: a number is not finite \(found 'NaN'\)"),
         ("results.json", "[]", r"results\.json: is no JSON object"),
+        ("results.json", '{"sections": {}}', r"results\.json: sections: is not a list"),
+        ("results.json", '{"sections": [3]}', r"results\.json: sections\[0\]: is no section \(found 3\)"),
+        *(
+            ("results.json", json.dumps({"sections": [section(), section(**changed)]}), message)
+            for changed, message in (
+                ({"title": None}, r"sections\[1\]\.title: is not text"),
+                ({"titel": "x"}, r"sections\[1\]\.titel: a section has no such field; expected title, columns"),
+                ({"columns": []}, r"sections\[1\]\.columns: is empty"),
+                ({"columns": "abc"}, r"sections\[1\]\.columns: is not a list \(found 'abc'\)"),
+                ({"columns": ["a", 1]}, r"sections\[1\]\.columns\[1\]: is not text \(found 1\)"),
+                ({"rows": None}, r"sections\[1\]\.rows: is not a list"),
+                ({"rows": [["a", 1]]}, r"sections\[1\]\.rows\[0\]: not a cell for each column .*2\); expected 3"),
+                ({"rows": [["a", 1, []]]}, r"sections\[1\]\.rows\[0\]\[2\]: is no cell .*found \[\]"),
+                ({"rows": [["a", True, ""]]}, r"sections\[1\]\.rows\[0\]\[1\]: is no cell .*True\); expected text, a"),
+                ({"rows": [["a", 10**400, ""]]}, r"sections\[1\]\.rows\[0\]\[1\]: is no cell"),
+            )
+        ),
         ("diagnosis.json", "{}", r"diagnosis\.json: collapsed"),
         (
             "diagnosis.json",

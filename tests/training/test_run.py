@@ -100,9 +100,10 @@ def test_a_writer_that_fails_half_way_leaves_the_old_metrics(run: RunFolder) -> 
             raise OSError("disk full")
 
     run.write_metrics([{"epoch": 0}])
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(ModelError, match=r"metrics\.csv: could not be written \(disk full\); what was there stays"):
         run.write_metrics([{"epoch": 0}, {"epoch": Unprintable()}])
     assert run.read_metrics() == [{"epoch": "0"}]
+    assert not list(run.path.glob("*.partial"))
 
 
 def test_damaged_files_are_named(run: RunFolder) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
+from torch import Tensor
 
 from jepakit.cli.command import Command, parse
+from jepakit.cli.retrieval_base import text_encoder, tune_base, untuned
 from jepakit.cli.runs import config_yaml, say, say_findings, show_rows, trained_run, write_results
 from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.comparison import Evaluation
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
+from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.export import export_sentence_transformer
 from jepakit.retrieval.filters import parse_filter
@@ -30,13 +30,15 @@ from jepakit.retrieval.search import (
     Found,
     Mode,
     Searcher,
-    SearchSettings,
     document_fingerprint,
     load_adapter,
     require_base,
 )
+from jepakit.retrieval.sentences import encode_sentences
+from jepakit.retrieval.settings import SearchSettings
+from jepakit.retrieval.tuning_stage import base_of, stage_of
 from jepakit.retrieval.vectors import IndexConfig
-from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
+from jepakit.text import TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, write_text_atomically
 
 __all__ = ["COMMANDS"]
@@ -181,25 +183,31 @@ def run_train(options: TrainOptions, out: Console) -> None:
     """Trains, measures, indexes, reports."""
     run = RunFolder(options.run)
     corpus = options.load()
-    dataset = prepared(corpus, seed=options.seed)
+    dataset = prepared(corpus, seed=options.seed, most_made_pairs=options.most_made_pairs)
     run.start(config_yaml(options), resume=options.resume)
     counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
     say(out, f"{dataset.name}: {len(dataset.documents)} documents, {counts} pairs; run in {run.path}")
     try:
-        with _encoder(options.text, show=options.progress) as encoder:
-            trained = train(dataset, encoder, options, run=run, resume=options.resume)
+        tune_base(run, dataset, options.text, options, out, resume=options.resume)
+        text = base_of(run, options.text)
+        tuned = text != options.text
+        with text_encoder(text, show=options.progress) as encoder:
+            trained = train(dataset, encoder, options, run=run, resume=options.resume, tuned=tuned)
             say(out, trained.choice.sentence)
             say_findings(out, trained.diagnosis)
             trained.choice.settings.write(run.path / "search.json")
-            evaluation = evaluate(dataset, encoder, trained.adapter, trained.choice.settings, options.evaluate)
+            with untuned(run, options.text, show=options.progress) as floor:
+                settings = trained.choice.settings
+                evaluation = evaluate(dataset, encoder, trained.adapter, settings, options.evaluate, floor=floor)
             if options.index:
                 _write_index(run, corpus, encoder, options.vectors, out)
     except KeyboardInterrupt:
-        if run.metrics.exists():
+        if run.metrics.exists() or stage_of(run).path.exists():
             say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
         raise
     finally:
-        run.withdraw()
+        if not stage_of(run).path.exists():
+            run.withdraw()
     _show(evaluation, out)
     write_results(run, None if evaluation is None else evaluation.as_json(), out)
 
@@ -216,12 +224,12 @@ def run_index(options: IndexOptions, out: Console) -> None:
         return
     saved = _saved(run)
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
-    with _encoder(saved.text) as encoder:
+    with text_encoder(base_of(run, saved.text)) as encoder:
         if options.add:
             adapter = load_adapter(run.encoder)
             index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
-            base = encoder.encode(dataset.documents.passages, "document")
-            index.add(dataset.documents, adapter.documents(base))
+            parts = None if index.sentences is None else encode_sentences(dataset.documents, encoder).adapted(adapter)
+            index.add(dataset.documents, _vectors(dataset, encoder, adapter), parts)
             say(out, f"{len(dataset.documents)} documents added, {len(index)} in {index.folder}")
         else:
             _write_index(run, dataset, encoder, options.vectors, out)
@@ -232,7 +240,7 @@ def run_search(options: SearchOptions, out: Console) -> None:
     if not options.query:
         raise ConfigError("query", options.query, "what to search for")
     run = trained_run(options.run)
-    with _encoder(_saved(run).text, show=False) as encoder:
+    with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
         searcher = open_searcher(run, encoder)
         k = options.k if options.rerank is None else max(options.k, RERANKED)
         (found,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
@@ -251,7 +259,7 @@ def run_serve(options: ServeOptions, out: Console) -> None:
 
     run = trained_run(options.run)
     token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()
-    with _encoder(_saved(run).text, show=False) as encoder:
+    with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
         app = make_app(open_searcher(run, encoder), token=token)
         say(out, f"serving {run.path / 'index'} at http://{options.host}:{options.port}")
         run_server(app, host=options.host, port=options.port)
@@ -261,7 +269,7 @@ def run_export(options: ExportOptions, out: Console) -> None:
     """Writes a model folder."""
     run = trained_run(options.run)
     saved = _saved(run)
-    adapter, encoder = load_adapter(run.encoder), load_text_encoder(saved.text)
+    adapter, encoder = load_adapter(run.encoder), load_text_encoder(base_of(run, saved.text))
     require_base(adapter, encoder)
     folder = export_sentence_transformer(adapter, encoder, options.out, dataset=saved.corpus)
     say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
@@ -275,10 +283,10 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         corpus = options.corpus or saved.corpus
         dataset = load_dataset(corpus, pairs=options.pairs, queries=options.queries, data_dir=saved.data_dir)
     else:
-        dataset = prepared(saved.load(), seed=saved.seed)
+        dataset = prepared(saved.load(), seed=saved.seed, most_made_pairs=saved.most_made_pairs)
     settings = SearchSettings.read(run.path / "search.json")
-    with _encoder(saved.text) as encoder:
-        evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings, options)
+    with text_encoder(base_of(run, saved.text)) as encoder, untuned(run, saved.text) as floor:
+        evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings, options, floor=floor)
     if evaluation is None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)
@@ -300,22 +308,6 @@ def open_searcher(run: RunFolder, encoder: TextEncoder) -> Searcher:
     return Searcher(index, encoder, adapter, SearchSettings.read(run.path / "search.json"))
 
 
-@contextmanager
-def _encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
-    """The base model; what it is busy with is shown while it is."""
-    encoder = load_text_encoder(config)
-    if not config.cache:
-        yield encoder
-        return
-    with Progress(console=Console(stderr=True), transient=True, disable=not show) as bar:
-        task = bar.add_task("encoding", total=None, visible=False)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=done < total)
-
-        yield CachedEncoder(encoder, EmbeddingCache(), progress=progress)
-
-
 def _saved(run: RunFolder) -> TrainOptions:
     """The options a run was trained with."""
     return parse(COMMANDS["train"], "jepakit retrieval train", ["--config", str(run.config)])
@@ -325,16 +317,22 @@ def _write_index(
     run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, config: IndexConfig, out: Console
 ) -> None:
     adapter = load_adapter(run.encoder)
-    vectors = adapter.documents(encoder.encode(dataset.documents.passages, "document"))
+    read = SearchSettings.read(run.path / "search.json").sentences > 0
+    fingerprint = document_fingerprint(encoder, adapter)
     index = Index.build(
         run.path / "index",
         dataset.documents,
-        vectors,
+        _vectors(dataset, encoder, adapter),
         base=encoder.name,
-        fingerprint=document_fingerprint(encoder, adapter),
+        fingerprint=fingerprint,
+        sentences=encode_sentences(dataset.documents, encoder).adapted(adapter) if read else None,
         config=config,
     )
     say(out, f"index of {len(index)} documents: {index.folder}")
+
+
+def _vectors(dataset: RetrievalDataset, encoder: TextEncoder, adapter: Adapter) -> Tensor:
+    return adapter.documents(encoder.encode(dataset.documents.passages, "document"))
 
 
 def _show(evaluation: Evaluation | None, out: Console) -> None:
@@ -363,7 +361,7 @@ def _csv(evaluation: Evaluation) -> str:
 
 COMMANDS: dict[str, Command] = {
     "train": Command(
-        "adapt a frozen text encoder to documents and pairs, measure it, index the documents",
+        "adapt a text encoder to documents and pairs, measure it, index the documents",
         TrainOptions,
         run_train,
         presets=PRESETS,

@@ -17,9 +17,12 @@ try:
     from jepakit.retrieval.objective import ObjectiveConfig
     from jepakit.retrieval.presets import PRESETS
     from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
-    from jepakit.retrieval.search import Found, Searcher, SearchSettings
+    from jepakit.retrieval.search import Found, Searcher
     from jepakit.retrieval.selection import Choice, SelectionConfig, paired_interval
+    from jepakit.retrieval.sentences import Sentences, encode_sentences
+    from jepakit.retrieval.settings import SearchSettings
     from jepakit.retrieval.splits import shared_documents, split_by_document, without_shared
+    from jepakit.retrieval.tuning import Tuned, TuningConfig, save_base, tune
     from jepakit.retrieval.vectors import IndexConfig
     from jepakit.retrieval.views import ViewConfig
 except ModuleNotFoundError as error:
@@ -49,10 +52,14 @@ __all__ = [
     "SearchSettings",
     "Searcher",
     "SelectionConfig",
+    "Sentences",
     "TrainConfig",
     "Trained",
+    "Tuned",
+    "TuningConfig",
     "ViewConfig",
     "compare",
+    "encode_sentences",
     "evaluate",
     "load_dataset",
     "made_pairs",
@@ -61,9 +68,11 @@ __all__ = [
     "parse_filter",
     "prepared",
     "reciprocal_rank",
+    "save_base",
     "shared_documents",
     "split_by_document",
     "train",
+    "tune",
     "weighted",
     "without_shared",
 ]

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Pairs, RetrievalDataset
+from jepakit.retrieval.examples import Example, Scored, example_section, examples_of_change
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.selection import paired_interval
 from jepakit.retrieval.splits import Leak, seen_queries, shared_documents
+from jepakit.training.report_sections import ReportSection
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["MEASURES", "Evaluation", "Example", "Measured", "compare", "measure"]
+__all__ = ["MEASURES", "Evaluation", "Measured", "compare", "measure"]
 
 MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 
@@ -44,27 +46,6 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A query whose result changed.
-
-    Args:
-        query: its text.
-        before: NDCG@10 of the base.
-        after: of the adapter.
-        found_before: id of the base's first document.
-        found_after: of the adapter's.
-        wanted: ids of the relevant ones.
-    """
-
-    query: str
-    before: float
-    after: float
-    found_before: str
-    found_after: str
-    wanted: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Methods beside each other on one split.
 
@@ -76,6 +57,7 @@ class Evaluation:
         per_query: one mapping a query: its id and text, whether it is seen, NDCG@10 of each method.
         better: the queries that gained most.
         worse: those that lost most.
+        sections: tables for the report.
     """
 
     rows: tuple[ResultRow, ...]
@@ -85,6 +67,7 @@ class Evaluation:
     per_query: tuple[dict[str, Any], ...]
     better: tuple[Example, ...]
     worse: tuple[Example, ...]
+    sections: tuple[ReportSection, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What ``results.json`` holds."""
@@ -92,8 +75,7 @@ class Evaluation:
             "summary": list(self.summary),
             "recommendation": self.recommendation,
             "rows": [asdict(row) for row in self.rows],
-            "better": [asdict(example) for example in self.better],
-            "worse": [asdict(example) for example in self.worse],
+            "sections": [asdict(section) for section in self.sections],
         }
 
 
@@ -168,24 +150,9 @@ def compare(
     rows = _rows(dataset.name, measured, queries, seen)
     difference = measured[ours].values["NDCG@10"] - measured[floor].values["NDCG@10"]
     low, high = paired_interval(difference, seed=seed)
-    order = np.argsort(difference, kind="stable")
-    changed = {int(place): float(difference[place]) for place in order if difference[place] != 0}
-    worse = [place for place, change in changed.items() if change < 0][:examples]
-    better = [place for place, change in reversed(changed.items()) if change > 0][:examples]
-
-    def example(place: int) -> Example:
-        query = int(queries[place])
-        ids = dataset.documents.ids
-        wanted = pairs.relevant.document[pairs.relevant.query == query].tolist()
-        return Example(
-            query=dataset.queries.texts[query],
-            before=float(measured[floor].values["NDCG@10"][place]),
-            after=float(measured[ours].values["NDCG@10"][place]),
-            found_before=_first(ids, methods[floor], place),
-            found_after=_first(ids, methods[ours], place),
-            wanted=tuple(ids[row] for row in wanted),
-        )
-
+    better, worse = examples_of_change(
+        dataset, split, queries, _scored(floor, methods, measured), _scored(ours, methods, measured), examples
+    )
     gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
     counts = f"{(difference > 0).sum()} of {len(queries)} queries gained, {(difference < 0).sum()} lost"
     return Evaluation(
@@ -194,9 +161,17 @@ def compare(
         summary=(f"{ours}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
         recommendation=_recommendation(ours, floor, low, high),
         per_query=_per_query(dataset, queries, seen, measured),
-        better=tuple(map(example, better)),
-        worse=tuple(map(example, worse)),
+        better=better,
+        worse=worse,
+        sections=(
+            example_section("Queries that gained most", better, dataset.documents, ours=ours, floor=floor),
+            example_section("Queries that lost most", worse, dataset.documents, ours=ours, floor=floor),
+        ),
     )
+
+
+def _scored(name: str, methods: Mapping[str, Hits], measured: Mapping[str, Measured]) -> Scored:
+    return Scored(methods[name], measured[name].values["NDCG@10"])
 
 
 def _rows(name: str, measured: Mapping[str, Measured], queries: Tensor, seen: Tensor) -> tuple[ResultRow, ...]:
@@ -226,11 +201,6 @@ def _per_query(
         }
         for place, query in enumerate(queries.tolist())
     )
-
-
-def _first(ids: tuple[str, ...], hits: Hits, place: int) -> str:
-    row = int(hits.rows[place, 0])
-    return ids[row] if row >= 0 else ""
 
 
 def _recommendation(ours: str, floor: str, low: float, high: float) -> str:

@@ -73,11 +73,11 @@ class Side:
 
     Args:
         kind: which.
-        content: base vectors ``[N, D]``, or whatever the towers' base makes them of.
+        content: base vectors ``[N, D]``, or, where the base is trained too, N texts.
     """
 
     kind: Kind
-    content: Any
+    content: Tensor | tuple[str, ...]
 
 
 class Towers(nn.Module):
@@ -86,7 +86,7 @@ class Towers(nn.Module):
     Args:
         dim: width of the base's vectors.
         config: the network.
-        base: content of a side -> base vectors ``[N, dim]``, trained with the rest; None: the content is base vectors.
+        base: side of texts -> base vectors ``[N, dim]``, trained with the rest; None: the content is base vectors.
     """
 
     start: Tensor
@@ -102,7 +102,9 @@ class Towers(nn.Module):
         )
 
     def forward(self, side: Side) -> Tensor:
-        return self.project(side.content if self.base is None else self.base(side.content), side.kind)
+        vectors = side.content if self.base is None else self.base(side)
+        assert isinstance(vectors, Tensor)
+        return self.project(vectors, side.kind)
 
     def project(self, vectors: Tensor, kind: Kind) -> Tensor:
         """``[N, dim] -> [N, output_dim]``."""
@@ -195,19 +197,6 @@ class Adapter(nn.Module):
         if not self.changes_documents:
             return F.normalize(vectors, dim=-1)
         return self._blend(vectors, "document", self.strength)
-
-    @torch.no_grad()
-    def familiarity(self, queries: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """How much this looks like what the adapter was trained on: ``[N]`` from 0 to 1.
-
-        Args:
-            queries: the base's vectors, ``[N, dim]``.
-            candidates: the base's vectors of the documents the base would return for each, ``[N, K, dim]``.
-        """
-        known = self.familiar_queries(queries)
-        if candidates is None:
-            return known
-        return torch.minimum(known, self.familiar_documents(candidates.flatten(0, 1)).view(len(queries), -1).mean(1))
 
     def _blend(self, vectors: Tensor, kind: Kind, strength: Tensor) -> Tensor:
         projected = self.towers.project(vectors, kind)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError
 from jepakit.retrieval.comparison import Evaluation, compare
-from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.feedback import nearest
 from jepakit.retrieval.fusion import weighted
+from jepakit.retrieval.inspection import prediction_section, spread_section
 from jepakit.retrieval.lexical import LexicalIndex
-from jepakit.retrieval.metrics import top_documents
-from jepakit.retrieval.search import CANDIDATES, DEPTH, SearchSettings
+from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, ranked
+from jepakit.retrieval.search import require_base
+from jepakit.retrieval.sentences import encode_sentences
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.text import TextEncoder
+from jepakit.training.report_sections import ReportSection
 
-__all__ = ["BASE", "OURS", "EvaluateConfig", "evaluate", "familiarity_in"]
+__all__ = ["BASE", "OURS", "EvaluateConfig", "evaluate"]
 
 OURS, BASE = "jepakit: adapter", "base model"
 
@@ -48,6 +52,8 @@ def evaluate(
     adapter: Adapter,
     settings: SearchSettings,
     config: EvaluateConfig,
+    *,
+    floor: TextEncoder | None = None,
 ) -> Evaluation | None:
     """Measures on a split; None where there is none to measure on and none was named.
 
@@ -55,46 +61,57 @@ def evaluate(
         dataset: the collection, the adapter's own or another.
         encoder: the base model.
         adapter: trained.
-        settings: weights of BM25 and of feedback.
+        settings: weights of BM25, of feedback and of sentences.
         config: what is measured.
+        floor: what the base model was before it was tuned; None: it was not.
 
     Raises:
         DataError: there is no such split.
+        ModelError: the adapter was trained on another base.
     """
+    require_base(adapter, encoder)
     split = config.split or next((name for name in ("test", "all") if name in dataset.splits), None)
     if split is None:
         return None
     rows = dataset.splits[split].relevant.queries if split in dataset.splits else torch.zeros(0, dtype=torch.long)
     texts = [dataset.queries.texts[row] for row in rows.tolist()]
-    queries, documents = encoder.encode(texts, "query"), encoder.encode(dataset.documents.passages, "document")
-    familiarity = familiarity_in(adapter, queries, documents)
+    queries, documents = _encoded(encoder, texts, dataset)
+    sentences = encode_sentences(dataset.documents, encoder).adapted(adapter) if settings.sentences else None
+    source = Encoded(adapter.documents(documents), sentences)
+    known = familiar(queries, adapter, source)
+    sides = {
+        BASE: (queries, documents) if floor is None else _encoded(floor, texts, dataset),
+        OURS: (adapter.queries(queries, known.query), source.documents),
+    }
     methods = {
-        OURS: nearest(
-            adapter.queries(queries, familiarity),
-            adapter.documents(documents),
-            DEPTH,
-            settings.feedback * familiarity,
-        ),
-        BASE: nearest(queries, documents, DEPTH),
+        OURS: ranked(queries, adapter, source, DEPTH, settings, known),
+        BASE: Encoded(sides[BASE][1]).nearest(sides[BASE][0], DEPTH),
     }
     if config.bm25:
         by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH) if texts else methods[BASE]
         methods["BM25"] = by_words
         if settings.words:
-            methods[f"{OURS} + BM25"] = weighted(methods[OURS], by_words, settings.words * familiarity)
+            methods[f"{OURS} + BM25"] = weighted(methods[OURS], by_words, settings.words * known.collection)
             methods[f"{BASE} + BM25"] = weighted(methods[BASE], by_words, settings.words)
-    return compare(dataset, split, methods, ours=OURS, floor=BASE, examples=config.examples)
+    evaluation = compare(dataset, split, methods, ours=OURS, floor=BASE, examples=config.examples)
+    changed = adapter.changes_documents or floor is not None
+    sections = _vector_sections(sides, rows, dataset.splits[split].relevant, documents=changed)
+    return replace(evaluation, sections=(*evaluation.sections, *sections))
 
 
-def familiarity_in(adapter: Adapter, queries: Tensor, documents: Tensor) -> Tensor:
-    """How familiar each query is, by itself and by the documents that the base finds for it: ``[Q]``.
+def _encoded(encoder: TextEncoder, texts: list[str], dataset: RetrievalDataset) -> tuple[Tensor, Tensor]:
+    return encoder.encode(texts, "query"), encoder.encode(dataset.documents.passages, "document")
 
-    Args:
-        adapter: trained.
-        queries: base vectors, ``[Q, D]``.
-        documents: base vectors of the collection that is searched, ``[N, D]``.
+
+def _vector_sections(
+    sides: Mapping[str, tuple[Tensor, Tensor]], rows: Tensor, pairs: Pairs, *, documents: bool
+) -> tuple[ReportSection, ...]:
+    """What a report says of the vectors; of the documents' too where the adapter changes them.
+
+    ``sides``: method -> query vectors of the queries ``rows`` (ascending), document vectors.
     """
-    if adapter.changes_documents or not len(adapter.familiar_documents):
-        return adapter.familiarity(queries)
-    _, candidates = top_documents(queries, documents, CANDIDATES)
-    return adapter.familiarity(queries, documents[candidates])
+    placed = replace(pairs, query=torch.searchsorted(rows, pairs.query))
+    kinds = {"queries": {method: queries for method, (queries, _) in sides.items()}}
+    if documents:
+        kinds["documents"] = {method: vectors for method, (_, vectors) in sides.items()}
+    return prediction_section(sides, placed), spread_section(kinds)

@@ -13,25 +13,21 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from jepakit.core import MLPPredictor
-from jepakit.errors import ConfigError, ModelError
+from jepakit.errors import ConfigError
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.model_folder import PROBES, require_torch, require_vectors, whole_folder
 from jepakit.retrieval.search import require_base
 from jepakit.text import Kind, SentenceEncoder
-from jepakit.text.encoder import in_one_line
 from jepakit.text.quiet import quiet
 
 if TYPE_CHECKING:
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["export_sentence_transformer"]
 
-_PROBES = ["how do I read a file", "open() returns a file object, and readlines() its lines."]
 _CARD = Template("""\
 ---
 library_name: sentence-transformers
@@ -109,33 +104,16 @@ def export_sentence_transformer(
     if adapter.config.direction == "both":
         way_out = "query or document for an export; search with jepakit.retrieval.Searcher, or train with one of them"
         raise ConfigError("direction", "both", way_out)
-    _check_torch(encoder.model)
-    target = Path(folder).expanduser().resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ModelError(f"{target}: is there already; give a new folder, or remove it first")
-    partial = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
-    try:
-        partial.mkdir(parents=True)
-        (partial / "README.md").write_text(_card(adapter, target.name, dataset), encoding="utf-8")
+    require_torch(encoder.model)
+    with whole_folder(Path(folder)) as partial:
+        (partial / "README.md").write_text(_card(adapter, Path(folder).expanduser().resolve().name, dataset), "utf-8")
         # Layers are drawn at random before they get their values; the caller's random state must not move by that.
         with quiet(), torch.random.fork_rng(devices=[]):
             _joined(adapter, encoder.model).save(str(partial), create_model_card=False)
-            _try_out(partial, adapter, encoder)
-        _finish(partial)
-        partial.rename(target)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{target}: the model could not be written ({error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            # A base may have modules that do not survive saving.
+            queries, documents = encoder.encode(PROBES, "query"), encoder.encode(PROBES, "document")
+            require_vectors(partial, encoder, adapter.queries(queries), adapter.documents(documents))
     return Path(folder)
-
-
-def _check_torch(model: SentenceTransformer) -> None:
-    from sentence_transformers.base.modules import Transformer
-    from transformers import PreTrainedModel
-
-    if isinstance(model[0], Transformer) and not isinstance(model[0].model, PreTrainedModel):
-        raise ConfigError("backend", type(model[0].model).__name__, "torch, in training too: others hold no weights")
 
 
 def _joined(adapter: Adapter, base: SentenceTransformer) -> SentenceTransformer:
@@ -270,38 +248,3 @@ def _card(adapter: Adapter, name: str, dataset: str | None) -> str:
         library=version("sentence-transformers"),
         folder=json.dumps(name, ensure_ascii=False),
     )
-
-
-def _try_out(folder: Path, adapter: Adapter, encoder: SentenceEncoder) -> None:
-    """Whether what was written gives the adapter's vectors: a base may have modules that do not survive saving."""
-    from sentence_transformers import SentenceTransformer
-
-    expected = (
-        adapter.queries(encoder.encode(_PROBES, "query")),
-        adapter.documents(encoder.encode(_PROBES, "document")),
-    )
-    try:
-        written = SentenceTransformer(str(folder), device=str(encoder.model.device), local_files_only=True)
-        encode = (written.encode_query, written.encode_document)
-        found = [one(_PROBES, convert_to_tensor=True, show_progress_bar=False).float().cpu() for one in encode]
-    except (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{encoder.name}: written, it cannot be loaded again ({in_one_line(error)})") from error
-    # A base in half precision is written in single.
-    tolerance = 1e-4 if encoder.model.dtype == torch.float32 else 5e-2
-    near = [
-        one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=tolerance)
-        for one, other in zip(found, expected, strict=True)
-    ]
-    if not all(near):
-        raise ModelError(f"{encoder.name}: written and loaded again, it gives other vectors; it cannot be exported")
-
-
-def _finish(folder: Path) -> None:
-    """Files that others may read too, and that are on the disk when the folder gets its name."""
-    # safetensors makes files that only their owner can read, whatever the umask says.
-    mode = (folder / "README.md").stat().st_mode
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
-            with path.open("rb+") as opened:
-                os.fsync(opened.fileno())

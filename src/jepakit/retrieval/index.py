@@ -15,12 +15,13 @@ from jepakit.retrieval.filters import Filter
 from jepakit.retrieval.generations import Manifest, check_files, publish, read_manifest, writing
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.lexical import BM25Config, LexicalIndex
+from jepakit.retrieval.sentences import Sentences
 from jepakit.retrieval.store import DocumentStore
 from jepakit.retrieval.vectors import IndexConfig, VectorIndex, Vectors
 
 __all__ = ["Hits", "Index"]
 
-_VECTORS, _WORDS, _DOCUMENTS = "vectors", "words", "documents.sqlite"
+_VECTORS, _WORDS, _SENTENCES, _DOCUMENTS = "vectors", "words", "sentences", "documents.sqlite"
 #: How often a reader looks again when the generation it was about to open has just been replaced.
 _ATTEMPTS = 20
 
@@ -37,13 +38,20 @@ class Index:
         vectors: searched by vector.
         words: searched by word.
         store: the documents.
+        sentences: of each row, where they are kept.
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, vectors: VectorIndex, words: LexicalIndex, store: DocumentStore
+        self,
+        folder: Path,
+        manifest: Manifest,
+        vectors: VectorIndex,
+        words: LexicalIndex,
+        store: DocumentStore,
+        sentences: Sentences | None,
     ) -> None:
         self.folder, self.manifest = folder, manifest
-        self._vectors, self._words, self._store = vectors, words, store
+        self._vectors, self._words, self._store, self._sentences = vectors, words, store, sentences
 
     @classmethod
     def build(
@@ -54,6 +62,7 @@ class Index:
         *,
         base: str,
         fingerprint: str,
+        sentences: Sentences | None = None,
         config: IndexConfig | None = None,
         bm25: BM25Config | None = None,
     ) -> Index:
@@ -65,6 +74,7 @@ class Index:
             vectors: one for each, ``[N, D]``, all at once or in blocks of rows.
             base: the name of the sentence encoder that they are from.
             fingerprint: changes whenever that encoder, or the adapter on top of it, gives other vectors.
+            sentences: of each document, by the same encoder; None: none are kept.
             config: how vectors are searched.
             bm25: how words are scored.
 
@@ -76,10 +86,11 @@ class Index:
         with writing(target):
             made = VectorIndex.build(vectors, config, names=documents.ids)
             _check_count(documents, made.size)
+            _check_sentences(documents, sentences, wanted=sentences is not None)
             words = LexicalIndex.build(documents.passages, bm25)
 
             def write(partial: Path) -> None:
-                _save(partial, made, words)
+                _save(partial, made, words, sentences)
                 DocumentStore.write(partial / _DOCUMENTS, documents).close()
 
             _publish(target, write, made, base=base, fingerprint=fingerprint)
@@ -129,6 +140,11 @@ class Index:
     def alive(self) -> np.ndarray:
         """``[rows]`` bool: the rows that hold a document."""
         return self._vectors.alive
+
+    @property
+    def sentences(self) -> Sentences | None:
+        """The sentences of each row, those deleted included; None where none are kept."""
+        return self._sentences
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None = None) -> Hits:
         """The documents whose vectors are nearest to each query's.
@@ -191,7 +207,7 @@ class Index:
         """
         return self._store.rows(ids)
 
-    def add(self, documents: Documents, vectors: Vectors) -> None:
+    def add(self, documents: Documents, vectors: Vectors, sentences: Sentences | None = None) -> None:
         """Adds documents; one whose id is there already takes its place.
 
         They are added to what is on disk now, which another process may have changed since this index was opened.
@@ -200,7 +216,8 @@ class Index:
             DataError: a vector is no unit vector of this width, or there is not one for each document.
             ModelError: as `build`.
         """
-        self._change(documents, vectors, lambda store: sorted(store.find(documents.ids).values()))
+        _check_sentences(documents, sentences, wanted=self._sentences is not None)
+        self._change(documents, vectors, sentences, lambda store: sorted(store.find(documents.ids).values()))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Deletes documents.
@@ -209,10 +226,14 @@ class Index:
             DataError: there is no such id; the message has the nearest.
             ModelError: as `build`.
         """
-        self._change(None, None, lambda store: sorted(set(store.rows(ids))))
+        self._change(None, None, None, lambda store: sorted(set(store.rows(ids))))
 
     def _change(
-        self, added: Documents | None, vectors: Vectors | None, deleted: Callable[[DocumentStore], list[int]]
+        self,
+        added: Documents | None,
+        vectors: Vectors | None,
+        sentences: Sentences | None,
+        deleted: Callable[[DocumentStore], list[int]],
     ) -> None:
         with writing(self.folder):
             now = Index.open(self.folder, fingerprint=self.manifest.fingerprint)
@@ -222,21 +243,26 @@ class Index:
                 _check_count(added, len(vectors))
                 now._vectors.add(vectors, names=added.ids)
                 now._words.add(added.passages)
+                if now._sentences is not None and sentences is not None:
+                    now._sentences = now._sentences.joined(sentences)
             now._vectors.delete(gone)
             now._words.delete(gone)
             now._publish_changed(gone, added, first)
             now._store.close()
         fresh = Index.open(self.folder)
         self.manifest, self._vectors = fresh.manifest, fresh._vectors
-        self._words, self._store = fresh._words, fresh._store
+        self._words, self._store, self._sentences = fresh._words, fresh._store, fresh._sentences
 
     def _publish_changed(self, gone: list[int], added: Documents | None, first: int) -> None:
         sparse = self._vectors.sparse
         vectors = self._vectors.compacted() if sparse else self._vectors
         words = self._words.compacted() if sparse else self._words
+        sentences = self._sentences
+        if sparse and sentences is not None:
+            sentences = sentences.taken(np.flatnonzero(self._vectors.alive))
 
         def write(partial: Path) -> None:
-            _save(partial, vectors, words)
+            _save(partial, vectors, words, sentences)
             file = partial / _DOCUMENTS
             changed = self._store.updated(file, deleted=gone, added=added, first=first)
             if sparse:
@@ -276,21 +302,25 @@ def _publish(
     publish(folder, write, describe)
 
 
-def _save(folder: Path, vectors: VectorIndex, words: LexicalIndex) -> None:
-    for name, part in ((_VECTORS, vectors), (_WORDS, words)):
-        (folder / name).mkdir()
-        part.save(folder / name)
+def _save(folder: Path, vectors: VectorIndex, words: LexicalIndex, sentences: Sentences | None) -> None:
+    for name, part in ((_VECTORS, vectors), (_WORDS, words), (_SENTENCES, sentences)):
+        if part is not None:
+            (folder / name).mkdir()
+            part.save(folder / name)
 
 
-def _load(folder: Path, manifest: Manifest) -> tuple[VectorIndex, LexicalIndex, DocumentStore]:
+def _load(folder: Path, manifest: Manifest) -> tuple[VectorIndex, LexicalIndex, DocumentStore, Sentences | None]:
     generation = check_files(folder, manifest)
     vectors = VectorIndex.load(generation / _VECTORS)
     words = LexicalIndex.load(generation / _WORDS)
     store = DocumentStore(generation / _DOCUMENTS)
+    # Which files there are is in the manifest, and checked: a folder that is not there was never written.
+    kept = (generation / _SENTENCES).is_dir()
+    sentences = Sentences.load(generation / _SENTENCES) if kept else None
     counts = {len(vectors), len(words), len(store), manifest.documents}
-    if len(counts) > 1 or vectors.size != words.size:
-        raise ModelError(f"{generation}: damaged (its vectors, words and documents differ in number)")
-    return vectors, words, store
+    if len(counts) > 1 or vectors.size != words.size or (sentences is not None and len(sentences) != words.size):
+        raise ModelError(f"{generation}: damaged (its vectors, words, sentences and documents differ in number)")
+    return vectors, words, store, sentences
 
 
 def _check_count(documents: Documents, vectors: int) -> None:
@@ -298,3 +328,13 @@ def _check_count(documents: Documents, vectors: int) -> None:
         raise DataError(
             "not one vector for each document", field="vectors", value=vectors, expected=str(len(documents))
         )
+
+
+def _check_sentences(documents: Documents, sentences: Sentences | None, *, wanted: bool) -> None:
+    if wanted and (sentences is None or len(sentences) != len(documents)):
+        value = None if sentences is None else len(sentences)
+        expected = f"those of each of the {len(documents)} documents, see jepakit.retrieval.encode_sentences"
+        raise DataError("not the sentences of each document", field="sentences", value=value, expected=expected)
+    if sentences is not None and not wanted:
+        expected = "None: the index keeps no sentences; build it again to have them"
+        raise DataError("sentences for an index without", field="sentences", value=len(sentences), expected=expected)

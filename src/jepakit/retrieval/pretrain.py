@@ -10,6 +10,7 @@ from torch import Tensor
 
 from jepakit.core import Diagnosis, diagnose
 from jepakit.core.diagnostics import effective_rank
+from jepakit.errors import ConfigError
 from jepakit.retrieval.data import Documents, Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
 from jepakit.retrieval.hits import Hits
@@ -18,7 +19,9 @@ from jepakit.retrieval.made_pairs import made_pairs
 from jepakit.retrieval.objective import ObjectiveConfig
 from jepakit.retrieval.recipe import Recipe, fit_adapter
 from jepakit.retrieval.selection import Choice, SelectionConfig, choose
-from jepakit.retrieval.splits import ensure_splits
+from jepakit.retrieval.sentences import Sentences, encode_sentences
+from jepakit.retrieval.splits import ensure_splits, train_and_dev
+from jepakit.retrieval.tuning import Strategy, TuningConfig
 from jepakit.retrieval.views import ViewConfig
 from jepakit.text import TextEncoder
 from jepakit.training import (
@@ -32,6 +35,8 @@ from jepakit.training import (
 
 __all__ = ["TrainConfig", "Trained", "prepared", "train"]
 
+#: Weight of sentences that made pairs may choose.
+_LITTLE = 0.2
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)
 _DOCUMENT_QUANTILES = (0.02, 0.2)
@@ -47,6 +52,11 @@ class TrainConfig(FitConfig):
         views: what a prediction is told from.
         selection: what is chosen by held-out pairs.
         familiarity: go back to the base away from the training queries and documents.
+        most_made_pairs: where there are no pairs, so many are made of the corpus at most.
+        strategy: ``frozen``: the base stays as it is. Otherwise it is tuned before the adapter is trained:
+            ``two-phase``, the predictor first and then the base with a tiny rate; ``full``, both from the start, the
+            base with a small rate; ``lora``, low-rank additions to the base's linear maps (extra ``lora``).
+        tuning: how, where it is.
     """
 
     epochs: int = 10
@@ -58,6 +68,15 @@ class TrainConfig(FitConfig):
     views: ViewConfig = field(default_factory=ViewConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     familiarity: bool = True
+    most_made_pairs: int = 5000
+    strategy: Strategy = "frozen"
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Network, objective, views and training, as they are before anything is chosen."""
+        fit = FitConfig(**{f.name: getattr(self, f.name) for f in fields(FitConfig)})
+        return Recipe(self.adapter, self.objective, self.views, fit)
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,7 @@ def train(
     *,
     run: RunFolder | None = None,
     resume: bool = False,
+    tuned: bool | None = None,
 ) -> Trained:
     """Trains an adapter on the train and dev pairs of a collection; its test pairs are not looked at.
 
@@ -93,17 +113,26 @@ def train(
         config: how.
         run: the folder that receives checkpoint, metrics, ``encoder/`` and diagnosis; None keeps nothing.
         resume: go on from the checkpoint in ``run``.
+        tuned: whether the base was tuned on the training pairs (`jepakit.retrieval.tune`): what it has seen can no
+            longer be held out, so the development pairs are. None: it was not, and ``config.strategy`` says so.
 
     Raises:
         ConfigError: options that do not go together.
         DataError: there are no pairs.
     """
-    dataset = prepared(dataset, seed=config.seed)
+    if tuned is None and config.strategy != "frozen":
+        way_out = "frozen; or call jepakit.retrieval.tune first, and train with its encoder and tuned=True or False"
+        raise ConfigError("strategy", config.strategy, way_out)
+    dataset = prepared(dataset, seed=config.seed, most_made_pairs=config.most_made_pairs)
     queries = encoder.encode(dataset.queries.texts, "query")
     documents = encoder.encode(dataset.documents.passages, "document")
     pairs = dataset.training
-    fit_config = FitConfig(**{f.name: getattr(config, f.name) for f in fields(FitConfig)})
-    recipe = Recipe(config.adapter, config.objective, config.views, fit_config)
+    recipe, selection = config.recipe, config.selection
+    if not dataset.labelled:
+        # Made queries have their documents' words, which questions have not: what they say of words and feedback
+        # misleads, and of sentences they say too much.
+        few = [_LITTLE] if selection.sentences else []
+        selection = replace(selection, feedback=[], sentences=few, words=[])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
@@ -113,8 +142,22 @@ def train(
         def by_words(rows: Tensor) -> Hits:
             return words.search([dataset.queries.texts[row] for row in rows.tolist()], 100)
 
-        choice = choose(adapter, queries, documents, pairs, dataset.documents, by_words, recipe, config.selection)
-        chosen = Recipe(config.adapter, choice.objective, config.views, fit_config)
+        def sentences() -> Sentences:
+            return encode_sentences(dataset.documents, encoder)
+
+        choice = choose(
+            adapter,
+            queries,
+            documents,
+            pairs,
+            dataset.documents,
+            by_words,
+            sentences,
+            recipe,
+            selection,
+            divided=[train_and_dev(dataset)] if tuned else None,
+        )
+        chosen = replace(recipe, objective=choice.objective)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)
     if config.familiarity:
@@ -127,7 +170,9 @@ def train(
     return trained
 
 
-def prepared(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDataset:
+def prepared(
+    dataset: RetrievalDataset, *, seed: int = 0, most_made_pairs: int = TrainConfig.most_made_pairs
+) -> RetrievalDataset:
     """The collection with pairs to train on: its own, or without any, pairs made from its documents.
 
     Made pairs predict a part of a document from another part, so their documents are the parts that are predicted.
@@ -135,7 +180,7 @@ def prepared(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDataset:
     """
     if any(len(pairs) for pairs in dataset.splits.values()):
         return ensure_splits(dataset, seed=seed)
-    made = made_pairs(dataset.documents, seed=seed)
+    made = made_pairs(dataset.documents, seed=seed, limit=most_made_pairs)
     rows = made.pairs.document.tolist()
     source = dataset.documents.source or dataset.documents.ids
     parts = Documents(

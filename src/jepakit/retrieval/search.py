@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from jepakit.errors import ConfigError, DataError, ModelError, require_choice
+from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.retrieval.data import Metadata
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.feedback import FEEDBACK_DOCUMENTS, with_feedback
 from jepakit.retrieval.filters import Filter
 from jepakit.retrieval.fusion import weighted
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.index import Index
+from jepakit.retrieval.ranking import DEPTH, familiar, ranked
+from jepakit.retrieval.sentences import Sentences
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.text import TextEncoder
-from jepakit.training import load_encoder, write_text_atomically
+from jepakit.training import load_encoder
 
 __all__ = [
-    "CANDIDATES",
-    "DEPTH",
     "Found",
     "Mode",
-    "SearchSettings",
     "Searcher",
     "document_fingerprint",
     "load_adapter",
@@ -37,48 +35,6 @@ __all__ = [
 ]
 
 Mode = Literal["fused", "dense", "words"]
-
-#: Documents of the base's own answer by which the adapter tells whether it knows the collection.
-CANDIDATES = 5
-#: Documents of each of two rankings that are fused, and what Recall@100 needs.
-DEPTH = 100
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """What was chosen for a search besides the adapter.
-
-    Args:
-        words: weight of BM25 beside the vectors, from 0 to 1.
-        feedback: weight of the first documents beside the query, from 0 to 1; see `jepakit.retrieval.feedback`.
-    """
-
-    words: float = 0.0
-    feedback: float = 0.0
-
-    def write(self, file: Path) -> None:
-        """Writes it as JSON."""
-        write_text_atomically(file, json.dumps(asdict(self), indent=2) + "\n")
-
-    @classmethod
-    def read(cls, file: Path) -> SearchSettings:
-        """Reads what `write` wrote; the defaults where there is no file.
-
-        Raises:
-            DataError: it is damaged.
-        """
-        if not file.exists():
-            return cls()
-        try:
-            weights = json.loads(file.read_text("utf-8"))
-            settings = cls(words=weights["words"], feedback=weights["feedback"])
-        except (ValueError, KeyError, TypeError) as error:
-            expected = '{"words": a number, "feedback": a number}'
-            raise DataError("not the settings of a search", file=file, expected=expected) from error
-        for name, weight in asdict(settings).items():
-            if not isinstance(weight, int | float) or not 0 <= weight <= 1:
-                raise DataError("not a weight", file=file, field=name, value=weight, expected="a number from 0 to 1")
-        return settings
 
 
 @dataclass(frozen=True)
@@ -111,6 +67,7 @@ class Searcher:
 
     Raises:
         ModelError: the adapter was trained on another base.
+        ConfigError: sentences have a weight, and the index keeps none.
     """
 
     def __init__(
@@ -124,6 +81,9 @@ class Searcher:
             require_base(adapter, encoder)
         self.index, self.encoder, self.adapter = index, encoder, adapter
         self.settings = settings or SearchSettings()
+        if self.settings.sentences and index.sentences is None:
+            expected = "0 for an index without sentences; or build it with those of jepakit.retrieval.encode_sentences"
+            raise ConfigError("settings.sentences", self.settings.sentences, expected)
 
     def search(
         self, queries: Sequence[str], k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
@@ -160,36 +120,34 @@ class Searcher:
         if mode == "words":
             return self.index.search_words(queries, k, where)
         base = self.encoder.encode(queries, "query")
-        familiarity = self._familiarity(base)
-        vectors = base if self.adapter is None else self.adapter.queries(base, familiarity)
-        if self.settings.feedback:
-            first = self.index.search_vectors(vectors, FEEDBACK_DOCUMENTS, where)
-            weight = self.settings.feedback * familiarity
-            vectors = with_feedback(vectors, self._vectors_of(first), first.scores, weight)
+        known = familiar(base, self.adapter, _Indexed(self.index))
+        source = _Indexed(self.index, where)
         if mode == "dense" or not self.settings.words:
-            return self.index.search_vectors(vectors, k, where)
-        dense = self.index.search_vectors(vectors, max(k, DEPTH), where)
+            return ranked(base, self.adapter, source, k, self.settings, known)
+        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, known)
         words = self.index.search_words(queries, max(k, DEPTH), where)
-        return weighted(dense, words, self.settings.words * familiarity).first(k)
+        return weighted(dense, words, self.settings.words * known.collection).first(k)
 
-    def _familiarity(self, base: Tensor) -> Tensor:
-        """How far to trust what was learned, for each query, ``[Q]``."""
-        if self.adapter is None:
-            return torch.ones(len(base))
-        return self.adapter.familiarity(base, self._candidates(base))
 
-    def _candidates(self, base: Tensor) -> Tensor | None:
-        """The base's vectors of its own first documents, ``[Q, K, D]``; None where the index does not hold them."""
-        assert self.adapter is not None
-        if self.adapter.changes_documents or not len(self.adapter.familiar_documents) or not len(self.index):
-            return None
-        return self._vectors_of(self.index.search_vectors(base, CANDIDATES))
+@dataclass(frozen=True)
+class _Indexed:
+    """An index, or what a filter leaves of it, as a `jepakit.retrieval.ranking.Source`."""
 
-    def _vectors_of(self, hits: Hits) -> Tensor:
-        """The vectors of what was found, ``[Q, K, D]``; zeros, which are like no document, where nothing was."""
+    index: Index
+    where: Filter | None = None
+
+    def nearest(self, queries: Tensor, k: int) -> Hits:
+        return self.index.search_vectors(queries, k, self.where)
+
+    def vectors_of(self, hits: Hits) -> Tensor:
+        if not len(self.index):
+            return torch.zeros(*hits.rows.shape, self.index.manifest.dim)
         some = int(self.index.alive.argmax())
         rows = hits.rows.masked_fill(~hits.found, some)
         return self.index.vectors(rows.flatten()).view(*rows.shape, -1) * hits.found.unsqueeze(-1)
+
+    def sentences(self) -> Sentences | None:
+        return self.index.sentences
 
 
 def require_question(k: int, mode: Mode) -> None:
@@ -204,12 +162,19 @@ def require_base(adapter: Adapter, encoder: TextEncoder) -> None:
     if adapter.fingerprint != encoder.fingerprint:
         raise ModelError(
             f"the adapter was trained on {adapter.base} with fingerprint {adapter.fingerprint[:8]}, but {encoder.name}"
-            f" has {encoder.fingerprint[:8]}: the base model, its tokeniser or its settings changed; train again"
+            f" has {encoder.fingerprint[:8]}: the base model, its tokeniser or its settings changed; put them back, or"
+            " train again, which makes the index too: jepakit retrieval train"
         )
 
 
 def document_fingerprint(encoder: TextEncoder, adapter: Adapter | None) -> str:
-    """What an index depends on: the base, and the adapter where that changes documents."""
+    """What an index depends on: the base, and the adapter where that changes documents.
+
+    Raises:
+        ModelError: the adapter was trained on another base.
+    """
+    if adapter is not None:
+        require_base(adapter, encoder)
     if adapter is None or not adapter.changes_documents:
         return encoder.fingerprint
     digest = hashlib.blake2b(encoder.fingerprint.encode(), digest_size=16)

@@ -14,12 +14,14 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.data import Documents, Pairs
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.feedback import nearest
-from jepakit.retrieval.fusion import choose_weight, weighted
+from jepakit.retrieval.fusion import weighted
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.metrics import ndcg
 from jepakit.retrieval.objective import ObjectiveConfig
+from jepakit.retrieval.ranking import DEPTH
 from jepakit.retrieval.recipe import Recipe, fit_adapter
-from jepakit.retrieval.search import DEPTH, SearchSettings
+from jepakit.retrieval.sentences import Sentences, with_sentences
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.retrieval.splits import folds_by_document
 
 __all__ = ["Choice", "SelectionConfig", "choose", "paired_interval"]
@@ -33,6 +35,9 @@ class SelectionConfig:
         predictive: weights of the predictive term; empty: the objective's own alone.
         strengths: how far to go from the base's vector (0) to the predicted one (1); 0 is always tried.
         feedback: weights of the first documents beside the query (see `jepakit.retrieval.feedback`); 0 is always tried.
+        sentences: weights of a document's best sentence beside the document (see `jepakit.retrieval.sentences`); 0 is
+            always tried; empty: sentences are not encoded at all.
+        words: weights of BM25 beside the vectors; 0 is always tried.
         folds: parts into which the pairs are cut by document; each is held out once.
         enough: held-out queries after which the folds that are left are not trained any more.
         measure_at: NDCG at this rank decides.
@@ -42,6 +47,8 @@ class SelectionConfig:
     predictive: list[float] = field(default_factory=lambda: [0.0, 1.0])
     strengths: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
     feedback: list[float] = field(default_factory=lambda: [0.2, 0.4])
+    sentences: list[float] = field(default_factory=lambda: [0.25, 0.5])
+    words: list[float] = field(default_factory=lambda: [step / 10 for step in range(1, 10)])
     folds: int = 5
     enough: int = 2000
     measure_at: int = 10
@@ -56,8 +63,9 @@ class SelectionConfig:
             raise ConfigError("predictive", self.predictive, "weights of at least 0")
         if not self.strengths or any(not 0 < strength <= 1 for strength in self.strengths):
             raise ConfigError("strengths", self.strengths, "numbers above 0 and up to 1")
-        if any(not 0 < weight <= 1 for weight in self.feedback):
-            raise ConfigError("feedback", self.feedback, "numbers above 0 and up to 1")
+        for name in ("feedback", "sentences", "words"):
+            if any(not 0 < weight <= 1 for weight in getattr(self, name)):
+                raise ConfigError(name, getattr(self, name), "numbers above 0 and up to 1")
         if not 0 < self.confidence < 1:
             raise ConfigError("confidence", self.confidence, "a number between 0 and 1")
 
@@ -69,11 +77,12 @@ class Choice:
     Args:
         objective: the weights of the loss.
         strength: how far to follow the adapter; 0 where the base did best.
-        settings: weights of feedback and of BM25; 0 where they did not surely help.
+        settings: weights of feedback, of sentences and of BM25; 0 where they did not surely help.
         base: held-out NDCG of the base.
         chosen: held-out NDCG of the adapter at its smallest strength that cannot be told from the best; optimistic by
             what choosing among a few settings gains.
         moved: held-out NDCG with feedback.
+        detailed: held-out NDCG with sentences too.
         fused: held-out NDCG with BM25 too.
         interval: of the difference of ``chosen`` and ``base``, paired by query.
         queries: how many were held out.
@@ -86,6 +95,7 @@ class Choice:
     base: float
     chosen: float
     moved: float
+    detailed: float
     fused: float
     interval: tuple[float, float]
     queries: int
@@ -97,13 +107,14 @@ class Choice:
         low, high = self.interval
         measured = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.queries} queries"
         gain = f"{measured} (gain {low:+.4f} to {high:+.4f})"
-        words, feedback = self.settings.words, self.settings.feedback
+        words, feedback, sentences = self.settings.words, self.settings.feedback, self.settings.sentences
         chosen = f"strength {self.strength:g}, predictive weight {self.objective.predictive:g}"
         if not self.strength:
             chosen = "the adapter is not surely better than the base, so the base is returned"
         moved = f"; with feedback at weight {feedback:g} {self.moved:.4f}" if feedback else "; feedback adds nothing"
+        detailed = f"; with sentences at weight {sentences:g} {self.detailed:.4f}" if sentences else ""
         fused = f"; with BM25 at weight {words:g} {self.fused:.4f}" if words else "; BM25 adds nothing"
-        return f"{gain}: {chosen}{moved}{fused}"
+        return f"{gain}: {chosen}{moved}{detailed}{fused}"
 
 
 def choose(
@@ -113,8 +124,11 @@ def choose(
     pairs: Pairs,
     collection: Documents,
     by_words: Callable[[Tensor], Hits],
+    sentences: Callable[[], Sentences],
     recipe: Recipe,
     config: SelectionConfig,
+    *,
+    divided: Sequence[tuple[Pairs, Pairs]] | None = None,
 ) -> Choice:
     """Trains on all folds but one, measures on that one, for every setting.
 
@@ -125,8 +139,10 @@ def choose(
         pairs: training and development pairs together.
         collection: tells which documents belong together.
         by_words: rows of queries -> what BM25 finds for them.
+        sentences: makes the sentences of the documents, where their weights are to be tried.
         recipe: what is not chosen.
         config: what is.
+        divided: (training, held-out) pairs, no query held out twice; None: folds of ``pairs`` by document.
 
     Raises:
         ConfigError: the pairs cannot be divided by document.
@@ -136,54 +152,115 @@ def choose(
     ]
     folds = [
         _Fold.trained(adapter, queries, documents, train, held_out, objectives, recipe)
-        for train, held_out in _divided(pairs, collection, config, recipe.fit.seed)
+        for train, held_out in divided or _divided(pairs, collection, config, recipe.fit.seed)
     ]
-    strengths = [0.0, *sorted(set(config.strengths))]
-    # [settings, strengths, held-out queries]
-    measured = torch.cat([fold.by_strength(strengths, config.measure_at) for fold in folds], dim=2)
-    means = measured.mean(2)
-
-    def gain(ours: Tensor, floor: Tensor) -> tuple[float, float]:
-        return paired_interval((ours - floor).numpy(), confidence=config.confidence, seed=recipe.fit.seed)
-
-    setting, best = divmod(int(means.argmax()), len(strengths))
-    # Of strengths that cannot be told from the best the smallest: what is held out is kinder than what is to come.
-    close = (step for step in range(1, best) if gain(measured[setting, best], measured[setting, step])[0] <= 0)
-    step = next(close, best)
-    interval = gain(measured[setting, step], measured[setting, 0])
-    strength = strengths[step] if interval[0] > 0 else 0.0
-    held_out = torch.cat([fold.rows for fold in folds])
-
-    def of_each(hits: Hits) -> Tensor:
-        return ndcg(hits.rows, held_out, pairs, at=config.measure_at)
-
-    def searched(feedback: float) -> Hits:
-        return _joined([fold.hits(setting, strength, feedback=feedback) for fold in folds])
-
-    still, moved = searched(0.0), {weight: searched(weight) for weight in config.feedback}
-    feedback = max(moved, key=lambda weight: float(of_each(moved[weight]).mean()), default=0.0)
-    if feedback and gain(of_each(moved[feedback]), of_each(still))[0] <= 0:
-        feedback = 0.0
-    dense = moved[feedback] if feedback else still
-    words = by_words(held_out)
-    weight = choose_weight(dense, words, lambda hits: float(of_each(hits).mean()))
-    alone, fused = of_each(dense), of_each(weighted(dense, words, weight))
-    return Choice(
-        objective=objectives[setting],
-        strength=strength,
-        settings=SearchSettings(words=weight if gain(fused, alone)[0] > 0 else 0.0, feedback=feedback),
-        base=float(means[setting, 0]),
-        chosen=float(means[setting, step]),
-        moved=float(alone.mean()),
-        fused=float(fused.mean()),
-        interval=interval,
-        queries=len(held_out),
-        tried=tuple(
-            (objective.predictive, strength, float(means[row, column]))
-            for row, objective in enumerate(objectives)
-            for column, strength in enumerate(strengths)
-        ),
+    held_out = _HeldOut(folds, pairs, config, recipe.fit.seed)
+    followed = held_out.strength()
+    moved, feedback = held_out.surely_best(
+        {weight: held_out.hits(followed, feedback=weight) for weight in (0.0, *config.feedback)}
     )
+    read = {0.0: moved}
+    if config.sentences:
+        best = held_out.best_sentences(followed, sentences(), moved.rows)
+        read |= {weight: with_sentences(moved, best, weight) for weight in config.sentences}
+    detailed, detail = held_out.surely_best(read)
+    mixed = {0.0: detailed}
+    if config.words:
+        found = by_words(held_out.rows)
+        mixed |= {weight: weighted(detailed, found, weight) for weight in config.words}
+    fused, words = held_out.surely_best(mixed)
+    return Choice(
+        objective=objectives[followed.setting],
+        strength=followed.strength,
+        settings=SearchSettings(words, feedback, detail),
+        base=followed.base,
+        chosen=followed.chosen,
+        moved=held_out.mean(moved),
+        detailed=held_out.mean(detailed),
+        fused=held_out.mean(fused),
+        interval=followed.interval,
+        queries=len(held_out.rows),
+        tried=tuple((objectives[setting].predictive, strength, mean) for setting, strength, mean in followed.tried),
+    )
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """How far an adapter is followed, and which; ``tried``: (setting, strength, held-out NDCG)."""
+
+    setting: int
+    strength: float
+    base: float
+    chosen: float
+    interval: tuple[float, float]
+    tried: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """All folds' held-out queries together: what is measured on them decides."""
+
+    folds: Sequence[_Fold]
+    pairs: Pairs
+    config: SelectionConfig
+    seed: int
+
+    @property
+    def rows(self) -> Tensor:
+        return torch.cat([fold.rows for fold in self.folds])
+
+    def strength(self) -> _Followed:
+        """The setting and the strength, among those of the configuration."""
+        strengths = [0.0, *sorted(set(self.config.strengths))]
+        # [settings, strengths, held-out queries]
+        measured = torch.cat([fold.by_strength(strengths, self.config.measure_at) for fold in self.folds], dim=2)
+        means = measured.mean(2)
+        setting, best = divmod(int(means.argmax()), len(strengths))
+        values = measured[setting]
+        # Of strengths that cannot be told from the best the smallest: what is held out is kinder than what is to come.
+        step = next((step for step in range(1, best) if self._gain(values[best], values[step])[0] <= 0), best)
+        interval = self._gain(values[step], values[0])
+        return _Followed(
+            setting=setting,
+            strength=strengths[step] if interval[0] > 0 else 0.0,
+            base=float(means[setting, 0]),
+            chosen=float(means[setting, step]),
+            interval=interval,
+            tried=tuple(
+                (row, strength, float(means[row, column]))
+                for row in range(len(means))
+                for column, strength in enumerate(strengths)
+            ),
+        )
+
+    def hits(self, followed: _Followed, *, feedback: float) -> Hits:
+        """What is found for each query."""
+        found = [fold.hits(followed.setting, followed.strength, feedback=feedback) for fold in self.folds]
+        return Hits(torch.cat([hits.rows for hits in found]), torch.cat([hits.scores for hits in found]))
+
+    def best_sentences(self, followed: _Followed, sentences: Sentences, rows: Tensor) -> Tensor:
+        """What the sentences of the documents found say, ``[Q, K]``."""
+        parts = zip(self.folds, rows.split([len(fold.rows) for fold in self.folds]), strict=True)
+        return torch.cat(
+            [fold.best_sentences(followed.setting, followed.strength, sentences, some) for fold, some in parts]
+        )
+
+    def surely_best(self, found: dict[float, Hits]) -> tuple[Hits, float]:
+        """The best of several weights, or weight 0 where no other is surely better."""
+        weight = max(found, key=lambda weight: self.mean(found[weight]))
+        if weight and self._gain(self._values(found[weight]), self._values(found[0.0]))[0] <= 0:
+            weight = 0.0
+        return found[weight], weight
+
+    def mean(self, hits: Hits) -> float:
+        """Their NDCG."""
+        return float(self._values(hits).mean())
+
+    def _values(self, hits: Hits) -> Tensor:
+        return ndcg(hits.rows, self.rows, self.pairs, at=self.config.measure_at)
+
+    def _gain(self, ours: Tensor, floor: Tensor) -> tuple[float, float]:
+        return paired_interval((ours - floor).numpy(), confidence=self.config.confidence, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -220,6 +297,12 @@ class _Fold:
         adapter.strength.fill_(strength)
         return nearest(adapter.queries(self.queries), adapter.documents(self.documents), count, feedback)
 
+    def best_sentences(self, setting: int, strength: float, sentences: Sentences, rows: Tensor) -> Tensor:
+        """What the sentences of the documents found say, ``[Q, K]``."""
+        adapter = self.adapters[setting]
+        adapter.strength.fill_(strength)
+        return sentences.adapted(adapter).best(adapter.queries(self.queries), rows)
+
     def by_strength(self, strengths: Sequence[float], at: int) -> Tensor:
         """NDCG of each held-out query, ``[settings, strengths, Q]``."""
 
@@ -245,10 +328,6 @@ def _divided(pairs: Pairs, collection: Documents, config: SelectionConfig, seed:
         expected = "pairs of several documents, or sources, that do not all hang together"
         raise DataError("nothing can be held out", field="pairs", value=len(pairs), expected=expected)
     return parts
-
-
-def _joined(parts: Sequence[Hits]) -> Hits:
-    return Hits(torch.cat([hits.rows for hits in parts]), torch.cat([hits.scores for hits in parts]))
 
 
 def paired_interval(

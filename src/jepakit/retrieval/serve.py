@@ -34,6 +34,7 @@ from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.index import Index
 from jepakit.retrieval.search import Mode, Searcher, document_fingerprint
+from jepakit.retrieval.sentences import Sentences, sentences_of
 
 __all__ = ["make_app", "run_server"]
 
@@ -182,7 +183,8 @@ class _Service:
             metadata=tuple(document.metadata for document in new),
         )
         vectors = self._vectors(documents.passages)
-        return self._changed(lambda index: index.add(documents, vectors))
+        sentences = self._sentences(documents)
+        return self._changed(lambda index: index.add(documents, vectors, sentences))
 
     def delete(self, request: DeleteRequest) -> Response:
         """Deletes documents."""
@@ -217,8 +219,16 @@ class _Service:
         encoder, adapter = self._given.encoder, self._given.adapter
         # An encoder takes one call at a time: between two of these, queries have their turn.
         starts = range(0, len(passages), _AT_ONCE)
-        vectors = torch.cat([encoder.encode(passages[start : start + _AT_ONCE], "document") for start in starts])
+        found = [encoder.encode(passages[start : start + _AT_ONCE], "document") for start in starts]
+        vectors = torch.cat(found) if found else torch.zeros(0, encoder.dim)
         return vectors if adapter is None else adapter.documents(vectors)
+
+    def _sentences(self, documents: Documents) -> Sentences | None:
+        """The sentences of new documents, where the index keeps them."""
+        if self._searcher().index.sentences is None:
+            return None
+        texts, first = sentences_of(documents.texts)
+        return Sentences(self._vectors(texts).half().numpy(), first)
 
     def _changed(self, change: Callable[[Index], None]) -> Response:
         with self._changing:

@@ -23,6 +23,7 @@ __all__ = [
     "seen_queries",
     "shared_documents",
     "split_by_document",
+    "train_and_dev",
     "without_shared",
 ]
 
@@ -121,6 +122,29 @@ def without_shared(train: Pairs, test: Pairs, documents: Documents) -> Pairs:
     relevant = train.relevant
     shares = torch.isin(source[relevant.document], source[test.relevant.document])
     return train[~torch.isin(train.query, relevant.query[shares])]
+
+
+def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
+    """The training pairs that tell nothing about the development pairs, and the development pairs.
+
+    Raises:
+        DataError: there is no such split, or nothing in one of them.
+    """
+    missing = [name for name in ("train", "dev") if name not in dataset.splits]
+    if missing:
+        expected = "splits train and dev, as jepakit.retrieval.prepared makes them"
+        given = ", ".join(dataset.splits) or None
+        raise DataError(f"no {' and no '.join(missing)} pairs", field="splits", value=given, expected=expected)
+    dev = dataset.splits["dev"]
+    train = without_shared(dataset.splits["train"], dev, dataset.documents)
+    if not len(train.relevant) or not len(dev.relevant):
+        raise DataError(
+            "nothing can be held out",
+            field="pairs",
+            value=f"{len(train.relevant)} for training, {len(dev.relevant)} for development",
+            expected="some of both that share no document and no source",
+        )
+    return train, dev
 
 
 def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,22 +75,29 @@ class RetrievalViews:
         pairs: what to learn; only grades of 1 and above are read.
         config: what a prediction is told from.
         direction: which side is predicted from which.
+        texts: of all queries and of all documents, where a base that is trained sees these and not its vectors.
 
     Raises:
         DataError: no pair is relevant.
     """
 
     def __init__(
-        self, queries: Tensor, documents: Tensor, pairs: Pairs, config: ViewConfig, direction: Direction = "query"
+        self,
+        queries: Tensor,
+        documents: Tensor,
+        pairs: Pairs,
+        config: ViewConfig,
+        direction: Direction = "query",
+        texts: Mapping[Kind, Sequence[str]] | None = None,
     ) -> None:
         self.pairs = pairs.relevant
         if not len(self.pairs):
             raise DataError("no pair is relevant", field="pairs", expected="at least one pair of grade 1 or above")
         query, document = self.pairs.query, self.pairs.document
         negatives = _hard_negatives(queries, documents, self.pairs, config.hard_negatives)
-        forth = _Direction("query", queries, documents, query, document, negatives, config)
+        forth = _Direction("query", queries, documents, query, document, negatives, config, texts)
         no_negatives = torch.empty(len(query), 0, dtype=torch.long)
-        back = _Direction("document", documents, queries, document, query, no_negatives, config)
+        back = _Direction("document", documents, queries, document, query, no_negatives, config, texts)
         self.directions = {"query": [forth], "document": [back], "both": [forth, back]}[direction]
 
     def __len__(self) -> int:
@@ -111,8 +119,10 @@ class _Direction:
         target: Tensor,
         negatives: Tensor,
         config: ViewConfig,
+        texts: Mapping[Kind, Sequence[str]] | None,
     ) -> None:
         self.kind: Kind = kind
+        self.texts = texts
         self.contexts, self.targets = contexts, targets
         self.context, self.target, self.negatives = context, target, negatives
         self.margin = config.false_negatives
@@ -143,7 +153,9 @@ class _Direction:
         excluded[torch.arange(len(indices)), positive] = False
         other: Kind = "document" if self.kind == "query" else "query"
         where = Where(target_rows=positive, backward=self.kind == "document")
-        return Contrast(Side(self.kind, self.contexts[context]), Side(other, vectors), where, excluded)
+        contexts = self.contexts[context] if self.texts is None else _picked(self.texts[self.kind], context)
+        seen = vectors if self.texts is None else _picked(self.texts[other], candidates)
+        return Contrast(Side(self.kind, contexts), Side(other, seen), where, excluded)
 
     def _other_answers(self, context: Tensor, column: Tensor, candidates: int) -> Tensor:
         """``[B, C]``: every right answer of each context."""
@@ -156,6 +168,11 @@ class _Direction:
         present = columns >= 0
         excluded[row[present], columns[present]] = True
         return excluded
+
+
+def _picked(texts: Sequence[str], rows: Tensor) -> tuple[str, ...]:
+    places: list[int] = rows.tolist()
+    return tuple(texts[place] for place in places)
 
 
 def _hard_negatives(queries: Tensor, documents: Tensor, pairs: Pairs, count: int) -> Tensor:

@@ -17,7 +17,7 @@ from jepakit.text.fingerprint import model_fingerprint
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Kind", "SentenceEncoder", "TextEncoder", "in_one_line"]
+__all__ = ["Kind", "SentenceEncoder", "TextEncoder", "in_one_line", "readable"]
 
 Kind = Literal["query", "document"]
 """What a text is: many models encode the two sides differently."""
@@ -100,12 +100,11 @@ class SentenceEncoder:
 
     def _encode(self, texts: list[str], kind: Kind) -> Tensor:
         tokens = _longest(self.model)
-        longest = None if tokens is None else _CHARACTERS_PER_TOKEN * tokens
         encode = self.model.encode_query if kind == "query" else self.model.encode_document
         try:
             with self._lock:
                 found = encode(
-                    [_sound(text[:longest]) for text in texts],
+                    [readable(text, tokens) for text in texts],
                     batch_size=self.batch_size,
                     convert_to_tensor=True,
                     show_progress_bar=False,
@@ -136,8 +135,12 @@ def _longest(model: SentenceTransformer) -> int | None:
     return max(given) if given else None
 
 
-def _sound(text: str) -> str:
-    """The text with pairs of surrogates as the character they stand for, and U+FFFD in place of lone ones."""
+def readable(text: str, tokens: int | None) -> str:
+    """What a tokeniser is given of a text: so much that ``tokens`` are surely in it, and nothing it cannot read.
+
+    Pairs of surrogates become the character they stand for, and lone ones U+FFFD.
+    """
+    text = text if tokens is None else text[: _CHARACTERS_PER_TOKEN * tokens]
     if not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

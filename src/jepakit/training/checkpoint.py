@@ -25,7 +25,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Writes a nested structure of tensors, numbers, strings, lists and mappings; atomically.
 
     Raises:
-        ModelError: it holds something else, which only a pickle could keep.
+        ModelError: it holds something else, which only a pickle could keep, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(checkpoint, "checkpoint", tensors)

@@ -74,7 +74,8 @@ def save_encoder(
 
     Raises:
         ConfigError: ``config`` is not JSON or does not fit the constructor, or ``card`` is malformed.
-        ModelError: ``folder`` holds something else, or the encoder has a tensor that cannot be stored.
+        ModelError: ``folder`` holds something else or cannot be written, or the encoder has a tensor that cannot be
+            stored.
     """
     require_choice("role", role, ("context", "target"))
     if architecture is None:
@@ -84,10 +85,12 @@ def save_encoder(
     target = Path(folder).expanduser().resolve()
     _check_replaceable(target)
     partial = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         _write_files(encoder, partial, _EncoderConfig(architecture, dict(config), role), card or {}, name=target.name)
         _swap_in(partial, target)
+    except OSError as error:
+        raise ModelError(f"{target}: could not be written ({error.strerror}); what was there stays") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Path(folder)

@@ -15,23 +15,13 @@ import numpy as np
 from jepakit.training.report_data import Diagnosed, Metrics, Results, RunParts, read_run
 from jepakit.training.report_embeddings import embedding_section
 from jepakit.training.report_figures import line_chart
-from jepakit.training.report_page import figure, missing, number, section, sentence
+from jepakit.training.report_page import DIAGNOSTICS, described, figure, missing, number, section, sentence
+from jepakit.training.report_sections import table_section
 from jepakit.training.report_table import result_table
 from jepakit.training.result_rows import group_rows
 from jepakit.training.run import write_text_atomically
 
 __all__ = ["write_report"]
-
-# Diagnostic -> its name for people, and how to read it. The order is the order on the page.
-_DIAGNOSTICS = {
-    "effective_rank": ("Effective rank", "directions in use; higher is better"),
-    "within_group_rank": ("Rank within classes", "low: classes have shrunk to points"),
-    "dead_dims": ("Dead dimensions", "constant ones; 0 is best"),
-    "uniformity": ("Uniformity", "0 is a point; more negative is more even"),
-    "sphericity": ("Sphericity", "1: equally wide in every direction"),
-    "mean_abs_correlation": ("Mean |correlation|", "between dimensions; 0 is best"),
-    "alignment": ("Alignment", "distance of paired views; lower is closer"),
-}
 
 
 def write_report(run: str | Path) -> Path:
@@ -59,6 +49,7 @@ def write_report(run: str | Path) -> Path:
         sections="\n".join(
             [
                 _result_section(results),
+                *(table_section(shown) for shown in (results.sections if results else ())),
                 _training_section(parts.metrics),
                 _diagnostics_section(parts.metrics, parts.diagnosis),
                 embedding_section(parts.embeddings, collapsed=collapsed),
@@ -146,17 +137,13 @@ def _diagnostics_section(metrics: Metrics | None, diagnosis: Diagnosed | None) -
     charts: list[str] = []
     if metrics is not None:
         filled = [name for name, cells in metrics.filled.items() if name.startswith("diagnostics/") and cells.any()]
-        known = [name for name in (f"diagnostics/{name}" for name in _DIAGNOSTICS) if name in filled]
+        known = [name for name in (f"diagnostics/{name}" for name in DIAGNOSTICS) if name in filled]
         for index, column in enumerate(known + [name for name in filled if name not in known]):
-            title, hint = _described(column.removeprefix("diagnostics/"))
+            title, hint = described(column.removeprefix("diagnostics/"))
             charts.append(_curve(metrics, column, f"diagnostic-{index}", title, hint))
     none = "<p class='missing'>metrics.csv holds no diagnostics over time.</p>"
     curves = f'<div class="multiples">{"".join(charts)}</div>' if charts else none
     return section("Is it collapsing?", _verdict(diagnosis), curves)
-
-
-def _described(diagnostic: str) -> tuple[str, str]:
-    return _DIAGNOSTICS.get(diagnostic, (diagnostic, ""))
 
 
 def _verdict(diagnosis: Diagnosed | None) -> str:
@@ -169,7 +156,7 @@ def _verdict(diagnosis: Diagnosed | None) -> str:
         if f.severity == "warning"
     )
     values = "".join(
-        f"<div><dt>{escape(_described(name)[0])}</dt><dd>{number(value)}</dd></div>"
+        f"<div><dt>{escape(described(name)[0])}</dt><dd>{number(value)}</dd></div>"
         for name, value in diagnosis.values.items()
     )
     return f'{yes if diagnosis.collapsed else no}{warnings}<dl class="facts">{values}</dl>'

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jepakit.core.diagnostics import Finding
 from jepakit.errors import DataError, ModelError
+from jepakit.training.report_sections import ReportSection, read_sections
 from jepakit.training.result_rows import ResultRow, read_rows
 from jepakit.training.run import RunFolder
 
@@ -46,6 +47,7 @@ class Results:
     summary: tuple[str, ...]
     recommendation: str | None
     rows: tuple[ResultRow, ...]
+    sections: tuple[ReportSection, ...]
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ def _read_results(file: Path) -> Results:
         summary=tuple(summary),
         recommendation=_text(content, "recommendation", file) or None,
         rows=read_rows(content.get("rows", []), file=file),
+        sections=read_sections(content.get("sections", []), file=file),
     )
 
 

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from html import escape
 
-__all__ = ["figure", "missing", "number", "section", "sentence"]
+__all__ = ["DIAGNOSTICS", "described", "figure", "missing", "number", "section", "sentence"]
+
+DIAGNOSTICS = {
+    "effective_rank": ("Effective rank", "directions in use; higher is better"),
+    "within_group_rank": ("Rank within classes", "low: classes have shrunk to points"),
+    "dead_dims": ("Dead dimensions", "constant ones; 0 is best"),
+    "uniformity": ("Uniformity", "0 is a point; more negative is more even"),
+    "mean_cosine": ("Mean cosine", "of different rows; 1 is a point, 0 is best"),
+    "sphericity": ("Sphericity", "1: equally wide in every direction"),
+    "mean_abs_correlation": ("Mean |correlation|", "between dimensions; 0 is best"),
+    "alignment": ("Alignment", "distance of paired views; lower is closer"),
+}
+"""Diagnostic -> its name for people, and how to read it. The order is the order on the page."""
+
+
+def described(diagnostic: str) -> tuple[str, str]:
+    """The name of a diagnostic for people, and how to read it; of an unknown one its own name."""
+    return DIAGNOSTICS.get(diagnostic, (diagnostic, ""))
 
 
 def section(title: str, *parts: str) -> str:

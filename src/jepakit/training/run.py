@@ -13,6 +13,7 @@ import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
 from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.training.whole_file import whole_file
 
 __all__ = ["RunFolder", "is_first_process", "write_text_atomically"]
 
@@ -144,15 +145,17 @@ class RunFolder:
         return rows
 
     def write_metrics(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Replaces metrics.csv; columns are the union over the rows, in order of appearance."""
+        """Replaces metrics.csv; columns are the union over the rows, in order of appearance.
+
+        Raises:
+            ModelError: it cannot be written; on a full disk, for one.
+        """
         columns = list(dict.fromkeys(column for row in rows for column in row))
         self.path.mkdir(parents=True, exist_ok=True)
-        partial = self.metrics.with_name("metrics.csv.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(self.metrics) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        partial.replace(self.metrics)
 
     def read_results(self) -> dict[str, Any]:
         """results.json, or an empty mapping.
@@ -169,10 +172,13 @@ class RunFolder:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, never meets half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Writes a file so that a reader, or a crash, never meets half of it.
+
+    Raises:
+        ModelError: it cannot be written; on a full disk, for one.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from jepakit.errors import ModelError
+from jepakit.training.whole_file import whole_file
 
 __all__ = ["load_weights", "read_weights", "write_tensors", "write_weights"]
 
@@ -22,25 +23,24 @@ def write_tensors(tensors: Mapping[str, Tensor], file: Path, metadata: Mapping[s
     """Writes a safetensors file so that a reader, or a crash, never meets half of it.
 
     Raises:
-        SafetensorError: it cannot be written; on a full disk, for one.
+        ModelError: it cannot be written; on a full disk, for one.
     """
-    partial = file.with_name(file.name + ".partial")
-    # safetensors makes files that only their owner can read, whatever the umask says.
-    partial.touch()
-    mode = partial.stat().st_mode
-    save_file(dict(tensors), partial, metadata=dict(metadata))
-    partial.chmod(mode)
-    # Without it a power cut after the rename can leave the new name with an empty file.
-    with partial.open("rb+") as written:
-        os.fsync(written.fileno())
-    partial.replace(file)
+    with whole_file(file) as partial:
+        # safetensors makes files that only their owner can read, whatever the umask says.
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(dict(tensors), partial, metadata=dict(metadata))
+        partial.chmod(mode)
+        # Without it a power cut after the rename can leave the new name with an empty file.
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
 
 
 def write_weights(module: nn.Module, file: Path) -> None:
     """Writes the module's state; a tensor with several names is stored once and the names are kept in the header.
 
     Raises:
-        ModelError: a part of the state is no tensor, or a lazy parameter has no values yet.
+        ModelError: a part of the state is no tensor, a lazy parameter has no values yet, or the file cannot be written.
     """
     stored: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}

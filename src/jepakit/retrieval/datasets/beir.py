@@ -65,7 +65,8 @@ def read_documents(file: Path) -> Documents:
     Empty documents keep their row, so that ids stay valid; one warning counts them.
 
     Raises:
-        DataError: the file cannot be read, has no rows, an id stands twice, or a field is missing or of the wrong type.
+        DataError: the file cannot be read, has no rows or no text, an id stands twice, or a field is missing or of the
+            wrong type.
     """
     line_of: dict[str, int] = {}
     texts: list[str] = []
@@ -79,7 +80,7 @@ def read_documents(file: Path) -> Documents:
     if file.suffix.lower() != ".jsonl":
         _type_columns(metadata)
     documents = Documents(tuple(line_of), tuple(texts), tuple(titles), tuple(metadata))
-    warn_of_empty(documents, file)
+    _look_for_empty(documents, file)
     return documents
 
 
@@ -104,9 +105,11 @@ def read_queries(file: Path) -> Queries:
     return Queries(tuple(line_of), tuple(texts))
 
 
-def warn_of_empty(documents: Documents, place: Path) -> None:
-    """One warning that counts the documents with neither title nor text."""
+def _look_for_empty(documents: Documents, place: Path) -> None:
+    """One warning that counts the documents with neither title nor text; an error where all are."""
     empty = [name for name, text in zip(documents.ids, documents.passages, strict=True) if not text]
+    if len(empty) == len(documents):
+        raise DataError("no text in any of the documents", file=place, field="text", expected="at least one with text")
     if empty:
         _LOG.warning("%s: %d of %d documents are empty, such as %r", place, len(empty), len(documents), empty[0])
 

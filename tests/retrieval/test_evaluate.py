@@ -1,0 +1,100 @@
+"""The protocol as a whole: what it says of the vectors, and that its sections come through to the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy_collection import WordEncoder, collection
+
+from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.retrieval.comparison import Evaluation
+from jepakit.retrieval.data import Queries, RetrievalDataset
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.evaluate import BASE, OURS, EvaluateConfig, evaluate
+from jepakit.retrieval.settings import SearchSettings
+from jepakit.training.report_data import read_run
+
+ENCODER = WordEncoder()
+
+
+def adapter(**options: object) -> Adapter:
+    """Turns a query round; with a projection, documents are changed too."""
+    made = Adapter(ENCODER.dim, base=ENCODER.name, fingerprint=ENCODER.fingerprint, **options)
+    with torch.no_grad():
+        for parameter in made.predictor.parameters():
+            parameter.zero_()
+        next(made.predictor.parameters()).fill_diagonal_(-2.0)
+    return made.eval()
+
+
+def evaluated(made: Adapter, dataset: RetrievalDataset) -> Evaluation:
+    evaluation = evaluate(dataset, ENCODER, made, SearchSettings(), EvaluateConfig(bm25=False))
+    assert evaluation is not None
+    return evaluation
+
+
+def table(evaluation: Evaluation, title: str) -> dict[tuple[object, ...], tuple[object, ...]]:
+    (found,) = (section for section in evaluation.sections if section.title == title)
+    return {row[:2] if "Vectors of" in found.columns else row[:1]: row for row in found.rows}
+
+
+def test_errors_of_prediction_are_of_the_queries_of_the_split_alone() -> None:
+    dataset = collection(40, foreign=False)
+    pairs = dataset.splits["all"]
+    # Rows of the split's queries are not their places in the batch that is encoded.
+    dataset = replace(dataset, splits={"train": pairs[torch.arange(25)], "test": pairs[torch.arange(25, 40)]})
+    errors = table(evaluated(adapter(), dataset), "Is the answer predicted?")
+    texts = (dataset.queries.texts[25:], dataset.documents.texts[25:])
+    queries, documents = ENCODER.encode(texts[0], "query"), ENCODER.encode(texts[1], "document")
+    for method, vectors in ((BASE, queries), (OURS, -queries)):
+        distance = torch.cdist(vectors, documents).square()
+        away = float(distance.diagonal().mean())
+        shuffled = float((distance.sum() - distance.diagonal().sum()) / (15 * 14))
+        assert errors[method,] == (method, *map(pytest.approx, (away, shuffled, away / shuffled)))
+
+
+def test_documents_are_looked_at_where_they_change() -> None:
+    dataset = collection(40)
+    spread = "Embeddings before and after"
+    assert {kind for _, kind in table(evaluated(adapter(), dataset), spread)} == {"queries"}
+    changed = table(evaluated(adapter(projection_depth=1, output_dim=8), dataset), spread)
+    assert {kind for _, kind in changed} == {"queries", "documents"}
+    before, after = changed["Effective rank", "documents"][2:4]
+    assert isinstance(before, float)
+    assert isinstance(after, float)
+    assert after <= 8 < before
+
+
+def test_the_sections_are_what_a_report_reads(tmp_path: Path) -> None:
+    evaluation = evaluated(adapter(), collection(40, foreign=False))
+    (tmp_path / "results.json").write_text(json.dumps(evaluation.as_json(), allow_nan=False))
+    results = read_run(tmp_path).results
+    assert results is not None
+    assert results.sections == evaluation.sections
+    assert results.rows == evaluation.rows
+    assert [section.title for section in results.sections if section.rows] == [
+        "Queries that lost most",
+        "Is the answer predicted?",
+        "Embeddings before and after",
+    ]
+
+
+def test_a_base_that_is_not_the_adapters_is_not_measured() -> None:
+    other = replace(ENCODER, fingerprint="words-2")
+    with pytest.raises(
+        ModelError, match=r"trained on words with fingerprint words-1, but words has words-2.*train again"
+    ):
+        evaluate(collection(10), other, adapter(), SearchSettings(), EvaluateConfig())
+
+
+def test_nothing_to_measure_on() -> None:
+    bare = replace(collection(10), splits={}, queries=Queries((), ()))
+    assert evaluate(bare, ENCODER, adapter(), SearchSettings(), EvaluateConfig()) is None
+    with pytest.raises(DataError, match="split: there is nothing to measure on"):
+        evaluate(bare, ENCODER, adapter(), SearchSettings(), EvaluateConfig(split="test"))
+    with pytest.raises(ConfigError, match="examples = -1: expected at least 0"):
+        EvaluateConfig(examples=-1)

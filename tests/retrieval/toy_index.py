@@ -1,0 +1,29 @@
+"""Documents by number, and their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from jepakit.retrieval.data import Documents
+
+DIM = 16
+
+
+def documents_of(numbers: Sequence[int], version: str = "first") -> Documents:
+    """Document i is called ``di`` and says ``word<i> version``."""
+    return Documents(
+        ids=tuple(f"d{number}" for number in numbers),
+        texts=tuple(f"word{number} {version}" for number in numbers),
+        titles=tuple(f"Title {number}" for number in numbers),
+        metadata=tuple({"number": number, "version": version} for number in numbers),
+    )
+
+
+def vectors_of(numbers: Sequence[int], version: str = "first") -> Tensor:
+    """A document's vector depends on its number and version alone."""
+    seeds = [2 * number + (version != "first") for number in numbers]
+    made = [torch.randn(DIM, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.nn.functional.normalize(torch.stack(made), dim=-1) if made else torch.zeros(0, DIM)
