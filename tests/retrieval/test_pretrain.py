@@ -127,6 +127,11 @@ def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -
     assert not set(made.documents.texts) & set(titled.passages)
     result = trained(made)
     assert result.choice.strength > 0
+    # Of what else a search could do made pairs cannot tell; sentences get a small weight, unless nobody wants them.
+    assert result.choice.settings == SearchSettings(sentences=0.2)
+    assert "with sentences at weight 0.2, which made pairs cannot tell" in result.choice.sentence
+    unread = replace(QUICK, selection=replace(QUICK.selection, sentences=[]))
+    assert train(made, ENCODER, unread).choice.settings == SearchSettings()
     # The titles are not what users will ask: by them no query can be called unfamiliar.
     assert len(result.adapter.familiar_queries) == 0
     assert len(result.adapter.familiar_documents) > 0

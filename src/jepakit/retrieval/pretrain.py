@@ -20,6 +20,7 @@ from jepakit.retrieval.objective import ObjectiveConfig
 from jepakit.retrieval.recipe import Recipe, fit_adapter
 from jepakit.retrieval.selection import Choice, SelectionConfig, choose
 from jepakit.retrieval.sentences import Sentences, encode_sentences
+from jepakit.retrieval.settings import SearchSettings
 from jepakit.retrieval.splits import ensure_splits, train_and_dev
 from jepakit.retrieval.tuning import Strategy, TuningConfig
 from jepakit.retrieval.views import ViewConfig
@@ -35,8 +36,8 @@ from jepakit.training import (
 
 __all__ = ["TrainConfig", "Trained", "prepared", "train"]
 
-#: Weight of sentences that made pairs may choose.
-_LITTLE = 0.2
+#: Weight of sentences where there are no questions to choose it by.
+_SENTENCES = 0.2
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)
 _DOCUMENT_QUANTILES = (0.02, 0.2)
@@ -129,10 +130,8 @@ def train(
     pairs = dataset.training
     recipe, selection = config.recipe, config.selection
     if not dataset.labelled:
-        # Made queries have their documents' words, which questions have not: what they say of words and feedback
-        # misleads, and of sentences they say too much.
-        few = [_LITTLE] if selection.sentences else []
-        selection = replace(selection, feedback=[], sentences=few, words=[])
+        # A made query is a piece of its document, which questions are not: what it says of a search misleads.
+        selection = replace(selection, feedback=[], sentences=[], words=[])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
@@ -157,6 +156,8 @@ def train(
             selection,
             divided=[train_and_dev(dataset)] if tuned else None,
         )
+        if not dataset.labelled and config.selection.sentences:
+            choice = replace(choice, settings=SearchSettings(sentences=_SENTENCES), detailed=None)
         chosen = replace(recipe, objective=choice.objective)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)

@@ -82,7 +82,7 @@ class Choice:
         chosen: held-out NDCG of the adapter at its smallest strength that cannot be told from the best; optimistic by
             what choosing among a few settings gains.
         moved: held-out NDCG with feedback.
-        detailed: held-out NDCG with sentences too.
+        detailed: held-out NDCG with sentences too; None where their weight is not chosen but given.
         fused: held-out NDCG with BM25 too.
         interval: of the difference of ``chosen`` and ``base``, paired by query.
         queries: how many were held out.
@@ -95,7 +95,7 @@ class Choice:
     base: float
     chosen: float
     moved: float
-    detailed: float
+    detailed: float | None
     fused: float
     interval: tuple[float, float]
     queries: int
@@ -105,14 +105,15 @@ class Choice:
     def sentence(self) -> str:
         """It in words."""
         low, high = self.interval
-        measured = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.queries} queries"
-        gain = f"{measured} (gain {low:+.4f} to {high:+.4f})"
+        held_out = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.queries} queries"
+        gain = f"{held_out} (gain {low:+.4f} to {high:+.4f})"
         words, feedback, sentences = self.settings.words, self.settings.feedback, self.settings.sentences
         chosen = f"strength {self.strength:g}, predictive weight {self.objective.predictive:g}"
         if not self.strength:
             chosen = "the adapter is not surely better than the base, so the base is returned"
         moved = f"; with feedback at weight {feedback:g} {self.moved:.4f}" if feedback else "; feedback adds nothing"
-        detailed = f"; with sentences at weight {sentences:g} {self.detailed:.4f}" if sentences else ""
+        measured = ", which made pairs cannot tell" if self.detailed is None else f" {self.detailed:.4f}"
+        detailed = f"; with sentences at weight {sentences:g}{measured}" if sentences else ""
         fused = f"; with BM25 at weight {words:g} {self.fused:.4f}" if words else "; BM25 adds nothing"
         return f"{gain}: {chosen}{moved}{detailed}{fused}"
 

@@ -1,0 +1,95 @@
+"""Are the defaults of an adapter those that held-out pairs would choose? No test pair is read.
+
+    python -m benchmarks.retrieval_defaults            # a quarter of an hour on two cores once all is encoded
+    python -m benchmarks.retrieval_defaults --quick    # minutes: StackFAQ
+
+Each setting is trained on all folds of the training and development pairs but one and measured on that one, as
+`jepakit.retrieval.selection` does; what is shown is the held-out NDCG@10 of its best strength and weight of the
+predictive term. Below stands what sentences do for the base model on all of these pairs: nothing is trained there, and
+their weight where there are no pairs is read off it. The pairs are those of `benchmarks.retrieval_homes`, without the
+ones that share a document with the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+
+from benchmarks.harness import Options, Steps, main, mean_row
+from benchmarks.retrieval_homes import HOMES, base_encoder, home_dataset, load_collection
+from jepakit.retrieval import (
+    AdapterConfig,
+    ObjectiveConfig,
+    RetrievalDataset,
+    SelectionConfig,
+    TrainConfig,
+    ViewConfig,
+    train,
+)
+from jepakit.retrieval.metrics import ndcg
+from jepakit.retrieval.sentences import with_sentences
+from jepakit.text import TextEncoder
+from jepakit.training.result_rows import ResultRow
+
+DEFAULT, METRIC = "defaults", "held-out NDCG@10"
+SENTENCES = (0.1, 0.2, 0.3, 0.4, 0.5)
+_ALONE = SelectionConfig(feedback=[], sentences=[], words=[])
+SETTINGS: dict[str, TrainConfig] = {
+    DEFAULT: TrainConfig(),
+    "told from the corpus": TrainConfig(views=ViewConfig(candidates="corpus")),
+    "told from the batch": TrainConfig(views=ViewConfig(candidates="batch")),
+    "five hard negatives too": TrainConfig(views=ViewConfig(hard_negatives=5)),
+    "temperature 0.02": TrainConfig(objective=ObjectiveConfig(temperature=0.02)),
+    "temperature 0.05": TrainConfig(objective=ObjectiveConfig(temperature=0.05)),
+    "temperature 0.1": TrainConfig(objective=ObjectiveConfig(temperature=0.1)),
+    "5 epochs": TrainConfig(epochs=5),
+    "20 epochs": TrainConfig(epochs=20),
+    "learning rate 0.0003": TrainConfig(learning_rate=3e-4),
+    "perceptron": TrainConfig(adapter=AdapterConfig(predictor_depth=2)),
+    "queries and documents predicted": TrainConfig(adapter=AdapterConfig(direction="both")),
+}
+
+
+def rows(options: Options, steps: Steps) -> list[ResultRow]:
+    """All rows; `steps` keeps what is already measured."""
+    encoder = base_encoder()
+    table: list[ResultRow] = []
+    for home, (name, disjoint, _) in HOMES.items():
+        if not disjoint or (options.quick and name != "stackfaq"):
+            continue
+        dataset = cache(partial(_dataset, name, encoder))
+        for setting, config in SETTINGS.items():
+            value = steps.value((home, setting, options.quick), partial(_held_out, dataset, encoder, config))
+            if setting == DEFAULT:
+                table.append(mean_row(home, "base model", METRIC, [value["base"]]))
+            note = f"strength {value['strength']:g}, predictive weight {value['predictive']:g}"
+            table.append(mean_row(home, setting, METRIC, [value["best"]], note=note))
+        read = steps.value((home, "sentences", options.quick), partial(_read, name, encoder))
+        table += [mean_row(home, f"base model, sentences at {weight}", METRIC, [read[weight]]) for weight in read]
+    return table
+
+
+def _read(name: str, encoder: TextEncoder) -> dict[str, float]:
+    """Weight of sentences -> NDCG@10 of the untrained base on the training and development pairs."""
+    collection = load_collection(name, encoder)
+    pairs = home_dataset(collection.dataset, disjoint=True).training
+    rows = pairs.relevant.queries
+    hits = collection.by_base(rows)
+    best = collection.sentences.best(collection.queries[rows], hits.rows)
+    found = {weight: with_sentences(hits, best, weight).rows for weight in SENTENCES}
+    return {f"{weight:g}": float(ndcg(found[weight], rows, pairs).mean()) for weight in SENTENCES}
+
+
+def _dataset(name: str, encoder: TextEncoder) -> RetrievalDataset:
+    return home_dataset(load_collection(name, encoder).dataset, disjoint=True)
+
+
+def _held_out(dataset: Callable[[], RetrievalDataset], encoder: TextEncoder, config: TrainConfig) -> dict[str, float]:
+    choice = train(dataset(), encoder, replace(config, selection=_ALONE, progress=False)).choice
+    predictive, strength, best = max(choice.tried, key=lambda tried: tried[2])
+    return {"base": choice.base, "best": best, "strength": strength, "predictive": predictive}
+
+
+if __name__ == "__main__":
+    main("retrieval_defaults", rows)
