@@ -203,3 +203,21 @@ def test_feedback_by_hand_and_where_nothing_was_found() -> None:
 def test_sentences_are_asked_of_an_index_that_has_none(tmp_path: Path, dataset: RetrievalDataset) -> None:
     with pytest.raises(ConfigError, match=r"settings\.sentences = 0\.5: expected 0 for an index without sentences"):
         Searcher(indexed(tmp_path / "index", dataset), ENCODER, settings=SearchSettings(sentences=0.5))
+
+
+def test_what_is_remembered_of_documents_is_forgotten_when_the_index_changes(
+    tmp_path: Path, dataset: RetrievalDataset, adapter: Adapter
+) -> None:
+    index = indexed(tmp_path / "index", dataset)
+    searcher = Searcher(index, ENCODER, adapter)
+    first = searcher.hits(dataset.queries.texts, 5)
+    again = searcher.hits(dataset.queries.texts, 5)
+    assert torch.equal(first.rows, again.rows)
+    torch.testing.assert_close(first.scores, again.scores)
+    # Enough go that the rows of the others change.
+    index.delete([f"D{number}" for number in range(90)])
+    changed, fresh = searcher.hits(dataset.queries.texts, 5), Searcher(Index.open(index.folder), ENCODER, adapter)
+    expected = fresh.hits(dataset.queries.texts, 5)
+    assert index.rows < 120
+    assert torch.equal(changed.rows, expected.rows)
+    torch.testing.assert_close(changed.scores, expected.scores)

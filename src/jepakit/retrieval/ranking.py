@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.familiarity import Familiarity
 from jepakit.retrieval.feedback import FEEDBACK_DOCUMENTS, with_feedback
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.metrics import top_documents
@@ -36,6 +37,10 @@ class Source(Protocol):
 
     def vectors_of(self, hits: Hits) -> Tensor:
         """The vectors of what was found, ``[Q, K, D]``; zeros where nothing was."""
+        ...
+
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        """How much what was found looks like what is remembered, ``[Q, K]``."""
         ...
 
     def sentences(self) -> Sentences | None:
@@ -63,6 +68,10 @@ class Encoded:
     def vectors_of(self, hits: Hits) -> Tensor:
         """See `Source.vectors_of`."""
         return self.documents[hits.rows]
+
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        """See `Source.familiarity_of`."""
+        return memory(self.vectors_of(hits).flatten(0, 1)).view(hits.rows.shape)
 
     def sentences(self) -> Sentences | None:
         """See `Source.sentences`."""
@@ -100,7 +109,7 @@ def familiar(queries: Tensor, adapter: Adapter | None, source: Source) -> Famili
     found = source.nearest(queries, CANDIDATES)
     if not found.rows.shape[1]:
         return Familiar(known, known)
-    collection = adapter.familiar_documents(source.vectors_of(found).flatten(0, 1)).view(len(queries), -1).mean(1)
+    collection = source.familiarity_of(found, adapter.familiar_documents).mean(1)
     return Familiar(torch.minimum(known, collection), collection)
 
 

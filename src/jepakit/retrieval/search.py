@@ -14,6 +14,7 @@ from torch import Tensor
 from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.retrieval.data import Metadata
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.familiarity import Familiarity
 from jepakit.retrieval.filters import Filter
 from jepakit.retrieval.fusion import weighted
 from jepakit.retrieval.hits import Hits
@@ -84,6 +85,7 @@ class Searcher:
         if self.settings.sentences and index.sentences is None:
             expected = "0 for an index without sentences; or build it with those of jepakit.retrieval.encode_sentences"
             raise ConfigError("settings.sentences", self.settings.sentences, expected)
+        self._all = _Indexed(index)
 
     def search(
         self, queries: Sequence[str], k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
@@ -120,8 +122,8 @@ class Searcher:
         if mode == "words":
             return self.index.search_words(queries, k, where)
         base = self.encoder.encode(queries, "query")
-        known = familiar(base, self.adapter, _Indexed(self.index))
-        source = _Indexed(self.index, where)
+        known = familiar(base, self.adapter, self._all)
+        source = _Filtered(self.index, where) if where else self._all
         if mode == "dense" or not self.settings.words:
             return ranked(base, self.adapter, source, k, self.settings, known)
         dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, known)
@@ -129,15 +131,15 @@ class Searcher:
         return weighted(dense, words, self.settings.words * known.collection).first(k)
 
 
-@dataclass(frozen=True)
 class _Indexed:
-    """An index, or what a filter leaves of it, as a `jepakit.retrieval.ranking.Source`."""
+    """An index as a `jepakit.retrieval.ranking.Source`. What it has found out of a document once, it remembers."""
 
-    index: Index
-    where: Filter | None = None
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self._generation, self._familiarity = -1, torch.empty(0)
 
     def nearest(self, queries: Tensor, k: int) -> Hits:
-        return self.index.search_vectors(queries, k, self.where)
+        return self.index.search_vectors(queries, k)
 
     def vectors_of(self, hits: Hits) -> Tensor:
         if not len(self.index):
@@ -146,8 +148,37 @@ class _Indexed:
         rows = hits.rows.masked_fill(~hits.found, some)
         return self.index.vectors(rows.flatten()).view(*rows.shape, -1) * hits.found.unsqueeze(-1)
 
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        known = self._remembered()
+        rows = hits.rows[hits.found]
+        new = rows[known[rows].isnan()].unique()
+        if len(new):
+            known[new] = memory(self.index.vectors(new))
+        # Where nothing was found there is nothing familiar.
+        found = torch.zeros(hits.rows.shape)
+        found[hits.found] = known[rows]
+        return found
+
+    def _remembered(self) -> Tensor:
+        """The familiarity of each row, NaN where it is not known yet; rows are numbered anew when the index changes."""
+        if self.index.manifest.generation != self._generation:
+            self._generation = self.index.manifest.generation
+            self._familiarity = torch.full((self.index.rows,), torch.nan)
+        return self._familiarity
+
     def sentences(self) -> Sentences | None:
         return self.index.sentences
+
+
+class _Filtered(_Indexed):
+    """What a filter leaves of an index."""
+
+    def __init__(self, index: Index, where: Filter) -> None:
+        super().__init__(index)
+        self.where = where
+
+    def nearest(self, queries: Tensor, k: int) -> Hits:
+        return self.index.search_vectors(queries, k, self.where)
 
 
 def require_question(k: int, mode: Mode) -> None:
