@@ -40,6 +40,7 @@ from jepakit.retrieval import (
     load_dataset,
     train,
 )
+from jepakit.retrieval.familiarity import Familiarity
 from jepakit.retrieval.metrics import top_documents
 from jepakit.retrieval.ranking import CANDIDATES, familiar, ranked
 from jepakit.text import CachedEncoder, EmbeddingCache, Kind, TextConfig, TextEncoder, load_text_encoder
@@ -138,6 +139,9 @@ class FoundBeforehand:
 
     def vectors_of(self, hits: Hits) -> Tensor:
         return self.vectors[None, : hits.rows.shape[1]]
+
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        return memory(self.vectors_of(hits)[0])[None]
 
     def sentences(self) -> None:
         return None
