@@ -126,7 +126,8 @@ def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -
     assert set(made.splits) == {"train", "dev", "test"}
     assert not set(made.documents.texts) & set(titled.passages)
     result = trained(made)
-    assert result.choice.strength > 0
+    # They promise too much of the adapter, so it is followed as little as possible.
+    assert result.choice.strength == min(QUICK.selection.strengths)
     # Of what else a search could do made pairs cannot tell; sentences get a small weight, unless nobody wants them.
     assert result.choice.settings == SearchSettings(sentences=0.2)
     assert "with sentences at weight 0.2, which made pairs cannot tell" in result.choice.sentence

@@ -130,8 +130,9 @@ def train(
     pairs = dataset.training
     recipe, selection = config.recipe, config.selection
     if not dataset.labelled:
-        # A made query is a piece of its document, which questions are not: what it says of a search misleads.
-        selection = replace(selection, feedback=[], sentences=[], words=[])
+        # A made query is a piece of its document, which questions are not: it promises too much of the adapter, and
+        # what it says of the rest of a search misleads.
+        selection = replace(selection, strengths=[min(selection.strengths)], feedback=[], sentences=[], words=[])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
