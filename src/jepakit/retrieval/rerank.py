@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from jepakit.errors import ConfigError, ModelError
 from jepakit.retrieval.search import Found
-from jepakit.text.encoder import in_one_line
+from jepakit.text.encoder import in_one_line, readable
 from jepakit.text.quiet import quiet
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class CrossEncoderReranker:
             raise ConfigError("k", k, "at least 1")
         if not found:
             return []
-        scores = self._scores([(_sound(query), _sound(f"{one.title} {one.text}".strip())) for one in found])
+        scores = self._scores(
+            [(readable(query, None), readable(f"{one.title} {one.text}".strip(), None)) for one in found]
+        )
         order = np.argsort(-scores, kind="stable")[:k]
         return [replace(found[place], score=float(scores[place])) for place in order]
 
@@ -117,8 +119,3 @@ def _limit(model: CrossEncoder, tokens: int) -> None:
     if most is not None and tokens > most:
         raise ConfigError("max_length", tokens, f"at most {most}, the positions that the model knows")
     model.max_seq_length = tokens
-
-
-def _sound(text: str) -> str:
-    """U+FFFD in place of lone surrogates, which occur in what people scrape and which no tokeniser takes."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
