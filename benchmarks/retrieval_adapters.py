@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.retrieval_homes import (
     ALONE,
+    ALONE_SELECTION,
     BASE,
     BM25,
     HOMES,
@@ -64,18 +65,17 @@ PROJECTED = "jepakit: alone, with a projection of both sides"
 ISOTROPY = "jepakit: alone, with a projection and SIGReg"
 CORPUS = "jepakit: alone, told from the whole corpus"
 
-_ALONE = SelectionConfig(feedback=[], sentences=[], words=[])
 VARIANTS: dict[str, TrainConfig] = {
     OURS: TrainConfig(),
     UNREAD: TrainConfig(selection=SelectionConfig(sentences=[])),
-    ALONE: TrainConfig(selection=_ALONE),
-    UNGATED: TrainConfig(selection=_ALONE, familiarity=False),
-    NO_PREDICTIVE: TrainConfig(selection=replace(_ALONE, predictive=[0.0])),
-    PERCEPTRON: TrainConfig(selection=_ALONE, adapter=AdapterConfig(predictor_depth=2)),
-    PROJECTED: TrainConfig(selection=_ALONE, adapter=AdapterConfig(projection_depth=1)),
-    CORPUS: TrainConfig(selection=_ALONE, views=ViewConfig(candidates="corpus")),
+    ALONE: TrainConfig(selection=ALONE_SELECTION),
+    UNGATED: TrainConfig(selection=ALONE_SELECTION, familiarity=False),
+    NO_PREDICTIVE: TrainConfig(selection=replace(ALONE_SELECTION, predictive=[0.0])),
+    PERCEPTRON: TrainConfig(selection=ALONE_SELECTION, adapter=AdapterConfig(predictor_depth=2)),
+    PROJECTED: TrainConfig(selection=ALONE_SELECTION, adapter=AdapterConfig(projection_depth=1)),
+    CORPUS: TrainConfig(selection=ALONE_SELECTION, views=ViewConfig(candidates="corpus")),
     ISOTROPY: TrainConfig(
-        selection=_ALONE, adapter=AdapterConfig(projection_depth=1), objective=ObjectiveConfig(isotropy=0.02)
+        selection=ALONE_SELECTION, adapter=AdapterConfig(projection_depth=1), objective=ObjectiveConfig(isotropy=0.02)
     ),
 }
 #: On MedQuAD, where a training takes a minute, the others have one seed, and those that take much longer none.

@@ -17,12 +17,11 @@ from dataclasses import replace
 from functools import cache, partial
 
 from benchmarks.harness import Options, Steps, main, mean_row
-from benchmarks.retrieval_homes import HOMES, base_encoder, home_dataset, load_collection
+from benchmarks.retrieval_homes import ALONE_SELECTION, HOMES, base_encoder, home_dataset, load_collection
 from jepakit.retrieval import (
     AdapterConfig,
     ObjectiveConfig,
     RetrievalDataset,
-    SelectionConfig,
     TrainConfig,
     ViewConfig,
     train,
@@ -34,7 +33,6 @@ from jepakit.training.result_rows import ResultRow
 
 DEFAULT, METRIC = "defaults", "held-out NDCG@10"
 SENTENCES = (0.1, 0.2, 0.3, 0.4, 0.5)
-_ALONE = SelectionConfig(feedback=[], sentences=[], words=[])
 SETTINGS: dict[str, TrainConfig] = {
     DEFAULT: TrainConfig(),
     "told from the corpus": TrainConfig(views=ViewConfig(candidates="corpus")),
@@ -86,7 +84,7 @@ def _dataset(name: str, encoder: TextEncoder) -> RetrievalDataset:
 
 
 def _held_out(dataset: Callable[[], RetrievalDataset], encoder: TextEncoder, config: TrainConfig) -> dict[str, float]:
-    choice = train(dataset(), encoder, replace(config, selection=_ALONE, progress=False)).choice
+    choice = train(dataset(), encoder, replace(config, selection=ALONE_SELECTION, progress=False)).choice
     predictive, strength, best = max(choice.tried, key=lambda tried: tried[2])
     return {"base": choice.base, "best": best, "strength": strength, "predictive": predictive}
 

@@ -20,6 +20,7 @@ from jepakit.retrieval import (
     Pairs,
     RetrievalDataset,
     SearchSettings,
+    SelectionConfig,
     Sentences,
     encode_sentences,
     load_dataset,
@@ -36,6 +37,7 @@ from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder,
 
 __all__ = [
     "ALONE",
+    "ALONE_SELECTION",
     "BASE",
     "BM25",
     "HOMES",
@@ -64,6 +66,7 @@ LINEAR = "linear adapter, in-batch negatives"
 OURS, OURS_BM25 = "jepakit: adapter", "jepakit: adapter + BM25"
 ALONE = "jepakit: adapter alone"
 """Ours without what is chosen besides: feedback, sentences, BM25."""
+ALONE_SELECTION = SelectionConfig(feedback=[], sentences=[], words=[])
 
 
 def home_dataset(dataset: RetrievalDataset, disjoint: bool) -> RetrievalDataset:

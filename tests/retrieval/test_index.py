@@ -10,33 +10,18 @@ import signal
 import time
 import zlib
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from toy_index import DIM, documents_of, vectors_of
+from toy_index import DIM, Kind, build, documents_of, vectors_of
 
 from forked import CONTEXT
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.index import Index
-from jepakit.retrieval.vectors import IndexConfig
 
-Kind = Literal["exact", "hnsw"]
 kinds = pytest.mark.parametrize("kind", ["exact", "hnsw"])
-
-
-def build(folder: Path, count: int = 20, kind: Kind = "exact") -> Index:
-    numbers = range(count)
-    return Index.build(
-        folder,
-        documents_of(numbers),
-        vectors_of(numbers),
-        base="toy",
-        fingerprint="f1",
-        config=IndexConfig(kind, links=8, ef_construction=40, ef_search=64),
-    )
 
 
 def check(index: Index, wanted: dict[int, str]) -> None:

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_index import documents_of, vectors_of
+from toy_index import build, documents_of, vectors_of
 
 from jepakit.errors import DataError, ModelError
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.index import Index
 from jepakit.retrieval.sentences import Sentences, sentences_of, with_sentences
-from jepakit.retrieval.vectors import IndexConfig
 
 
 def unit(rows: int, dim: int, seed: int = 0) -> Tensor:
@@ -90,19 +89,6 @@ def test_they_change_as_documents_do() -> None:
     assert parts.adapted(same) is parts
 
 
-def build(folder: Path, parts: Sentences | None) -> Index:
-    numbers = range(20)
-    return Index.build(
-        folder,
-        documents_of(numbers),
-        vectors_of(numbers),
-        base="toy",
-        fingerprint="f1",
-        sentences=parts,
-        config=IndexConfig("exact"),
-    )
-
-
 def vectors_by_id(index: Index) -> dict[str, Tensor]:
     """Document id -> the vectors of its sentences."""
     assert index.sentences is not None
@@ -118,7 +104,7 @@ def vectors_by_id(index: Index) -> dict[str, Tensor]:
 def test_an_index_keeps_them_through_additions_deletions_and_compaction(tmp_path: Path) -> None:
     counts = [number % 4 for number in range(20)]
     parts = sentences(counts)
-    index = build(tmp_path / "index", parts)
+    index = build(tmp_path / "index", sentences=parts)
     before = vectors_by_id(index)
     assert [len(before[f"d{number}"]) for number in range(20)] == counts
     # d3 is replaced, d20 is new.
@@ -135,7 +121,7 @@ def test_an_index_keeps_them_through_additions_deletions_and_compaction(tmp_path
 
 
 def test_an_index_without_them_stays_without(tmp_path: Path) -> None:
-    index = build(tmp_path / "index", None)
+    index = build(tmp_path / "index")
     assert index.sentences is None
     with pytest.raises(DataError, match="sentences for an index without"):
         index.add(documents_of([20]), vectors_of([20]), sentences([2]))
@@ -144,8 +130,8 @@ def test_an_index_without_them_stays_without(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused_and_the_index_stays(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the sentences of each document"):
-        build(tmp_path / "none", sentences([1, 2]))
-    index = build(tmp_path / "index", sentences([1] * 20))
+        build(tmp_path / "none", sentences=sentences([1, 2]))
+    index = build(tmp_path / "index", sentences=sentences([1] * 20))
     with pytest.raises(DataError, match="not the sentences of each document"):
         index.add(documents_of([20]), vectors_of([20]))
     with pytest.raises(DataError, match="another width"):

@@ -1,14 +1,20 @@
-"""Documents by number, and their vectors."""
+"""Documents by number, their vectors, and an index of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from jepakit.retrieval.data import Documents
+from jepakit.retrieval.index import Index
+from jepakit.retrieval.sentences import Sentences
+from jepakit.retrieval.vectors import IndexConfig
 
+Kind = Literal["exact", "hnsw"]
 DIM = 16
 
 
@@ -27,3 +33,17 @@ def vectors_of(numbers: Sequence[int], version: str = "first") -> Tensor:
     seeds = [2 * number + (version != "first") for number in numbers]
     made = [torch.randn(DIM, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.nn.functional.normalize(torch.stack(made), dim=-1) if made else torch.zeros(0, DIM)
+
+
+def build(folder: Path, count: int = 20, kind: Kind = "exact", sentences: Sentences | None = None) -> Index:
+    """An index of the first documents."""
+    numbers = range(count)
+    return Index.build(
+        folder,
+        documents_of(numbers),
+        vectors_of(numbers),
+        base="toy",
+        fingerprint="f1",
+        sentences=sentences,
+        config=IndexConfig(kind, links=8, ef_construction=40, ef_search=64),
+    )

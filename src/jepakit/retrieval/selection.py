@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,9 @@ from jepakit.retrieval.sentences import Sentences, with_sentences
 from jepakit.retrieval.settings import SearchSettings
 from jepakit.retrieval.splits import folds_by_document
 
-__all__ = ["Choice", "SelectionConfig", "choose", "paired_interval"]
+__all__ = ["Choice", "SelectionConfig", "choose", "paired_interval", "smallest_good"]
+
+Step = TypeVar("Step", int, float)
 
 
 @dataclass
@@ -218,8 +221,7 @@ class _HeldOut:
         means = measured.mean(2)
         setting, best = divmod(int(means.argmax()), len(strengths))
         values = measured[setting]
-        # Of strengths that cannot be told from the best the smallest: what is held out is kinder than what is to come.
-        step = next((step for step in range(1, best) if self._gain(values[best], values[step])[0] <= 0), best)
+        step = 0 if best == 0 else smallest_good({step: values[step] for step in range(1, len(values))}, self._gain)
         interval = self._gain(values[step], values[0])
         return _Followed(
             setting=setting,
@@ -248,9 +250,9 @@ class _HeldOut:
 
     def surely_best(self, found: dict[float, Hits]) -> tuple[Hits, float]:
         """The best of several weights, or weight 0 where no other is surely better."""
-        weight = max(found, key=lambda weight: self.mean(found[weight]))
-        if weight and self._gain(self._values(found[weight]), self._values(found[0.0]))[0] <= 0:
-            weight = 0.0
+        values = {weight: self._values(hits) for weight, hits in found.items()}
+        best = max(values, key=lambda weight: float(values[weight].mean()))
+        weight = best if best and self._gain(values[best], values[0.0])[0] > 0 else 0.0
         return found[weight], weight
 
     def mean(self, hits: Hits) -> float:
@@ -329,6 +331,17 @@ def _divided(pairs: Pairs, collection: Documents, config: SelectionConfig, seed:
         expected = "pairs of several documents, or sources, that do not all hang together"
         raise DataError("nothing can be held out", field="pairs", value=len(pairs), expected=expected)
     return parts
+
+
+def smallest_good(values: Mapping[Step, Tensor], gain: Callable[[Tensor, Tensor], tuple[float, float]]) -> Step:
+    """Of the strengths that cannot be told from the best the smallest: held-out pairs are kinder than what is to come.
+
+    Args:
+        values: strength, in rising order -> what it comes to on each query, ``[Q]``.
+        gain: the interval of the mean difference of two of them.
+    """
+    best = max(values, key=lambda step: float(values[step].mean()))
+    return next(step for step in values if step == best or gain(values[best], values[step])[0] <= 0)
 
 
 def paired_interval(

@@ -26,7 +26,7 @@ from jepakit.retrieval.metrics import ndcg, top_documents
 from jepakit.retrieval.model_folder import PROBES, require_torch, require_vectors, whole_folder
 from jepakit.retrieval.objective import ContrastiveJEPA
 from jepakit.retrieval.recipe import Recipe
-from jepakit.retrieval.selection import paired_interval
+from jepakit.retrieval.selection import paired_interval, smallest_good
 from jepakit.retrieval.splits import train_and_dev
 from jepakit.retrieval.views import RetrievalViews
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
@@ -165,8 +165,7 @@ def tune(
     def gain(ours: Tensor, other: Tensor) -> tuple[float, float]:
         return paired_interval((ours - other).numpy(), confidence=confidence, seed=recipe.fit.seed)
 
-    best = max(measured, key=lambda strength: float(measured[strength].mean()))
-    strength = next(step for step in measured if gain(measured[best], measured[step])[0] <= 0)
+    strength = smallest_good(measured, gain)
     interval = gain(measured[strength], comparison.base)
     chosen = encoder
     if interval[0] > 0:
