@@ -73,6 +73,45 @@ def test_words_are_weighted_in_where_they_find_what_vectors_do_not() -> None:
     assert "with BM25 at weight" in result.choice.sentence
 
 
+def asked(documents: list[str], queries: list[str]) -> SearchSettings:
+    """What is chosen where query i asks for document i."""
+    dataset = RetrievalDataset(
+        "sentences",
+        Documents(
+            tuple(map(str, range(len(documents)))), tuple(documents), ("",) * len(documents), ({},) * len(documents)
+        ),
+        Queries(tuple(map(str, range(len(queries)))), tuple(queries)),
+        splits={"all": Pairs.of(list(range(len(queries))), list(range(len(queries))))},
+        origin="made up",
+    )
+    return trained(dataset, epochs=1).choice.settings
+
+
+def made_sentences(documents: int, count: int) -> list[list[str]]:
+    """Of three words each, none of which comes twice."""
+    return [[f"w{row}.{n}.0 w{row}.{n}.1 w{row}.{n}.2" for n in range(count)] for row in range(documents)]
+
+
+def test_sentences_count_for_much_where_one_of_them_is_asked_for() -> None:
+    many = made_sentences(60, 12)
+    assert asked(["\n\n".join(some) for some in many], [some[0] for some in many]).sentences == 0.5
+
+
+def test_sentences_keep_their_small_weight_where_held_out_pairs_cannot_tell() -> None:
+    many = made_sentences(60, 2)
+    texts = ["\n\n".join(some) for some in many]
+    assert asked(texts, texts).sentences == 0.2
+
+
+def test_sentences_count_for_nothing_where_they_mislead() -> None:
+    # All of a document is asked for; another has the whole question as one sentence, and something else besides.
+    many = made_sentences(40, 4)
+    texts = ["\n\n".join(some) for some in many]
+    questions = [" ".join(some) for some in many]
+    others = [f"{question}\n\nx{row}.0 x{row}.1 x{row}.2" for row, question in enumerate(questions)]
+    assert asked(texts + others, questions).sentences == 0.0
+
+
 def test_no_more_folds_are_trained_than_it_takes() -> None:
     selection = replace(QUICK.selection, enough=30)
     all_of_them = trained(collection(60), epochs=1)

@@ -36,8 +36,6 @@ from jepakit.training import (
 
 __all__ = ["TrainConfig", "Trained", "prepared", "train"]
 
-#: Weight of sentences where there are no questions to choose it by.
-_SENTENCES = 0.2
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)
 _DOCUMENT_QUANTILES = (0.02, 0.2)
@@ -158,7 +156,7 @@ def train(
             divided=[train_and_dev(dataset)] if tuned else None,
         )
         if not dataset.labelled and config.selection.sentences:
-            choice = replace(choice, settings=SearchSettings(sentences=_SENTENCES), detailed=None)
+            choice = replace(choice, settings=SearchSettings(sentences=config.selection.sentences[0]), detailed=None)
         chosen = replace(recipe, objective=choice.objective)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)

@@ -39,7 +39,8 @@ class SelectionConfig:
         strengths: how far to go from the base's vector (0) to the predicted one (1); 0 is always tried.
         feedback: weights of the first documents beside the query (see `jepakit.retrieval.feedback`); 0 is always tried.
         sentences: weights of a document's best sentence beside the document (see `jepakit.retrieval.sentences`); 0 is
-            always tried; empty: sentences are not encoded at all.
+            always tried. The first is taken where held-out pairs are sure neither of another nor of 0, as when there
+            are few or none. Empty: sentences are not encoded at all.
         words: weights of BM25 beside the vectors; 0 is always tried.
         folds: parts into which the pairs are cut by document; each is held out once.
         enough: held-out queries after which the folds that are left are not trained any more.
@@ -50,7 +51,7 @@ class SelectionConfig:
     predictive: list[float] = field(default_factory=lambda: [0.0, 1.0])
     strengths: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
     feedback: list[float] = field(default_factory=lambda: [0.2, 0.4])
-    sentences: list[float] = field(default_factory=lambda: [0.25, 0.5])
+    sentences: list[float] = field(default_factory=lambda: [0.2, 0.5])
     words: list[float] = field(default_factory=lambda: [step / 10 for step in range(1, 10)])
     folds: int = 5
     enough: int = 2000
@@ -80,7 +81,8 @@ class Choice:
     Args:
         objective: the weights of the loss.
         strength: how far to follow the adapter; 0 where the base did best.
-        settings: weights of feedback, of sentences and of BM25; 0 where they did not surely help.
+        settings: weights of feedback and BM25, 0 where they did not surely help, and of sentences, 0 where they surely
+            did harm.
         base: held-out NDCG of the base.
         chosen: held-out NDCG of the adapter at its smallest strength that cannot be told from the best; optimistic by
             what choosing among a few settings gains.
@@ -167,7 +169,7 @@ def choose(
     if config.sentences:
         best = held_out.best_sentences(followed, sentences(), moved.rows)
         read |= {weight: with_sentences(moved, best, weight) for weight in config.sentences}
-    detailed, detail = held_out.surely_best(read)
+    detailed, detail = held_out.surely_best(read, unless=next(iter(config.sentences), 0.0))
     mixed = {0.0: detailed}
     if config.words:
         found = by_words(held_out.rows)
@@ -248,11 +250,14 @@ class _HeldOut:
             [fold.best_sentences(followed.setting, followed.strength, sentences, some) for fold, some in parts]
         )
 
-    def surely_best(self, found: dict[float, Hits]) -> tuple[Hits, float]:
-        """The best of several weights, or weight 0 where no other is surely better."""
+    def surely_best(self, found: dict[float, Hits], unless: float = 0.0) -> tuple[Hits, float]:
+        """The best of several weights where it is surely better than 0, 0 where that is surely better than ``unless``,
+        else ``unless``."""
         values = {weight: self._values(hits) for weight, hits in found.items()}
         best = max(values, key=lambda weight: float(values[weight].mean()))
-        weight = best if best and self._gain(values[best], values[0.0])[0] > 0 else 0.0
+        if best and self._gain(values[best], values[0.0])[0] > 0:
+            return found[best], best
+        weight = 0.0 if self._gain(values[0.0], values[unless])[0] > 0 else unless
         return found[weight], weight
 
     def mean(self, hits: Hits) -> float:
