@@ -49,7 +49,6 @@ from jepakit.retrieval import (
     weighted,
 )
 from jepakit.retrieval.feedback import nearest
-from jepakit.retrieval.fusion import choose_weight
 from jepakit.retrieval.metrics import ndcg
 from jepakit.retrieval.splits import seen_queries
 from jepakit.text import TextEncoder
@@ -172,8 +171,8 @@ def _fused_base(home: Home) -> Values:
     pairs, here = home.dataset().training, home.collection
     rows = pairs.relevant.queries
     dense, words = here.by_base(rows), here.by_words(rows)
-    weight = choose_weight(dense, words, lambda hits: float(ndcg(hits.rows, rows, pairs).mean()))
-
+    weights = [step / 20 for step in range(21)]
+    weight = max(weights, key=lambda weight: float(ndcg(weighted(dense, words, weight).rows, rows, pairs).mean()))
     return home.everywhere(lambda there, rows: weighted(there.by_base(rows), there.by_words(rows), weight))
 
 

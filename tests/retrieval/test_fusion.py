@@ -1,13 +1,12 @@
-"""Fusion of two rankings: values by hand, properties, and the weight chosen on held-out queries."""
+"""Fusion of two rankings: values by hand, and properties."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.fusion import choose_weight, reciprocal_rank, weighted
+from jepakit.retrieval.fusion import reciprocal_rank, weighted
 from jepakit.retrieval.hits import Hits
 
 NONE = -torch.inf
@@ -67,62 +66,35 @@ def test_fusion_of_hits_is_that_of_dictionaries(generator: torch.Generator) -> N
 
 
 def test_weighted_by_hand() -> None:
-    dense = torch.tensor([[0.2, 0.6, 1.0], [0.5, 0.5, 0.5]])
-    words = torch.tensor([[8.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
-    assert torch.allclose(weighted(dense, words, 0.25), torch.tensor([[0.25, 0.375, 0.8125], [0.0, 0.0, 0.0]]))
-    assert weighted(dense, words, 0)[0].tolist() == pytest.approx([0, 0.5, 1])
-    assert weighted(dense, words, 1)[0].tolist() == pytest.approx([1, 0, 0.25])
+    dense = Hits.best(torch.tensor([[0.2, 0.6, 1.0], [0.4, 0.5, 0.6]]), 3)
+    words = Hits.best(torch.tensor([[8.0, 0.0, 2.0], [0.0, NONE, 4.0]]), 3)
+    assert dictionaries(weighted(dense, words, 0.25)) == [
+        pytest.approx({0: 0.25, 1: 0.375, 2: 0.8125}),
+        pytest.approx({0: 0.0, 1: 0.375, 2: 1.0}),
+    ]
+    assert dictionaries(weighted(dense, words, 0))[0] == pytest.approx({0: 0, 1: 0.5, 2: 1})
+    assert dictionaries(weighted(dense, words, 1))[0] == pytest.approx({0: 1, 1: 0, 2: 0.25})
 
 
 def test_a_weight_for_each_query(generator: torch.Generator) -> None:
-    dense, words = torch.rand(3, 9, generator=generator), torch.rand(3, 9, generator=generator)
+    dense, words = random_hits(3, 5, 9, generator), random_hits(3, 5, 9, generator)
     weights = torch.tensor([0.0, 0.3, 1.0])
     fused = weighted(dense, words, weights)
-    hits_fused = weighted(Hits.best(dense, 5), Hits.best(words, 5), weights)
     for query, weight in enumerate(weights.tolist()):
         one = slice(query, query + 1)
-        assert torch.allclose(fused[one], weighted(dense[one], words[one], weight))
-        alone = weighted(Hits.best(dense[one], 5), Hits.best(words[one], 5), weight)
-        assert torch.equal(hits_fused.rows[one], alone.rows)
+        alone = weighted(
+            Hits(dense.rows[one], dense.scores[one]), Hits(words.rows[one], words.scores[one]), float(weight)
+        )
+        assert torch.equal(fused.rows[one], alone.rows)
+        assert torch.allclose(fused.scores[one], alone.scores)
     with pytest.raises(ConfigError, match=r"expected a number from 0 to 1"):
         weighted(dense, words, torch.tensor([0.5, 1.5, 0.5]))
-
-
-def test_documents_that_are_not_to_be_found_stay_out_at_any_weight() -> None:
-    dense, words = (
-        torch.tensor([[0.9, 0.1, 0.5], [NONE, NONE, NONE]]),
-        torch.tensor([[NONE, 1.0, 0.0], [1.0, 2.0, 3.0]]),
-    )
-    for weight in (0, 0.5, 1):
-        fused = weighted(dense, words, weight)
-        assert fused.isneginf().tolist() == [[True, False, False], [True, True, True]]
-        assert not fused.isnan().any()
 
 
 def test_a_single_hit_counts_in_full_and_none_not_at_all() -> None:
     fused = weighted(hits([[4], [4], [-1]], [[0.2], [0.2], [0.0]]), hits([[-1], [9], [-1]], [[0.0], [3.0], [0.0]]), 0.4)
     assert fused.rows.tolist() == [[4, -1], [4, 9], [-1, -1]]
     assert torch.allclose(fused.scores, torch.tensor([[0.6, NONE], [0.6, 0.4], [NONE, NONE]]))
-
-
-def test_the_weight_with_the_highest_metric() -> None:
-    dense = torch.tensor([[1.0, 0.8, 0.0], [0.0, 1.0, 0.9]])
-    words = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.6, 0.0]])
-
-    def right(wanted: list[int], grid: tuple[float, ...] = (0, 0.3, 0.9)) -> float:
-        def metric(scores: Tensor) -> float:
-            return float((Hits.best(scores, 1).rows[:, 0] == torch.tensor(wanted)).float().mean())
-
-        return choose_weight(dense, words, metric, grid)
-
-    # Query 0 turns from document 0 to 1 at a weight of 1/6, query 1 from 1 to 0 at 5/7.
-    assert right([0, 1]) == 0
-    assert right([1, 1]) == 0.3
-    assert right([1, 0]) == 0.9
-    assert right([2, 2]) == 0
-    assert choose_weight(Hits.best(dense, 3), Hits.best(words, 3), lambda found: float(found.rows[0, 0] == 1)) == 0.2
-    with pytest.raises(ConfigError, match=r"grid = \[\]: expected at least one weight"):
-        right([0, 1], ())
 
 
 def test_faults() -> None:
@@ -133,8 +105,6 @@ def test_faults() -> None:
         reciprocal_rank([], 3)
     with pytest.raises(DataError, match=r"rankings of different queries"):
         weighted(one, two, 0.5)
-    with pytest.raises(DataError, match=r"words: scores of another shape \(found \(1, 3\)\); expected \(1, 2\)"):
-        weighted(torch.zeros(1, 2), torch.zeros(1, 3), 0.5)
     with pytest.raises(ConfigError, match=r"weight = 1\.5: expected a number from 0 to 1"):
         weighted(one, one, 1.5)
     with pytest.raises(ConfigError, match="k = 0: expected at least 1"):

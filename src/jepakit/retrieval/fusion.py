@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,13 +10,7 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.hits import Hits
 
-__all__ = ["WEIGHTS", "choose_weight", "reciprocal_rank", "weighted"]
-
-#: The weights of words that `choose_weight` tries.
-WEIGHTS = tuple(step / 20 for step in range(21))
-
-Scores = TypeVar("Scores", Tensor, Hits)
-"""Scores of all documents, ``[Q, N]``, or the best hits."""
+__all__ = ["reciprocal_rank", "weighted"]
 
 
 def reciprocal_rank(rankings: Sequence[Hits], k: int, constant: float = 60) -> Hits:
@@ -41,67 +34,36 @@ def reciprocal_rank(rankings: Sequence[Hits], k: int, constant: float = 60) -> H
     return _summed(rankings, [share.expand(len(hits), -1) for share, hits in zip(shares, rankings, strict=True)], k)
 
 
-def weighted(dense: Scores, words: Scores, weight: float | Tensor) -> Scores:
+def weighted(dense: Hits, words: Hits, weight: float | Tensor) -> Hits:
     """``(1 - weight) * dense + weight * words``, each first brought to 0 .. 1 for each query (Bruch et al. 2023).
 
-    With the scores of all documents, ``[Q, N]``, each has both. With hits, a document that one of the two did not find
-    gets 0 from it, as the last that it found does.
+    A document that one of the two did not find gets 0 from it, as the last that it found does; an only hit gets 1.
 
     Args:
-        dense: scores by vectors, ``[Q, N]`` or hits; -inf for documents that are not to be found.
-        words: scores by words, likewise.
+        dense: by vectors.
+        words: by words, for the same queries.
         weight: of words, from 0 to 1; one for all queries, or one for each, ``[Q]``.
 
     Returns:
-        As the arguments: ``[Q, N]``, or all hits of both, best first.
+        All `Hits` of both.
 
     Raises:
         ConfigError: ``weight`` is not from 0 to 1.
-        DataError: the two are not of the same queries (and documents).
+        DataError: the two are not of the same queries.
     """
     share = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1)
     if not ((share >= 0) & (share <= 1)).all():
         raise ConfigError("weight", weight, "a number from 0 to 1")
-    if isinstance(dense, Hits) and isinstance(words, Hits):
-        # A single hit is the best there is, and the worst: it counts as the best.
-        scaled = [(1 - share) * _scaled(dense.scores, alone=1), share * _scaled(words.scores, alone=1)]
-        return _summed([dense, words], scaled, dense.rows.shape[1] + words.rows.shape[1])
-    assert isinstance(dense, Tensor)
-    assert isinstance(words, Tensor)
-    if dense.shape != words.shape:
-        shape = str(tuple(dense.shape))
-        raise DataError("scores of another shape", field="words", value=tuple(words.shape), expected=shape)
-    fused = (1 - share) * _scaled(dense, alone=0) + share * _scaled(words, alone=0)
-    return fused.masked_fill(dense.isneginf() | words.isneginf(), -torch.inf)
+    scaled = [(1 - share) * _scaled(dense.scores), share * _scaled(words.scores)]
+    return _summed([dense, words], scaled, dense.rows.shape[1] + words.rows.shape[1])
 
 
-def choose_weight(
-    dense: Scores, words: Scores, metric: Callable[[Scores], float], grid: Sequence[float] = WEIGHTS
-) -> float:
-    """The weight of `weighted` for which a metric is highest; of equal ones the first.
-
-    Choose on queries that nothing is reported on.
-
-    Args:
-        dense: as for `weighted`.
-        words: as for `weighted`.
-        metric: of the fused scores, the higher the better: the mean NDCG@10, say.
-        grid: the weights to try.
-
-    Raises:
-        ConfigError: there is nothing to try, or a weight is not from 0 to 1.
-    """
-    if not grid:
-        raise ConfigError("grid", list(grid), "at least one weight")
-    return max(grid, key=lambda weight: metric(weighted(dense, words, weight)))
-
-
-def _scaled(scores: Tensor, *, alone: float) -> Tensor:
-    """Each query's scores ``[Q, L]`` brought to 0 .. 1; ``alone`` where all are the same; 0 for -inf."""
+def _scaled(scores: Tensor) -> Tensor:
+    """Each query's scores ``[Q, L]`` brought to 0 .. 1; 1 where all are the same; 0 for -inf."""
     there = ~scores.isneginf()
     low = scores.masked_fill(~there, torch.inf).amin(1, keepdim=True)
     spread = scores.amax(1, keepdim=True) - low
-    scaled = torch.where(spread > 0, (scores - low) / spread.clamp(min=torch.finfo(scores.dtype).tiny), alone)
+    scaled = torch.where(spread > 0, (scores - low) / spread.clamp(min=torch.finfo(scores.dtype).tiny), 1.0)
     return scaled.masked_fill(~there, 0)
 
 

@@ -179,10 +179,6 @@ class Index:
         """
         return self._words.search(texts, k, self._allowed(where))
 
-    def word_scores(self, text: str) -> np.ndarray:
-        """BM25 of every row, ``[rows]`` float32."""
-        return self._words.scores(text)
-
     def vectors(self, rows: Tensor | Sequence[int]) -> Tensor:
         """The vectors of some rows, ``[n, D]``.
 

@@ -34,7 +34,8 @@ from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.index import Index
 from jepakit.retrieval.search import Mode, Searcher, document_fingerprint
-from jepakit.retrieval.sentences import Sentences, sentences_of
+from jepakit.retrieval.sentences import encode_sentences
+from jepakit.text import Kind, TextEncoder
 
 __all__ = ["make_app", "run_server"]
 
@@ -182,8 +183,13 @@ class _Service:
             titles=tuple(document.title for document in new),
             metadata=tuple(document.metadata for document in new),
         )
-        vectors = self._vectors(documents.passages)
-        sentences = self._sentences(documents)
+        encoder, adapter = _InTurns(self._given.encoder), self._given.adapter
+        vectors = encoder.encode(documents.passages, "document")
+        vectors = vectors if adapter is None else adapter.documents(vectors)
+        kept = self._searcher().index.sentences is not None
+        sentences = encode_sentences(documents, encoder) if kept else None
+        if sentences is not None and adapter is not None:
+            sentences = sentences.adapted(adapter)
         return self._changed(lambda index: index.add(documents, vectors, sentences))
 
     def delete(self, request: DeleteRequest) -> Response:
@@ -214,22 +220,6 @@ class _Service:
                 self._state = self._opened()
             return self._state[1]
 
-    def _vectors(self, passages: Sequence[str]) -> Tensor:
-        """What is indexed, ``[N, D]``."""
-        encoder, adapter = self._given.encoder, self._given.adapter
-        # An encoder takes one call at a time: between two of these, queries have their turn.
-        starts = range(0, len(passages), _AT_ONCE)
-        found = [encoder.encode(passages[start : start + _AT_ONCE], "document") for start in starts]
-        vectors = torch.cat(found) if found else torch.zeros(0, encoder.dim)
-        return vectors if adapter is None else adapter.documents(vectors)
-
-    def _sentences(self, documents: Documents) -> Sentences | None:
-        """The sentences of new documents, where the index keeps them."""
-        if self._searcher().index.sentences is None:
-            return None
-        texts, first = sentences_of(documents.texts)
-        return Sentences(self._vectors(texts).half().numpy(), first)
-
     def _changed(self, change: Callable[[Index], None]) -> Response:
         with self._changing:
             change(Index.open(self._folder, fingerprint=self._fingerprint))
@@ -245,6 +235,19 @@ class _Service:
     def _check_length(self, field: str, text: str) -> None:
         if len(text) > self._max_characters:
             raise DataError("too long", field=field, value=len(text), expected=f"{self._max_characters} characters")
+
+
+class _InTurns:
+    """A `TextEncoder` in blocks: encoders take one call at a time, and between two of these queries have their turn."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
+
+    def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
+        starts = range(0, len(texts), _AT_ONCE)
+        found = [self._encoder.encode(texts[start : start + _AT_ONCE], kind) for start in starts]
+        return torch.cat(found) if found else torch.zeros(0, self.dim)
 
 
 def _stamp(folder: Path) -> object:
