@@ -34,7 +34,7 @@ def pretrain(*words: str) -> PretrainOptions:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("grap", "system = 'grap': expected one of graph, retrieval (did you mean 'graph'?)"),
+        ("grap", "system = 'grap': expected one of graph, lp, retrieval (did you mean 'graph'?)"),
         ("graph pretran", "verb = 'pretran': expected one of embed, evaluate, pretrain (did you mean 'pretrain'?)"),
         (
             "graph pretrain --encoder.conv gon",

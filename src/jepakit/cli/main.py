@@ -23,6 +23,7 @@ __all__ = ["main"]
 #: system -> (module of its commands, what it is for)
 SYSTEMS = {
     "graph": ("jepakit.cli.graph", "self-supervised encoders for graphs"),
+    "lp": ("jepakit.cli.lp", "linear programs solved again and again"),
     "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),
 }
 

@@ -1,0 +1,166 @@
+"""HiGHS behind our types: a problem and perhaps a basis in, an answer out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+import highspy
+import numpy as np
+import scipy.sparse as sp
+
+from jepakit.errors import DataError
+from jepakit.lp.basis import Basis
+from jepakit.lp.data import Array, LinearProgram
+
+__all__ = ["Answer", "HighsSolver", "Status", "from_highs", "to_highs"]
+
+Status = Literal["optimal", "infeasible", "unbounded", "infeasible or unbounded", "time limit", "pivot limit", "failed"]
+_STATUS: dict[highspy.HighsModelStatus, Status] = {
+    highspy.HighsModelStatus.kOptimal: "optimal",
+    highspy.HighsModelStatus.kModelEmpty: "optimal",
+    highspy.HighsModelStatus.kInfeasible: "infeasible",
+    highspy.HighsModelStatus.kUnbounded: "unbounded",
+    highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible or unbounded",
+    highspy.HighsModelStatus.kTimeLimit: "time limit",
+    highspy.HighsModelStatus.kIterationLimit: "pivot limit",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What HiGHS says.
+
+    Args:
+        status: in our words.
+        word: in HiGHS'.
+        x: ``[n]``.
+        y: the rows' duals, ``[m]``.
+        basis: the last one; None where there is none.
+        pivots: of the simplex method.
+        seconds: wall-clock time.
+    """
+
+    status: Status
+    word: str
+    x: Array
+    y: Array
+    basis: Basis | None
+    pivots: int
+    seconds: float
+
+
+class HighsSolver:
+    """One HiGHS for many problems, which come one after another.
+
+    Args:
+        threads: how many it may use.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._highs = highspy.Highs()
+        self._highs.setOptionValue("output_flag", False)
+        self._highs.setOptionValue("threads", threads)
+        self._highs.setOptionValue("parallel", "off" if threads == 1 else "on")
+
+    def solve(
+        self,
+        problem: LinearProgram,
+        basis: Basis | None = None,
+        *,
+        pivots: int | None = None,
+        seconds: float | None = None,
+        presolve: bool = True,
+    ) -> Answer:
+        """Solves a problem by the simplex method.
+
+        Args:
+            problem: the problem.
+            basis: to start from; HiGHS does not presolve then.
+            pivots: at most so many.
+            seconds: at most so long.
+            presolve: whether to presolve where there is no basis.
+        """
+        start, highs = perf_counter(), self._highs
+        highs.clearSolver()
+        highs.setOptionValue("simplex_iteration_limit", 2**31 - 1 if pivots is None else pivots)
+        # The clock of a HiGHS runs on over its problems.
+        highs.setOptionValue("time_limit", np.inf if seconds is None else highs.getRunTime() + seconds)
+        highs.setOptionValue("presolve", "on" if presolve else "off")
+        if highs.passModel(to_highs(problem)) == highspy.HighsStatus.kError:
+            return _failed(problem, "not taken", perf_counter() - start)
+        if basis is not None:
+            highs.setBasis(basis.fitted(problem).to_highs())
+        highs.run()
+        word = highs.getModelStatus()
+        solution, last = highs.getSolution(), highs.getBasis()
+        return Answer(
+            status=_STATUS.get(word, "failed"),
+            word=highs.modelStatusToString(word),
+            x=_filled(solution.col_value, problem.columns),
+            y=_filled(solution.row_dual, problem.rows),
+            basis=Basis.of_highs(last) if last.valid else None,
+            pivots=max(0, highs.getInfo().simplex_iteration_count),
+            seconds=perf_counter() - start,
+        )
+
+
+def _failed(problem: LinearProgram, word: str, seconds: float) -> Answer:
+    return Answer("failed", word, np.full(problem.columns, np.nan), np.full(problem.rows, np.nan), None, 0, seconds)
+
+
+def _filled(values: list[float], length: int) -> Array:
+    return np.array(values) if len(values) == length else np.full(length, np.nan)
+
+
+def to_highs(problem: LinearProgram) -> highspy.HighsLp:
+    """The problem as HiGHS has it: a minimisation in any case."""
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = problem.columns, problem.rows
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = problem.costs, problem.lower, problem.upper
+    lp.row_lower_, lp.row_upper_, lp.offset_ = problem.row_lower, problem.row_upper, problem.offset
+    matrix = problem.matrix
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = problem.columns, problem.rows
+    lp.a_matrix_.start_ = matrix.indptr.astype(np.int32)
+    lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indices.astype(np.int32), np.asarray(matrix.data, np.float64)
+    return lp
+
+
+def from_highs(model: highspy.Highs | highspy.HighsLp, *, relax: bool = False) -> LinearProgram:
+    """The problem in a HiGHS, or one of its models.
+
+    Args:
+        model: it is left as it is.
+        relax: take columns that have to be integer as if they had not.
+
+    Raises:
+        DataError: it has integer columns, or something that no linear program has.
+    """
+    if isinstance(model, highspy.Highs):
+        if model.getModel().hessian_.dim_:
+            raise DataError("a quadratic objective", field="model", expected="a linear program")
+        model = model.getLp()
+    integer = [kind != highspy.HighsVarType.kContinuous for kind in model.integrality_]
+    if any(integer) and not relax:
+        expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
+        raise DataError(f"{sum(integer)} columns have to be integer", field="model", expected=expected)
+    sign = -1.0 if model.sense_ == highspy.ObjSense.kMaximize else 1.0
+    parts = model.a_matrix_
+    shape = (model.num_row_, model.num_col_)
+    kind = sp.csc_array if parts.format_ == highspy.MatrixFormat.kColwise else sp.csr_array
+    matrix = kind((np.array(parts.value_), np.array(parts.index_), np.array(parts.start_)), shape=shape)
+    return LinearProgram(
+        costs=sign * np.array(model.col_cost_),
+        matrix=sp.csc_array(matrix),
+        row_lower=np.array(model.row_lower_),
+        row_upper=np.array(model.row_upper_),
+        lower=np.array(model.col_lower_),
+        upper=np.array(model.col_upper_),
+        offset=sign * model.offset_,
+        maximize=sign < 0,
+        name=model.model_name_,
+        column_names=tuple(model.col_names_),
+        row_names=tuple(model.row_names_),
+    )

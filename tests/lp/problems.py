@@ -1,0 +1,51 @@
+"""Small problems: one by hand, and random ones that have an optimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from jepakit.lp import LinearProgram
+
+INF = np.inf
+
+
+def by_hand() -> LinearProgram:
+    """min -3x - 5y + 10 subject to x ≤ 4, 2y ≤ 12, 3x + 2y ≤ 18 (Wyndor): -26 at (2, 6) with duals (0, -1.5, -1)."""
+    return LinearProgram(
+        costs=np.array([-3.0, -5.0]),
+        matrix=sp.csc_array(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 2.0]])),
+        row_lower=np.full(3, -INF),
+        row_upper=np.array([4.0, 12.0, 18.0]),
+        lower=np.zeros(2),
+        upper=np.full(2, INF),
+        offset=10.0,
+        name="wyndor",
+        column_names=("x", "y"),
+        row_names=("plant1", "plant2", "plant3"),
+    )
+
+
+def random_problem(seed: int, rows: int = 12, columns: int = 18) -> LinearProgram:
+    """Rows and columns of every kind: two sides, one, none; a point that meets them, and finite duals."""
+    draw = np.random.default_rng(seed)
+    matrix = sp.random_array((rows, columns), density=0.4, rng=draw, format="csc")
+    matrix.data = draw.normal(size=matrix.nnz).round(2)
+    x, y = draw.normal(size=columns).round(2), draw.normal(size=rows).round(2)
+    lower, upper, z = _sides(x, draw)
+    row_lower, row_upper, y = _sides(matrix @ x, draw, y)
+    return LinearProgram(z + matrix.T @ y, matrix, row_lower, row_upper, lower, upper, offset=float(draw.normal()))
+
+
+def _sides(
+    values: np.ndarray, draw: np.random.Generator, duals: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds around values, and duals whose signs fit the sides that are there."""
+    size = len(values)
+    duals = draw.normal(size=size).round(2) if duals is None else duals
+    has_lower, has_upper = draw.random(size) < 0.7, draw.random(size) < 0.5
+    tight = draw.random(size) < 0.3
+    lower = np.where(has_lower, values - np.where(tight, 0, draw.random(size)), -INF)
+    upper = np.where(has_upper, values + np.where(draw.random(size) < 0.3, 0, draw.random(size)), INF)
+    duals = np.where(has_lower, np.maximum(duals, 0), 0) + np.where(has_upper, np.minimum(duals, 0), 0)
+    return lower, upper, duals

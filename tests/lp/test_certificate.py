@@ -1,0 +1,83 @@
+"""Residuals and bounds: values by hand, and that bounds hold whatever is guessed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog as scipy_linprog
+
+from jepakit.lp import LinearProgram, lower_bound, residuals, upper_bound
+from jepakit.lp.certificate import reduced_costs, relative_gap
+from lp.problems import INF, by_hand, random_problem
+
+X, Y = np.array([2.0, 6.0]), np.array([0.0, -1.5, -1.0])
+
+
+def optimum(problem: LinearProgram) -> float:
+    """By SciPy, which has its own way of stating problems."""
+    matrix = problem.matrix.toarray()
+    sides = [(matrix, problem.row_upper), (-matrix, -problem.row_lower)]
+    finite = [np.isfinite(side) for _, side in sides]
+    found = scipy_linprog(
+        problem.costs,
+        A_ub=np.vstack([part[keep] for (part, _), keep in zip(sides, finite, strict=True)]),
+        b_ub=np.concatenate([side[keep] for (_, side), keep in zip(sides, finite, strict=True)]),
+        bounds=np.column_stack([problem.lower, problem.upper]),
+    )
+    assert found.status == 0
+    return found.fun + problem.offset
+
+
+def test_an_optimum_misses_nothing_and_its_bounds_meet() -> None:
+    problem = by_hand()
+    missed = residuals(problem, X, Y)
+    assert (missed.primal, missed.dual, missed.gap) == (0, 0, 0)
+    assert missed.optimal
+    assert reduced_costs(problem, Y).tolist() == [0, 0]
+    assert lower_bound(problem, Y) == upper_bound(problem, X) == -26
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "primal", "dual", "gap"),
+    [
+        # y = 7 breaks 2y ≤ 12 by 2, of 1 + 12, and 3x + 2y ≤ 18 by 2, of 1 + 18.
+        ([2.0, 7.0], [0.0, -1.5, -1.0], 2 / 13, 0.0, 5 / 42),
+        ([-1.0, 6.0], [0.0, -1.5, -1.0], 1.0, 0.0, 9 / 37),
+        # Reduced costs (-3, 0): x has no upper bound to be pulled to. The dual's value is -2.5 · 12.
+        ([2.0, 6.0], [0.0, -2.5, 0.0], 0.0, 3 / 6, 6 / 37),
+        # A row without a lower side has a positive dual.
+        ([2.0, 6.0], [1.0, -1.5, -1.0], 0.0, 1 / 6, 0.0),
+    ],
+)
+def test_what_is_missed_by_hand(x: list[float], y: list[float], primal: float, dual: float, gap: float) -> None:
+    missed = residuals(by_hand(), np.array(x), np.array(y))
+    assert (missed.primal, missed.dual, missed.gap) == pytest.approx((primal, dual, gap))
+    assert not missed.optimal
+
+
+def test_a_poor_guess_proves_little_and_a_wrong_one_nothing() -> None:
+    problem = by_hand()
+    assert lower_bound(problem, np.zeros(3)) == -INF
+    assert lower_bound(problem, np.array([-3.0, -2.5, 0.0])) == -12 - 30 + 10
+    # A dual that its row cannot have counts as 0.
+    assert lower_bound(problem, np.array([1.0, -1.5, -1.0])) == -26
+    assert lower_bound(replace(problem, upper=np.array([10.0, 10.0])), np.zeros(3)) == -30 - 50 + 10
+    assert upper_bound(problem, np.array([1.0, 1.0])) == 2
+    assert upper_bound(problem, np.array([2.0, 6.1])) == upper_bound(problem, np.array([np.nan, 1.0])) == INF
+    assert relative_gap(-26, 2) == 28 / 27
+    assert relative_gap(-INF, 2) == INF
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bounds_hold_for_any_guess(seed: int) -> None:
+    problem, draw = random_problem(seed), np.random.default_rng(seed)
+    best = optimum(problem)
+    boxed = replace(problem, lower=np.maximum(problem.lower, -50), upper=np.minimum(problem.upper, 50))
+    tight = optimum(boxed)
+    assert tight >= best - 1e-6
+    for scale in (0.0, 0.1, 1.0):
+        y = scale * draw.normal(size=problem.rows)
+        assert lower_bound(problem, y) <= best + 1e-6
+        assert -INF < lower_bound(boxed, y) <= tight + 1e-6
