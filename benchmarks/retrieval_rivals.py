@@ -47,7 +47,7 @@ class Schedule:
 SCHEDULES = {
     "SciFact, disjoint": Schedule(4, (0, 1, 2)),
     "SciFact, official": Schedule(4, (0,)),
-    "StackFAQ": Schedule(1, (0, 1, 2)),
+    "StackFAQ": Schedule(1, (0,)),
     "MedQuAD, disjoint": Schedule(1, (0,)),
 }
 RATES = {WHOLE: 2e-5, LORA: 2e-4}
