@@ -1,0 +1,194 @@
+"""Families: what each instance has to be, the same for the same seed, and published optima."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepakit.errors import ConfigError, DataError
+from jepakit.lp import Solver
+from jepakit.lp.families import LPFamily
+from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
+from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
+from jepakit.lp.families.power_flow import PowerFlow, read_matpower
+from lp.problems import by_hand, random_problem
+
+SMALL: list[LPFamily] = [
+    SetCover(60, 50, 0.08),
+    IndependentSet(80, 3),
+    CombinatorialAuction(30, 50),
+    FacilityLocation(6, 4, 2.0),
+    RandomFeasible(),
+    Perturbed((by_hand(),), costs=0.1, sides=0.1),
+]
+
+
+@pytest.mark.parametrize("family", SMALL, ids=lambda family: type(family).__name__)
+def test_instances_have_optima_and_depend_on_their_seed_alone(family: LPFamily) -> None:
+    first, again, other = family.problem(5), family.problem(5), family.problem(6)
+    assert np.array_equal(first.costs, again.costs)
+    assert abs(first.matrix - again.matrix).sum() == 0
+    differs = first.matrix.shape != other.matrix.shape or abs(first.matrix - other.matrix).sum() > 0
+    assert differs or not np.array_equal(first.costs, other.costs)
+    for seed in range(5):
+        assert Solver().solve(family.problem(seed)).status == "optimal"
+
+
+def test_set_cover() -> None:
+    problem = SetCover(200, 150, 0.02).problem(1)
+    sets = problem.matrix.toarray()
+    assert set(np.unique(sets)) == {0, 1}
+    assert sets.sum() == 600
+    assert sets.sum(0).min() >= 2
+    assert sets.sum(1).min() >= 1
+    assert (problem.costs.min() >= 1, problem.costs.max() <= 100) == (True, True)
+    dense = SetCover(5, 4, 1.0).problem(0)
+    assert dense.matrix.toarray().tolist() == np.ones((5, 4)).tolist()
+
+
+def test_independent_set_rows_are_cliques_that_cover_all_edges() -> None:
+    problem = IndependentSet(60, 3).problem(2)
+    rows = problem.matrix.toarray()
+    together = (rows.T @ rows > 0) & ~np.eye(60, dtype=bool)
+    # 57 nodes bring 3 edges each; a row says that its nodes are all joined.
+    assert together.sum() == 2 * 57 * 3
+    assert rows.sum(1).min() == 2
+    assert problem.maximize
+    # One in so many of each clique is possible.
+    assert Solver().solve(problem).objective >= 60 / rows.sum(1).max() - 1e-9
+
+
+def test_auction_sells_every_item_once() -> None:
+    problem = CombinatorialAuction(40, 60).problem(3)
+    solution = Solver().solve(problem)
+    assert (problem.matrix @ solution.x).max() <= 1 + 1e-9
+    assert problem.columns == 60
+    assert np.diff(problem.matrix.indptr).min() >= 1
+    assert problem.maximize
+    # A bidder's row names two bids or more, none of them with the same items.
+    columns = [tuple(column) for column in problem.matrix.toarray().T]
+    assert len(set(columns)) > 50
+
+
+def test_facilities_serve_everybody_within_their_capacity() -> None:
+    problem = FacilityLocation(8, 5, 1.5).problem(4)
+    x = Solver().solve(problem).x
+    served, opened = x[:40].reshape(8, 5), x[40:]
+    np.testing.assert_allclose(served.sum(1), 1, atol=1e-9)
+    assert (served <= opened + 1e-9).all()
+    block = problem.matrix.toarray()[8:13]
+    demand, capacity = block[0, :40:5], -np.diag(block[:, 40:])
+    assert (demand @ served <= capacity * opened + 1e-6).all()
+    assert capacity.sum() <= 1.5 * demand.sum() < capacity.sum() + 5
+
+
+def test_perturbed_instances_keep_what_has_to_stay() -> None:
+    problem = replace(random_problem(1), row_lower=np.zeros(12), row_upper=np.zeros(12))
+    same = Perturbed((problem,), sides=0.0).problem(0)
+    assert np.array_equal(same.costs, problem.costs)
+    moved = Perturbed((problem, replace(problem, costs=3 * problem.costs)), costs=0.0, bounds=0.2).problem(0)
+    assert np.array_equal(moved.row_lower, moved.row_upper)
+    share = moved.costs / problem.costs
+    assert share == pytest.approx(share[0])
+    assert 1 <= share[0] <= 3
+    for field in ("lower", "upper"):
+        before, after = getattr(problem, field), getattr(moved, field)
+        assert np.array_equal(np.isinf(before), np.isinf(after))
+        finite = np.isfinite(before) & (before != 0)
+        assert (np.abs(after[finite] / before[finite] - 1) <= 0.2 + 1e-9).all()
+    with pytest.raises(DataError, match=r"problems\[1\]: of another matrix"):
+        Perturbed((problem, random_problem(2)))
+    with pytest.raises(DataError, match=r"other infinite sides \(lower\)"):
+        Perturbed((problem, replace(problem, lower=np.full(18, -np.inf))))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SetCover(10, 100, 0.01), "density = 0.01: expected 0.2 to 1"),
+        (lambda: IndependentSet(2, 2), "nodes = 2: expected more than affinity = 2"),
+        (lambda: FacilityLocation(ratio=0.5), "ratio = 0.5"),
+        (lambda: CombinatorialAuction(add_item=1.0), "add_item = 1.0"),
+        (lambda: RandomFeasible(rows=0), "rows = 0"),
+        (lambda: Perturbed((by_hand(),), sides=1.0), "sides = 1.0"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(make: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()  # type: ignore[operator]
+
+
+THREE = """function mpc = three
+mpc.baseMVA = 100.0;
+mpc.bus = [
+ 10 3 0 0 0 0 1 1 0 230 1 1.1 0.9;
+ 20 1 150 0 10 0 1 1 0 230 1 1.1 0.9;
+ 30 2 0 0 0 0 1 1 0 230 1 1.1 0.9
+];
+mpc.gen = [
+ 10 0 0 0 0 1 100 1 200 0;
+ 30 0 0 0 0 1 100 1 200 0;
+ 30 0 0 0 0 1 100 0 200 0;
+];
+mpc.gencost = [
+ 2 0 0 3 0 10 5; % the cheap one
+ 2 0 0 3 0 30 0;
+ 2 0 0 3 0 1 0;
+];
+mpc.branch = [
+ 10 20 0 0.1 0 60 0 0 0 0 1 -30 30;
+ 20 30 0 0.2 0 0 0 0 0 0 1 -30 30;
+ 10 30 0 0.1 0 0 0 0 0 0 0 -30 30;
+];
+"""
+
+
+def test_power_flow_by_hand(tmp_path: Path) -> None:
+    file = tmp_path / "three.m"
+    file.write_text(THREE)
+    network, loads = read_matpower(file)
+    solution = Solver().solve(network)
+    # 160 MW at bus 20; the line from bus 10 carries 60, so 100 come from bus 30: 60 · 10 + 100 · 30 + 5.
+    assert solution.objective == pytest.approx(3605)
+    # θ falls by flow / b: 0.6 · 0.1 to bus 20, and rises by 1.0 · 0.2 to bus 30.
+    np.testing.assert_allclose(solution.x, [0, -0.06, 0.14, 0.6, 1.0], atol=1e-9)
+    assert loads.tolist() == [0, 1.5, 0]
+    lighter = PowerFlow(network, loads, total=(0.5, 0.5), width=0.0).problem(0)
+    assert lighter.row_lower[1] == pytest.approx(0.75 + 0.1)
+    varied = PowerFlow(network, loads).problem(3)
+    assert 0.6 * 0.85 * 1.5 <= varied.row_lower[1] - 0.1 <= 1.15 * 1.5
+    assert varied.row_lower[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("mpc.baseMVA = 100.0;", "", "no mpc.baseMVA"),
+        ("mpc.gencost", "mpc.costs", "no mpc.gencost"),
+        (" 20 30 0 0.2", " 20 31 0 0.2", "branch: a bus that is not there (found 31)"),
+        ("0.2 0 0", "0.2 0 x", r":20: branch: no number"),
+        (" 30 0 0 0 0 1 100 1 200 0;", " 30 0 0 0 0 1 100 1 200;", r":10: gen: no row of this table"),
+        (" 2 0 0 3 0 30 0;", " 2 0 0 3 0.1 30 0;", "gencost: costs that are not linear"),
+        (" 2 0 0 3 0 30 0;", " 1 0 0 3 0 30 0;", "gencost: costs that are not all polynomials"),
+    ],
+)
+def test_a_case_with_a_fault_is_refused(tmp_path: Path, before: str, after: str, message: str) -> None:
+    file = tmp_path / "three.m"
+    assert before in THREE
+    file.write_text(THREE.replace(before, after, 1))
+    with pytest.raises(DataError) as caught:
+        Solver().solve(PowerFlow.read(file).network)
+    assert message in str(caught.value)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("case", "cost"), [("14_ieee", 2.0515e3), ("118_ieee", 9.3101e4), ("300_ieee", 5.1785e5), ("1354_pegase", 1.2182e6)]
+)
+def test_power_flow_costs_what_pglib_says(data_dir: Path, case: str, cost: float) -> None:
+    family = PowerFlow.read(data_dir / "lp" / "pglib_opf" / f"pglib_opf_case{case}.m")
+    assert Solver().solve(family.network).objective == pytest.approx(cost, rel=5e-5)
+    assert [Solver().solve(family.problem(seed)).status for seed in range(3)] == ["optimal"] * 3
