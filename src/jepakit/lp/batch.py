@@ -1,0 +1,196 @@
+"""Several problems as flat tensors, packed end to end, so that a batch is a few gathers and sums and never a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepakit.errors import DataError
+from jepakit.lp.basis import Basis
+from jepakit.lp.data import Array, LinearProgram
+
+__all__ = ["LPBatch", "Optimum"]
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """What is known of a problem's optimum: a label.
+
+    Args:
+        x: ``[n]``.
+        y: the rows' duals, ``[m]``.
+        basis: of the optimum.
+    """
+
+    x: Array
+    y: Array
+    basis: Basis
+
+
+@dataclass(frozen=True, eq=False)
+class LPBatch:
+    """G problems with N columns, M rows, E entries; problem g owns columns ``column_ptr[g]:column_ptr[g + 1]``.
+
+    Args:
+        costs: ``[N]``.
+        lower: ``[N]``.
+        upper: ``[N]``.
+        row_lower: ``[M]``.
+        row_upper: ``[M]``.
+        entry_row: packed row of each entry, ``[E]`` int64.
+        entry_column: packed column of each entry, ``[E]`` int64.
+        entry_value: ``[E]``.
+        column_ptr: ``[G + 1]`` int64.
+        row_ptr: ``[G + 1]`` int64.
+        entry_ptr: ``[G + 1]`` int64.
+        x: optimal, ``[N]``, or None.
+        y: optimal, ``[M]``, or None.
+        column_status: of an optimal basis, ``[N]`` int64, or None.
+        row_status: of an optimal basis, ``[M]`` int64, or None.
+    """
+
+    costs: Tensor
+    lower: Tensor
+    upper: Tensor
+    row_lower: Tensor
+    row_upper: Tensor
+    entry_row: Tensor
+    entry_column: Tensor
+    entry_value: Tensor
+    column_ptr: Tensor
+    row_ptr: Tensor
+    entry_ptr: Tensor
+    x: Tensor | None = None
+    y: Tensor | None = None
+    column_status: Tensor | None = None
+    row_status: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.column_ptr.numel() - 1
+
+    @property
+    def column_of(self) -> Tensor:
+        """The problem each column belongs to, ``[N]`` int64."""
+        return _owner(self.column_ptr)
+
+    @property
+    def row_of(self) -> Tensor:
+        """The problem each row belongs to, ``[M]`` int64."""
+        return _owner(self.row_ptr)
+
+    @classmethod
+    def of(cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None = None) -> LPBatch:
+        """Packs problems, which are expected to be scaled, in single precision.
+
+        Raises:
+            DataError: there is none, or not an optimum each.
+        """
+        if not problems:
+            raise DataError("no problem", field="problems", expected="one at least")
+        if optima is not None and len(optima) != len(problems):
+            raise DataError("not an optimum each", field="optima", value=len(optima), expected=str(len(problems)))
+
+        def packed(parts: list[Array]) -> Tensor:
+            return torch.from_numpy(np.concatenate(parts)).float()
+
+        matrices = [problem.matrix.tocoo() for problem in problems]
+        column_ptr = _pointer([problem.columns for problem in problems])
+        row_ptr = _pointer([problem.rows for problem in problems])
+        entry_ptr = _pointer([matrix.nnz for matrix in matrices])
+        own = torch.repeat_interleave(entry_ptr.diff())
+        labels: dict[str, Tensor] = {}
+        if optima is not None:
+            labels = {
+                "x": packed([optimum.x for optimum in optima]),
+                "y": packed([optimum.y for optimum in optima]),
+                "column_status": packed([optimum.basis.columns for optimum in optima]).long(),
+                "row_status": packed([optimum.basis.rows for optimum in optima]).long(),
+            }
+        return cls(
+            costs=packed([problem.costs for problem in problems]),
+            lower=packed([problem.lower for problem in problems]),
+            upper=packed([problem.upper for problem in problems]),
+            row_lower=packed([problem.row_lower for problem in problems]),
+            row_upper=packed([problem.row_upper for problem in problems]),
+            entry_row=packed([matrix.row for matrix in matrices]).long() + row_ptr[own],
+            entry_column=packed([matrix.col for matrix in matrices]).long() + column_ptr[own],
+            entry_value=packed([matrix.data for matrix in matrices]),
+            column_ptr=column_ptr,
+            row_ptr=row_ptr,
+            entry_ptr=entry_ptr,
+            **labels,
+        )
+
+    def __getitem__(self, index: Tensor) -> LPBatch:
+        """Some of the problems, ``[B]`` int64, in that order."""
+        columns, column_ptr = _gather(self.column_ptr, index)
+        rows, row_ptr = _gather(self.row_ptr, index)
+        entries, entry_ptr = _gather(self.entry_ptr, index)
+        own = torch.repeat_interleave(entry_ptr.diff())
+        taken = {
+            field: None if (values := getattr(self, field)) is None else values[place]
+            for place, names in ((columns, _PER_COLUMN), (rows, _PER_ROW), (entries, ("entry_value",)))
+            for field in names
+        }
+        return replace(
+            self,
+            **taken,
+            entry_row=self.entry_row[entries] + (row_ptr[:-1] - self.row_ptr[index])[own],
+            entry_column=self.entry_column[entries] + (column_ptr[:-1] - self.column_ptr[index])[own],
+            column_ptr=column_ptr,
+            row_ptr=row_ptr,
+            entry_ptr=entry_ptr,
+        )
+
+    def activity(self, x: Tensor) -> Tensor:
+        """Ax of each problem: ``[N, ...] -> [M, ...]``."""
+        return _summed(self.entry_value, x[self.entry_column], self.entry_row, self.row_lower)
+
+    def priced(self, y: Tensor) -> Tensor:
+        """Aᵀy of each problem: ``[M, ...] -> [N, ...]``."""
+        return _summed(self.entry_value, y[self.entry_row], self.entry_column, self.costs)
+
+    def mean_of_columns(self, values: Tensor) -> Tensor:
+        """The mean over the columns of each problem: ``[N] -> [G]``; 0 for a problem without."""
+        return _mean(values, self.column_of, self.column_ptr)
+
+    def mean_of_rows(self, values: Tensor) -> Tensor:
+        """The mean over the rows of each problem: ``[M] -> [G]``; 0 for a problem without."""
+        return _mean(values, self.row_of, self.row_ptr)
+
+
+_PER_COLUMN = ("costs", "lower", "upper", "x", "column_status")
+_PER_ROW = ("row_lower", "row_upper", "y", "row_status")
+assert {*_PER_COLUMN, *_PER_ROW} < {field.name for field in fields(LPBatch)}
+
+
+def _pointer(sizes: Sequence[int]) -> Tensor:
+    return torch.tensor([0, *sizes]).cumsum(0)
+
+
+def _owner(pointer: Tensor) -> Tensor:
+    return torch.repeat_interleave(pointer.diff())
+
+
+def _gather(pointer: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The places of the elements of some owners, and the pointer among these."""
+    sizes = pointer.diff()[index]
+    taken = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    places = torch.arange(int(taken[-1]), device=index.device) + torch.repeat_interleave(
+        pointer[index] - taken[:-1], sizes
+    )
+    return places, taken
+
+
+def _summed(weight: Tensor, values: Tensor, to: Tensor, like: Tensor) -> Tensor:
+    shaped = weight.view(-1, *[1] * (values.dim() - 1)) * values
+    return shaped.new_zeros(len(like), *values.shape[1:]).index_add_(0, to, shaped)
+
+
+def _mean(values: Tensor, owner: Tensor, pointer: Tensor) -> Tensor:
+    sums = values.new_zeros(len(pointer) - 1).index_add_(0, owner, values)
+    return sums / pointer.diff().clamp(min=1)
