@@ -77,8 +77,10 @@ def test_problems_of_a_batch_do_not_meet(generator: torch.Generator) -> None:
     together = kkt_terms(batch, x, y)
     order = torch.tensor([2, 0, 3])
     picked = batch[order]
-    assert picked.x is not None
-    assert max(float(value.max()) for value in kkt_terms(picked, picked.x, picked.y).values()) < 1e-9
+    assert picked.optima is not None
+    found = kkt_terms(picked, picked.optima.x, picked.optima.y)
+    assert max(float(value.max()) for value in found.values()) < 1e-9
+    assert picked.optima.row_status.tolist() == np.concatenate([some[n][1].basis.rows for n in order]).tolist()
     for place, number in enumerate(order.tolist()):
         columns = slice(int(batch.column_ptr[number]), int(batch.column_ptr[number + 1]))
         rows = slice(int(batch.row_ptr[number]), int(batch.row_ptr[number + 1]))

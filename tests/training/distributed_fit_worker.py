@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     before = jepa.context_encoder.first.weight.detach().clone()
     draws: list[torch.Tensor] = []
     jepa.context_encoder.dropout.register_forward_hook(lambda _m, _i, out: draws.append((out == 0).float().mean()))
-    settings = config(epochs=4, devices=2, pretrain_epochs=2, jepa_weight=0.5, freeze=FROZEN)
+    settings = config(epochs=4, devices=2, jepa_pretrain_epochs=2, jepa_weight=0.5, freeze=FROZEN)
     result = fit(jepa, make_loader(), settings, task=head, run=RunFolder(folder / "run"))
     state = {name: value.contiguous() for name, value in jepa.state_dict().items()}
     facts = {

@@ -158,7 +158,7 @@ def test_jepa_alone_then_both(tmp_path: Path) -> None:
     jepa = make_jepa()
     head = make_head(jepa.context_encoder)
     snapshots = Snapshots(head)
-    settings = config(epochs=5, pretrain_epochs=2, jepa_weight=0.25, diagnose_every=1)
+    settings = config(epochs=5, jepa_pretrain_epochs=2, jepa_weight=0.25, diagnose_every=1)
     fit(jepa, make_loader(), settings, task=head, run=RunFolder(tmp_path), embed=snapshots)
     rows = rows_but_seconds(tmp_path)
     assert [bool(row["train/task"]) for row in rows] == [False, False, True, True, True]
@@ -186,7 +186,12 @@ def test_the_total_is_task_plus_weight_times_jepa_to_the_bit(monkeypatch: pytest
 
     monkeypatch.setattr(training_module.JEPAModule, "losses", recorded)
     jepa = make_jepa()
-    fit(jepa, make_loader(), config(epochs=2, pretrain_epochs=1, jepa_weight=0.3), task=make_head(jepa.context_encoder))
+    fit(
+        jepa,
+        make_loader(),
+        config(epochs=2, jepa_pretrain_epochs=1, jepa_weight=0.3),
+        task=make_head(jepa.context_encoder),
+    )
     assert all(torch.equal(total, terms["loss_jepa"]) for total, terms in totals[:STEPS])
     assert all(torch.equal(total, terms["task"] + 0.3 * terms["loss_jepa"]) for total, terms in totals[STEPS:])
 
@@ -204,8 +209,8 @@ def test_named_losses_of_a_task_are_summed_and_never_mistaken_for_others(tmp_pat
     assert row["train/total"] == pytest.approx(3 * row["train/task/total"] + row["train/loss_jepa"], rel=1e-5)
 
 
-@pytest.mark.parametrize("pretrain_epochs", [0, 2])
-def test_the_ema_moves_once_a_step_with_the_momentum_of_that_step(pretrain_epochs: int) -> None:
+@pytest.mark.parametrize("jepa_pretrain_epochs", [0, 2])
+def test_the_ema_moves_once_a_step_with_the_momentum_of_that_step(jepa_pretrain_epochs: int) -> None:
     asked: list[int] = []
 
     def momentum(step: int) -> float:
@@ -217,8 +222,8 @@ def test_the_ema_moves_once_a_step_with_the_momentum_of_that_step(pretrain_epoch
     trail = [slow.weight.clone()]
     # After the optimiser's step and before the next one: the forward pass sees the weights the EMA has just read.
     jepa.context_encoder.register_forward_pre_hook(lambda *_: trail.append(online.weight.detach().clone()))
-    task = make_head(jepa.context_encoder) if pretrain_epochs else None
-    settings = config(epochs=3, pretrain_epochs=pretrain_epochs, batch_size=BATCH)
+    task = make_head(jepa.context_encoder) if jepa_pretrain_epochs else None
+    settings = config(epochs=3, jepa_pretrain_epochs=jepa_pretrain_epochs, batch_size=BATCH)
     result = fit(jepa, make_loader(), settings, task=task)
     assert asked == list(range(result.steps))
     assert int(jepa.target.step) == result.steps == 3 * STEPS
@@ -367,7 +372,7 @@ def test_the_patience_of_a_resumed_run_has_already_waited(tmp_path: Path) -> Non
 def test_patience_waits_for_the_task(tmp_path: Path) -> None:
     # Without a rate the loss of JEPA only wavers, and that of the task is far above it: neither may end the run.
     task = Scripted(by_epoch(1000, 999, 998, 998))
-    settings = config(epochs=12, pretrain_epochs=5, patience=1, learning_rate=1e-30, jepa_weight=0)
+    settings = config(epochs=12, jepa_pretrain_epochs=5, patience=1, learning_rate=1e-30, jepa_weight=0)
     result = fit(make_jepa(), make_loader(), settings, task=task, run=RunFolder(tmp_path))
     rows = [float(row["train/total"]) for row in rows_but_seconds(tmp_path)]
     assert any(after >= before for before, after in pairwise(rows[:5]))
@@ -440,7 +445,7 @@ def whole_and_resumed(tmp_path: Path, settings: FitConfig, *, with_task: bool, s
     ("with_task", "changes"),
     [
         (False, {}),
-        (True, {"pretrain_epochs": 3, "jepa_weight": 0.5}),
+        (True, {"jepa_pretrain_epochs": 3, "jepa_weight": 0.5}),
         (False, {"freeze": ["predictor"], "unfreeze_epoch": 4, "learning_rates": {"predictor": 1e-4}}),
         (False, {"checkpoint_every": 2, "patience": 5}),
         (False, {"precision": "bf16-mixed"}),
@@ -564,10 +569,10 @@ def test_options_outside_their_range(changes: dict[str, Any], message: str) -> N
     ("parts", "changes", "message"),
     [
         ("", {}, "^jepa = None: expected an objective, a task, or both$"),
-        ("jepa", {"pretrain_epochs": 2}, "^pretrain_epochs = 2: expected 0 where there is no task$"),
+        ("jepa", {"jepa_pretrain_epochs": 2}, "^jepa_pretrain_epochs = 2: expected 0 where there is no task$"),
         ("jepa", {"jepa_weight": 0.5}, "^jepa_weight = 0.5: expected 1.0 where there is no task$"),
-        ("task", {"pretrain_epochs": 2}, "^pretrain_epochs = 2: expected 0 where there is no objective$"),
-        ("jepa task", {"pretrain_epochs": 6}, "^pretrain_epochs = 6: expected below epochs = 6$"),
+        ("task", {"jepa_pretrain_epochs": 2}, "^jepa_pretrain_epochs = 2: expected 0 where there is no objective$"),
+        ("jepa task", {"jepa_pretrain_epochs": 6}, "^jepa_pretrain_epochs = 6: expected below epochs = 6$"),
         (
             "jepa",
             {"freeze": ["decoder"]},
@@ -576,7 +581,11 @@ def test_options_outside_their_range(changes: dict[str, Any], message: str) -> N
         ("jepa", {"freeze": ["context"]}, "^freeze = 'context': expected the beginning"),
         ("jepa", {"learning_rates": {"head": 1.0}}, "^learning_rates = 'head': expected the beginning of a param"),
         ("jepa", {"freeze": ["context_encoder", "predictor"]}, "^freeze = .*: expected something left to train$"),
-        ("jepa task", {"pretrain_epochs": 2, "freeze": ["context_encoder", "predictor"]}, "something left to train$"),
+        (
+            "jepa task",
+            {"jepa_pretrain_epochs": 2, "freeze": ["context_encoder", "predictor"]},
+            "something left to train$",
+        ),
         ("jepa", {"precision": "16-mixed"}, "^precision = '16-mixed': expected bf16-mixed or 32-true on a CPU$"),
         ("jepa", {"logger": "tensorboard"}, "^logger = 'tensorboard': expected none where there is no run folder$"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jepakit.errors import DataError
 from jepakit.lp.basis import Basis
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["LPBatch", "Optimum"]
+__all__ = ["LPBatch", "Optima", "Optimum"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,23 @@ class Optimum:
 
 
 @dataclass(frozen=True, eq=False)
+class Optima:
+    """Those of all problems of a batch.
+
+    Args:
+        x: ``[N]``.
+        y: ``[M]``.
+        column_status: of an optimal basis, ``[N]`` int64.
+        row_status: ``[M]`` int64.
+    """
+
+    x: Tensor
+    y: Tensor
+    column_status: Tensor
+    row_status: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class LPBatch:
     """G problems with N columns, M rows, E entries; problem g owns columns ``column_ptr[g]:column_ptr[g + 1]``.
 
@@ -47,10 +64,7 @@ class LPBatch:
         column_ptr: ``[G + 1]`` int64.
         row_ptr: ``[G + 1]`` int64.
         entry_ptr: ``[G + 1]`` int64.
-        x: optimal, ``[N]``, or None.
-        y: optimal, ``[M]``, or None.
-        column_status: of an optimal basis, ``[N]`` int64, or None.
-        row_status: of an optimal basis, ``[M]`` int64, or None.
+        optima: of all problems, where they are known.
     """
 
     costs: Tensor
@@ -64,10 +78,7 @@ class LPBatch:
     column_ptr: Tensor
     row_ptr: Tensor
     entry_ptr: Tensor
-    x: Tensor | None = None
-    y: Tensor | None = None
-    column_status: Tensor | None = None
-    row_status: Tensor | None = None
+    optima: Optima | None = None
 
     def __len__(self) -> int:
         return self.column_ptr.numel() - 1
@@ -102,14 +113,14 @@ class LPBatch:
         row_ptr = _pointer([problem.rows for problem in problems])
         entry_ptr = _pointer([matrix.nnz for matrix in matrices])
         own = torch.repeat_interleave(entry_ptr.diff())
-        labels: dict[str, Tensor] = {}
+        labels = None
         if optima is not None:
-            labels = {
-                "x": packed([optimum.x for optimum in optima]),
-                "y": packed([optimum.y for optimum in optima]),
-                "column_status": packed([optimum.basis.columns for optimum in optima]).long(),
-                "row_status": packed([optimum.basis.rows for optimum in optima]).long(),
-            }
+            labels = Optima(
+                x=packed([optimum.x for optimum in optima]),
+                y=packed([optimum.y for optimum in optima]),
+                column_status=packed([optimum.basis.columns for optimum in optima]).long(),
+                row_status=packed([optimum.basis.rows for optimum in optima]).long(),
+            )
         return cls(
             costs=packed([problem.costs for problem in problems]),
             lower=packed([problem.lower for problem in problems]),
@@ -122,7 +133,7 @@ class LPBatch:
             column_ptr=column_ptr,
             row_ptr=row_ptr,
             entry_ptr=entry_ptr,
-            **labels,
+            optima=labels,
         )
 
     def __getitem__(self, index: Tensor) -> LPBatch:
@@ -131,14 +142,18 @@ class LPBatch:
         rows, row_ptr = _gather(self.row_ptr, index)
         entries, entry_ptr = _gather(self.entry_ptr, index)
         own = torch.repeat_interleave(entry_ptr.diff())
-        taken = {
-            field: None if (values := getattr(self, field)) is None else values[place]
-            for place, names in ((columns, _PER_COLUMN), (rows, _PER_ROW), (entries, ("entry_value",)))
-            for field in names
-        }
+        optima = self.optima
+        if optima is not None:
+            optima = Optima(optima.x[columns], optima.y[rows], optima.column_status[columns], optima.row_status[rows])
         return replace(
             self,
-            **taken,
+            costs=self.costs[columns],
+            lower=self.lower[columns],
+            upper=self.upper[columns],
+            row_lower=self.row_lower[rows],
+            row_upper=self.row_upper[rows],
+            entry_value=self.entry_value[entries],
+            optima=optima,
             entry_row=self.entry_row[entries] + (row_ptr[:-1] - self.row_ptr[index])[own],
             entry_column=self.entry_column[entries] + (column_ptr[:-1] - self.column_ptr[index])[own],
             column_ptr=column_ptr,
@@ -161,11 +176,6 @@ class LPBatch:
     def mean_of_rows(self, values: Tensor) -> Tensor:
         """The mean over the rows of each problem: ``[M] -> [G]``; 0 for a problem without."""
         return _mean(values, self.row_of, self.row_ptr)
-
-
-_PER_COLUMN = ("costs", "lower", "upper", "x", "column_status")
-_PER_ROW = ("row_lower", "row_upper", "y", "row_status")
-assert {*_PER_COLUMN, *_PER_ROW} < {field.name for field in fields(LPBatch)}
 
 
 def _pointer(sizes: Sequence[int]) -> Tensor:

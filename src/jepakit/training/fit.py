@@ -56,7 +56,7 @@ class FitConfig:
         accelerator: ``auto``, ``cpu``, ``gpu``.
         devices: how many; more than one trains with DistributedDataParallel.
         patience: stop when the training loss has not fallen for so many epochs; None never stops.
-        pretrain_epochs: where there is a task: epochs of JEPA alone before it; fewer than ``epochs``.
+        jepa_pretrain_epochs: where there is a task: epochs of JEPA alone before it; fewer than ``epochs``.
         jepa_weight: weight of JEPA beside the task.
         freeze: parameters whose name begins so are not trained.
         unfreeze_epoch: the epoch from which they are; None: never.
@@ -78,7 +78,7 @@ class FitConfig:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     patience: int | None = None
-    pretrain_epochs: int = 0
+    jepa_pretrain_epochs: int = 0
     jepa_weight: float = 1.0
     freeze: list[str] = field(default_factory=list)
     unfreeze_epoch: int | None = None
@@ -92,7 +92,7 @@ class FitConfig:
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ConfigError(name, getattr(self, name), f"at least {least}")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm", "pretrain_epochs", "jepa_weight"):
+        for name in ("weight_decay", "warmup_epochs", "clip_norm", "jepa_pretrain_epochs", "jepa_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(name, getattr(self, name), "a number of at least 0")
         rates = {f"learning_rates.{name}": rate for name, rate in self.learning_rates.items()}
@@ -157,7 +157,7 @@ def fit(
         task,
         parameter_groups=parameter_groups(parts, config),
         schedule=WarmupCosine(total_steps, warmup),
-        pretrain_epochs=config.pretrain_epochs,
+        jepa_pretrain_epochs=config.jepa_pretrain_epochs,
         jepa_weight=config.jepa_weight,
         frozen=frozen,
         unfreeze_epoch=config.unfreeze_epoch,
@@ -192,11 +192,11 @@ def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) 
         raise ConfigError("jepa", None, "an objective, a task, or both")
     if jepa is None or task is None:
         alone = "where there is no task" if task is None else "where there is no objective"
-        for name, only in (("pretrain_epochs", 0), ("jepa_weight", 1.0)):
+        for name, only in (("jepa_pretrain_epochs", 0), ("jepa_weight", 1.0)):
             if getattr(config, name) != only:
                 raise ConfigError(name, getattr(config, name), f"{only} {alone}")
-    elif config.pretrain_epochs >= config.epochs:
-        raise ConfigError("pretrain_epochs", config.pretrain_epochs, f"below epochs = {config.epochs}")
+    elif config.jepa_pretrain_epochs >= config.epochs:
+        raise ConfigError("jepa_pretrain_epochs", config.jepa_pretrain_epochs, f"below epochs = {config.epochs}")
 
 
 @contextmanager

@@ -29,14 +29,14 @@ Task = Callable[[Any], Tensor | Mapping[str, Tensor]]
 
 
 class JEPAModule(pl.LightningModule):
-    """Total = JEPA alone in the first ``pretrain_epochs``, then task + ``jepa_weight`` · JEPA.
+    """Total = JEPA alone in the first ``jepa_pretrain_epochs``, then task + ``jepa_weight`` · JEPA.
 
     Args:
         jepa: the objective, or None for a task alone.
         task: views -> loss, or named losses that are summed; None for JEPA alone.
         parameter_groups: for AdamW, see `jepakit.training.fit.parameter_groups`.
         schedule: learning-rate factor by step.
-        pretrain_epochs: epochs of JEPA alone where there is a task.
+        jepa_pretrain_epochs: epochs of JEPA alone where there is a task.
         jepa_weight: of JEPA beside the task.
         frozen: parameters that get no gradient before ``unfreeze_epoch``.
         unfreeze_epoch: None keeps them frozen.
@@ -49,7 +49,7 @@ class JEPAModule(pl.LightningModule):
         *,
         parameter_groups: list[dict[str, Any]],
         schedule: WarmupCosine,
-        pretrain_epochs: int = 0,
+        jepa_pretrain_epochs: int = 0,
         jepa_weight: float = 1.0,
         frozen: list[nn.Parameter] | None = None,
         unfreeze_epoch: int | None = None,
@@ -57,7 +57,7 @@ class JEPAModule(pl.LightningModule):
         super().__init__()
         self.jepa, self.task = jepa, task
         self.parameter_groups, self.schedule = parameter_groups, schedule
-        self.pretrain_epochs, self.jepa_weight = pretrain_epochs, jepa_weight
+        self.jepa_pretrain_epochs, self.jepa_weight = jepa_pretrain_epochs, jepa_weight
         self.frozen, self.unfreeze_epoch = frozen or [], unfreeze_epoch
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
@@ -84,7 +84,7 @@ class JEPAModule(pl.LightningModule):
     @property
     def pretraining(self) -> bool:
         """Whether this is an epoch of JEPA alone before a task."""
-        return self.task is not None and self.current_epoch < self.pretrain_epochs
+        return self.task is not None and self.current_epoch < self.jepa_pretrain_epochs
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The total to minimise in this epoch and every term by name; those of a task are ``task`` or ``task/NAME``."""

@@ -1,0 +1,168 @@
+"""Train a model on problems of a family: the KKT loss, labels where there are any, JEPA if it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+
+from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.lp.batch import LPBatch, Optimum
+from jepakit.lp.data import LinearProgram
+from jepakit.lp.encoder import EncoderConfig, GNNPolicy
+from jepakit.lp.kkt import KKTWeights
+from jepakit.lp.model import LPModel
+from jepakit.lp.objective import JEPAMode, KKTTask, TaskConfig, build_jepa
+from jepakit.lp.scaling import equilibrated
+from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, is_first_process, save_encoder
+
+__all__ = ["TrainConfig", "Trained", "train"]
+
+
+@dataclass
+class TrainConfig(FitConfig):
+    """Everything a training run depends on.
+
+    Args:
+        use_bipartite_graphs: a graph network, for problems of any size; otherwise a perceptron, for one size.
+        primal_weight: of violated rows and bounds in the KKT loss.
+        dual_weight: of duals of a wrong sign.
+        stationarity_weight: of reduced costs that no bound holds.
+        complementary_slackness_weight: of products of duals and distances.
+        gap_weight: of the duality gap.
+        basis_weight: of the statuses of optimal bases, where optima are given.
+        values_weight: of the distance to optimal x and y, where they are given.
+        use_jepa: JEPA beside the task.
+        jepa_mode: ``ema``, ``simsiam`` or ``lejepa``.
+        jepa_weight: of JEPA beside the task.
+        ema_momentum: of the targets' encoder, for ``ema``.
+        jepa_sigreg: weight of SIGReg, for ``lejepa``.
+        jepa_hidden: what is hidden, see `jepakit.lp.views.MaskConfig`; None: nodes of the graph network, entries of the
+            perceptron.
+        jepa_mask_ratio_nodes: share of nodes, rows or columns that is hidden.
+        jepa_mask_ratio_entries: share of numbers that ``entries`` hides.
+        encoder: the network.
+    """
+
+    epochs: int = 30
+    batch_size: int = 8
+    use_bipartite_graphs: bool = True
+    primal_weight: float = 1.0
+    dual_weight: float = 1.0
+    stationarity_weight: float = 1.0
+    complementary_slackness_weight: float = 1.0
+    gap_weight: float = 0.0
+    basis_weight: float = 1.0
+    values_weight: float = 0.0
+    use_jepa: bool = False
+    jepa_mode: JEPAMode = "ema"
+    jepa_weight: float = 0.2
+    ema_momentum: float = 0.996
+    jepa_sigreg: float = 0.05
+    jepa_hidden: Hidden | None = None
+    jepa_mask_ratio_nodes: float = 0.3
+    jepa_mask_ratio_entries: float = 0.5
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("jepa_mode", self.jepa_mode, ("ema", "simsiam", "lejepa"))
+        if not 0 <= self.ema_momentum <= 1:
+            raise ConfigError("ema_momentum", self.ema_momentum, "a number from 0 to 1")
+        if not self.use_jepa and self.jepa_pretrain_epochs:
+            raise ConfigError("jepa_pretrain_epochs", self.jepa_pretrain_epochs, "0 without use_jepa")
+        _ = self.task, self.masks  # what is wrong with these is said now
+
+    @property
+    def task(self) -> TaskConfig:
+        """Weights of the task's terms."""
+        kkt = KKTWeights(
+            primal=self.primal_weight,
+            dual=self.dual_weight,
+            stationarity=self.stationarity_weight,
+            complementary_slackness=self.complementary_slackness_weight,
+            gap=self.gap_weight,
+        )
+        return TaskConfig(kkt, self.basis_weight, self.values_weight)
+
+    @property
+    def masks(self) -> MaskConfig:
+        """What JEPA hides."""
+        hidden = self.jepa_hidden or ("nodes" if self.use_bipartite_graphs else "entries")
+        noise = 0.0 if self.use_bipartite_graphs else MaskConfig.noise
+        return MaskConfig(hidden, self.jepa_mask_ratio_nodes, self.jepa_mask_ratio_entries, noise)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it.
+
+    Args:
+        model: in eval mode.
+        fit: epochs, steps, last metrics.
+    """
+
+    model: LPModel
+    fit: FitResult
+
+
+def train(
+    problems: Sequence[LinearProgram],
+    config: TrainConfig,
+    *,
+    optima: Sequence[Optimum] | None = None,
+    run: RunFolder | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Trains a model on problems.
+
+    Args:
+        problems: in their own units.
+        config: how.
+        optima: one for each problem, in its units: see `jepakit.lp.labels.label`. None: the KKT loss alone.
+        run: the folder that receives checkpoint, metrics and ``encoder/``; None keeps nothing.
+        resume: go on from the checkpoint in ``run``.
+
+    Raises:
+        DataError: there are no problems, or one is too small to hide a part of, or of another size than the first
+            where that matters.
+        ConfigError: options that do not go together.
+    """
+    batch = _packed(problems, optima)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        first = problems[0]
+        model = LPModel(config.use_bipartite_graphs, first.columns, first.rows, asdict(config.encoder))
+        task = KKTTask(model.encoder, model.heads, config.task)
+        views = ProblemViews(batch, config.masks, per_node=isinstance(model.encoder, GNNPolicy))
+        loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed)
+        jepa = None
+        if config.use_jepa:
+            jepa = build_jepa(model.encoder, config.jepa_mode, config.ema_momentum, config.jepa_sigreg)
+    # Without JEPA its weight weighs nothing.
+    fitted = config if jepa is not None else replace(config, jepa_weight=1.0)
+    result = fit(jepa, loader, fitted, run=run, task=task, resume=resume)
+    model = model.cpu().eval()
+    if run is not None and is_first_process(config.devices):
+        labels = "without labels" if optima is None else "with optimal bases"
+        method = f"KKT loss {labels}" + (f", JEPA ({config.jepa_mode})" if config.use_jepa else "")
+        card = {"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method}
+        save_encoder(model, run.encoder, config=model.arguments, card=card)
+    return Trained(model, result)
+
+
+def _packed(problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> LPBatch:
+    """The problems, and their optima, scaled."""
+    for place, problem in enumerate(problems):
+        if min(problem.rows, problem.columns) < 2:
+            expected = "two rows and two columns at least"
+            raise DataError("too small", field=f"problems[{place}]", value=problem.matrix.shape, expected=expected)
+    scaled = [equilibrated(problem) for problem in problems]
+    if optima is not None and len(optima) == len(problems):
+        optima = [
+            Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
+            for (_, scaling), optimum in zip(scaled, optima, strict=True)
+        ]
+    return LPBatch.of([problem for problem, _ in scaled], optima)
