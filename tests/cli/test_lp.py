@@ -68,3 +68,62 @@ def test_what_cannot_be_done_is_said_in_a_line(
     monkeypatch.chdir(tmp_path)
     assert main(["lp", "solve", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--size", '{"rows": 20, "columns": 24, "density": 0.15}']
+    train, test, run = (str(tmp_path / name) for name in ("train", "test", "run"))
+    assert main(["lp", "generate", "set-cover", *size, "--count", "8", "--out", train]) == 0
+    assert main(["lp", "generate", "set-cover", *size, "--count", "3", "--seed", "100", "--out", test]) == 0
+    assert main(["lp", "label", train]) == 0
+    assert "optima of 8 problems" in capsys.readouterr().out
+    quick = ["--epochs", "2", "--progress", "false", "--encoder.dim", "8", "--encoder.depth", "1"]
+    jepa = ["--use-jepa", "--jepa-mode", "simsiam", "--jepa-pretrain-epochs", "1", "--primal-weight", "2"]
+    assert main(["lp", "train", train, "--run", run, *quick, *jepa]) == 0
+    assert main(["lp", "solve", test, "--family", run]) == 0
+    assert capsys.readouterr().out.count(": optimal, ") == 3
+    assert main(["lp", "evaluate", run, "--problems", test]) == 0
+    shown = capsys.readouterr().out
+    assert "HiGHS, cold" in shown
+    assert "jepakit: model" in shown
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    # Set covers differ in their matrix: there is no nearest one.
+    assert {row["method"] for row in results["rows"]} == {"HiGHS, cold", "jepakit: model"}
+    assert main(["lp", "solve", test, "--family", str(tmp_path)]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_neighbour_is_a_rival_where_there_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, like, test, run = (str(tmp_path / name) for name in ("first", "like", "test", "run"))
+    main(["lp", "generate", "random", "--count", "1", "--out", first])
+    main(["lp", "generate", "perturbed", "--like", first, "--count", "6", "--size", '{"sides": 0.01}', "--out", like])
+    main(["lp", "generate", "perturbed", "--like", first, "--seed", "9", "--count", "2", "--out", test])
+    quick = ["--epochs", "1", "--progress", "false", "--encoder.dim", "8", "--encoder.depth", "1"]
+    assert main(["lp", "train", like, "--run", run, *quick]) == 0
+    assert main(["lp", "evaluate", run, "--problems", test]) == 0
+    assert "basis of the nearest problem" in capsys.readouterr().out
+    perceptron = ["--use-bipartite-graphs", "false", "--run", str(tmp_path / "perceptron")]
+    assert main(["lp", "train", like, *perceptron, *quick]) == 0
+    (tmp_path / "a.mps").write_text(SMALL)
+    assert main(["lp", "solve", str(tmp_path / "a.mps"), "--family", str(tmp_path / "perceptron")]) == 0
+    shown = capsys.readouterr().out
+    assert "a: no guess of the model: a problem of another size than the perceptron's (found (2, 1))" in shown
+    assert "a: optimal, -7" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["generate", "set-cover"], "out = None: expected a folder for the problems"),
+        (["generate", "set-covers", "--out", "x"], "did you mean 'set-cover'?"),
+        (["generate", "set-cover", "--out", "x", "--size", '{"row": 3}'], "did you mean 'rows'?"),
+        (["generate", "perturbed", "--out", "x"], "like = None: expected problems for the family perturbed"),
+        (["generate", "power-flow", "--out", "x"], "case = None: expected a MATPOWER file"),
+        (["generate", "set-cover", "--out", "x", "--count", "0"], "count = 0: expected at least 1"),
+        (["train"], "problems = None: expected a file in MPS or LP format"),
+        (["evaluate"], "run = None: expected the folder of a finished run"),
+    ],
+)
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert main(["lp", *words]) == 2
+    assert message in capsys.readouterr().err

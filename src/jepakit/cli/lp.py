@@ -1,33 +1,28 @@
-"""``jepakit lp solve``."""
+"""``jepakit lp generate | label | train | solve | evaluate``."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from jepakit.cli.command import Command
-from jepakit.cli.runs import say
+from jepakit.cli.runs import config_yaml, say, show_rows, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, JepakitError
-from jepakit.lp import (
-    LinearProgram,
-    Solution,
-    SolveConfig,
-    Solver,
-    Start,
-    read_basis,
-    read_problem,
-    write_basis,
-    write_solution,
-)
-from jepakit.training import write_text_atomically
+from jepakit.lp.data import LinearProgram
+from jepakit.lp.evaluate import evaluate
+from jepakit.lp.families.named import FamilyName, make_family
+from jepakit.lp.family import LearnedFamily
+from jepakit.lp.files import problem_files, read_basis, read_problem, write_basis, write_problem, write_solution
+from jepakit.lp.labels import label
+from jepakit.lp.pretrain import TrainConfig, train
+from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
+from jepakit.training import RunFolder, write_text_atomically
 
 __all__ = ["COMMANDS"]
-
-_ENDINGS = (".mps", ".lp")
 
 
 @dataclass
@@ -38,17 +33,152 @@ class SolveOptions(SolveConfig):
         problems: a file (MPS or LP, gzipped or not), or a folder of them.
         relax: solve the relaxation of problems with integer columns.
         start: a basis file (.bas) to start each from.
+        family: the run that learned the family; its model and its nearest problem make guesses.
         out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
     """
 
     problems: Path | None = None
     relax: bool = False
     start: Path | None = None
+    family: Path | None = None
     out: Path | None = None
 
 
+@dataclass
+class GenerateOptions:
+    """Making problems of a family.
+
+    Args:
+        family: which.
+        out: folder for the problems.
+        count: how many.
+        seed: of the first; the others follow.
+        size: what else the family takes, such as ``{"rows": 500, "columns": 1000}``; see the documentation.
+        like: problems of one matrix, for ``perturbed``: a file or a folder.
+        case: a MATPOWER file, for ``power-flow``.
+        relax: take the relaxation of problems with integer columns.
+    """
+
+    family: FamilyName = "set-cover"
+    out: Path | None = None
+    count: int = 10
+    seed: int = 0
+    size: dict[str, float] = field(default_factory=dict)
+    like: Path | None = None
+    case: Path | None = None
+    relax: bool = True
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError("count", self.count, "at least 1")
+        if self.seed < 0:
+            raise ConfigError("seed", self.seed, "at least 0")
+
+
+@dataclass
+class LabelOptions:
+    """Solving problems to learn from their optima.
+
+    Args:
+        problems: a file, or a folder of them; the optima are kept in its folder ``labels``.
+        workers: processes.
+        relax: take the relaxation of problems with integer columns.
+    """
+
+    problems: Path | None = None
+    workers: int = 1
+    relax: bool = True
+
+
+@dataclass
+class TrainOptions(TrainConfig):
+    """Training and what surrounds it.
+
+    Args:
+        problems: a folder of problems.
+        use_labels: learn from optima too; those that are not in the folder ``labels`` are found first.
+        workers: processes that find them.
+        relax: take the relaxation of problems with integer columns.
+        run: folder of the run.
+        resume: go on with an interrupted run.
+    """
+
+    problems: Path | None = None
+    use_labels: bool = True
+    workers: int = 1
+    relax: bool = True
+    run: Path = Path("runs/lp")
+    resume: bool = False
+
+
+@dataclass
+class EvaluateOptions(SolveConfig):
+    """Comparing starts on problems that were not trained on.
+
+    Args:
+        run: folder of a finished run.
+        problems: a folder of problems.
+        relax: take the relaxation of problems with integer columns.
+    """
+
+    run: Path | None = None
+    problems: Path | None = None
+    relax: bool = True
+
+
+def _generate(options: GenerateOptions, out: Console) -> None:
+    if options.out is None:
+        raise ConfigError("out", None, "a folder for the problems")
+    family = make_family(options.family, options.size, _templates(options), options.case)
+    for seed in range(options.seed, options.seed + options.count):
+        write_problem(family.problem(seed), options.out / f"{options.family}-{seed:06}.mps.gz")
+    say(out, f"{options.count} problems in {options.out}")
+
+
+def _templates(options: GenerateOptions) -> list[LinearProgram]:
+    files = [] if options.like is None else problem_files(options.like)
+    return [read_problem(file, relax=options.relax) for file in files]
+
+
+def _label(options: LabelOptions, out: Console) -> None:
+    files = problem_files(_required(options.problems))
+    problems = [read_problem(file, relax=options.relax) for file in files]
+    label(problems, cache=_labels_folder(files), workers=options.workers)
+    say(out, f"optima of {len(problems)} problems in {_labels_folder(files)}")
+
+
+def _train(options: TrainOptions, out: Console) -> None:
+    files = problem_files(_required(options.problems))
+    problems = [read_problem(file, relax=options.relax) for file in files]
+    optima = label(problems, cache=_labels_folder(files), workers=options.workers) if options.use_labels else None
+    run = RunFolder(options.run)
+    run.start(config_yaml(options), resume=options.resume)
+    result = train(problems, options, optima=optima, run=run, resume=options.resume)
+    say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
+
+
+def _evaluate(options: EvaluateOptions, out: Console) -> None:
+    run = trained_run(options.run)
+    files = problem_files(_required(options.problems))
+    problems = [read_problem(file, relax=options.relax) for file in files]
+    rows = evaluate(problems, LearnedFamily.load(run.path), options)
+    show_rows(out, rows)
+    write_results(run, {"rows": [asdict(row) for row in rows]}, out)
+
+
+def _required(path: Path | None) -> Path:
+    if path is None:
+        raise ConfigError("problems", None, "a file in MPS or LP format, or a folder of them")
+    return path
+
+
+def _labels_folder(files: list[Path]) -> Path:
+    return files[0].parent / "labels"
+
+
 def _solve(options: SolveOptions, out: Console) -> None:
-    files = _problem_files(options.problems)
+    files = problem_files(_required(options.problems))
+    family = None if options.family is None else LearnedFamily.load(options.family)
     solver = Solver(options)
     lines: list[str] = []
     unread = 0
@@ -56,6 +186,11 @@ def _solve(options: SolveOptions, out: Console) -> None:
         try:
             problem = read_problem(file, relax=options.relax)
             starts = [] if options.start is None else [Start("basis file", basis=read_basis(problem, options.start))]
+            if family is not None:
+                guesses, told = family.starts(problem)
+                starts += guesses
+                if told:
+                    say(out, f"{_name(file)}: no guess of the model: {told}")
         except JepakitError as error:
             # One bad file does not keep the others from being solved.
             if len(files) == 1:
@@ -73,19 +208,6 @@ def _solve(options: SolveOptions, out: Console) -> None:
         say(out, f"written to {options.out}")
     if unread:
         raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
-
-
-def _problem_files(path: Path | None) -> list[Path]:
-    if path is None:
-        raise ConfigError("problems", None, "a file in MPS or LP format, or a folder of them")
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(_ENDINGS))
-    if not files:
-        raise DataError(
-            "no problems in this folder", file=path, expected="files that end in .mps, .lp, .mps.gz or .lp.gz"
-        )
-    return files
 
 
 def _name(file: Path) -> str:
@@ -131,5 +253,9 @@ def _line(name: str, solution: Solution) -> str:
 
 
 COMMANDS = {
+    "generate": Command("make problems of a family", GenerateOptions, _generate, ("family",)),
+    "label": Command("find the optima of problems to learn from", LabelOptions, _label, ("problems",)),
+    "train": Command("learn to guess the optima of a family", TrainOptions, _train, ("problems",)),
     "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
+    "evaluate": Command("compare what is learned with its rivals", EvaluateOptions, _evaluate, ("run",)),
 }

@@ -7,8 +7,14 @@ try:
     from jepakit.lp.certificate import Residuals, lower_bound, residuals, upper_bound
     from jepakit.lp.convert import from_cvxpy, from_linopy, from_linprog
     from jepakit.lp.data import LinearProgram
-    from jepakit.lp.files import read_basis, read_problem, write_basis, write_solution
+    from jepakit.lp.evaluate import evaluate
+    from jepakit.lp.families.named import make_family
+    from jepakit.lp.family import LearnedFamily
+    from jepakit.lp.files import read_basis, read_problem, write_basis, write_problem, write_solution
     from jepakit.lp.highs import from_highs, to_highs
+    from jepakit.lp.labels import label
+    from jepakit.lp.model import LPModel
+    from jepakit.lp.pretrain import TrainConfig, Trained, train
     from jepakit.lp.solve import Solution, SolveConfig, Solver, Start, linprog
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jepakit"):
@@ -17,23 +23,32 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "Basis",
+    "LPModel",
+    "LearnedFamily",
     "LinearProgram",
     "Residuals",
     "Solution",
     "SolveConfig",
     "Solver",
     "Start",
+    "TrainConfig",
+    "Trained",
+    "evaluate",
     "from_cvxpy",
     "from_highs",
     "from_linopy",
     "from_linprog",
+    "label",
     "linprog",
     "lower_bound",
+    "make_family",
     "read_basis",
     "read_problem",
     "residuals",
     "to_highs",
+    "train",
     "upper_bound",
     "write_basis",
+    "write_problem",
     "write_solution",
 ]

@@ -11,13 +11,14 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.highs import from_highs
+from jepakit.lp.highs import from_highs, to_highs
 from jepakit.lp.mps import read_mps
 from jepakit.lp.solve import Solution
 from jepakit.training import write_text_atomically
 
-__all__ = ["read_basis", "read_problem", "write_basis", "write_solution"]
+__all__ = ["problem_files", "read_basis", "read_problem", "write_basis", "write_problem", "write_solution"]
 
+_ENDINGS = (".mps", ".lp")
 #: Kind of a line in a basis file -> status of its column, and of its row where it names one.
 _KINDS = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER, None), "LL": (AT_LOWER, None)}
 
@@ -39,6 +40,39 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
     if name.endswith(".lp"):
         return _read_lp(file, relax=relax)
     raise DataError("neither MPS nor LP", file=file, expected="a name that ends in .mps, .lp, .mps.gz or .lp.gz")
+
+
+def problem_files(path: Path) -> list[Path]:
+    """The problems in a folder by name, or the one file.
+
+    Raises:
+        DataError: there are none in the folder.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(_ENDINGS))
+    if not files:
+        expected = "files that end in .mps, .lp, .mps.gz or .lp.gz"
+        raise DataError("no problems in this folder", file=path, expected=expected)
+    return files
+
+
+def write_problem(problem: LinearProgram, file: Path) -> None:
+    """Writes a problem in MPS or LP format, gzipped where the name ends so; as a minimisation.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    model = to_highs(problem)
+    model.col_names_ = [problem.column_name(column) for column in range(problem.columns)]
+    model.row_names_ = [problem.row_name(row) for row in range(problem.rows)]
+    model.model_name_ = problem.name
+    highs.passModel(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if highs.writeModel(str(file)) == highspy.HighsStatus.kError:
+        raise DataError("cannot be written", file=file, expected="room, and a name in .mps, .lp, .mps.gz or .lp.gz")
 
 
 def _read_lp(file: Path, *, relax: bool) -> LinearProgram:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jepakit.errors import DataError
 from jepakit.lp.basis import BASIC, Basis
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.data import Array, LinearProgram
@@ -90,13 +89,6 @@ def likeliest_basis(columns: Array, rows: Array) -> Basis:
     status = others.argmax(1).astype(np.int8)
     status[np.argsort(-surplus, kind="stable")[: len(rows)]] = BASIC
     return Basis(status[: len(columns)], status[len(columns) :])
-
-
-def require_model(encoder: nn.Module, source: object) -> LPModel:
-    """Raises DataError where what was loaded is something else."""
-    if not isinstance(encoder, LPModel):
-        raise DataError("not a model of linear programs", field=str(source), value=type(encoder).__name__)
-    return encoder
 
 
 def _split(values: Tensor, sizes: list[int]) -> list[Array]:

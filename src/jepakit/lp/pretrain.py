@@ -11,8 +11,10 @@ from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.lp.batch import LPBatch, Optimum
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy
+from jepakit.lp.family import NEIGHBOURS
 from jepakit.lp.kkt import KKTWeights
 from jepakit.lp.model import LPModel
+from jepakit.lp.neighbours import Neighbours
 from jepakit.lp.objective import JEPAMode, KKTTask, TaskConfig, build_jepa
 from jepakit.lp.scaling import equilibrated
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
@@ -149,6 +151,9 @@ def train(
         labels = "without labels" if optima is None else "with optimal bases"
         method = f"KKT loss {labels}" + (f", JEPA ({config.jepa_mode})" if config.use_jepa else "")
         card = {"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method}
+        if optima is not None:
+            Neighbours.of(problems, optima).save(run.path / NEIGHBOURS)
+        # `encoder/` comes last: where it is, the run is complete.
         save_encoder(model, run.encoder, config=model.arguments, card=card)
     return Trained(model, result)
 

@@ -1,0 +1,65 @@
+"""Families by the names that the command line knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from jepakit.errors import ConfigError, require_choice
+from jepakit.lp.data import LinearProgram
+from jepakit.lp.families import LPFamily
+from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
+from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
+from jepakit.lp.families.power_flow import PowerFlow, read_matpower
+
+__all__ = ["FAMILIES", "FamilyName", "make_family"]
+
+FamilyName = Literal[
+    "set-cover", "independent-set", "auction", "facility-location", "random", "perturbed", "power-flow"
+]
+FAMILIES: dict[FamilyName, type[Any]] = {
+    "set-cover": SetCover,
+    "independent-set": IndependentSet,
+    "auction": CombinatorialAuction,
+    "facility-location": FacilityLocation,
+    "random": RandomFeasible,
+    "perturbed": Perturbed,
+    "power-flow": PowerFlow,
+}
+
+
+def make_family(
+    name: FamilyName,
+    size: Mapping[str, float],
+    like: Sequence[LinearProgram] = (),
+    case: Path | None = None,
+) -> LPFamily:
+    """A family by its name.
+
+    Args:
+        name: one of `FAMILIES`.
+        size: its fields.
+        like: problems of one matrix, for ``perturbed``.
+        case: a MATPOWER file, for ``power-flow``.
+
+    Raises:
+        ConfigError: something that this family has not got, or needs.
+    """
+    kind = FAMILIES[require_choice("family", name, FAMILIES)]  # type: ignore[index]
+    known = {field.name: field for field in fields(kind) if field.name not in ("problems", "network", "loads", "total")}
+    for field in size:
+        require_choice(f"size of {name}", field, known)
+    whole: dict[str, Any] = {
+        field: int(value) if known[field].type == "int" else value for field, value in size.items()
+    }
+    if (name == "perturbed") != bool(like):
+        raise ConfigError("like", len(like) or None, "problems for the family perturbed, and for no other")
+    if (name == "power-flow") != (case is not None):
+        raise ConfigError("case", case, "a MATPOWER file for the family power-flow, and for no other")
+    if like:
+        return Perturbed(tuple(like), **whole)
+    if case is not None:
+        return PowerFlow(*read_matpower(case), **whole)
+    return kind(**whole)
