@@ -12,6 +12,7 @@ from torch import Tensor
 from jepakit.errors import DataError
 from jepakit.lp.basis import Basis
 from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.iterates import primal_dual
 
 __all__ = ["LPBatch", "Optima", "Optimum"]
 
@@ -64,6 +65,8 @@ class LPBatch:
         column_ptr: ``[G + 1]`` int64.
         row_ptr: ``[G + 1]`` int64.
         entry_ptr: ``[G + 1]`` int64.
+        near_x: what `jepakit.lp.iterates.primal_dual` comes to, ``[N]``, or None.
+        near_y: ``[M]``, likewise.
         optima: of all problems, where they are known.
     """
 
@@ -78,6 +81,8 @@ class LPBatch:
     column_ptr: Tensor
     row_ptr: Tensor
     entry_ptr: Tensor
+    near_x: Tensor | None = None
+    near_y: Tensor | None = None
     optima: Optima | None = None
 
     def __len__(self) -> int:
@@ -94,8 +99,15 @@ class LPBatch:
         return _owner(self.row_ptr)
 
     @classmethod
-    def of(cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None = None) -> LPBatch:
-        """Packs problems, which are expected to be scaled, in single precision.
+    def of(
+        cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None = None, *, iterations: int = 0
+    ) -> LPBatch:
+        """Packs problems in single precision.
+
+        Args:
+            problems: scaled.
+            optima: one for each, of the scaled problem.
+            iterations: of `jepakit.lp.iterates.primal_dual` on each; 0: none are made.
 
         Raises:
             DataError: there is none, or not an optimum each.
@@ -113,6 +125,7 @@ class LPBatch:
         row_ptr = _pointer([problem.rows for problem in problems])
         entry_ptr = _pointer([matrix.nnz for matrix in matrices])
         own = torch.repeat_interleave(entry_ptr.diff())
+        near = [primal_dual(problem, iterations) for problem in problems] if iterations else None
         labels = None
         if optima is not None:
             labels = Optima(
@@ -133,6 +146,8 @@ class LPBatch:
             column_ptr=column_ptr,
             row_ptr=row_ptr,
             entry_ptr=entry_ptr,
+            near_x=None if near is None else packed([x for x, _ in near]),
+            near_y=None if near is None else packed([y for _, y in near]),
             optima=labels,
         )
 
@@ -153,6 +168,8 @@ class LPBatch:
             row_lower=self.row_lower[rows],
             row_upper=self.row_upper[rows],
             entry_value=self.entry_value[entries],
+            near_x=None if self.near_x is None else self.near_x[columns],
+            near_y=None if self.near_y is None else self.near_y[rows],
             optima=optima,
             entry_row=self.entry_row[entries] + (row_ptr[:-1] - self.row_ptr[index])[own],
             entry_column=self.entry_column[entries] + (column_ptr[:-1] - self.column_ptr[index])[own],

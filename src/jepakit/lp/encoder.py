@@ -15,6 +15,9 @@ from jepakit.lp.messages import Passing
 __all__ = ["COLUMNS", "ROWS", "EncoderConfig", "GNNPolicy", "Heads", "KKTNetMLP", "Masked", "Prediction"]
 
 COLUMNS, ROWS = "columns", "rows"
+COLUMN_FEATURES, ROW_FEATURES = 5 + 9, 4 + 9
+#: A distance or a dual of this size is told from 0 as well as one of 1 from it.
+_SMALL = 1e-3
 #: Statuses that a basis has: at the lower bound, basic, at the upper bound, free and not basic.
 STATUSES = 4
 
@@ -28,29 +31,34 @@ class EncoderConfig:
         depth: rounds of messages of the graph network, hidden layers of the perceptron.
         width_factor: hidden width of a round's perceptrons, in units of ``dim``.
         dropout: after every hidden activation.
+        iterations: of a first-order method, whose result the network sees beside the problem; 0: it sees the problem.
     """
 
     dim: int = 64
     depth: int = 4
     width_factor: float = 2.0
     dropout: float = 0.0
+    iterations: int = 64
 
     def __post_init__(self) -> None:
         for name in ("dim", "depth"):
             if getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "at least 1")
+        if self.iterations < 0:
+            raise ConfigError("iterations", self.iterations, "at least 0")
 
 
 @dataclass(frozen=True)
 class Masked:
-    """Problems of which an encoder must not see all.
+    """Problems of which an encoder must not see all; nor may it see the iterates, which come from the whole problem.
 
     Args:
         problems: all of them.
         columns: ``[N]`` bool: columns whose costs and bounds are hidden.
         rows: ``[M]`` bool: rows whose sides are hidden.
         entries: ``[E]`` bool: entries of the matrix that are hidden.
-        noise: what the perceptron sees in place of the hidden columns, rows and entries, ``[5 N + 4 M + E]``; None: 0.
+        noise: what the perceptron sees in place of hidden numbers, ``[C N + R M + E]`` with C and R features of columns
+            and rows; None: 0.
     """
 
     problems: LPBatch
@@ -77,14 +85,35 @@ class Prediction:
     row_status: Tensor
 
 
-def column_features(problems: LPBatch) -> Tensor:
-    """``[N, 5]``: cost, and each bound with a flag that says whether it is there."""
-    return torch.cat([problems.costs.unsqueeze(1), _side_features(problems.lower, problems.upper)], 1)
+def column_features(view: LPBatch | Masked) -> Tensor:
+    """``[N, COLUMN_FEATURES]``: cost, each bound with a flag that says whether it is there, and the iterate: x, its
+    distances from the bounds, its reduced cost."""
+    problems = view.problems if isinstance(view, Masked) else view
+    sides = _side_features(problems.lower, problems.upper)
+    own = torch.cat([problems.costs.unsqueeze(1), sides], 1)
+    if isinstance(view, Masked) or problems.near_x is None or problems.near_y is None:
+        return F.pad(own, (0, COLUMN_FEATURES - own.shape[1]))
+    reduced = problems.costs - problems.priced(problems.near_y)
+    return torch.cat([own, _near_features(problems.near_x, reduced, problems.lower, problems.upper)], 1)
 
 
-def row_features(problems: LPBatch) -> Tensor:
-    """``[M, 4]``: each side with its flag."""
-    return _side_features(problems.row_lower, problems.row_upper)
+def row_features(view: LPBatch | Masked) -> Tensor:
+    """``[M, ROW_FEATURES]``: each side with its flag, and the iterate: activity, its distances from the sides, y."""
+    problems = view.problems if isinstance(view, Masked) else view
+    own = _side_features(problems.row_lower, problems.row_upper)
+    if isinstance(view, Masked) or problems.near_x is None or problems.near_y is None:
+        return F.pad(own, (0, ROW_FEATURES - own.shape[1]))
+    activity = problems.activity(problems.near_x)
+    near = _near_features(activity, problems.near_y, problems.row_lower, problems.row_upper)
+    return torch.cat([own, near], 1)
+
+
+def _near_features(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """``[N, 9]``: a value, its distances from its sides, its dual; these so that small ones differ; and 1."""
+    below = torch.where(lower.isfinite(), value - lower, 0)
+    above = torch.where(upper.isfinite(), upper - value, 0)
+    plain = torch.stack([value, below, above, dual], 1)
+    return torch.cat([plain, torch.asinh(plain / _SMALL) / 5, torch.ones_like(value).unsqueeze(1)], 1)
 
 
 def _side_features(lower: Tensor, upper: Tensor) -> Tensor:
@@ -108,7 +137,8 @@ class GNNPolicy(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.column_input, self.row_input = _perceptron(5, config), _perceptron(4, config)
+        self.column_input = _perceptron(COLUMN_FEATURES, config)
+        self.row_input = _perceptron(ROW_FEATURES, config)
         self.to_rows = nn.ModuleList(_Round(config) for _ in range(config.depth))
         self.to_columns = nn.ModuleList(_Round(config) for _ in range(config.depth))
 
@@ -124,7 +154,7 @@ class GNNPolicy(nn.Module):
 
     def forward(self, view: LPBatch | Masked) -> dict[str, Tensor]:
         problems = view.problems if isinstance(view, Masked) else view
-        columns, rows = column_features(problems), row_features(problems)
+        columns, rows = column_features(view), row_features(view)
         weight = problems.entry_value
         if isinstance(view, Masked):
             columns, rows = columns.masked_fill(view.columns[:, None], 0), rows.masked_fill(view.rows[:, None], 0)
@@ -168,7 +198,7 @@ class KKTNetMLP(nn.Module):
         self.columns, self.rows, self.config = columns, rows, config
         width = round(config.width_factor * config.dim)
         layers: list[nn.Module] = []
-        size = columns * rows + 5 * columns + 4 * rows
+        size = columns * rows + COLUMN_FEATURES * columns + ROW_FEATURES * rows
         for _ in range(config.depth):
             layers += [nn.Linear(size, width), nn.SELU(), nn.Dropout(config.dropout)]
             size = width
@@ -192,7 +222,7 @@ class KKTNetMLP(nn.Module):
         """
         problems = view.problems if isinstance(view, Masked) else view
         self._require_size(problems)
-        parts = (column_features(problems), row_features(problems), problems.entry_value)
+        parts = (column_features(view), row_features(view), problems.entry_value)
         if isinstance(view, Masked):
             hidden = (view.columns[:, None], view.rows[:, None], view.entries)
             sizes = [part.numel() for part in parts]

@@ -11,12 +11,17 @@ from jepakit.errors import DataError
 from jepakit.lp.certificate import residuals
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.family import LearnedFamily
+from jepakit.lp.iterates import guessed_basis, primal_dual
+from jepakit.lp.scaling import equilibrated
 from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
 from jepakit.training.result_rows import ResultRow
 
 __all__ = ["COLD", "MODEL", "NEIGHBOUR", "evaluate"]
 
 COLD, NEIGHBOUR, MODEL = "HiGHS, cold", "basis of the nearest problem", "jepakit: model"
+ITERATED = "basis guessed from first-order iterations"
+#: As many as PDLP was found to need for a start that pays on set covers.
+_ITERATIONS = 128
 
 
 def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: SolveConfig) -> tuple[ResultRow, ...]:
@@ -34,6 +39,7 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
         raise DataError("no problem", field="problems", expected="one at least")
     ways: dict[str, Callable[[LinearProgram], list[Start]]] = {
         COLD: lambda _: [],
+        ITERATED: lambda problem: [_iterated(problem)],
         NEIGHBOUR: lambda problem: _neighbour(family, problem),
         MODEL: lambda problem: family.model.starts([problem]),
     }
@@ -61,6 +67,12 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
 def _neighbour(family: LearnedFamily, problem: LinearProgram) -> list[Start]:
     nearest = None if family.neighbours is None else family.neighbours.nearest(problem)
     return [] if nearest is None else [nearest]
+
+
+def _iterated(problem: LinearProgram) -> Start:
+    scaled, scaling = equilibrated(problem)
+    x, y = primal_dual(scaled, _ITERATIONS)
+    return Start("iterations", scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))
 
 
 def _spread(where: str, way: str, metric: str, values: Sequence[float]) -> list[ResultRow]:

@@ -56,7 +56,7 @@ class LPModel(nn.Module):
             DataError: a problem is of another size than a perceptron's.
         """
         scaled, scalings = zip(*(equilibrated(problem) for problem in problems), strict=True)
-        batch = LPBatch.of(scaled)
+        batch = LPBatch.of(scaled, iterations=self.encoder.config.iterations)
         found = self.heads(self.encoder(batch), batch)
         columns, rows = batch.column_ptr.diff().tolist(), batch.row_ptr.diff().tolist()
         parts = zip(

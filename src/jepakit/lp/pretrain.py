@@ -132,7 +132,7 @@ def train(
             where that matters.
         ConfigError: options that do not go together.
     """
-    batch = _packed(problems, optima)
+    batch = _packed(problems, optima, config.encoder.iterations)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         first = problems[0]
@@ -158,7 +158,7 @@ def train(
     return Trained(model, result)
 
 
-def _packed(problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> LPBatch:
+def _packed(problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None, iterations: int) -> LPBatch:
     """The problems, and their optima, scaled."""
     for place, problem in enumerate(problems):
         if min(problem.rows, problem.columns) < 2:
@@ -170,4 +170,4 @@ def _packed(problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None)
             Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
             for (_, scaling), optimum in zip(scaled, optima, strict=True)
         ]
-    return LPBatch.of([problem for problem, _ in scaled], optima)
+    return LPBatch.of([problem for problem, _ in scaled], optima, iterations=iterations)

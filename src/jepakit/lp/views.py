@@ -11,7 +11,7 @@ from torch import Tensor
 from jepakit.core import Views, Where
 from jepakit.errors import ConfigError, require_choice
 from jepakit.lp.batch import LPBatch
-from jepakit.lp.encoder import COLUMNS, ROWS, Masked
+from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, Masked
 
 __all__ = ["MaskConfig", "ProblemViews"]
 
@@ -85,7 +85,7 @@ def masked_view(problems: LPBatch, config: MaskConfig, generator: torch.Generato
         rows, entries = torch.zeros_like(rows), columns[problems.entry_column]
     noise = None
     if config.noise:
-        size = 5 * len(columns) + 4 * len(rows) + len(entries)
+        size = COLUMN_FEATURES * len(columns) + ROW_FEATURES * len(rows) + len(entries)
         noise = config.noise * torch.randn(size, generator=generator)
     return Masked(problems, columns, rows, entries, noise)
 
