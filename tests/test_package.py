@@ -26,6 +26,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 RUNTIME = (
     "graph",
     "retrieval",
+    "lp",
+    "modelling",
     "minilm",
     "openvino",
     "lora",
@@ -37,7 +39,7 @@ RUNTIME = (
     "wandb",
 )
 #: A part of the package -> the extra it may import when it is imported itself.
-EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "text": "retrieval"}
+EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "lp": "lp", "text": "retrieval"}
 #: Imported by Lightning on our behalf, never by us.
 INDIRECT = {"tensorboard", "wandb"}
 

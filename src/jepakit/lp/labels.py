@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -93,5 +94,5 @@ def _kept(file: Path | None) -> Optimum | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return Optimum(stored["x"], stored["y"], Basis(stored["columns"], stored["rows"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None  # damaged: it is made again

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +89,7 @@ class Neighbours:
             with np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in cls.__dataclass_fields__ if name != "matrix"}
                 matrix = str(stored["matrix"])
-        except Exception as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ModelError(f"{file}: cannot be read ({error}); train again") from error
         return cls(matrix=matrix, **arrays)
 
