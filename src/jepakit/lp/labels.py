@@ -92,7 +92,7 @@ def _kept(file: Path | None) -> Optimum | None:
     if file is None or not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return Optimum(stored["x"], stored["y"], Basis(stored["columns"], stored["rows"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None  # damaged: it is made again

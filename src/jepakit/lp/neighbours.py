@@ -86,7 +86,7 @@ class Neighbours:
             ModelError: the file is missing or damaged.
         """
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in cls.__dataclass_fields__ if name != "matrix"}
                 matrix = str(stored["matrix"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
