@@ -61,7 +61,7 @@ def _rows(name: str, matrix: Any, sides: ArrayLike | None, columns: int) -> tupl
     rows = sp.csc_array(matrix if sp.issparse(matrix) else np.atleast_2d(np.asarray(matrix, float)))
     values = np.atleast_1d(np.asarray(sides, dtype=float))
     shape = (len(values), columns)
-    if tuple(rows.shape or ()) != shape:
+    if rows.shape != shape:  # pyright: ignore[reportUnnecessaryComparison]
         raise DataError(
             "of another shape than its right-hand side and c", field=name, value=rows.shape, expected=str(shape)
         )

@@ -66,10 +66,7 @@ def _lines(file: Path) -> list[str]:
 
 @dataclass
 class _Reader:
-    """What has been read so far.
-
-    Rows of type N have the number -1, but the objective, which comes after all others.
-    """
+    """What has been read so far. Rows of type N that are not the objective have the number -1."""
 
     file: Path
     fixed: bool

@@ -52,12 +52,7 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
 
     Source: Ruiz 2001, "A scaling algorithm to equilibrate both rows and columns norms in matrices".
     """
-    absolute = abs(problem.matrix)
-    rows, columns = np.ones(problem.rows), np.ones(problem.columns)
-    for _ in range(_ROUNDS if absolute.nnz else 0):
-        now = sp.csc_array(sp.diags_array(rows) @ absolute @ sp.diags_array(columns))
-        rows /= np.sqrt(_largest(now, 1))
-        columns /= np.sqrt(_largest(now, 0))
+    rows, columns = _factors(problem.matrix)
     sides = (rows * problem.row_lower, rows * problem.row_upper, problem.lower / columns, problem.upper / columns)
     size = _size(np.concatenate(sides))
     cost = _size(columns * problem.costs)
@@ -76,9 +71,25 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
     return scaled, scaling
 
 
-def _largest(matrix: sp.csc_array, axis: int) -> Array:
-    """The largest entry of each row (axis 1) or column (axis 0); 1 where there is none."""
-    largest = np.asarray(matrix.max(axis=axis).todense()).ravel()
+def _factors(matrix: sp.csc_array) -> tuple[Array, Array]:
+    """R and C."""
+    entries = matrix.tocoo()
+    size = np.abs(entries.data)
+    by_row = np.argsort(entries.row, kind="stable")
+    rows, columns = np.ones(matrix.shape[0]), np.ones(matrix.shape[1])  # type: ignore[index]
+    for _ in range(_ROUNDS):
+        now = size * rows[entries.row] * columns[entries.col]
+        rows /= np.sqrt(_largest(now[by_row], entries.row[by_row], len(rows)))
+        columns /= np.sqrt(_largest(now, entries.col, len(columns)))
+    return rows, columns
+
+
+def _largest(values: Array, group: Array, groups: int) -> Array:
+    """The largest value of each group, which stand together in order; 1 for a group without any, or of zeros."""
+    largest = np.zeros(groups)
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    if len(first):
+        largest[group[first]] = np.maximum.reduceat(values, first)
     return np.where(largest > 0, largest, 1.0)
 
 
