@@ -1,0 +1,130 @@
+"""Is the answer right, whatever the start? All 91 problems of Netlib: cold, from noise, from a model without training.
+
+    python -m benchmarks.lp_netlib            # a few minutes on two cores
+    python -m benchmarks.lp_netlib --quick    # a minute: problems of up to 500 rows
+
+"Right" means a status of optimal, certified bounds that meet within 1e-6, and the objective within 1e-6 (relative to 1
++ its size) of the published optimum as HiGHS has verified it. Each problem is also made infeasible, by a row that asks
+for less than the least its objective can be, and the answer has to be that. A network with random weights, and bases
+and points of noise, stand for the worst that a model can say.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from benchmarks.harness import Options, Steps, data_dir, main
+from jepakit.lp import Basis, LinearProgram, LPModel, Solver, Start, read_problem
+from jepakit.training.result_rows import ResultRow
+
+COLD, NOISE, UNTRAINED = "jepakit: cold", "jepakit: from noise", "jepakit: from a model with random weights"
+_TOLERANCE, _QUICK_ROWS = 1e-6, 500
+Facts = dict[str, float]
+
+
+def rows(options: Options, steps: Steps) -> list[ResultRow]:
+    """All rows; `steps` keeps what is already measured."""
+    folder = data_dir() / "lp" / "netlib"
+    published = _published(folder)
+    files = [
+        file for file in sorted(folder.glob("*.mps.gz")) if not options.quick or _rows(published, file) <= _QUICK_ROWS
+    ]
+    where = f"Netlib, {len(files)} problems"
+    table: list[ResultRow] = []
+    for method in (COLD, NOISE, UNTRAINED):
+        found = [
+            steps.value((method, file.name), partial(_solved, file, method, float(published[_name(file)]["highs_obj"])))
+            for file in files
+        ]
+        table += _method_rows(where, method, found)
+    impossible = [steps.value(("infeasible", file.name), partial(_impossible, file)) for file in files]
+    right = float(sum(one["right"] for one in impossible))
+    metric = "made infeasible: said to be so"
+    table.append(ResultRow(where, COLD, metric, right, aim=float(len(files))))
+    return table
+
+
+def _published(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "verified.csv").open(newline="", encoding="utf-8") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def _name(file: Path) -> str:
+    return file.name.removesuffix(".mps.gz")
+
+
+def _rows(published: dict[str, dict[str, str]], file: Path) -> int:
+    return int(published[_name(file)]["rows"])
+
+
+def _solved(file: Path, method: str, optimum: float) -> Facts:
+    problem = read_problem(file)
+    starts: dict[str, Callable[[LinearProgram], list[Start]]] = {
+        COLD: lambda _: [],
+        NOISE: lambda problem: [_noise(problem)],
+        UNTRAINED: lambda problem: _untrained().starts([problem]),
+    }
+    solution = Solver().solve(problem, starts[method](problem))
+    off = abs(solution.objective - optimum) / (1 + abs(optimum))
+    return {
+        "right": float(solution.status == "optimal" and off <= _TOLERANCE and solution.gap <= _TOLERANCE),
+        "wrong": float(solution.status == "optimal" and not off <= _TOLERANCE),
+        "off": off,
+        "gap": solution.gap,
+        "fell_back": float(solution.fell_back),
+        "pivots": float(solution.pivots),
+    }
+
+
+def _noise(problem: LinearProgram) -> Start:
+    draw = np.random.default_rng(0)
+    basis = Basis(draw.integers(0, 4, problem.columns), draw.integers(0, 4, problem.rows))
+    return Start("noise", draw.normal(size=problem.columns), draw.normal(size=problem.rows), basis)
+
+
+def _untrained() -> LPModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return LPModel(True, 0, 0).eval()
+
+
+def _impossible(file: Path) -> Facts:
+    """With a row that asks of the objective what no point can give."""
+    problem = read_problem(file)
+    best = Solver().solve(problem).objective
+    matrix = sp.csc_array(sp.vstack([problem.matrix, problem.costs[None]]))
+    asked = replace(
+        problem,
+        matrix=matrix,
+        row_lower=np.append(problem.row_lower, -np.inf),
+        row_upper=np.append(problem.row_upper, best - problem.offset - 0.1 * (1 + abs(best))),
+        row_names=(),
+    )
+    return {"right": float(Solver().solve(asked).status == "infeasible")}
+
+
+def _method_rows(where: str, method: str, found: list[Facts]) -> list[ResultRow]:
+    count = float(len(found))
+    right, wrong = (float(sum(one[name] for one in found)) for name in ("right", "wrong"))
+    off, gap = (max(one[name] for one in found) for name in ("off", "gap"))
+    given_up = int(sum(one["fell_back"] for one in found))
+    note = "" if method == COLD else f"{given_up} starts given up"
+    return [
+        ResultRow(where, method, "right", right, aim=count, note=note),
+        ResultRow(where, method, "error count: called optimal, and is not", wrong, aim=0.0),
+        ResultRow(where, method, "objective, worst relative error", off),
+        ResultRow(where, method, "certified gap, worst (an error)", gap),
+        ResultRow(where, method, "pivots, median", float(np.median([one["pivots"] for one in found]))),
+    ]
+
+
+if __name__ == "__main__":
+    main("lp_netlib", rows)
