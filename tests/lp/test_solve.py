@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.lp import Basis, LinearProgram, SolveConfig, Solver, Start, linprog
+from jepakit.lp import Basis, LinearProgram, SolveConfig, Solver, Start, linprog, read_problem
 from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, FREE
 from lp.problems import INF, by_hand, random_problem
 from lp.test_certificate import optimum
@@ -82,6 +83,22 @@ def test_what_has_no_optimum_is_told_apart(presolve: bool) -> None:
             assert solution.message
             assert np.isnan(solution.x).all()
             assert (solution.lower, solution.upper) == (-INF, INF)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["adlittle", "scsd1", "nesm"])
+def test_what_the_simplex_method_gives_up_on_is_found_out_in_another_way(data_dir: Path, name: str) -> None:
+    problem = read_problem(data_dir / "lp" / "netlib" / f"{name}.mps.gz")
+    best = Solver().solve(problem).objective
+    # A row that asks of the objective what no point can give.
+    asked = replace(
+        problem,
+        matrix=sp.csc_array(sp.vstack([problem.matrix, problem.costs[None]])),
+        row_lower=np.append(problem.row_lower, -INF),
+        row_upper=np.append(problem.row_upper, best - problem.offset - 0.1 * (1 + abs(best))),
+        row_names=(),
+    )
+    assert Solver().solve(asked).status == "infeasible"
 
 
 def test_bounds_that_cross_are_named() -> None:

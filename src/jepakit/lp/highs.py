@@ -14,9 +14,10 @@ from jepakit.errors import DataError
 from jepakit.lp.basis import Basis
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["Answer", "HighsSolver", "Status", "from_highs", "to_highs"]
+__all__ = ["Answer", "HighsSolver", "Method", "Status", "from_highs", "to_highs"]
 
 Status = Literal["optimal", "infeasible", "unbounded", "infeasible or unbounded", "time limit", "pivot limit", "failed"]
+Method = Literal["simplex", "ipm"]
 _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kModelEmpty: "optimal",
@@ -72,8 +73,9 @@ class HighsSolver:
         pivots: int | None = None,
         seconds: float | None = None,
         presolve: bool = True,
+        method: Method = "simplex",
     ) -> Answer:
-        """Solves a problem by the simplex method.
+        """Solves a problem.
 
         Args:
             problem: the problem.
@@ -81,6 +83,7 @@ class HighsSolver:
             pivots: at most so many.
             seconds: at most so long.
             presolve: whether to presolve where there is no basis.
+            method: the dual simplex method, or an interior point and a crossover from there to a basis.
         """
         start, highs = perf_counter(), self._highs
         highs.clearSolver()
@@ -88,6 +91,7 @@ class HighsSolver:
         # The clock of a HiGHS runs on over its problems.
         highs.setOptionValue("time_limit", np.inf if seconds is None else highs.getRunTime() + seconds)
         highs.setOptionValue("presolve", "on" if presolve else "off")
+        highs.setOptionValue("solver", method)
         if highs.passModel(to_highs(problem)) == highspy.HighsStatus.kError:
             return _failed(problem, "not taken", perf_counter() - start)
         if basis is not None:

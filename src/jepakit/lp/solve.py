@@ -23,7 +23,7 @@ from jepakit.lp.certificate import (
 )
 from jepakit.lp.convert import Bounds, from_linprog
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.highs import Answer, HighsSolver, Status
+from jepakit.lp.highs import Answer, HighsSolver, Method, Status
 
 __all__ = ["Solution", "SolveConfig", "Solver", "Start", "linprog"]
 
@@ -151,25 +151,29 @@ class Solver:
             return self._cold(told)
         start = max(with_basis, key=lambda one: one.lower).start
         answer = self._run(told, start.basis)
-        if answer.status == "time limit" or (answer.status == "optimal" and told.missed(answer).optimal):
+        if answer.status in ("optimal", "time limit") and told.settled(answer):
             return told.found(answer, start.source)
         return replace(self._cold(told), fell_back=True)
 
     def _cold(self, told: _Telling) -> Solution:
-        """Without a guess."""
-        answer = self._run(told, None, presolve=self.config.presolve)
-        surely = answer.status == "optimal" and told.missed(answer).optimal
-        if self.config.presolve and not surely and answer.status != "time limit":
-            # Presolve does not tell infeasible from unbounded, and what it leaves may be off when it is put back.
-            answer = self._run(told, None, presolve=False)
-        return told.found(answer, "solver")
+        """Without a guess, in several ways, until one comes to an end that holds."""
+        answers: list[Answer] = []
+        # Presolve does not always tell infeasible from unbounded, and what it leaves may be off when it is put back;
+        # the simplex method gives up on some infeasible problems that an interior point sees through.
+        for method, presolve in dict.fromkeys(_WAYS if self.config.presolve else _WAYS[1:]):
+            answer = self._run(told, None, presolve=presolve, method=method)
+            answers.append(answer)
+            if told.settled(answer):
+                return told.found(answer, "solver")
+        undecided = [answer for answer in answers if answer.status == "infeasible or unbounded"]
+        return told.found((undecided or answers)[-1], "solver")
 
-    def _run(self, told: _Telling, basis: Basis | None, *, presolve: bool = True) -> Answer:
+    def _run(self, told: _Telling, basis: Basis | None, *, presolve: bool = True, method: Method = "simplex") -> Answer:
         config, problem = self.config, told.problem
         cap = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         left = None if config.seconds is None else max(0.0, config.seconds - told.seconds)
         answer = self._highs.solve(
-            problem, basis, pivots=None if basis is None else cap, seconds=left, presolve=presolve
+            problem, basis, pivots=None if basis is None else cap, seconds=left, presolve=presolve, method=method
         )
         told.pivots += answer.pivots
         return answer
@@ -224,6 +228,12 @@ class _Telling:
     def missed(self, answer: Answer) -> Residuals:
         return residuals(self.problem, answer.x, answer.y)
 
+    def settled(self, answer: Answer) -> bool:
+        """Whether it is an end, and where it is an optimum, one that holds."""
+        if answer.status == "optimal":
+            return self.missed(answer).optimal
+        return answer.status in ("infeasible", "unbounded", "time limit")
+
     def guessed(self, primal: Start, dual: Start) -> Solution:
         assert primal.x is not None
         assert dual.y is not None
@@ -270,6 +280,9 @@ class _Telling:
             fell_back=False,
         )
 
+
+_WAYS: tuple[tuple[Method, bool], ...] = (("simplex", True), ("simplex", False), ("ipm", True))
+"""(method, whether to presolve), in the order in which they are tried."""
 
 _MESSAGES: dict[Status, str] = {
     "infeasible": "no point meets all rows and bounds",
