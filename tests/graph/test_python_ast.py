@@ -197,9 +197,10 @@ def test_the_cache_gives_the_same_and_a_damaged_one_is_built_again(cache: Path, 
 
 
 def test_fewer_graphs_of_other_sizes() -> None:
-    graphs = load_python(max_graphs=50, min_nodes=30, max_nodes=40).graphs
+    # Distributions that leave packages out still have two with enough functions of these sizes.
+    graphs = load_python(max_graphs=50, min_nodes=25, max_nodes=50).graphs
     assert len(graphs) <= 50
-    assert 30 <= graphs.nodes_per_graph.min() <= graphs.nodes_per_graph.max() <= 40
+    assert 25 <= graphs.nodes_per_graph.min() <= graphs.nodes_per_graph.max() <= 50
 
 
 @pytest.mark.parametrize(
