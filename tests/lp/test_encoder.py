@@ -15,8 +15,10 @@ from jepakit.lp import LinearProgram
 from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, FREE
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, EncoderConfig, GNNPolicy, Heads, KKTNetMLP
+from jepakit.lp.families.combinatorial import SetCover
+from jepakit.lp.iterates import guessed_basis, primal_dual
 from jepakit.lp.messages import Passing
-from jepakit.lp.model import likeliest_basis
+from jepakit.lp.model import LPModel, likeliest_basis
 from jepakit.lp.scaling import equilibrated
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews, masked_view
 from lp.problems import random_problem
@@ -153,12 +155,12 @@ def test_the_hidden_nodes_are_what_is_asked_for(generator: torch.Generator) -> N
 
 @pytest.mark.parametrize("make", [graph_network, perceptron], ids=["graphs", "perceptron"])
 def test_predictions_are_possible(make: object) -> None:
-    problems = LPBatch.of([scaled(seed) for seed in range(4)])
+    problems = LPBatch.of([scaled(seed) for seed in range(4)], iterations=20)
     encoder = make()  # type: ignore[operator]
     heads = Heads(encoder)
     with torch.no_grad():
-        heads.of_columns.weight *= 30
-        heads.of_rows.weight *= 30
+        heads.of_columns.weight.normal_(std=10, generator=torch.Generator().manual_seed(0))
+        heads.of_rows.weight.normal_(std=10, generator=torch.Generator().manual_seed(1))
         found = heads(encoder(problems), problems)
     assert bool((found.x >= problems.lower).all())
     assert bool((found.x <= problems.upper).all())
@@ -172,6 +174,19 @@ def test_predictions_are_possible(make: object) -> None:
         assert torch.equal(logits[:, AT_UPPER].isneginf(), upper.isinf())
         assert torch.equal(logits[:, FREE].isneginf(), lower.isfinite() | upper.isfinite())
         assert bool(logits[:, BASIC].isfinite().all())
+
+
+def test_before_training_the_basis_is_the_one_that_iterates_look_like() -> None:
+    family = SetCover(40, 50, 0.1)
+    problems = [family.problem(seed) for seed in range(3)]
+    model = LPModel(True, 0, 0, {"dim": 8, "depth": 1, "iterations": 200})
+    for problem, start in zip(problems, model.starts(problems), strict=True):
+        prepared, _ = equilibrated(problem)
+        guessed = guessed_basis(prepared, *primal_dual(prepared, 200))
+        assert start.basis is not None
+        same = np.concatenate([start.basis.columns == guessed.columns, start.basis.rows == guessed.rows])
+        # Close calls may fall either way: the one counts distances, the other their logarithms.
+        assert same.mean() > 0.8
 
 
 def test_the_likeliest_basis_has_as_many_basic_ones_as_rows() -> None:

@@ -18,6 +18,8 @@ COLUMNS, ROWS = "columns", "rows"
 COLUMN_FEATURES, ROW_FEATURES = 5 + 9, 4 + 9
 #: A distance or a dual of this size is told from 0 as well as one of 1 from it.
 _SMALL = 1e-3
+#: Of the first guess's logits, which of a sure one come to about 1: of which side, and of basic.
+_OF_SIDES, _OF_BASIC = 0.05, 0.15
 #: Statuses that a basis has: at the lower bound, basic, at the upper bound, free and not basic.
 STATUSES = 4
 
@@ -258,6 +260,11 @@ class Heads(nn.Module):
         wide = isinstance(encoder, KKTNetMLP)
         self.of_columns = nn.Linear(encoder.dim, outputs * (encoder.columns if wide else 1))
         self.of_rows = nn.Linear(encoder.dim, outputs * (encoder.rows if wide else 1))
+        # Before training the basis is the one that the iterates look like, where there are any.
+        for layer in (self.of_columns, self.of_rows):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.trust = nn.Parameter(torch.ones(()))
 
     def forward(self, embeddings: Tensor | dict[str, Tensor], problems: LPBatch) -> Prediction:
         columns, rows = (
@@ -265,12 +272,31 @@ class Heads(nn.Module):
         )
         of_columns = self.of_columns(columns).view(-1, 1 + STATUSES)
         of_rows = self.of_rows(rows).view(-1, 1 + STATUSES)
+        if problems.near_x is not None and problems.near_y is not None:
+            reduced = problems.costs - problems.priced(problems.near_y)
+            activity = problems.activity(problems.near_x)
+            first = _first_guess(problems.near_x, reduced, problems.lower, problems.upper)
+            of_columns = of_columns + F.pad(self.trust * first, (1, 0))
+            first = _first_guess(activity, problems.near_y, problems.row_lower, problems.row_upper)
+            of_rows = of_rows + F.pad(self.trust * first, (1, 0))
         return Prediction(
             x=_between(of_columns[:, 0], problems.lower, problems.upper),
             y=_signed(of_rows[:, 0], problems.row_lower, problems.row_upper),
             column_status=_possible(of_columns[:, 1:], problems.lower, problems.upper),
             row_status=_possible(of_rows[:, 1:], problems.row_lower, problems.row_upper),
         )
+
+
+def _first_guess(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Logits of the statuses that an iterate looks like, ``[N, 4]``, as `jepakit.lp.iterates.guessed_basis` has it.
+
+    Basic is what lies further from its sides than its dual is large; of two sides the nearer one is likelier.
+    """
+    below, above = value - lower, upper - value
+    surplus = torch.minimum(below, above).nan_to_num(posinf=1.0) - dual.abs()
+    nearer = torch.where(lower.isfinite() & upper.isfinite(), above - below, 0)
+    side, basic = _OF_SIDES * torch.asinh(nearer / _SMALL), _OF_BASIC * torch.asinh(surplus / _SMALL)
+    return torch.stack([side, basic, -side, torch.zeros_like(value)], 1)
 
 
 def _between(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
