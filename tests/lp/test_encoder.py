@@ -185,8 +185,8 @@ def test_before_training_the_basis_is_the_one_that_iterates_look_like() -> None:
         guessed = guessed_basis(prepared, *primal_dual(prepared, 200))
         assert start.basis is not None
         same = np.concatenate([start.basis.columns == guessed.columns, start.basis.rows == guessed.rows])
-        # Close calls may fall either way: the one counts distances, the other their logarithms.
-        assert same.mean() > 0.8
+        # Close calls may fall either way: the network computes in single precision.
+        assert same.mean() > 0.95
 
 
 def test_the_likeliest_basis_has_as_many_basic_ones_as_rows() -> None:

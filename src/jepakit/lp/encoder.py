@@ -296,7 +296,8 @@ def _first_guess(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> T
     surplus = torch.minimum(below, above).nan_to_num(posinf=1.0) - dual.abs()
     nearer = torch.where(lower.isfinite() & upper.isfinite(), above - below, 0)
     side, basic = _OF_SIDES * torch.asinh(nearer / _SMALL), _OF_BASIC * torch.asinh(surplus / _SMALL)
-    return torch.stack([side, basic, -side, torch.zeros_like(value)], 1)
+    # The likelier side has 0, so that of two columns the one with the larger surplus is likelier to be basic.
+    return torch.stack([side.clamp(max=0), basic, (-side).clamp(max=0), torch.zeros_like(value)], 1)
 
 
 def _between(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
