@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["ConfigError", "DataError", "JepakitError", "MissingExtraError", "ModelError", "require_choice"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "JepakitError",
+    "MissingExtraError",
+    "ModelError",
+    "require_at_least",
+    "require_choice",
+]
 
 
 class JepakitError(Exception):
@@ -87,6 +95,14 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> str:
     nearest = get_close_matches(str(value), known, n=1)
     hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
     raise ConfigError(field, value, f"one of {', '.join(known)}{hint}")
+
+
+def require_at_least(config: object, **least: int) -> None:
+    """Raises ConfigError where a field of ``config`` is smaller than it may be; the message names the first."""
+    for field, smallest in least.items():
+        value = getattr(config, field)
+        if value < smallest:
+            raise ConfigError(field, value, f"at least {smallest}")
 
 
 def shorten(value: object, limit: int = 80) -> str:

@@ -91,7 +91,7 @@ def test_the_order_of_rows_and_columns_is_that_of_the_embeddings() -> None:
 @pytest.mark.parametrize("make", [graph_network, perceptron], ids=["graphs", "perceptron"])
 def test_what_is_hidden_cannot_be_seen(make: object, hidden: Hidden, generator: torch.Generator) -> None:
     problems = LPBatch.of([scaled(0), scaled(1)], iterations=8)
-    assert problems.near_x is not None
+    assert problems.near is not None
     encoder = make()  # type: ignore[operator]
     masked = masked_view(problems, MaskConfig(hidden, noise=0.0), generator)
     noise = torch.randn(2 * (COLUMN_FEATURES * 18 + ROW_FEATURES * 12) + len(masked.entries), generator=generator)
@@ -102,7 +102,7 @@ def test_what_is_hidden_cannot_be_seen(make: object, hidden: Hidden, generator: 
         row_upper=problems.row_upper.masked_fill(masked.rows, torch.inf),
         row_lower=problems.row_lower.masked_fill(masked.rows, -1.0),
         entry_value=problems.entry_value + 3.0 * masked.entries,
-        near_x=problems.near_x + 1,
+        near=replace(problems.near, x=problems.near.x + 1),
     )
 
     def seen(masks: object) -> torch.Tensor:

@@ -16,10 +16,11 @@ from jepakit.lp import Solver
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
-from jepakit.lp.labels import fingerprint, label
+from jepakit.lp.labels import label
 from jepakit.lp.model import LPModel
 from jepakit.lp.objective import build_jepa
 from jepakit.lp.pretrain import TrainConfig, train
+from jepakit.lp.stored import fingerprint
 from jepakit.lp.views import MaskConfig, ProblemViews
 from jepakit.training import RunFolder
 from lp.problems import by_hand, random_problem

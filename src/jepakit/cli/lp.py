@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jepakit.cli.command import Command
 from jepakit.cli.runs import config_yaml, say, show_rows, trained_run, write_results
-from jepakit.errors import ConfigError, DataError, JepakitError
+from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
 from jepakit.lp.families.named import FamilyName, make_family
@@ -69,10 +69,7 @@ class GenerateOptions:
     relax: bool = True
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError("count", self.count, "at least 1")
-        if self.seed < 0:
-            raise ConfigError("seed", self.seed, "at least 0")
+        require_at_least(self, count=1, seed=0)
 
 
 @dataclass
@@ -129,28 +126,22 @@ class EvaluateOptions(SolveConfig):
 def _generate(options: GenerateOptions, out: Console) -> None:
     if options.out is None:
         raise ConfigError("out", None, "a folder for the problems")
-    family = make_family(options.family, options.size, _templates(options), options.case)
+    like = [] if options.like is None else _read(options.like, relax=options.relax)[0]
+    family = make_family(options.family, options.size, like, options.case)
     for seed in range(options.seed, options.seed + options.count):
         write_problem(family.problem(seed), options.out / f"{options.family}-{seed:06}.mps.gz")
     say(out, f"{options.count} problems in {options.out}")
 
 
-def _templates(options: GenerateOptions) -> list[LinearProgram]:
-    files = [] if options.like is None else problem_files(options.like)
-    return [read_problem(file, relax=options.relax) for file in files]
-
-
 def _label(options: LabelOptions, out: Console) -> None:
-    files = problem_files(_required(options.problems))
-    problems = [read_problem(file, relax=options.relax) for file in files]
-    label(problems, cache=_labels_folder(files), workers=options.workers)
-    say(out, f"optima of {len(problems)} problems in {_labels_folder(files)}")
+    problems, labels = _read(options.problems, relax=options.relax)
+    label(problems, cache=labels, workers=options.workers)
+    say(out, f"optima of {len(problems)} problems in {labels}")
 
 
 def _train(options: TrainOptions, out: Console) -> None:
-    files = problem_files(_required(options.problems))
-    problems = [read_problem(file, relax=options.relax) for file in files]
-    optima = label(problems, cache=_labels_folder(files), workers=options.workers) if options.use_labels else None
+    problems, labels = _read(options.problems, relax=options.relax)
+    optima = label(problems, cache=labels, workers=options.workers) if options.use_labels else None
     run = RunFolder(options.run)
     run.start(config_yaml(options), resume=options.resume)
     result = train(problems, options, optima=optima, run=run, resume=options.resume)
@@ -159,8 +150,7 @@ def _train(options: TrainOptions, out: Console) -> None:
 
 def _evaluate(options: EvaluateOptions, out: Console) -> None:
     run = trained_run(options.run)
-    files = problem_files(_required(options.problems))
-    problems = [read_problem(file, relax=options.relax) for file in files]
+    problems, _ = _read(options.problems, relax=options.relax)
     rows = evaluate(problems, LearnedFamily.load(run.path), options)
     show_rows(out, rows)
     write_results(run, {"rows": [asdict(row) for row in rows]}, out)
@@ -172,8 +162,10 @@ def _required(path: Path | None) -> Path:
     return path
 
 
-def _labels_folder(files: list[Path]) -> Path:
-    return files[0].parent / "labels"
+def _read(path: Path | None, *, relax: bool) -> tuple[list[LinearProgram], Path]:
+    """Problems, and the folder beside them that keeps their optima."""
+    files = problem_files(_required(path))
+    return [read_problem(file, relax=relax) for file in files], files[0].parent / "labels"
 
 
 def _solve(options: SolveOptions, out: Console) -> None:

@@ -14,7 +14,7 @@ from jepakit.lp.basis import Basis
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.iterates import primal_dual
 
-__all__ = ["LPBatch", "Optima", "Optimum"]
+__all__ = ["LPBatch", "Near", "Optima", "Optimum"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,23 @@ class Optima:
 
 
 @dataclass(frozen=True, eq=False)
+class Near:
+    """Iterates of all problems of a batch, and what follows from them, which does not change in training.
+
+    Args:
+        x: ``[N]``.
+        y: ``[M]``.
+        activity: Ax, ``[M]``.
+        reduced: c - Aᵀy, ``[N]``.
+    """
+
+    x: Tensor
+    y: Tensor
+    activity: Tensor
+    reduced: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class LPBatch:
     """G problems with N columns, M rows, E entries; problem g owns columns ``column_ptr[g]:column_ptr[g + 1]``.
 
@@ -65,8 +82,7 @@ class LPBatch:
         column_ptr: ``[G + 1]`` int64.
         row_ptr: ``[G + 1]`` int64.
         entry_ptr: ``[G + 1]`` int64.
-        near_x: what `jepakit.lp.iterates.primal_dual` comes to, ``[N]``, or None.
-        near_y: ``[M]``, likewise.
+        near: what `jepakit.lp.iterates.primal_dual` comes to, where it was asked.
         optima: of all problems, where they are known.
     """
 
@@ -81,8 +97,7 @@ class LPBatch:
     column_ptr: Tensor
     row_ptr: Tensor
     entry_ptr: Tensor
-    near_x: Tensor | None = None
-    near_y: Tensor | None = None
+    near: Near | None = None
     optima: Optima | None = None
 
     def __len__(self) -> int:
@@ -125,7 +140,6 @@ class LPBatch:
         row_ptr = _pointer([problem.rows for problem in problems])
         entry_ptr = _pointer([matrix.nnz for matrix in matrices])
         own = torch.repeat_interleave(entry_ptr.diff())
-        near = [primal_dual(problem, iterations) for problem in problems] if iterations else None
         labels = None
         if optima is not None:
             labels = Optima(
@@ -134,7 +148,7 @@ class LPBatch:
                 column_status=packed([optimum.basis.columns for optimum in optima]).long(),
                 row_status=packed([optimum.basis.rows for optimum in optima]).long(),
             )
-        return cls(
+        batch = cls(
             costs=packed([problem.costs for problem in problems]),
             lower=packed([problem.lower for problem in problems]),
             upper=packed([problem.upper for problem in problems]),
@@ -146,10 +160,13 @@ class LPBatch:
             column_ptr=column_ptr,
             row_ptr=row_ptr,
             entry_ptr=entry_ptr,
-            near_x=None if near is None else packed([x for x, _ in near]),
-            near_y=None if near is None else packed([y for _, y in near]),
             optima=labels,
         )
+        if not iterations:
+            return batch
+        iterates = [primal_dual(problem, iterations) for problem in problems]
+        x, y = packed([x for x, _ in iterates]), packed([y for _, y in iterates])
+        return replace(batch, near=Near(x, y, batch.activity(x), batch.costs - batch.priced(y)))
 
     def __getitem__(self, index: Tensor) -> LPBatch:
         """Some of the problems, ``[B]`` int64, in that order."""
@@ -157,7 +174,9 @@ class LPBatch:
         rows, row_ptr = _gather(self.row_ptr, index)
         entries, entry_ptr = _gather(self.entry_ptr, index)
         own = torch.repeat_interleave(entry_ptr.diff())
-        optima = self.optima
+        near, optima = self.near, self.optima
+        if near is not None:
+            near = Near(near.x[columns], near.y[rows], near.activity[rows], near.reduced[columns])
         if optima is not None:
             optima = Optima(optima.x[columns], optima.y[rows], optima.column_status[columns], optima.row_status[rows])
         return replace(
@@ -168,8 +187,7 @@ class LPBatch:
             row_lower=self.row_lower[rows],
             row_upper=self.row_upper[rows],
             entry_value=self.entry_value[entries],
-            near_x=None if self.near_x is None else self.near_x[columns],
-            near_y=None if self.near_y is None else self.near_y[rows],
+            near=near,
             optima=optima,
             entry_row=self.entry_row[entries] + (row_ptr[:-1] - self.row_ptr[index])[own],
             entry_column=self.entry_column[entries] + (column_ptr[:-1] - self.column_ptr[index])[own],
@@ -186,13 +204,21 @@ class LPBatch:
         """Aᵀy of each problem: ``[M, ...] -> [N, ...]``."""
         return _summed(self.entry_value, y[self.entry_row], self.entry_column, self.costs)
 
+    def sum_of_columns(self, values: Tensor) -> Tensor:
+        """The sum over the columns of each problem: ``[N] -> [G]``."""
+        return values.new_zeros(len(self)).index_add_(0, self.column_of, values)
+
+    def sum_of_rows(self, values: Tensor) -> Tensor:
+        """The sum over the rows of each problem: ``[M] -> [G]``."""
+        return values.new_zeros(len(self)).index_add_(0, self.row_of, values)
+
     def mean_of_columns(self, values: Tensor) -> Tensor:
         """The mean over the columns of each problem: ``[N] -> [G]``; 0 for a problem without."""
-        return _mean(values, self.column_of, self.column_ptr)
+        return self.sum_of_columns(values) / self.column_ptr.diff().clamp(min=1)
 
     def mean_of_rows(self, values: Tensor) -> Tensor:
         """The mean over the rows of each problem: ``[M] -> [G]``; 0 for a problem without."""
-        return _mean(values, self.row_of, self.row_ptr)
+        return self.sum_of_rows(values) / self.row_ptr.diff().clamp(min=1)
 
 
 def _pointer(sizes: Sequence[int]) -> Tensor:
@@ -216,8 +242,3 @@ def _gather(pointer: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
 def _summed(weight: Tensor, values: Tensor, to: Tensor, like: Tensor) -> Tensor:
     shaped = weight.view(-1, *[1] * (values.dim() - 1)) * values
     return shaped.new_zeros(len(like), *values.shape[1:]).index_add_(0, to, shaped)
-
-
-def _mean(values: Tensor, owner: Tensor, pointer: Tensor) -> Tensor:
-    sums = values.new_zeros(len(pointer) - 1).index_add_(0, owner, values)
-    return sums / pointer.diff().clamp(min=1)

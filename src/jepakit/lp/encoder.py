@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import DataError, require_at_least
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.messages import Passing
 
@@ -43,11 +43,7 @@ class EncoderConfig:
     iterations: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("dim", "depth"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, getattr(self, name), "at least 1")
-        if self.iterations < 0:
-            raise ConfigError("iterations", self.iterations, "at least 0")
+        require_at_least(self, dim=1, depth=1, iterations=0)
 
 
 @dataclass(frozen=True)
@@ -93,21 +89,20 @@ def column_features(view: LPBatch | Masked) -> Tensor:
     problems = view.problems if isinstance(view, Masked) else view
     sides = _side_features(problems.lower, problems.upper)
     own = torch.cat([problems.costs.unsqueeze(1), sides], 1)
-    if isinstance(view, Masked) or problems.near_x is None or problems.near_y is None:
+    near = problems.near
+    if isinstance(view, Masked) or near is None:
         return F.pad(own, (0, COLUMN_FEATURES - own.shape[1]))
-    reduced = problems.costs - problems.priced(problems.near_y)
-    return torch.cat([own, _near_features(problems.near_x, reduced, problems.lower, problems.upper)], 1)
+    return torch.cat([own, _near_features(near.x, near.reduced, problems.lower, problems.upper)], 1)
 
 
 def row_features(view: LPBatch | Masked) -> Tensor:
     """``[M, ROW_FEATURES]``: each side with its flag, and the iterate: activity, its distances from the sides, y."""
     problems = view.problems if isinstance(view, Masked) else view
     own = _side_features(problems.row_lower, problems.row_upper)
-    if isinstance(view, Masked) or problems.near_x is None or problems.near_y is None:
+    near = problems.near
+    if isinstance(view, Masked) or near is None:
         return F.pad(own, (0, ROW_FEATURES - own.shape[1]))
-    activity = problems.activity(problems.near_x)
-    near = _near_features(activity, problems.near_y, problems.row_lower, problems.row_upper)
-    return torch.cat([own, near], 1)
+    return torch.cat([own, _near_features(near.activity, near.y, problems.row_lower, problems.row_upper)], 1)
 
 
 def _near_features(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -272,12 +267,10 @@ class Heads(nn.Module):
         )
         of_columns = self.of_columns(columns).view(-1, 1 + STATUSES)
         of_rows = self.of_rows(rows).view(-1, 1 + STATUSES)
-        if problems.near_x is not None and problems.near_y is not None:
-            reduced = problems.costs - problems.priced(problems.near_y)
-            activity = problems.activity(problems.near_x)
-            first = _first_guess(problems.near_x, reduced, problems.lower, problems.upper)
+        if (near := problems.near) is not None:
+            first = _first_guess(near.x, near.reduced, problems.lower, problems.upper)
             of_columns = of_columns + F.pad(self.trust * first, (1, 0))
-            first = _first_guess(activity, problems.near_y, problems.row_lower, problems.row_upper)
+            first = _first_guess(near.activity, near.y, problems.row_lower, problems.row_upper)
             of_rows = of_rows + F.pad(self.trust * first, (1, 0))
         return Prediction(
             x=_between(of_columns[:, 0], problems.lower, problems.upper),

@@ -48,20 +48,23 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
     solver = Solver(config)
     found: dict[str, list[Solution]] = {way: [] for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
+    guesses: list[Start] = []
     for problem in problems:
         for way, starts in ways.items():
             begin = perf_counter()
-            solution = solver.solve(problem, starts(problem))
+            given = starts(problem)
+            solution = solver.solve(problem, given)
             seconds[way].append(perf_counter() - begin)
             _require_same(problem, solution, found[COLD][-1] if way != COLD else solution)
             found[way].append(solution)
+            guesses += given if way == MODEL else []
     where = f"{len(problems)} problems"
     rows: list[ResultRow] = []
     for way, solutions in found.items():
         rows += _spread(where, way, "pivots", [solution.pivots for solution in solutions])
     for way in ways:
         rows += _spread(where, way, "time in ms, guess included", [1e3 * value for value in seconds[way]])
-    return (*rows, *_raw(where, problems, family, found[COLD]))
+    return (*rows, *_raw(where, problems, guesses, found[COLD]))
 
 
 def _neighbour(family: LearnedFamily, problem: LinearProgram) -> list[Start]:
@@ -84,14 +87,13 @@ def _spread(where: str, way: str, metric: str, values: Sequence[float]) -> list[
 
 
 def _raw(
-    where: str, problems: Sequence[LinearProgram], family: LearnedFamily, optima: Sequence[Solution]
+    where: str, problems: Sequence[LinearProgram], guesses: Sequence[Start], optima: Sequence[Solution]
 ) -> list[ResultRow]:
     """Of the guesses before anything is solved."""
     gaps: list[float] = []
     missed: list[float] = []
     right: list[float] = []
-    for problem, optimum in zip(problems, optima, strict=True):
-        start = family.model.starts([problem])[0]
+    for problem, start, optimum in zip(problems, guesses, optima, strict=True):
         assert start.x is not None
         assert start.y is not None
         assert start.basis is not None

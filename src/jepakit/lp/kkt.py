@@ -51,9 +51,8 @@ def kkt_terms(problems: LPBatch, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     activity, z = problems.activity(x), problems.costs - problems.priced(y)
     rows = _sides(activity, y, problems.row_lower, problems.row_upper)
     columns = _sides(x, z, problems.lower, problems.upper)
-    value = problems.mean_of_columns(problems.costs * x) * problems.column_ptr.diff()
-    dual_value = problems.mean_of_rows(rows.value) * problems.row_ptr.diff()
-    dual_value = dual_value + problems.mean_of_columns(columns.value) * problems.column_ptr.diff()
+    value = problems.sum_of_columns(problems.costs * x)
+    dual_value = problems.sum_of_rows(rows.value) + problems.sum_of_columns(columns.value)
     size = 1 + torch.maximum(value.abs(), dual_value.abs()).detach()
     return {
         "primal": problems.mean_of_rows(rows.outside.square()) + problems.mean_of_columns(columns.outside.square()),

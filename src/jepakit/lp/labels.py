@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.lp.basis import Basis
 from jepakit.lp.batch import Optimum
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.solve import Solver
-from jepakit.training.whole_file import whole_file
+from jepakit.lp.stored import fingerprint, read_arrays, write_arrays
 
-__all__ = ["fingerprint", "label"]
+__all__ = ["label"]
 
 
 def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1) -> list[Optimum]:
@@ -47,17 +42,6 @@ def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, worke
     return [optimum for optimum in found if optimum is not None]
 
 
-def fingerprint(problem: LinearProgram) -> str:
-    """The same for the same numbers, whatever the names."""
-    digest = hashlib.blake2b(digest_size=16)
-    matrix = problem.matrix
-    for part in (problem.costs, problem.row_lower, problem.row_upper, problem.lower, problem.upper, matrix.data):
-        digest.update(np.ascontiguousarray(part).tobytes() + b";")
-    for part in (matrix.indptr, matrix.indices):
-        digest.update(part.astype(np.int64).tobytes() + b";")
-    return digest.hexdigest()
-
-
 def _solved(problems: list[LinearProgram], workers: int) -> Iterator[Optimum | str]:
     if workers == 1 or len(problems) < 2:
         solver = Solver()
@@ -83,16 +67,14 @@ def _keep(optimum: Optimum, file: Path | None) -> None:
     if file is None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    basis = optimum.basis
-    with whole_file(file) as partial, partial.open("wb") as stream:
-        np.savez(stream, x=optimum.x, y=optimum.y, columns=basis.columns, rows=basis.rows)
+    write_arrays(file, x=optimum.x, y=optimum.y, columns=optimum.basis.columns, rows=optimum.basis.rows)
 
 
 def _kept(file: Path | None) -> Optimum | None:
     if file is None or not file.exists():
         return None
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return Optimum(stored["x"], stored["y"], Basis(stored["columns"], stored["rows"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        stored = read_arrays(file, ("x", "y", "columns", "rows"))
+    except ModelError:
         return None  # damaged: it is made again
+    return Optimum(stored["x"], stored["y"], Basis(stored["columns"], stored["rows"]))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jepakit.errors import ModelError
 from jepakit.lp.basis import Basis
 from jepakit.lp.batch import Optimum
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solve import Start
-from jepakit.training.whole_file import whole_file
+from jepakit.lp.stored import matrix_fingerprint, read_arrays, write_arrays
 
 __all__ = ["Neighbours"]
 
@@ -46,7 +42,7 @@ class Neighbours:
     @classmethod
     def of(cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum]) -> Neighbours:
         """Remembers problems, where they have one matrix."""
-        matrices = {_matrix(problem) for problem in problems}
+        matrices = {matrix_fingerprint(problem) for problem in problems}
         if len(matrices) != 1:
             none = np.zeros((0, 0))
             return cls("", none, np.zeros(0), none, none, none.astype(np.int8), none.astype(np.int8))
@@ -67,7 +63,7 @@ class Neighbours:
 
     def nearest(self, problem: LinearProgram) -> Start | None:
         """The optimum of the problem whose changing numbers are nearest; None for a problem of another matrix."""
-        if not len(self) or _matrix(problem) != self.matrix:
+        if not len(self) or matrix_fingerprint(problem) != self.matrix:
             return None
         distance = (((self.numbers - _numbers(problem)) / self.spread) ** 2).sum(1)
         at = int(distance.argmin())
@@ -75,8 +71,7 @@ class Neighbours:
 
     def save(self, file: Path) -> None:
         """Writes it, whole or not at all."""
-        with whole_file(file) as partial, partial.open("wb") as stream:
-            np.savez(stream, **vars(self))
+        write_arrays(file, **{**vars(self), "matrix": np.array(self.matrix)})
 
     @classmethod
     def load(cls, file: Path) -> Neighbours:
@@ -85,21 +80,8 @@ class Neighbours:
         Raises:
             ModelError: the file is missing or damaged.
         """
-        try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in cls.__dataclass_fields__ if name != "matrix"}
-                matrix = str(stored["matrix"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ModelError(f"{file}: cannot be read ({error}); train again") from error
-        return cls(matrix=matrix, **arrays)
-
-
-def _matrix(problem: LinearProgram) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (problem.matrix.indptr, problem.matrix.indices):
-        digest.update(part.astype(np.int64).tobytes() + b";")
-    digest.update(problem.matrix.data.tobytes())
-    return digest.hexdigest()
+        stored = read_arrays(file, cls.__dataclass_fields__)
+        return cls(matrix=str(stored.pop("matrix")), **stored)
 
 
 def _numbers(problem: LinearProgram) -> Array:

@@ -151,24 +151,26 @@ class Solver:
             return self._cold(told)
         start = max(with_basis, key=lambda one: one.lower).start
         answer = self._run(told, start.basis)
-        if answer.status in ("optimal", "time limit") and told.settled(answer):
+        if answer.settled and answer.answer.status in ("optimal", "time limit"):
             return told.found(answer, start.source)
         return replace(self._cold(told), fell_back=True)
 
     def _cold(self, told: _Telling) -> Solution:
         """Without a guess, in several ways, until one comes to an end that holds."""
-        answers: list[Answer] = []
+        answers: list[_Checked] = []
         # Presolve does not always tell infeasible from unbounded, and what it leaves may be off when it is put back;
         # the simplex method gives up on some infeasible problems that an interior point sees through.
         for method, presolve in dict.fromkeys(_WAYS if self.config.presolve else _WAYS[1:]):
             answer = self._run(told, None, presolve=presolve, method=method)
             answers.append(answer)
-            if told.settled(answer):
+            if answer.settled:
                 return told.found(answer, "solver")
-        undecided = [answer for answer in answers if answer.status == "infeasible or unbounded"]
+        undecided = [one for one in answers if one.answer.status == "infeasible or unbounded"]
         return told.found((undecided or answers)[-1], "solver")
 
-    def _run(self, told: _Telling, basis: Basis | None, *, presolve: bool = True, method: Method = "simplex") -> Answer:
+    def _run(
+        self, told: _Telling, basis: Basis | None, *, presolve: bool = True, method: Method = "simplex"
+    ) -> _Checked:
         config, problem = self.config, told.problem
         cap = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         left = None if config.seconds is None else max(0.0, config.seconds - told.seconds)
@@ -176,7 +178,7 @@ class Solver:
             problem, basis, pivots=None if basis is None else cap, seconds=left, presolve=presolve, method=method
         )
         told.pivots += answer.pivots
-        return answer
+        return _Checked(answer, residuals(problem, answer.x, answer.y) if answer.status == "optimal" else None)
 
 
 def linprog(
@@ -213,6 +215,21 @@ class _Judged:
         return cls(start, lower, upper)
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """What HiGHS says, and what its optimum, if it is one, misses."""
+
+    answer: Answer
+    missed: Residuals | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is an end, and where it is an optimum, one that holds."""
+        if self.missed is not None:
+            return self.missed.optimal
+        return self.answer.status in ("infeasible", "unbounded", "time limit")
+
+
 @dataclass
 class _Telling:
     """Makes solutions of one problem."""
@@ -225,28 +242,19 @@ class _Telling:
     def seconds(self) -> float:
         return perf_counter() - self.begin
 
-    def missed(self, answer: Answer) -> Residuals:
-        return residuals(self.problem, answer.x, answer.y)
-
-    def settled(self, answer: Answer) -> bool:
-        """Whether it is an end, and where it is an optimum, one that holds."""
-        if answer.status == "optimal":
-            return self.missed(answer).optimal
-        return answer.status in ("infeasible", "unbounded", "time limit")
-
     def guessed(self, primal: Start, dual: Start) -> Solution:
         assert primal.x is not None
         assert dual.y is not None
         message = "optimal: the bounds of a guess meet"
         return self._solution("optimal", message, primal.x, dual.y, primal.basis, primal.source)
 
-    def found(self, answer: Answer, source: str) -> Solution:
+    def found(self, checked: _Checked, source: str) -> Solution:
         """What HiGHS found, in so far as it holds."""
+        answer, missed = checked.answer, checked.missed
         if answer.status not in ("optimal", "time limit"):
             return self.nothing(answer.status, _MESSAGES.get(answer.status, f"the solver gave up: {answer.word}"))
         status, message = answer.status, _MESSAGES.get(answer.status, "optimal")
-        missed = self.missed(answer)
-        if status == "optimal" and not missed.optimal:
+        if missed is not None and not missed.optimal:
             status = "failed"
             message = (
                 f"the solver says optimal, but rows and bounds are missed by {missed.primal:.1e}, signs of duals by"

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.errors import ConfigError, MissingExtraError, require_choice
+from jepakit.errors import ConfigError, MissingExtraError, require_at_least, require_choice
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Side, Towers, build_predictor
 from jepakit.retrieval.metrics import ndcg, top_documents
@@ -75,9 +75,7 @@ class TuningConfig:
     strengths: list[float] = field(default_factory=lambda: [0.5, 1.0])
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_tokens", "rank"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, getattr(self, name), "at least 1")
+        require_at_least(self, epochs=1, batch_size=1, max_tokens=1, rank=1)
         if self.base_rate is not None and not self.base_rate > 0:
             raise ConfigError("base_rate", self.base_rate, "a number above 0, or null")
         if not self.strengths or any(not 0 < strength <= 1 for strength in self.strengths):

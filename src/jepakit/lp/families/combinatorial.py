@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, require_at_least
 from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["CombinatorialAuction", "FacilityLocation", "IndependentSet", "SetCover"]
@@ -34,7 +34,7 @@ class SetCover:
     largest_cost: int = 100
 
     def __post_init__(self) -> None:
-        _at_least(self, rows=2, columns=1, largest_cost=1)
+        require_at_least(self, rows=2, columns=1, largest_cost=1)
         most = self.rows * self.columns
         if not max(self.rows, 2 * self.columns) <= round(self.density * most) <= most:
             least = max(self.rows, 2 * self.columns) / most
@@ -73,7 +73,7 @@ class IndependentSet:
     affinity: int = 2
 
     def __post_init__(self) -> None:
-        _at_least(self, affinity=1)
+        require_at_least(self, affinity=1)
         if self.nodes <= self.affinity:
             raise ConfigError("nodes", self.nodes, f"more than affinity = {self.affinity}")
 
@@ -109,7 +109,7 @@ class CombinatorialAuction:
     substitutes: int = 5
 
     def __post_init__(self) -> None:
-        _at_least(self, items=1, bids=1, substitutes=1)
+        require_at_least(self, items=1, bids=1, substitutes=1)
         if not 0 <= self.add_item < 1:
             raise ConfigError("add_item", self.add_item, "a probability below 1")
 
@@ -194,7 +194,7 @@ class FacilityLocation:
     ratio: float = 5.0
 
     def __post_init__(self) -> None:
-        _at_least(self, customers=1, facilities=1)
+        require_at_least(self, customers=1, facilities=1)
         if not self.ratio >= 1:
             raise ConfigError("ratio", self.ratio, "at least 1, or nobody can be served")
 
@@ -230,12 +230,6 @@ class FacilityLocation:
             upper=np.ones(n * m + m),
             name=f"facilities-{seed}",
         )
-
-
-def _at_least(family: object, **least: int) -> None:
-    for field, smallest in least.items():
-        if getattr(family, field) < smallest:
-            raise ConfigError(field, getattr(family, field), f"at least {smallest}")
 
 
 def _packing(matrix: sp.csc_array, gains: Array, name: str) -> LinearProgram:

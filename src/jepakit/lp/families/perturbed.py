@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["Perturbed", "RandomFeasible"]
@@ -102,9 +102,7 @@ class RandomFeasible:
     equations: float = 0.2
 
     def __post_init__(self) -> None:
-        for field in ("rows", "columns"):
-            if getattr(self, field) < 1:
-                raise ConfigError(field, getattr(self, field), "at least 1")
+        require_at_least(self, rows=1, columns=1)
         for field in ("density", "equations"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(field, getattr(self, field), "a share from 0 to 1")
