@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from jepakit.lp import LinearProgram, Solver, Start, residuals
 from jepakit.lp.families.combinatorial import FacilityLocation, SetCover
 from jepakit.lp.families.perturbed import RandomFeasible
-from jepakit.lp.iterates import guessed_basis, primal_dual
+from jepakit.lp.highs import HighsSolver
+from jepakit.lp.iterates import balance_of, guessed_basis, primal_dual
 from jepakit.lp.scaling import equilibrated
 from lp.problems import random_problem
 
@@ -40,6 +41,35 @@ def test_an_optimum_looks_like_its_basis(family: SetCover | FacilityLocation) ->
     assert Solver().solve(problem, [Start("guess", basis=basis)]).pivots <= 0.2 * solution.pivots
     far = guessed_basis(problem, *primal_dual(problem, 400))
     assert Solver().solve(problem, [Start("guess", basis=far)]).pivots < solution.pivots
+
+
+def test_the_balance_of_an_optimum_is_of_no_unit_and_helps() -> None:
+    missed: dict[str, list[float]] = {"plain": [], "balanced": []}
+    for seed in range(6):
+        problem, _ = equilibrated(SetCover(100, 200, 0.1).problem(seed))
+        solution = Solver().solve(problem)
+        balance = balance_of(problem, solution.x, solution.y)
+        dearer = replace(problem, costs=7 * problem.costs)
+        assert balance_of(dearer, solution.x, 7 * solution.y) == pytest.approx(balance)
+        for name, given in (("plain", 1.0), ("balanced", balance)):
+            found = residuals(problem, *primal_dual(problem, 64, given))
+            missed[name].append(max(found.primal, found.dual, found.gap))
+    assert np.median(missed["balanced"]) < 0.8 * np.median(missed["plain"])
+    assert balance_of(problem, np.zeros(problem.columns), solution.y) == 1
+
+
+def test_the_iterations_of_highs_leave_it_as_it_was() -> None:
+    problem, solver = SetCover(40, 50, 0.1).problem(3), HighsSolver()
+    best = solver.solve(problem)
+    off = []
+    for iterations in (8, 512):
+        x, y = solver.iterates(problem, iterations)
+        found = residuals(problem, x, y)
+        off.append(max(found.primal, found.dual, found.gap))
+    assert off[1] < 1e-2 * off[0]
+    again = solver.solve(problem)
+    assert (again.status, again.pivots) == (best.status, best.pivots)
+    np.testing.assert_array_equal(again.x, best.x)
 
 
 @pytest.mark.parametrize("seed", range(10))

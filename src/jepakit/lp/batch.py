@@ -115,7 +115,12 @@ class LPBatch:
 
     @classmethod
     def of(
-        cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None = None, *, iterations: int = 0
+        cls,
+        problems: Sequence[LinearProgram],
+        optima: Sequence[Optimum] | None = None,
+        *,
+        iterations: int = 0,
+        balance: float = 1.0,
     ) -> LPBatch:
         """Packs problems in single precision.
 
@@ -123,6 +128,7 @@ class LPBatch:
             problems: scaled.
             optima: one for each, of the scaled problem.
             iterations: of `jepakit.lp.iterates.primal_dual` on each; 0: none are made.
+            balance: of these.
 
         Raises:
             DataError: there is none, or not an optimum each.
@@ -164,7 +170,7 @@ class LPBatch:
         )
         if not iterations:
             return batch
-        iterates = [primal_dual(problem, iterations) for problem in problems]
+        iterates = [primal_dual(problem, iterations, balance) for problem in problems]
         x, y = packed([x for x, _ in iterates]), packed([y for _, y in iterates])
         return replace(batch, near=Near(x, y, batch.activity(x), batch.costs - batch.priced(y)))
 

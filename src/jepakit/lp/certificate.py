@@ -8,7 +8,16 @@ import numpy as np
 
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["TOLERANCE", "Residuals", "lower_bound", "reduced_costs", "relative_gap", "residuals", "upper_bound"]
+__all__ = [
+    "TOLERANCE",
+    "Residuals",
+    "dual_value",
+    "lower_bound",
+    "reduced_costs",
+    "relative_gap",
+    "residuals",
+    "upper_bound",
+]
 
 #: A violation of a row, a bound or a sign, relative to 1 + the size of what is violated, up to which it is none. The
 #: solvers' own 1e-7 is absolute and of the scaled problem.
@@ -44,11 +53,11 @@ def residuals(problem: LinearProgram, x: Array, y: Array) -> Residuals:
     scale = 1 + float(np.abs(problem.costs).max(initial=0))
     wrong = [_wrong_sign(y, problem.row_lower, problem.row_upper), _wrong_sign(z, problem.lower, problem.upper)]
     value = float(problem.costs @ x)
-    dual_value = _dual_value(y, problem.row_lower, problem.row_upper) + _dual_value(z, problem.lower, problem.upper)
+    proved = dual_value(y, problem.row_lower, problem.row_upper) + dual_value(z, problem.lower, problem.upper)
     return Residuals(
         primal=_infeasibility(problem, x),
         dual=float(max(part.max(initial=0) for part in wrong)) / scale,
-        gap=abs(value - dual_value) / (1 + max(abs(value), abs(dual_value))),
+        gap=abs(value - proved) / (1 + max(abs(value), abs(proved))),
     )
 
 
@@ -73,8 +82,8 @@ def lower_bound(problem: LinearProgram, y: Array) -> float:
     wrong = _wrong_sign(z, problem.lower, problem.upper)
     if (wrong > _ROUNDING * (1 + np.abs(problem.costs))).any():
         return -np.inf
-    rows = _dual_value(y, problem.row_lower, problem.row_upper)
-    return rows + _dual_value(z, problem.lower, problem.upper) + problem.offset
+    rows = dual_value(y, problem.row_lower, problem.row_upper)
+    return rows + dual_value(z, problem.lower, problem.upper) + problem.offset
 
 
 def upper_bound(problem: LinearProgram, x: Array) -> float:
@@ -112,7 +121,7 @@ def _wrong_sign(duals: Array, lower: Array, upper: Array) -> Array:
     return np.where(np.isinf(lower), np.maximum(duals, 0), 0) + np.where(np.isinf(upper), np.maximum(-duals, 0), 0)
 
 
-def _dual_value(duals: Array, lower: Array, upper: Array) -> float:
-    """Σ of duals times the bounds they pull towards, where these are there."""
+def dual_value(duals: Array, lower: Array, upper: Array) -> float:
+    """Σ of duals times the bounds that they pull towards, where these are there."""
     bound = np.where(duals > 0, lower, upper)
     return float(np.sum(duals * np.where(np.isinf(bound), 0.0, bound)))

@@ -1,27 +1,64 @@
-"""What a start is worth: pivots and time beside those of cold HiGHS and of the nearest problem of training."""
+"""What a start is worth: pivots and time beside those of every way to start that has learned nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from jepakit.errors import DataError
 from jepakit.lp.certificate import residuals
-from jepakit.lp.data import LinearProgram
+from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.family import LearnedFamily
+from jepakit.lp.highs import HighsSolver
 from jepakit.lp.iterates import guessed_basis, primal_dual
 from jepakit.lp.scaling import equilibrated
 from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
+from jepakit.lp.stored import matrix_fingerprint
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["COLD", "MODEL", "NEIGHBOUR", "evaluate"]
+__all__ = [
+    "BALANCED",
+    "COLD",
+    "ITERATED",
+    "MODEL",
+    "NEIGHBOUR",
+    "PDLP",
+    "ROLLING",
+    "Solved",
+    "Way",
+    "evaluate",
+    "solved",
+    "ways",
+]
 
-COLD, NEIGHBOUR, MODEL = "HiGHS, cold", "basis of the nearest problem", "jepakit: model"
-ITERATED = "basis guessed from first-order iterations"
+COLD, MODEL = "HiGHS, cold", "jepakit: model"
+NEIGHBOUR, ROLLING = "basis of the nearest problem of training", "basis of the problem before"
+PDLP = "basis guessed from 128 iterations of PDLP"
+ITERATED = "basis guessed from the model's iterations, nothing learned"
+BALANCED = "jepakit: the same with the learned balance, no network"
 #: As many as PDLP was found to need for a start that pays on set covers.
-_ITERATIONS = 128
+_PDLP_ITERATIONS = 128
+
+Way = Callable[[LinearProgram, "Solution | None"], list[Start]]
+"""From a problem, and what the same way came to on the problem before, to guesses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A problem solved in one way.
+
+    Args:
+        solution: what came of it.
+        starts: the guesses.
+        seconds: for the guesses and everything after.
+    """
+
+    solution: Solution
+    starts: list[Start]
+    seconds: float
 
 
 def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: SolveConfig) -> tuple[ResultRow, ...]:
@@ -35,47 +72,78 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
     Raises:
         DataError: there are no problems, one has no optimum, or two ways come to different optima.
     """
-    if not problems:
-        raise DataError("no problem", field="problems", expected="one at least")
-    ways: dict[str, Callable[[LinearProgram], list[Start]]] = {
-        COLD: lambda _: [],
-        ITERATED: lambda problem: [_iterated(problem)],
-        NEIGHBOUR: lambda problem: _neighbour(family, problem),
-        MODEL: lambda problem: family.model.starts([problem]),
-    }
-    if family.neighbours is None or _neighbour(family, problems[0]) == []:
-        del ways[NEIGHBOUR]
-    solver = Solver(config)
-    found: dict[str, list[Solution]] = {way: [] for way in ways}
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    guesses: list[Start] = []
-    for problem in problems:
-        for way, starts in ways.items():
-            begin = perf_counter()
-            given = starts(problem)
-            solution = solver.solve(problem, given)
-            seconds[way].append(perf_counter() - begin)
-            _require_same(problem, solution, found[COLD][-1] if way != COLD else solution)
-            found[way].append(solution)
-            guesses += given if way == MODEL else []
+    found = solved(problems, ways(family, problems), config)
     where = f"{len(problems)} problems"
     rows: list[ResultRow] = []
-    for way, solutions in found.items():
-        rows += _spread(where, way, "pivots", [solution.pivots for solution in solutions])
-    for way in ways:
-        rows += _spread(where, way, "time in ms, guess included", [1e3 * value for value in seconds[way]])
-    return (*rows, *_raw(where, problems, guesses, found[COLD]))
+    for way, ones in found.items():
+        rows += _spread(where, way, "pivots", [one.solution.pivots for one in ones])
+    for way, ones in found.items():
+        rows += _spread(where, way, "time in ms, guess included", [1e3 * one.seconds for one in ones])
+    guesses = [one.starts[0] for one in found[MODEL]]
+    return (*rows, *_raw(where, problems, guesses, [one.solution for one in found[COLD]]))
 
 
-def _neighbour(family: LearnedFamily, problem: LinearProgram) -> list[Start]:
-    nearest = None if family.neighbours is None else family.neighbours.nearest(problem)
-    return [] if nearest is None else [nearest]
+def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, Way]:
+    """All that there are to start on problems: cold, without learning, with the model.
+
+    Args:
+        family: a model and its neighbours.
+        problems: where their matrices differ there is no basis to take over from the one before; where they are not
+            the family's there is no neighbour.
+    """
+    pdlp, neighbours = HighsSolver(), family.neighbours
+    found: dict[str, Way] = {
+        COLD: lambda _problem, _before: [],
+        PDLP: lambda problem, _before: [_guessed("pdlp", problem, lambda one: pdlp.iterates(one, _PDLP_ITERATIONS))],
+    }
+    if iterations := family.model.encoder.config.iterations:
+        balance = family.model.balance
+        found[ITERATED] = lambda problem, _before: [
+            _guessed("iterations", problem, lambda one: primal_dual(one, iterations))
+        ]
+        found[BALANCED] = lambda problem, _before: [
+            _guessed("iterations", problem, lambda one: primal_dual(one, iterations, balance))
+        ]
+    if neighbours is not None and problems and neighbours.nearest(problems[0]) is not None:
+        found[NEIGHBOUR] = lambda problem, _before: [one for one in [neighbours.nearest(problem)] if one is not None]
+    if len({matrix_fingerprint(problem) for problem in problems}) == 1:
+        found[ROLLING] = lambda _problem, before: [] if before is None else [Start("before", basis=before.basis)]
+    found[MODEL] = lambda problem, _before: family.model.starts([problem])
+    return found
 
 
-def _iterated(problem: LinearProgram) -> Start:
+def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: SolveConfig) -> dict[str, list[Solved]]:
+    """Every problem in every way, side by side, so that a busy machine is busy for all of them.
+
+    Args:
+        problems: of one family.
+        by: ways to start; `COLD` among them.
+        config: of the solver.
+
+    Raises:
+        DataError: there are no problems, one has no optimum, or two ways come to different optima.
+    """
+    if not problems:
+        raise DataError("no problem", field="problems", expected="one at least")
+    solver = Solver(config)
+    found: dict[str, list[Solved]] = {way: [] for way in by}
+    for problem in problems:
+        for way, starts in by.items():
+            before = found[way][-1].solution if found[way] else None
+            begin = perf_counter()
+            given = starts(problem, before)
+            solution = solver.solve(problem, given)
+            found[way].append(Solved(solution, given, perf_counter() - begin))
+        cold = found[COLD][-1].solution
+        for ones in found.values():
+            _require_same(problem, ones[-1].solution, cold)
+    return found
+
+
+def _guessed(source: str, problem: LinearProgram, iterated: Callable[[LinearProgram], tuple[Array, Array]]) -> Start:
     scaled, scaling = equilibrated(problem)
-    x, y = primal_dual(scaled, _ITERATIONS)
-    return Start("iterations", scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))
+    x, y = iterated(scaled)
+    return Start(source, scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))
 
 
 def _spread(where: str, way: str, metric: str, values: Sequence[float]) -> list[ResultRow]:

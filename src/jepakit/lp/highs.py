@@ -92,7 +92,7 @@ class HighsSolver:
         highs.setOptionValue("time_limit", np.inf if seconds is None else highs.getRunTime() + seconds)
         highs.setOptionValue("presolve", "on" if presolve else "off")
         highs.setOptionValue("solver", method)
-        if highs.passModel(to_highs(problem)) == highspy.HighsStatus.kError:
+        if not self._take(problem):
             return _failed(problem, "not taken", perf_counter() - start)
         if basis is not None:
             highs.setBasis(basis.fitted(problem).to_highs())
@@ -108,6 +108,43 @@ class HighsSolver:
             pivots=max(0, highs.getInfo().simplex_iteration_count),
             seconds=perf_counter() - start,
         )
+
+    def iterates(self, problem: LinearProgram, iterations: int) -> tuple[Array, Array]:
+        """x ``[n]`` and y ``[m]`` after so many iterations of HiGHS' own first-order method, PDLP."""
+        highs = self._highs
+        highs.clearSolver()
+        options = {"solver": "pdlp", "pdlp_iteration_limit": iterations, "presolve": "off", "run_crossover": "off"}
+        before = {name: highs.getOptionValue(name)[1] for name in options}
+        for name, value in options.items():
+            highs.setOptionValue(name, value)
+        if self._take(problem):
+            highs.run()
+        solution = highs.getSolution()
+        for name, value in before.items():
+            highs.setOptionValue(name, value)
+        return _filled(solution.col_value, problem.columns), _filled(solution.row_dual, problem.rows)
+
+    def _take(self, problem: LinearProgram) -> bool:
+        """As `to_highs`, in an eighth of its time: the arrays as they are, not as lists."""
+        matrix = problem.matrix
+        taken = self._highs.passModel(
+            problem.columns,
+            problem.rows,
+            matrix.nnz,
+            int(highspy.MatrixFormat.kColwise),
+            int(highspy.ObjSense.kMinimize),
+            problem.offset,
+            problem.costs,
+            problem.lower,
+            problem.upper,
+            problem.row_lower,
+            problem.row_upper,
+            matrix.indptr.astype(np.int32),
+            matrix.indices.astype(np.int32),
+            np.asarray(matrix.data, np.float64),
+            np.zeros(problem.columns, np.int32),
+        )
+        return taken != highspy.HighsStatus.kError
 
 
 def _failed(problem: LinearProgram, word: str, seconds: float) -> Answer:

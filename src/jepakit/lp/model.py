@@ -27,14 +27,20 @@ class LPModel(nn.Module):
         columns: n of every problem, for the perceptron.
         rows: m of every problem, for the perceptron.
         encoder: the fields of `EncoderConfig`.
+        balance: of the iterations, see `jepakit.lp.iterates.primal_dual`.
     """
 
     def __init__(
-        self, use_bipartite_graphs: bool, columns: int, rows: int, encoder: Mapping[str, Any] | None = None
+        self,
+        use_bipartite_graphs: bool,
+        columns: int,
+        rows: int,
+        encoder: Mapping[str, Any] | None = None,
+        balance: float = 1.0,
     ) -> None:
         super().__init__()
         config = EncoderConfig(**(encoder or {}))
-        self.columns, self.rows = columns, rows
+        self.columns, self.rows, self.balance = columns, rows, balance
         self.encoder = GNNPolicy(config) if use_bipartite_graphs else KKTNetMLP(columns, rows, config)
         self.heads = Heads(self.encoder)
 
@@ -46,6 +52,7 @@ class LPModel(nn.Module):
             "columns": self.columns,
             "rows": self.rows,
             "encoder": vars(self.encoder.config).copy(),
+            "balance": self.balance,
         }
 
     @torch.no_grad()
@@ -56,7 +63,7 @@ class LPModel(nn.Module):
             DataError: a problem is of another size than a perceptron's.
         """
         scaled, scalings = zip(*(equilibrated(problem) for problem in problems), strict=True)
-        batch = LPBatch.of(scaled, iterations=self.encoder.config.iterations)
+        batch = LPBatch.of(scaled, iterations=self.encoder.config.iterations, balance=self.balance)
         found = self.heads(self.encoder(batch), batch)
         columns, rows = batch.column_ptr.diff().tolist(), batch.row_ptr.diff().tolist()
         parts = zip(

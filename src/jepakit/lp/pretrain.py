@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+import numpy as np
 import torch
 
 from jepakit.errors import ConfigError, DataError, require_choice
@@ -12,6 +13,7 @@ from jepakit.lp.batch import LPBatch, Optimum
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy
 from jepakit.lp.family import NEIGHBOURS
+from jepakit.lp.iterates import balance_of, primal_dual
 from jepakit.lp.kkt import KKTWeights
 from jepakit.lp.model import LPModel
 from jepakit.lp.neighbours import Neighbours
@@ -21,6 +23,9 @@ from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, is_first_process, save_encoder
 
 __all__ = ["TrainConfig", "Trained", "train"]
+
+#: Without labels the balance is that of what so many iterations on so many problems come to.
+_MANY, _FEW = 1000, 16
 
 
 @dataclass
@@ -132,11 +137,14 @@ def train(
             where that matters.
         ConfigError: options that do not go together.
     """
-    batch = _packed(problems, optima, config.encoder.iterations)
+    iterations = config.encoder.iterations
+    scaled, optima = _scaled(problems, optima)
+    balance = _balance(scaled, optima) if iterations else 1.0
+    batch = LPBatch.of(scaled, optima, iterations=iterations, balance=balance)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         first = problems[0]
-        model = LPModel(config.use_bipartite_graphs, first.columns, first.rows, asdict(config.encoder))
+        model = LPModel(config.use_bipartite_graphs, first.columns, first.rows, asdict(config.encoder), balance)
         task = KKTTask(model.encoder, model.heads, config.task)
         views = ProblemViews(batch, config.masks, per_node=isinstance(model.encoder, GNNPolicy))
         loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed)
@@ -158,16 +166,29 @@ def train(
     return Trained(model, result)
 
 
-def _packed(problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None, iterations: int) -> LPBatch:
+def _scaled(
+    problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None
+) -> tuple[list[LinearProgram], list[Optimum] | None]:
     """The problems, and their optima, scaled."""
     for place, problem in enumerate(problems):
         if min(problem.rows, problem.columns) < 2:
             expected = "two rows and two columns at least"
             raise DataError("too small", field=f"problems[{place}]", value=problem.matrix.shape, expected=expected)
     scaled = [equilibrated(problem) for problem in problems]
-    if optima is not None and len(optima) == len(problems):
-        optima = [
-            Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
-            for (_, scaling), optimum in zip(scaled, optima, strict=True)
-        ]
-    return LPBatch.of([problem for problem, _ in scaled], optima, iterations=iterations)
+    if optima is None:
+        return [problem for problem, _ in scaled], None
+    if len(optima) != len(problems):
+        raise DataError("not an optimum each", field="optima", value=len(optima), expected=str(len(problems)))
+    return [problem for problem, _ in scaled], [
+        Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
+        for (_, scaling), optimum in zip(scaled, optima, strict=True)
+    ]
+
+
+def _balance(scaled: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> float:
+    """The balance of the iterations that fits the family: the median over problems, of their optima or nearly so."""
+    if optima is None:
+        near = [(problem, *primal_dual(problem, _MANY)) for problem in scaled[:_FEW]]
+    else:
+        near = [(problem, optimum.x, optimum.y) for problem, optimum in zip(scaled, optima, strict=True)]
+    return float(np.median([balance_of(*one) for one in near])) if near else 1.0

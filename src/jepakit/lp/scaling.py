@@ -11,7 +11,7 @@ from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["Scaling", "equilibrated"]
 
-_ROUNDS = 20
+_ROUNDS, _EVEN = 20, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
     scaled = replace(
         problem,
         costs=columns * problem.costs / cost,
-        matrix=sp.csc_array(sp.diags_array(rows) @ problem.matrix @ sp.diags_array(columns)),
+        matrix=_scaled(problem.matrix, rows, columns),
         row_lower=row_lower,
         row_upper=row_upper,
         lower=lower,
@@ -73,24 +73,32 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
 
 def _factors(matrix: sp.csc_array) -> tuple[Array, Array]:
     """R and C."""
-    entries = matrix.tocoo()
-    size = np.abs(entries.data)
-    by_row = np.argsort(entries.row, kind="stable")
-    rows, columns = np.ones(matrix.shape[0]), np.ones(matrix.shape[1])  # type: ignore[index]
+    by_column, by_row = abs(matrix), abs(matrix).tocsr()
+    rows, columns = np.ones(by_row.shape[0]), np.ones(by_row.shape[1])
     for _ in range(_ROUNDS):
-        now = size * rows[entries.row] * columns[entries.col]
-        rows /= np.sqrt(_largest(now[by_row], entries.row[by_row], len(rows)))
-        columns /= np.sqrt(_largest(now, entries.col, len(columns)))
+        row_size = rows * _largest(by_row, columns)
+        column_size = columns * _largest(by_column, rows)
+        sizes = np.concatenate([row_size, column_size])
+        if np.abs(sizes[sizes > 0] - 1).max(initial=0) <= _EVEN:
+            break
+        rows /= np.sqrt(np.where(row_size > 0, row_size, 1.0))
+        columns /= np.sqrt(np.where(column_size > 0, column_size, 1.0))
     return rows, columns
 
 
-def _largest(values: Array, group: Array, groups: int) -> Array:
-    """The largest value of each group, which stand together in order; 1 for a group without any, or of zeros."""
-    largest = np.zeros(groups)
-    first = np.flatnonzero(np.diff(group, prepend=-1))
-    if len(first):
-        largest[group[first]] = np.maximum.reduceat(values, first)
-    return np.where(largest > 0, largest, 1.0)
+def _scaled(matrix: sp.csc_array, rows: Array, columns: Array) -> sp.csc_array:
+    """R A C."""
+    data = matrix.data * rows[matrix.indices] * np.repeat(columns, np.diff(matrix.indptr))
+    return sp.csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _largest(matrix: sp.csr_array | sp.csc_array, others: Array) -> Array:
+    """Of each row (column, of a matrix by columns) the largest entry times its column's (row's) factor; 0 if empty."""
+    largest = np.zeros(len(matrix.indptr) - 1)
+    filled = np.diff(matrix.indptr) > 0
+    if filled.any():
+        largest[filled] = np.maximum.reduceat(matrix.data * others[matrix.indices], matrix.indptr[:-1][filled])
+    return largest
 
 
 def _size(values: Array) -> float:

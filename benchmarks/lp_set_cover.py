@@ -1,0 +1,70 @@
+"""Set covers of sizes and matrices that no model has seen: a start from what was learned on smaller ones.
+
+    python -m benchmarks.lp_set_cover            # ten minutes on two cores
+    python -m benchmarks.lp_set_cover --quick    # a minute: fewer problems, one seed
+
+Trained on relaxations of set covers of 500 rows and 1000 columns, of three densities; tested on 2000 x 2000 and
+2000 x 4000, of the density of Qian et al. 2024 (.01) and of Gasse et al. 2019 (.05), every one with a matrix of its
+own. Time is wall-clock time of everything: iterations, network, HiGHS, checks. Cold HiGHS presolves.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.harness import Options, Steps, main
+from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, medians, rows_of
+from jepakit.cache import cache_folder
+from jepakit.lp import LearnedFamily, LinearProgram, TrainConfig, label, train
+from jepakit.lp.encoder import EncoderConfig
+from jepakit.lp.evaluate import COLD, PDLP, ways
+from jepakit.lp.families.combinatorial import SetCover
+from jepakit.training.result_rows import ResultRow
+
+TRAINED = tuple(SetCover(500, 1000, density) for density in (0.02, 0.05, 0.1))
+TESTED = {f"{rows} x {columns}, density {density}": SetCover(rows, columns, density)
+          for density in (0.01, 0.05) for rows, columns in ((2000, 2000), (2000, 4000))}  # fmt: skip
+#: Problems of training, of a test; unseen ones have seeds from here.
+_TRAINING, _TEST, _UNSEEN = 100, 10, 10**6
+_FEWER_PIVOTS, _LESS_TIME = 10, 3
+
+
+def rows(options: Options, steps: Steps) -> list[ResultRow]:
+    """All rows; `steps` keeps what is already measured."""
+    count, seeds = (3, SEEDS[:1]) if options.quick else (_TEST, SEEDS)
+    found = [steps.value((count, seed), partial(_measured, seed, count)) for seed in seeds]
+    table: list[ResultRow] = []
+    for where in TESTED:
+        by_seed: list[Facts] = [one[where] for one in found]
+        cold = {metric: medians(by_seed, COLD, metric)[0] for metric in (PIVOTS, TIME)}
+        fewer = min(cold[PIVOTS] / _FEWER_PIVOTS, medians(by_seed, PDLP, PIVOTS)[0])
+        table += rows_of(where, by_seed, {PIVOTS: fewer, TIME: cold[TIME] / _LESS_TIME})
+    return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
+
+
+def _measured(seed: int, count: int) -> dict[str, Facts]:
+    """Trains a model, and solves the problems of all tests."""
+    problems = [TRAINED[number % len(TRAINED)].problem(number) for number in range(_TRAINING)]
+    config = TrainConfig(
+        seed=seed,
+        epochs=30,
+        batch_size=4,
+        learning_rate=2e-3,
+        progress=False,
+        primal_weight=0,
+        dual_weight=0,
+        stationarity_weight=0,
+        complementary_slackness_weight=0,
+        encoder=EncoderConfig(dim=32, depth=3, iterations=192),
+    )
+    optima = label(problems, cache=cache_folder() / "benchmarks" / "lp_labels", workers=2)
+    family = LearnedFamily(train(problems, config, optima=optima).model)
+    return {where: facts(_unseen(cover, count), ways(family, [])) for where, cover in TESTED.items()}
+
+
+def _unseen(cover: SetCover, count: int) -> list[LinearProgram]:
+    return [cover.problem(_UNSEEN + number) for number in range(count)]
+
+
+if __name__ == "__main__":
+    main("lp_set_cover", rows)

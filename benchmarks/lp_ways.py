@@ -1,0 +1,83 @@
+"""What the benchmarks of linear programs share: problems solved in every way, seed by seed, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jepakit.lp import LinearProgram, SolveConfig
+from jepakit.lp.evaluate import MODEL, Way, solved
+from jepakit.training.result_rows import ResultRow
+
+__all__ = ["PIVOTS", "SEEDS", "TIME", "Facts", "facts", "medians", "rows_of"]
+
+SEEDS = (0, 1, 2)
+PIVOTS, TIME = "pivots", "time in ms, guess included"
+#: Of each way, of each problem: pivots, milliseconds, whether a start was given up, whether a guess alone was enough.
+Facts = dict[str, list[list[float]]]
+
+
+def facts(problems: Sequence[LinearProgram], ways: Mapping[str, Way], config: SolveConfig | None = None) -> Facts:
+    """Problems solved in every way, as JSON holds it.
+
+    Args:
+        problems: unseen ones.
+        ways: cold among them.
+        config: of the solver.
+    """
+    found = solved(problems, ways, config or SolveConfig())
+    return {
+        way: [
+            [
+                float(one.solution.pivots),
+                1e3 * one.seconds,
+                float(one.solution.fell_back),
+                float(bool(one.starts) and one.solution.source != "solver" and one.solution.pivots == 0),
+            ]
+            for one in ones
+        ]
+        for way, ones in found.items()
+    }
+
+
+def medians(by_seed: Sequence[Facts], way: str, metric: str) -> list[float]:
+    """Over the problems, one for each seed."""
+    return [float(np.median([one[_COLUMN[metric]] for one in found[way]])) for found in by_seed]
+
+
+def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float]) -> list[ResultRow]:
+    """Medians and worst cases of pivots and time of each way.
+
+    Args:
+        where: the data set's name.
+        by_seed: `facts` of the same problems, with a model of another seed each; what learns nothing differs in time.
+        aims: of the model's medians, by metric.
+    """
+    rows: list[ResultRow] = []
+    for metric, column in _COLUMN.items():
+        for way in by_seed[0]:
+            middle = medians(by_seed, way, metric)
+            spread = float(np.std(middle, ddof=1)) if len(middle) > 1 and way == MODEL else None
+            seeds = len(middle) if spread is not None else None
+            aim = aims.get(metric) if way == MODEL else None
+            note = _note(by_seed, way) if metric == PIVOTS else ""
+            median = float(np.mean(middle))
+            rows.append(ResultRow(where, way, f"{metric}, median", median, spread, seeds, aim=aim, note=note))
+        for way in by_seed[0]:
+            worst = max(one[column] for found in by_seed for one in found[way])
+            rows.append(ResultRow(where, way, f"{metric}, worst", worst))
+    return sorted(rows, key=lambda row: list(_METRICS).index(row.metric))
+
+
+_COLUMN = {PIVOTS: 0, TIME: 1}
+_METRICS = [f"{metric}, {kind}" for metric in _COLUMN for kind in ("median", "worst")]
+
+
+def _note(by_seed: Sequence[Facts], way: str) -> str:
+    """How often a start was given up, and how often no pivot was needed."""
+    given_up = int(sum(one[2] for found in by_seed for one in found[way]))
+    certified = int(sum(one[3] for found in by_seed for one in found[way]))
+    count = sum(len(found[way]) for found in by_seed)
+    parts = ((given_up, "given up"), (certified, "without any pivot"))
+    return ", ".join(f"{number} of {count} {what}" for number, what in parts if number)
