@@ -176,14 +176,19 @@ def test_predictions_are_possible(make: object) -> None:
         assert bool(logits[:, BASIC].isfinite().all())
 
 
-def test_before_training_the_basis_is_the_one_that_iterates_look_like() -> None:
+def test_before_training_a_guess_is_what_the_iterates_come_to() -> None:
     family = SetCover(40, 50, 0.1)
     problems = [family.problem(seed) for seed in range(3)]
-    model = LPModel(True, 0, 0, {"dim": 8, "depth": 1, "iterations": 200})
+    model = LPModel(True, 0, 0, {"dim": 8, "depth": 1, "iterations": 200}, balance=0.3)
     for problem, start in zip(problems, model.starts(problems), strict=True):
-        prepared, _ = equilibrated(problem)
-        guessed = guessed_basis(prepared, *primal_dual(prepared, 200))
+        prepared, scaling = equilibrated(problem)
+        x, y = primal_dual(prepared, 200, 0.3)
+        guessed = guessed_basis(prepared, x, y)
+        assert start.x is not None
+        assert start.y is not None
         assert start.basis is not None
+        np.testing.assert_allclose(start.x, scaling.x(x), atol=1e-6)
+        np.testing.assert_allclose(start.y, scaling.y(y), atol=1e-6 * scaling.cost)
         same = np.concatenate([start.basis.columns == guessed.columns, start.basis.rows == guessed.rows])
         # Close calls may fall either way: the network computes in single precision.
         assert same.mean() > 0.95

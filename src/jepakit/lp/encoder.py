@@ -40,7 +40,7 @@ class EncoderConfig:
     depth: int = 4
     width_factor: float = 2.0
     dropout: float = 0.0
-    iterations: int = 64
+    iterations: int = 128
 
     def __post_init__(self) -> None:
         require_at_least(self, dim=1, depth=1, iterations=0)
@@ -267,14 +267,19 @@ class Heads(nn.Module):
         )
         of_columns = self.of_columns(columns).view(-1, 1 + STATUSES)
         of_rows = self.of_rows(rows).view(-1, 1 + STATUSES)
-        if (near := problems.near) is not None:
+        x, y = of_columns[:, 0], of_rows[:, 0]
+        if (near := problems.near) is None:
+            x, y = _between(x, problems.lower, problems.upper), _signed(y, problems.row_lower, problems.row_upper)
+        else:
+            x = (near.x + x).clamp(problems.lower, problems.upper)
+            y = _of_sign(near.y + y, problems.row_lower, problems.row_upper)
             first = _first_guess(near.x, near.reduced, problems.lower, problems.upper)
             of_columns = of_columns + F.pad(self.trust * first, (1, 0))
             first = _first_guess(near.activity, near.y, problems.row_lower, problems.row_upper)
             of_rows = of_rows + F.pad(self.trust * first, (1, 0))
         return Prediction(
-            x=_between(of_columns[:, 0], problems.lower, problems.upper),
-            y=_signed(of_rows[:, 0], problems.row_lower, problems.row_upper),
+            x=x,
+            y=y,
             column_status=_possible(of_columns[:, 1:], problems.lower, problems.upper),
             row_status=_possible(of_rows[:, 1:], problems.row_lower, problems.row_upper),
         )
@@ -307,6 +312,12 @@ def _signed(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     has_lower, has_upper = lower.isfinite(), upper.isfinite()
     one = torch.where(has_lower, F.softplus(raw), torch.where(has_upper, -F.softplus(-raw), 0))
     return torch.where(has_lower & has_upper, raw, one)
+
+
+def _of_sign(duals: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Duals, 0 where they pull towards a side that is not there."""
+    least, most = torch.where(upper.isfinite(), -torch.inf, 0.0), torch.where(lower.isfinite(), torch.inf, 0.0)
+    return duals.clamp(least, most)
 
 
 def _possible(logits: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from jepakit.lp.kkt import KKTWeights, kkt_terms
 __all__ = ["KKTTask", "Projected", "TaskConfig", "build_jepa"]
 
 JEPAMode = Literal["ema", "simsiam", "lejepa"]
+#: Embeddings that SIGReg is made for.
+_SOME = 512
 
 
 @dataclass
@@ -113,8 +115,20 @@ def build_jepa(encoder: GNNPolicy | KKTNetMLP, mode: JEPAMode, momentum: float, 
     target = EMATarget(projected, momentum) if mode == "ema" else SharedTarget(stop_gradient=mode == "simsiam")
     terms: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
     if mode == "lejepa":
-        terms["sigreg"] = (sigreg, SIGReg())
+        terms["sigreg"] = (sigreg, _OfSome(SIGReg()))
     return JEPA(projected, target, predictor, cosine, terms)
+
+
+class _OfSome(nn.Module):
+    """A term on embeddings spread evenly over all, as many as it is meant for: SIGReg's value grows with their number,
+    and problems have thousands of columns."""
+
+    def __init__(self, term: nn.Module) -> None:
+        super().__init__()
+        self.term = term
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.term(embeddings[:: -(-len(embeddings) // _SOME)])
 
 
 def _keys(encoder: GNNPolicy | KKTNetMLP) -> tuple[str, ...]:
