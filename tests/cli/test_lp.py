@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jepakit.cli.main import main
-from jepakit.lp.evaluate import BALANCED, COLD, ITERATED, MODEL, NEIGHBOUR, PDLP, ROLLING
+from jepakit.lp.evaluate import BALANCED, BEST, COLD, ITERATED, MODEL, PDLP, ROLLING
 
 SMALL = """NAME SMALL
 ROWS
@@ -100,7 +100,7 @@ def test_a_neighbour_is_a_rival_where_there_is_one(tmp_path: Path, capsys: pytes
     assert main(["lp", "train", like, "--run", run, *quick]) == 0
     assert main(["lp", "evaluate", run, "--problems", test]) == 0
     shown = capsys.readouterr().out
-    assert NEIGHBOUR in shown
+    assert BEST in shown
     assert ROLLING in shown
     perceptron = ["--use-bipartite-graphs", "false", "--run", str(tmp_path / "perceptron")]
     assert main(["lp", "train", like, *perceptron, *quick]) == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jepakit.errors import ModelError
-from jepakit.lp import Solver, label
+from jepakit.lp import Solver, label, lower_bound
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.neighbours import Neighbours
 
@@ -35,6 +35,34 @@ def test_the_nearest_is_the_one_that_differs_least(tmp_path: Path) -> None:
     assert start is not None
     solver = Solver()
     assert solver.solve(unseen, [start]).pivots < solver.solve(unseen).pivots
+
+
+def test_the_best_is_the_one_that_proves_most() -> None:
+    family = Perturbed((RandomFeasible(rows=12, columns=20, equations=0.0).problem(0),), sides=0.2)
+    problems = [family.problem(seed) for seed in range(20)]
+    optima = label(problems)
+    neighbours = Neighbours.of(problems, optima)
+    differ = 0
+    for seed in range(50, 60):
+        problem = family.problem(seed)
+        best, nearest = neighbours.best(problem), neighbours.nearest(problem)
+        assert best is not None
+        assert best.y is not None
+        assert nearest is not None
+        bounds = [lower_bound(problem, optimum.y) for optimum in optima]
+        assert lower_bound(problem, best.y) == max(bounds)
+        differ += not np.array_equal(best.x, nearest.x)
+    assert differ > 0
+
+
+def test_a_neighbour_is_found_where_no_bound_is_proved() -> None:
+    """A free column whose cost changes has a reduced cost that no bound holds."""
+    problems = [replace(one, lower=np.full(20, -np.inf)) for one in PROBLEMS]
+    neighbours = Neighbours.of(problems, label(PROBLEMS))
+    dearer = replace(problems[2], costs=problems[2].costs + 1)
+    start = neighbours.best(dearer)
+    assert start is not None
+    np.testing.assert_array_equal(start.x, neighbours.x[2])
 
 
 def test_of_another_matrix_there_is_none() -> None:

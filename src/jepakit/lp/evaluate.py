@@ -21,10 +21,12 @@ from jepakit.training.result_rows import ResultRow
 
 __all__ = [
     "BALANCED",
+    "BEST",
     "COLD",
+    "FAMILY",
     "ITERATED",
     "MODEL",
-    "NEIGHBOUR",
+    "NEAREST",
     "PDLP",
     "ROLLING",
     "Solved",
@@ -34,8 +36,9 @@ __all__ = [
     "ways",
 ]
 
-COLD, MODEL = "HiGHS, cold", "jepakit: model"
-NEIGHBOUR, ROLLING = "basis of the nearest problem of training", "basis of the problem before"
+COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: model or training, by their bounds"
+NEAREST, BEST = "basis of the nearest problem of training", "basis of training that proves the best bound"
+ROLLING = "basis of the problem before"
 PDLP = "basis guessed from 128 iterations of PDLP"
 ITERATED = "basis guessed from the model's iterations, nothing learned"
 BALANCED = "jepakit: the same with the learned balance, no network"
@@ -105,7 +108,9 @@ def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, 
             _guessed("iterations", problem, lambda one: primal_dual(one, iterations, balance))
         ]
     if neighbours is not None and problems and neighbours.nearest(problems[0]) is not None:
-        found[NEIGHBOUR] = lambda problem, _before: [one for one in [neighbours.nearest(problem)] if one is not None]
+        found[NEAREST] = lambda problem, _before: [one for one in [neighbours.nearest(problem)] if one is not None]
+        found[BEST] = lambda problem, _before: [one for one in [neighbours.best(problem)] if one is not None]
+        found[FAMILY] = lambda problem, _before: family.starts(problem)[0]
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
         found[ROLLING] = lambda _problem, before: [] if before is None else [Start("before", basis=before.basis)]
     found[MODEL] = lambda problem, _before: family.model.starts([problem])

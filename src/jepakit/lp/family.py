@@ -52,5 +52,5 @@ class LearnedFamily:
             found += self.model.starts([problem])
         except DataError as error:
             told = str(error)
-        nearest = None if self.neighbours is None else self.neighbours.nearest(problem)
-        return [*found, *([] if nearest is None else [nearest])], told
+        best = None if self.neighbours is None else self.neighbours.best(problem)
+        return [*found, *([] if best is None else [best])], told

@@ -1,4 +1,4 @@
-"""The unlearned rival, and a second opinion: the basis of the training problem that is most like this one."""
+"""The unlearned rival, and a second opinion: the basis of a training problem whose duals prove most of this one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import numpy as np
 
 from jepakit.lp.basis import Basis
 from jepakit.lp.batch import Optimum
+from jepakit.lp.certificate import lower_bound
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solve import Start
 from jepakit.lp.stored import matrix_fingerprint, read_arrays, write_arrays
 
 __all__ = ["Neighbours"]
+
+#: So many of the nearest are asked what they prove: it takes a product with the matrix each.
+_JUDGED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +27,9 @@ class Neighbours:
 
     Args:
         matrix: which one, as a hash; empty where there are none.
-        numbers: costs, sides and bounds of each problem, ``[P, 3 n + 2 m]``, 0 for an infinite one.
-        spread: of each number over the problems, 1 where it never changes, ``[3 n + 2 m]``.
+        varying: which of costs, bounds and sides, one after another, differ between the problems, ``[V]`` int64.
+        numbers: these of each problem, ``[P, V]``, 0 for an infinite one.
+        spread: of each over the problems, ``[V]``.
         x: ``[P, n]``.
         y: ``[P, m]``.
         columns: statuses, ``[P, n]`` int8.
@@ -32,6 +37,7 @@ class Neighbours:
     """
 
     matrix: str
+    varying: Array
     numbers: Array
     spread: Array
     x: Array
@@ -44,14 +50,16 @@ class Neighbours:
         """Remembers problems, where they have one matrix."""
         matrices = {matrix_fingerprint(problem) for problem in problems}
         if len(matrices) != 1:
-            none = np.zeros((0, 0))
-            return cls("", none, np.zeros(0), none, none, none.astype(np.int8), none.astype(np.int8))
+            none, nothing = np.zeros((0, 0)), np.zeros(0)
+            codes = none.astype(np.int8)
+            return cls("", nothing.astype(np.int64), none, nothing, none, none, codes, codes)
         numbers = np.stack([_numbers(problem) for problem in problems])
-        spread = numbers.std(0)
+        varying = np.flatnonzero((numbers != numbers[0]).any(0))
         return cls(
             matrix=matrices.pop(),
-            numbers=numbers,
-            spread=np.where(spread > 0, spread, 1.0),
+            varying=varying,
+            numbers=numbers[:, varying],
+            spread=numbers[:, varying].std(0),
             x=np.stack([optimum.x for optimum in optima]),
             y=np.stack([optimum.y for optimum in optima]),
             columns=np.stack([optimum.basis.columns for optimum in optima]),
@@ -63,10 +71,32 @@ class Neighbours:
 
     def nearest(self, problem: LinearProgram) -> Start | None:
         """The optimum of the problem whose changing numbers are nearest; None for a problem of another matrix."""
-        if not len(self) or matrix_fingerprint(problem) != self.matrix:
+        if not self._of_its_matrix(problem):
             return None
-        distance = (((self.numbers - _numbers(problem)) / self.spread) ** 2).sum(1)
-        at = int(distance.argmin())
+        return self._start(int(self._by_distance(problem)[0]))
+
+    def best(self, problem: LinearProgram) -> Start | None:
+        """The optimum whose duals prove the highest lower bound; the nearest where none proves any.
+
+        Where sides and bounds change, and costs do not, all optimal bases stay dual feasible: what the duals of one
+        miss of the optimum is what the dual simplex method has to climb from there.
+        """
+        if not self._of_its_matrix(problem):
+            return None
+        near = self._by_distance(problem)[:_JUDGED]
+        bounds = np.array([lower_bound(problem, y) for y in self.y[near]])
+        # Without a single bound the first of them, which is the nearest.
+        return self._start(int(near[bounds.argmax()]))
+
+    def _by_distance(self, problem: LinearProgram) -> Array:
+        """The nearest one first."""
+        distance = (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
+        return np.argsort(distance, kind="stable")
+
+    def _of_its_matrix(self, problem: LinearProgram) -> bool:
+        return len(self) > 0 and matrix_fingerprint(problem) == self.matrix
+
+    def _start(self, at: int) -> Start:
         return Start("neighbour", self.x[at], self.y[at], Basis(self.columns[at], self.rows[at]))
 
     def save(self, file: Path) -> None:

@@ -18,8 +18,8 @@ class Perturbed:
     """Problems of one matrix: a mixture of given ones, with costs, right-hand sides and bounds that vary around it.
 
     A value v becomes v · (1 + width · uniform(-1, 1)); the two sides of a row move together, so that equations stay
-    equations, and 0 and infinity stay what they are. Perturbed sides may leave no feasible point: whoever needs one
-    solves and sees.
+    equations, and 0 and infinity stay what they are. What is the same in several given problems is taken for structure
+    and stays too. Perturbed sides may leave no feasible point: whoever needs one solves and sees.
 
     Args:
         problems: of the same matrix; a random convex combination of their costs, sides and bounds is the centre.
@@ -51,9 +51,16 @@ class Perturbed:
         def mixed(field: str) -> Array:
             return np.sum([part * getattr(one, field) for part, one in zip(share, self.problems, strict=True)], axis=0)
 
-        row_lower, row_upper = _moved(mixed("row_lower"), mixed("row_upper"), self.sides, draw)
-        lower, upper = _moved(mixed("lower"), mixed("upper"), self.bounds, draw)
-        costs = mixed("costs") * (1 + self.costs * draw.uniform(-1, 1, first.columns))
+        def factor(width: float, *parts: str) -> Array:
+            """1 where these parts are structure."""
+            drawn = 1 + width * draw.uniform(-1, 1, len(getattr(first, parts[0])))
+            return np.where(self._varies(parts), drawn, 1.0)
+
+        costs = mixed("costs") * factor(self.costs, "costs")
+        row_lower, row_upper = _times(
+            factor(self.sides, "row_lower", "row_upper"), mixed("row_lower"), mixed("row_upper")
+        )
+        lower, upper = _times(factor(self.bounds, "lower", "upper"), mixed("lower"), mixed("upper"))
         offset = float(share @ [one.offset for one in self.problems])
         return replace(
             first,
@@ -66,10 +73,16 @@ class Perturbed:
             name=f"{first.name}-{seed}",
         )
 
+    def _varies(self, fields: tuple[str, ...]) -> Array:
+        """Where the given problems differ in one of the fields; of a single problem everywhere."""
+        first, others = self.problems[0], self.problems[1:]
+        if not others:
+            return np.ones(len(getattr(first, fields[0])), bool)
+        return np.any([getattr(one, field) != getattr(first, field) for one in others for field in fields], axis=0)
 
-def _moved(lower: Array, upper: Array, width: float, draw: np.random.Generator) -> tuple[Array, Array]:
+
+def _times(factor: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Both sides times one factor each, put in order where that crosses them."""
-    factor = 1 + width * draw.uniform(-1, 1, len(lower))
     low, high = lower * factor, upper * factor
     return np.minimum(low, high), np.maximum(low, high)
 
