@@ -15,7 +15,7 @@ from functools import partial
 from benchmarks.harness import Options, Steps, main
 from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, medians, rows_of
 from jepakit.cache import cache_folder
-from jepakit.lp import LearnedFamily, LinearProgram, TrainConfig, label, train
+from jepakit.lp import LinearProgram, TrainConfig, label, train
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import COLD, PDLP, ways
 from jepakit.lp.families.combinatorial import SetCover
@@ -58,7 +58,7 @@ def _measured(seed: int, count: int) -> dict[str, Facts]:
         encoder=EncoderConfig(dim=32, depth=3, iterations=192),
     )
     optima = label(problems, cache=cache_folder() / "benchmarks" / "lp_labels", workers=2)
-    family = LearnedFamily(train(problems, config, optima=optima).model)
+    family = train(problems, config, optima=optima).family
     return {where: facts(_unseen(cover, count), ways(family, [])) for where, cover in TESTED.items()}
 
 

@@ -46,21 +46,22 @@ def medians(by_seed: Sequence[Facts], way: str, metric: str) -> list[float]:
     return [float(np.median([one[_COLUMN[metric]] for one in found[way]])) for found in by_seed]
 
 
-def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float]) -> list[ResultRow]:
+def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float], ours: str = MODEL) -> list[ResultRow]:
     """Medians and worst cases of pivots and time of each way.
 
     Args:
         where: the data set's name.
         by_seed: `facts` of the same problems, with a model of another seed each; what learns nothing differs in time.
-        aims: of the model's medians, by metric.
+        aims: of our medians, by metric.
+        ours: the way that has these aims.
     """
     rows: list[ResultRow] = []
     for metric, column in _COLUMN.items():
         for way in by_seed[0]:
             middle = medians(by_seed, way, metric)
-            spread = float(np.std(middle, ddof=1)) if len(middle) > 1 and way == MODEL else None
+            spread = float(np.std(middle, ddof=1)) if len(middle) > 1 and way in (MODEL, ours) else None
             seeds = len(middle) if spread is not None else None
-            aim = aims.get(metric) if way == MODEL else None
+            aim = aims.get(metric) if way == ours else None
             note = _note(by_seed, way) if metric == PIVOTS else ""
             median = float(np.mean(middle))
             rows.append(ResultRow(where, way, f"{metric}, median", median, spread, seeds, aim=aim, note=note))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jepakit.cli.main import main
-from jepakit.lp.evaluate import BALANCED, BEST, COLD, ITERATED, MODEL, PDLP, ROLLING
+from jepakit.lp.evaluate import BALANCED, BEST, COLD, FAMILY, ITERATED, MODEL, PDLP, ROLLING
 
 SMALL = """NAME SMALL
 ROWS
@@ -86,7 +86,7 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["lp", "evaluate", run, "--problems", test]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     # Set covers differ in their matrix: there is no nearest one, and none before.
-    assert {row["method"] for row in results["rows"]} == {COLD, PDLP, ITERATED, BALANCED, MODEL}
+    assert {row["method"] for row in results["rows"]} == {COLD, PDLP, ITERATED, BALANCED, FAMILY, MODEL}
     assert main(["lp", "solve", test, "--family", str(tmp_path)]) == 2
     assert "error: " in capsys.readouterr().err
 

@@ -12,6 +12,8 @@ import scipy.sparse as sp
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import Basis, LinearProgram, SolveConfig, Solver, Start, linprog, read_problem
 from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, FREE
+from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
+from jepakit.lp.highs import EdgeWeights
 from lp.problems import INF, by_hand, random_problem
 from lp.test_certificate import optimum
 
@@ -136,6 +138,28 @@ def test_time_is_kept() -> None:
     assert [solver.solve(problem).status for _ in range(3)] == ["optimal"] * 3
 
 
+@pytest.mark.parametrize("edge_weights", ["choose", "devex", "steepest"])
+def test_from_its_own_last_basis_highs_goes_on_and_finds_the_same(edge_weights: EdgeWeights) -> None:
+    family = Perturbed((RandomFeasible(60, 90).problem(0),), sides=0.02)
+    going_on = Solver()
+    before = going_on.solve(family.problem(0))
+    pivots = []
+    for seed in range(1, 8):
+        problem = family.problem(seed)
+        start = Start("before", basis=before.basis, edge_weights=edge_weights)
+        now, anew = going_on.solve(problem, [start]), Solver().solve(problem)
+        assert now.status == anew.status == "optimal"
+        assert now.objective == pytest.approx(anew.objective, rel=1e-6)
+        assert now.gap <= 1e-6
+        pivots.append((now.pivots, anew.pivots))
+        before = now
+    assert np.sum(pivots, axis=0)[0] < 0.5 * np.sum(pivots, axis=0)[1]
+    # Another problem of the same shape is not gone on with, whatever the basis.
+    other = RandomFeasible(60, 90).problem(1)
+    found = going_on.solve(other, [Start("before", basis=before.basis)])
+    assert found.objective == pytest.approx(Solver().solve(other).objective)
+
+
 def test_a_basis_is_fitted_to_the_bounds_that_there_are() -> None:
     basis = Basis(np.array([AT_UPPER, FREE]), np.array([AT_LOWER, BASIC, FREE]))
     fitted = basis.fitted(by_hand())
@@ -157,10 +181,18 @@ def test_a_guess_for_another_problem_is_refused(start: Start, message: str) -> N
         Solver().solve(by_hand(), [start])
 
 
-@pytest.mark.parametrize("options", [{"gap": -1.0}, {"gap": np.nan}, {"pivots": -1}, {"seconds": -1.0}, {"threads": 0}])
-def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"gap": -1.0}, {"gap": np.nan}, {"pivots": -1}, {"seconds": -1.0}, {"threads": 0}],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         SolveConfig(**options)  # type: ignore[arg-type]
+
+
+def test_edge_weights_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ConfigError, match="edge_weights = 'steep'"):
+        Start("noise", edge_weights="steep")  # type: ignore[arg-type]
 
 
 def test_in_the_shape_of_linprog() -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "Residuals",
     "dual_value",
     "lower_bound",
+    "lower_bounds",
     "reduced_costs",
     "relative_gap",
     "residuals",
@@ -77,13 +78,17 @@ def lower_bound(problem: LinearProgram, y: Array) -> float:
         problem: the problem.
         y: the rows' duals, ``[m]``.
     """
+    return float(lower_bounds(problem, y[None])[0])
+
+
+def lower_bounds(problem: LinearProgram, y: Array) -> Array:
+    """`lower_bound` of each of several duals: ``[P, m] -> [P]``."""
     y = np.where(_wrong_sign(y, problem.row_lower, problem.row_upper) > 0, 0.0, y)
-    z = reduced_costs(problem, y)
+    z = problem.costs - (problem.matrix.T @ y.T).T
     wrong = _wrong_sign(z, problem.lower, problem.upper)
-    if (wrong > _ROUNDING * (1 + np.abs(problem.costs))).any():
-        return -np.inf
-    rows = dual_value(y, problem.row_lower, problem.row_upper)
-    return rows + dual_value(z, problem.lower, problem.upper) + problem.offset
+    proved = _dual_values(y, problem.row_lower, problem.row_upper) + _dual_values(z, problem.lower, problem.upper)
+    unbounded = (wrong > _ROUNDING * (1 + np.abs(problem.costs))).any(1)
+    return np.where(unbounded, -np.inf, proved + problem.offset)
 
 
 def upper_bound(problem: LinearProgram, x: Array) -> float:
@@ -123,5 +128,10 @@ def _wrong_sign(duals: Array, lower: Array, upper: Array) -> Array:
 
 def dual_value(duals: Array, lower: Array, upper: Array) -> float:
     """Σ of duals times the bounds that they pull towards, where these are there."""
-    bound = np.where(duals > 0, lower, upper)
-    return float(np.sum(duals * np.where(np.isinf(bound), 0.0, bound)))
+    return float(_dual_values(duals, lower, upper))
+
+
+def _dual_values(duals: Array, lower: Array, upper: Array) -> Array:
+    """`dual_value` of each of several: ``[..., n] -> [...]``."""
+    low, high = np.where(np.isinf(lower), 0.0, lower), np.where(np.isinf(upper), 0.0, upper)
+    return np.maximum(duals, 0) @ low + np.minimum(duals, 0) @ high

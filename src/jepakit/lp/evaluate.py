@@ -36,7 +36,7 @@ __all__ = [
     "ways",
 ]
 
-COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: model or training, by their bounds"
+COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: model or training, as chosen"
 NEAREST, BEST = "basis of the nearest problem of training", "basis of training that proves the best bound"
 ROLLING = "basis of the problem before"
 PDLP = "basis guessed from 128 iterations of PDLP"
@@ -110,9 +110,9 @@ def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, 
     if neighbours is not None and problems and neighbours.nearest(problems[0]) is not None:
         found[NEAREST] = lambda problem, _before: [one for one in [neighbours.nearest(problem)] if one is not None]
         found[BEST] = lambda problem, _before: [one for one in [neighbours.best(problem)] if one is not None]
-        found[FAMILY] = lambda problem, _before: family.starts(problem)[0]
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
         found[ROLLING] = lambda _problem, before: [] if before is None else [Start("before", basis=before.basis)]
+    found[FAMILY] = lambda problem, _before: family.starts(problem)[0]
     found[MODEL] = lambda problem, _before: family.model.starts([problem])
     return found
 
@@ -130,14 +130,15 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
     """
     if not problems:
         raise DataError("no problem", field="problems", expected="one at least")
-    solver = Solver(config)
+    # HiGHS goes on from its own last answer faster than from the same basis elsewhere: each way has its own.
+    solvers = {way: Solver(config) for way in by}
     found: dict[str, list[Solved]] = {way: [] for way in by}
     for problem in problems:
         for way, starts in by.items():
             before = found[way][-1].solution if found[way] else None
             begin = perf_counter()
             given = starts(problem, before)
-            solution = solver.solve(problem, given)
+            solution = solvers[way].solve(problem, given)
             found[way].append(Solved(solution, given, perf_counter() - begin))
         cold = found[COLD][-1].solution
         for ones in found.values():

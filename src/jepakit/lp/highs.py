@@ -14,10 +14,12 @@ from jepakit.errors import DataError
 from jepakit.lp.basis import Basis
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["Answer", "HighsSolver", "Method", "Status", "from_highs", "to_highs"]
+__all__ = ["Answer", "EdgeWeights", "HighsSolver", "Method", "Status", "from_highs", "to_highs"]
 
 Status = Literal["optimal", "infeasible", "unbounded", "infeasible or unbounded", "time limit", "pivot limit", "failed"]
 Method = Literal["simplex", "ipm"]
+EdgeWeights = Literal["choose", "devex", "steepest"]
+_EDGE_WEIGHTS: dict[EdgeWeights, int] = {"choose": -1, "devex": 1, "steepest": 2}
 _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kModelEmpty: "optimal",
@@ -55,6 +57,9 @@ class Answer:
 class HighsSolver:
     """One HiGHS for many problems, which come one after another.
 
+    From the basis of its own last answer, on a problem that differs in sides and bounds alone, it goes on with what it
+    has: factors and weights too.
+
     Args:
         threads: how many it may use.
     """
@@ -64,6 +69,7 @@ class HighsSolver:
         self._highs.setOptionValue("output_flag", False)
         self._highs.setOptionValue("threads", threads)
         self._highs.setOptionValue("parallel", "off" if threads == 1 else "on")
+        self._last: tuple[LinearProgram, Basis | None] | None = None
 
     def solve(
         self,
@@ -74,6 +80,7 @@ class HighsSolver:
         seconds: float | None = None,
         presolve: bool = True,
         method: Method = "simplex",
+        edge_weights: EdgeWeights = "choose",
     ) -> Answer:
         """Solves a problem.
 
@@ -84,34 +91,66 @@ class HighsSolver:
             seconds: at most so long.
             presolve: whether to presolve where there is no basis.
             method: the dual simplex method, or an interior point and a crossover from there to a basis.
+            edge_weights: by which the dual simplex method chooses rows: steepest edges cost a solve for each row
+                before the first pivot, Devex nothing.
         """
         start, highs = perf_counter(), self._highs
-        highs.clearSolver()
+        goes_on = basis is not None and self._goes_on(problem, basis)
+        if not goes_on:
+            highs.clearSolver()
         highs.setOptionValue("simplex_iteration_limit", 2**31 - 1 if pivots is None else pivots)
         # The clock of a HiGHS runs on over its problems.
         highs.setOptionValue("time_limit", np.inf if seconds is None else highs.getRunTime() + seconds)
         highs.setOptionValue("presolve", "on" if presolve else "off")
         highs.setOptionValue("solver", method)
-        if not self._take(problem):
+        highs.setOptionValue("simplex_dual_edge_weight_strategy", _EDGE_WEIGHTS[edge_weights])
+        if goes_on:
+            self._change_sides(problem)
+        elif not self._take(problem):
+            self._last = None
             return _failed(problem, "not taken", perf_counter() - start)
-        if basis is not None:
+        elif basis is not None:
             highs.setBasis(basis.fitted(problem).to_highs())
         highs.run()
         word = highs.getModelStatus()
         solution, last = highs.getSolution(), highs.getBasis()
+        found = Basis.of_highs(last) if last.valid else None
+        self._last = (problem, found)
         return Answer(
             status=_STATUS.get(word, "failed"),
             word=highs.modelStatusToString(word),
             x=_filled(solution.col_value, problem.columns),
             y=_filled(solution.row_dual, problem.rows),
-            basis=Basis.of_highs(last) if last.valid else None,
+            basis=found,
             pivots=max(0, highs.getInfo().simplex_iteration_count),
             seconds=perf_counter() - start,
         )
 
+    def _goes_on(self, problem: LinearProgram, basis: Basis) -> bool:
+        """Whether this is the basis that HiGHS has, and the problem its own but for sides and bounds."""
+        if self._last is None or self._last[1] is not basis:
+            return False
+        before, after = self._last[0], problem
+        return (
+            before.offset == after.offset
+            and np.array_equal(before.costs, after.costs)
+            and before.matrix.shape == after.matrix.shape
+            and np.array_equal(before.matrix.indptr, after.matrix.indptr)
+            and np.array_equal(before.matrix.indices, after.matrix.indices)
+            and np.array_equal(before.matrix.data, after.matrix.data)
+        )
+
+    def _change_sides(self, problem: LinearProgram) -> None:
+        rows, columns = np.arange(problem.rows, dtype=np.int32), np.arange(problem.columns, dtype=np.int32)
+        # The package's type stubs leave this one out.
+        self._highs.changeRowsBounds(  # pyright: ignore[reportAttributeAccessIssue]
+            len(rows), rows, problem.row_lower, problem.row_upper
+        )
+        self._highs.changeColsBounds(len(columns), columns, problem.lower, problem.upper)
+
     def iterates(self, problem: LinearProgram, iterations: int) -> tuple[Array, Array]:
         """x ``[n]`` and y ``[m]`` after so many iterations of HiGHS' own first-order method, PDLP."""
-        highs = self._highs
+        highs, self._last = self._highs, None
         highs.clearSolver()
         options = {"solver": "pdlp", "pdlp_iteration_limit": iterations, "presolve": "off", "run_crossover": "off"}
         before = {name: highs.getOptionValue(name)[1] for name in options}

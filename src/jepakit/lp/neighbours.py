@@ -10,7 +10,7 @@ import numpy as np
 
 from jepakit.lp.basis import Basis
 from jepakit.lp.batch import Optimum
-from jepakit.lp.certificate import lower_bound
+from jepakit.lp.certificate import lower_bounds
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solve import Start
 from jepakit.lp.stored import matrix_fingerprint, read_arrays, write_arrays
@@ -75,16 +75,21 @@ class Neighbours:
             return None
         return self._start(int(self._by_distance(problem)[0]))
 
-    def best(self, problem: LinearProgram) -> Start | None:
+    def best(self, problem: LinearProgram, *, without: int | None = None) -> Start | None:
         """The optimum whose duals prove the highest lower bound; the nearest where none proves any.
+
+        Args:
+            problem: the problem.
+            without: one of the remembered ones, which is not asked.
 
         Where sides and bounds change, and costs do not, all optimal bases stay dual feasible: what the duals of one
         miss of the optimum is what the dual simplex method has to climb from there.
         """
         if not self._of_its_matrix(problem):
             return None
-        near = self._by_distance(problem)[:_JUDGED]
-        bounds = np.array([lower_bound(problem, y) for y in self.y[near]])
+        near = self._by_distance(problem)
+        near = near[near != without][:_JUDGED]
+        bounds = lower_bounds(problem, self.y[near])
         # Without a single bound the first of them, which is the nearest.
         return self._start(int(near[bounds.argmax()]))
 

@@ -10,9 +10,10 @@ import torch
 
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.lp.batch import LPBatch, Optimum
+from jepakit.lp.choice import choose
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy
-from jepakit.lp.family import NEIGHBOURS
+from jepakit.lp.family import LearnedFamily
 from jepakit.lp.iterates import balance_of, primal_dual
 from jepakit.lp.kkt import KKTWeights
 from jepakit.lp.model import LPModel
@@ -107,12 +108,17 @@ class Trained:
     """What came of it.
 
     Args:
-        model: in eval mode.
+        family: the model, in eval mode, and what it was trained on.
         fit: epochs, steps, last metrics.
     """
 
-    model: LPModel
+    family: LearnedFamily
     fit: FitResult
+
+    @property
+    def model(self) -> LPModel:
+        """The model alone."""
+        return self.family.model
 
 
 def train(
@@ -138,9 +144,9 @@ def train(
         ConfigError: options that do not go together.
     """
     iterations = config.encoder.iterations
-    scaled, optima = _scaled(problems, optima)
-    balance = _balance(scaled, optima) if iterations else 1.0
-    batch = LPBatch.of(scaled, optima, iterations=iterations, balance=balance)
+    scaled, scaled_optima = _scaled(problems, optima)
+    balance = _balance(scaled, scaled_optima) if iterations else 1.0
+    batch = LPBatch.of(scaled, scaled_optima, iterations=iterations, balance=balance)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         first = problems[0]
@@ -154,16 +160,23 @@ def train(
     # Without JEPA its weight weighs nothing.
     fitted = config if jepa is not None else replace(config, jepa_weight=1.0)
     result = fit(jepa, loader, fitted, run=run, task=task, resume=resume)
-    model = model.cpu().eval()
+    family = _family(model.cpu().eval(), problems, optima)
     if run is not None and is_first_process(config.devices):
         labels = "without labels" if optima is None else "with optimal bases"
         method = f"KKT loss {labels}" + (f", JEPA ({config.jepa_mode})" if config.use_jepa else "")
         card = {"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method}
-        if optima is not None:
-            Neighbours.of(problems, optima).save(run.path / NEIGHBOURS)
+        family.save(run.path)
         # `encoder/` comes last: where it is, the run is complete.
         save_encoder(model, run.encoder, config=model.arguments, card=card)
-    return Trained(model, result)
+    return Trained(family, result)
+
+
+def _family(model: LPModel, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> LearnedFamily:
+    """With labels also the neighbours, and which of both to ask."""
+    if optima is None:
+        return LearnedFamily(model)
+    neighbours = Neighbours.of(problems, optima)
+    return LearnedFamily(model, neighbours, choose(problems, model, neighbours))
 
 
 def _scaled(

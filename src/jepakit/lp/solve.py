@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.lp.basis import Basis
 from jepakit.lp.certificate import (
     TOLERANCE,
@@ -23,7 +23,7 @@ from jepakit.lp.certificate import (
 )
 from jepakit.lp.convert import Bounds, from_linprog
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.highs import Answer, HighsSolver, Method, Status
+from jepakit.lp.highs import Answer, EdgeWeights, HighsSolver, Method, Status
 
 __all__ = ["Solution", "SolveConfig", "Solver", "Start", "linprog"]
 
@@ -66,12 +66,18 @@ class Start:
         x: ``[n]``.
         y: the rows' duals, ``[m]``.
         basis: a basis.
+        edge_weights: with which HiGHS goes on from it: ``choose`` leaves it to HiGHS, which takes ``steepest``;
+            ``devex`` needs more pivots, and no time before the first: it pays on problems of many rows.
     """
 
     source: str
     x: Array | None = None
     y: Array | None = None
     basis: Basis | None = None
+    edge_weights: EdgeWeights = "choose"
+
+    def __post_init__(self) -> None:
+        require_choice("edge_weights", self.edge_weights, ("choose", "devex", "steepest"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +156,7 @@ class Solver:
         if not with_basis:
             return self._cold(told)
         start = max(with_basis, key=lambda one: one.lower).start
-        answer = self._run(told, start.basis)
+        answer = self._run(told, start)
         if answer.settled and answer.answer.status in ("optimal", "time limit"):
             return told.found(answer, start.source)
         return replace(self._cold(told), fell_back=True)
@@ -169,13 +175,19 @@ class Solver:
         return told.found((undecided or answers)[-1], "solver")
 
     def _run(
-        self, told: _Telling, basis: Basis | None, *, presolve: bool = True, method: Method = "simplex"
+        self, told: _Telling, start: Start | None, *, presolve: bool = True, method: Method = "simplex"
     ) -> _Checked:
         config, problem = self.config, told.problem
         cap = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         left = None if config.seconds is None else max(0.0, config.seconds - told.seconds)
         answer = self._highs.solve(
-            problem, basis, pivots=None if basis is None else cap, seconds=left, presolve=presolve, method=method
+            problem,
+            None if start is None else start.basis,
+            pivots=None if start is None else cap,
+            seconds=left,
+            presolve=presolve,
+            method=method,
+            edge_weights="choose" if start is None else start.edge_weights,
         )
         told.pivots += answer.pivots
         return _Checked(answer, residuals(problem, answer.x, answer.y) if answer.status == "optimal" else None)
