@@ -62,7 +62,8 @@ def test_the_optimum_is_found_from_any_guess(seed: int) -> None:
     own = solver.solve(problem, [Start("me", basis=cold.basis)])
     assert (own.pivots, own.source, own.fell_back) == (0, "me", False)
     proved = solver.solve(problem, [random_start(problem, seed), Start("proof", cold.x, cold.y)])
-    assert (proved.pivots, proved.source, proved.message) == (0, "proof", "optimal: the bounds of a guess meet")
+    assert (proved.pivots, proved.source) == (0, "proof")
+    assert proved.message.startswith("optimal: the bounds of a guess meet within ")
 
 
 def test_a_guess_that_leads_nowhere_is_given_up() -> None:

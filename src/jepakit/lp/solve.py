@@ -24,6 +24,7 @@ from jepakit.lp.certificate import (
 from jepakit.lp.convert import Bounds, from_linprog
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.highs import Answer, EdgeWeights, HighsSolver, Method, Status
+from jepakit.lp.repair import repaired_dual, repaired_primal
 
 __all__ = ["Solution", "SolveConfig", "Solver", "Start", "linprog"]
 
@@ -151,7 +152,7 @@ class Solver:
         if judged:
             dual, primal = max(judged, key=lambda one: one.lower), min(judged, key=lambda one: one.upper)
             if relative_gap(dual.lower, primal.upper) <= self.config.gap:
-                return told.guessed(primal.start, dual.start)
+                return told.guessed(primal, dual)
         with_basis = [one for one in judged if one.start.basis is not None]
         if not with_basis:
             return self._cold(told)
@@ -213,18 +214,21 @@ def linprog(
 
 @dataclass(frozen=True)
 class _Judged:
-    """A guess and the bounds that it proves."""
+    """A guess, repaired, and the bounds that it proves."""
 
     start: Start
+    x: Array | None
+    y: Array | None
     lower: float
     upper: float
 
     @classmethod
     def of(cls, problem: LinearProgram, start: Start) -> _Judged:
         _check_size(problem, start)
-        lower = -np.inf if start.y is None else lower_bound(problem, start.y)
-        upper = np.inf if start.x is None else upper_bound(problem, start.x)
-        return cls(start, lower, upper)
+        x = None if start.x is None else repaired_primal(problem, start.x)
+        y = None if start.y is None else repaired_dual(problem, start.y)
+        lower = -np.inf if y is None else lower_bound(problem, y)
+        return cls(start, x, y, lower, np.inf if x is None else upper_bound(problem, x))
 
 
 @dataclass(frozen=True)
@@ -254,11 +258,12 @@ class _Telling:
     def seconds(self) -> float:
         return perf_counter() - self.begin
 
-    def guessed(self, primal: Start, dual: Start) -> Solution:
+    def guessed(self, primal: _Judged, dual: _Judged) -> Solution:
         assert primal.x is not None
         assert dual.y is not None
-        message = "optimal: the bounds of a guess meet"
-        return self._solution("optimal", message, primal.x, dual.y, primal.basis, primal.source)
+        message = f"optimal: the bounds of a guess meet within {relative_gap(dual.lower, primal.upper):.1e}"
+        start = primal.start
+        return self._solution("optimal", message, primal.x, dual.y, start.basis, start.source)
 
     def found(self, checked: _Checked, source: str) -> Solution:
         """What HiGHS found, in so far as it holds."""
