@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.harness import Options, Steps, data_dir, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, Facts, facts, medians, rows_of
+from benchmarks.lp_ways import PIVOTS, SEEDS, Facts, facts, median, rows_of
 from jepakit.cache import cache_folder
 from jepakit.lp import TrainConfig, label, train
 from jepakit.lp.encoder import EncoderConfig
@@ -32,7 +32,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         by_seed = [
             steps.value((name, seed, options.quick), partial(_measured, name, seed, options.quick)) for seed in seeds
         ]
-        aim = min(medians(by_seed, way, PIVOTS)[0] for way in (NEAREST, BEST))
+        aim = min(median(by_seed, way, PIVOTS) for way in (NEAREST, BEST))
         table += rows_of(name, by_seed, {PIVOTS: aim}, FAMILY)
     return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.harness import Options, Steps, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, medians, rows_of
+from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, median, rows_of
 from jepakit.cache import cache_folder
 from jepakit.lp import LinearProgram, TrainConfig, label, train
 from jepakit.lp.encoder import EncoderConfig
@@ -36,8 +36,8 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     table: list[ResultRow] = []
     for where in TESTED:
         by_seed: list[Facts] = [one[where] for one in found]
-        cold = {metric: medians(by_seed, COLD, metric)[0] for metric in (PIVOTS, TIME)}
-        fewer = min(cold[PIVOTS] / _FEWER_PIVOTS, medians(by_seed, PDLP, PIVOTS)[0])
+        cold = {metric: median(by_seed, COLD, metric) for metric in (PIVOTS, TIME)}
+        fewer = min(cold[PIVOTS] / _FEWER_PIVOTS, median(by_seed, PDLP, PIVOTS))
         table += rows_of(where, by_seed, {PIVOTS: fewer, TIME: cold[TIME] / _LESS_TIME})
     return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
 

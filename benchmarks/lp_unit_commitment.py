@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from benchmarks.harness import Options, Steps, data_dir, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, medians, rows_of
+from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, median, rows_of
 from jepakit.cache import cache_folder
 from jepakit.errors import DataError
 from jepakit.lp import LinearProgram, Solution, Start, TrainConfig, label, read_problem, train
@@ -41,7 +41,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
             steps.value((name, seed, options.quick), partial(_measured, name, seed, options.quick)) for seed in seeds
         ]
         rivals = [way for way in by_seed[0] if not way.startswith("jepakit")]
-        best = {metric: min(medians(by_seed, way, metric)[0] for way in rivals) for metric in (PIVOTS, TIME)}
+        best = {metric: min(median(by_seed, way, metric) for way in rivals) for metric in (PIVOTS, TIME)}
         table += rows_of(name, by_seed, {PIVOTS: best[PIVOTS] / _FEWER_PIVOTS, TIME: best[TIME]}, FAMILY)
     return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
 

@@ -10,7 +10,7 @@ from jepakit.lp import LinearProgram, SolveConfig
 from jepakit.lp.evaluate import MODEL, Way, solved
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["PIVOTS", "SEEDS", "TIME", "Facts", "facts", "medians", "rows_of"]
+__all__ = ["PIVOTS", "SEEDS", "TIME", "Facts", "facts", "median", "rows_of"]
 
 SEEDS = (0, 1, 2)
 PIVOTS, TIME = "pivots", "time in ms, guess included"
@@ -41,8 +41,12 @@ def facts(problems: Sequence[LinearProgram], ways: Mapping[str, Way], config: So
     }
 
 
-def medians(by_seed: Sequence[Facts], way: str, metric: str) -> list[float]:
-    """Over the problems, one for each seed."""
+def median(by_seed: Sequence[Facts], way: str, metric: str) -> float:
+    """Over the problems, the mean of those of all seeds."""
+    return float(np.mean(_medians(by_seed, way, metric)))
+
+
+def _medians(by_seed: Sequence[Facts], way: str, metric: str) -> list[float]:
     return [float(np.median([one[_COLUMN[metric]] for one in found[way]])) for found in by_seed]
 
 
@@ -58,13 +62,13 @@ def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float], our
     rows: list[ResultRow] = []
     for metric, column in _COLUMN.items():
         for way in by_seed[0]:
-            middle = medians(by_seed, way, metric)
+            middle = _medians(by_seed, way, metric)
             spread = float(np.std(middle, ddof=1)) if len(middle) > 1 and way in (MODEL, ours) else None
             seeds = len(middle) if spread is not None else None
             aim = aims.get(metric) if way == ours else None
             note = _note(by_seed, way) if metric == PIVOTS else ""
-            median = float(np.mean(middle))
-            rows.append(ResultRow(where, way, f"{metric}, median", median, spread, seeds, aim=aim, note=note))
+            value = median(by_seed, way, metric)
+            rows.append(ResultRow(where, way, f"{metric}, median", value, spread, seeds, aim=aim, note=note))
         for way in by_seed[0]:
             worst = max(one[column] for found in by_seed for one in found[way])
             rows.append(ResultRow(where, way, f"{metric}, worst", worst))
