@@ -91,6 +91,22 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "error: " in capsys.readouterr().err
 
 
+def test_a_folder_of_one_matrix_is_solved_from_answer_to_answer(tmp_path: Path) -> None:
+    first, like = str(tmp_path / "first"), str(tmp_path / "like")
+    main(["lp", "generate", "random", "--count", "1", "--out", first])
+    main(["lp", "generate", "perturbed", "--like", first, "--count", "8", "--size", '{"sides": 0.01}', "--out", like])
+    pivots: dict[str, list[int]] = {}
+    for rolling in ("true", "false"):
+        out = tmp_path / rolling
+        assert main(["lp", "solve", like, "--rolling", rolling, "--out", str(out)]) == 0
+        lines = [json.loads(line) for line in (out / "solutions.jsonl").read_text().splitlines()]
+        assert {line["status"] for line in lines} == {"optimal"}
+        pivots[rolling] = [line["pivots"] for line in lines]
+        sources = {line["source"] for line in lines[1:]}
+        assert sources == ({"problem before"} if rolling == "true" else {"solver"})
+    assert sum(pivots["true"][1:]) < 0.3 * sum(pivots["false"][1:])
+
+
 def test_a_neighbour_is_a_rival_where_there_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, like, test, run = (str(tmp_path / name) for name in ("first", "like", "test", "run"))
     main(["lp", "generate", "random", "--count", "1", "--out", first])

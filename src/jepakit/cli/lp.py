@@ -20,6 +20,7 @@ from jepakit.lp.files import problem_files, read_basis, read_problem, write_basi
 from jepakit.lp.labels import label
 from jepakit.lp.pretrain import TrainConfig, train
 from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
+from jepakit.lp.stored import matrix_fingerprint
 from jepakit.training import RunFolder, write_text_atomically
 
 __all__ = ["COMMANDS"]
@@ -33,7 +34,9 @@ class SolveOptions(SolveConfig):
         problems: a file (MPS or LP, gzipped or not), or a folder of them.
         relax: solve the relaxation of problems with integer columns.
         start: a basis file (.bas) to start each from.
-        family: the run that learned the family; its model and its nearest problem make guesses.
+        family: the run that learned the family; it makes guesses.
+        rolling: start from the answer before, too, where the matrix is the same; of several starts the one is used
+            whose certified bound is best.
         out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
     """
 
@@ -41,6 +44,7 @@ class SolveOptions(SolveConfig):
     relax: bool = False
     start: Path | None = None
     family: Path | None = None
+    rolling: bool = True
     out: Path | None = None
 
 
@@ -174,10 +178,16 @@ def _solve(options: SolveOptions, out: Console) -> None:
     solver = Solver(options)
     lines: list[str] = []
     unread = 0
+    before: tuple[str, Start] | None = None
     for file in files:
         try:
             problem = read_problem(file, relax=options.relax)
-            starts = [] if options.start is None else [Start("basis file", basis=read_basis(problem, options.start))]
+            matrix = matrix_fingerprint(problem)
+            starts: list[Start] = []
+            if options.start is not None:
+                starts.append(Start("basis file", basis=read_basis(problem, options.start)))
+            elif options.rolling and before is not None and before[0] == matrix:
+                starts.append(before[1])
             if family is not None:
                 guesses, told = family.starts(problem)
                 starts += guesses
@@ -192,6 +202,8 @@ def _solve(options: SolveOptions, out: Console) -> None:
             continue
         solution = solver.solve(problem, starts)
         say(out, f"{_name(file)}: {_sentence(solution)}")
+        if solution.status == "optimal":
+            before = matrix, Start("problem before", solution.x, solution.y, solution.basis)
         if options.out is not None:
             _write(options.out, _name(file), problem, solution)
             lines.append(_line(_name(file), solution))
