@@ -22,8 +22,8 @@ __all__ = ["Choice", "choose"]
 
 #: Problems of training that starts are tried on.
 _TRIED = 6
-#: Devex has to save so much of the time: it needs more pivots.
-_SAVED = 0.1
+#: Devex has to save so much of the time, and may need so many times the pivots: on larger problems these count.
+_SAVED, _MORE = 0.2, 1.5
 Source = Literal["both", "model", "training"]
 
 
@@ -85,5 +85,7 @@ def choose(problems: Sequence[LinearProgram], model: LPModel, neighbours: Neighb
     steepest = {source: solved(source, "steepest") for source in starts}
     # Of equals the last: training.
     source = min(reversed(starts), key=lambda one: np.median([solution.pivots for solution in steepest[one]]))
-    seconds = [sum(solution.seconds for solution in ones) for ones in (solved(source, "devex"), steepest[source])]
-    return Choice(source, "devex" if seconds[0] < (1 - _SAVED) * seconds[1] else "steepest")
+    devex, exact = solved(source, "devex"), steepest[source]
+    faster = sum(one.seconds for one in devex) <= (1 - _SAVED) * sum(one.seconds for one in exact)
+    as_few = sum(one.pivots for one in devex) <= _MORE * sum(one.pivots for one in exact)
+    return Choice(source, "devex" if faster and as_few else "steepest")
