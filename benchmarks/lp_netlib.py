@@ -5,8 +5,9 @@
 
 "Right" means a status of optimal, certified bounds that meet within 1e-6, and the objective within 1e-6 (relative to 1
 + its size) of the published optimum as HiGHS has verified it. Each problem is also made infeasible, by a row that asks
-for less than the least its objective can be, and the answer has to be that. A network with random weights, and bases
-and points of noise, stand for the worst that a model can say.
+for less than the least its objective can be, and unbounded, by two columns that cancel in every row and together earn;
+the answer has to be that. A network with random weights, and bases and points of noise, stand for the worst that a
+model can say.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     right = float(sum(one["right"] for one in impossible))
     metric = "made infeasible: said to be so"
     table.append(ResultRow(where, COLD, metric, right, aim=float(len(files))))
+    unbounded = [steps.value(("unbounded", file.name), partial(_without_end, file)) for file in files]
+    right = float(sum(one["right"] for one in unbounded))
+    table.append(ResultRow(where, COLD, "made unbounded: said to be so", right, aim=float(len(files))))
     return table
 
 
@@ -109,6 +113,21 @@ def _impossible(file: Path) -> Facts:
         row_names=(),
     )
     return {"right": float(Solver().solve(asked).status == "infeasible")}
+
+
+def _without_end(file: Path) -> Facts:
+    """With the sum of all columns as another column, which rows hold back on one side, and a twin that lets go."""
+    problem = read_problem(file)
+    total = sp.csc_array(problem.matrix.sum(axis=1)[:, None])
+    endless = replace(
+        problem,
+        costs=np.append(problem.costs, [-1.0, 0.0]),
+        matrix=sp.csc_array(sp.hstack([problem.matrix, total, -total])),
+        lower=np.append(problem.lower, [0.0, 0.0]),
+        upper=np.append(problem.upper, [np.inf, np.inf]),
+        column_names=(),
+    )
+    return {"right": float(Solver().solve(endless).status == "unbounded")}
 
 
 def _method_rows(where: str, method: str, found: list[Facts]) -> list[ResultRow]:
