@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from benchmarks.harness import Options, Steps, main, mean_row
-from jepakit.cache import cache_folder
+from benchmarks.lp_ways import SEEDS, by_metric, labels_folder
 from jepakit.lp import LinearProgram, TrainConfig, label, train
 from jepakit.lp.batch import Optimum
 from jepakit.lp.data import Array
@@ -43,7 +43,7 @@ JEPA = {"": None, ", JEPA ema": "ema", ", JEPA simsiam": "simsiam", ", JEPA leje
 _FEW_JEPA = ("", ", JEPA ema")
 GAP, VIOLATION = "error of the objective, %", "error: mean violation of a row"
 _ITERATIONS = 128
-_SEEDS, _TRAINING, _TEST, _FEWER, _UNSEEN = (0, 1, 2), 50, 20, (10, 25), 10**6
+_TRAINING, _TEST, _FEWER, _UNSEEN = 50, 20, (10, 25), 10**6
 _AIM_WITH, _AIM_WITHOUT = 1.0, 3.0
 
 #: With labels x and y are regressed, and the KKT loss weighs little; without, products weigh more than violations.
@@ -88,7 +88,7 @@ _PERCEPTRON = {"epochs": 5, "batch_size": 10, "learning_rate": 1e-3}
 
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
     """All rows; `steps` keeps what is already measured."""
-    seeds = _SEEDS[:1] if options.quick else _SEEDS
+    seeds = SEEDS[:1] if options.quick else SEEDS
     table: list[ResultRow] = []
     for family in FAMILIES:
         floor = steps.value((family, "iterations", options.quick), partial(_floor, family, options.quick))
@@ -100,7 +100,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
                     key = (family, kind, jepa, labels, options.quick)
                     found = [steps.value((*key, seed), partial(_measured, *key, seed)) for seed in seeds]
                     table += _method_rows(family, kind, jepa, labels, found)
-    return [*sorted(table, key=lambda row: (GAP, VIOLATION).index(row.metric)), *_curve(options, steps, seeds)]
+    return [*by_metric(table), *_curve(options, steps, seeds)]
 
 
 def _curve(options: Options, steps: Steps, seeds: Sequence[int]) -> list[ResultRow]:
@@ -175,7 +175,7 @@ def _problems(family: str, quick: bool, *, training: bool) -> tuple[list[LinearP
     ]
     most = max(problem.rows for problems in sets for problem in problems)
     problems = [_padded(problem, most) for problem in sets[0 if training else 1]]
-    return problems, label(problems, cache=cache_folder() / "benchmarks" / "lp_labels", workers=2)
+    return problems, label(problems, cache=labels_folder(), workers=2)
 
 
 def _padded(problem: LinearProgram, rows: int) -> LinearProgram:

@@ -12,9 +12,8 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.harness import Options, Steps, data_dir, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, Facts, facts, median, rows_of
-from jepakit.cache import cache_folder
-from jepakit.lp import TrainConfig, label, train
+from benchmarks.lp_ways import PIVOTS, SEEDS, Facts, by_metric, facts, labels_folder, median, rows_of, taught_by_bases
+from jepakit.lp import label, train
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ways
 from jepakit.lp.families.power_flow import PowerFlow
@@ -34,25 +33,15 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         ]
         aim = min(median(by_seed, way, PIVOTS) for way in (NEAREST, BEST))
         table += rows_of(name, by_seed, {PIVOTS: aim}, FAMILY)
-    return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
+    return by_metric(table)
 
 
 def _measured(name: str, seed: int, quick: bool) -> Facts:
     made = PowerFlow.read(data_dir() / "lp" / "pglib_opf" / f"pglib_opf_{CASES[name]}.m")
     problems = [made.problem(number) for number in range(_TRAINING)]
-    optima = label(problems, cache=cache_folder() / "benchmarks" / "lp_labels", workers=2)
-    config = TrainConfig(
-        seed=seed,
-        epochs=2 if quick else 10,
-        batch_size=4,
-        learning_rate=2e-3,
-        progress=False,
-        primal_weight=0,
-        dual_weight=0,
-        stationarity_weight=0,
-        complementary_slackness_weight=0,
-        encoder=EncoderConfig(dim=32, depth=3, iterations=128),
-    )
+    optima = label(problems, cache=labels_folder(), workers=2)
+    encoder = EncoderConfig(dim=32, depth=3, iterations=128)
+    config = taught_by_bases(seed=seed, epochs=2 if quick else 10, batch_size=4, encoder=encoder)
     family = train(problems, config, optima=optima).family
     unseen = [made.problem(_UNSEEN + number) for number in range(_TEST)]
     return facts(unseen, ways(family, unseen))

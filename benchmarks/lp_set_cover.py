@@ -13,9 +13,19 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.harness import Options, Steps, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, median, rows_of
-from jepakit.cache import cache_folder
-from jepakit.lp import LinearProgram, TrainConfig, label, train
+from benchmarks.lp_ways import (
+    PIVOTS,
+    SEEDS,
+    TIME,
+    Facts,
+    by_metric,
+    facts,
+    labels_folder,
+    median,
+    rows_of,
+    taught_by_bases,
+)
+from jepakit.lp import LinearProgram, label, train
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import COLD, PDLP, ways
 from jepakit.lp.families.combinatorial import SetCover
@@ -39,25 +49,15 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         cold = {metric: median(by_seed, COLD, metric) for metric in (PIVOTS, TIME)}
         fewer = min(cold[PIVOTS] / _FEWER_PIVOTS, median(by_seed, PDLP, PIVOTS))
         table += rows_of(where, by_seed, {PIVOTS: fewer, TIME: cold[TIME] / _LESS_TIME})
-    return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
+    return by_metric(table)
 
 
 def _measured(seed: int, count: int) -> dict[str, Facts]:
     """Trains a model, and solves the problems of all tests."""
     problems = [TRAINED[number % len(TRAINED)].problem(number) for number in range(_TRAINING)]
-    config = TrainConfig(
-        seed=seed,
-        epochs=30,
-        batch_size=4,
-        learning_rate=2e-3,
-        progress=False,
-        primal_weight=0,
-        dual_weight=0,
-        stationarity_weight=0,
-        complementary_slackness_weight=0,
-        encoder=EncoderConfig(dim=32, depth=3, iterations=192),
-    )
-    optima = label(problems, cache=cache_folder() / "benchmarks" / "lp_labels", workers=2)
+    encoder = EncoderConfig(dim=32, depth=3, iterations=192)
+    config = taught_by_bases(seed=seed, epochs=30, batch_size=4, encoder=encoder)
+    optima = label(problems, cache=labels_folder(), workers=2)
     family = train(problems, config, optima=optima).family
     return {where: facts(_unseen(cover, count), ways(family, [])) for where, cover in TESTED.items()}
 

@@ -5,21 +5,30 @@
 
 The relaxations of RTS-GMLC with three models of the network; matrix and costs are the same on all days. Trained on two
 days and on perturbed mixtures of them; tested on the third, solved after the second: the basis of the problem before is
-the second day's, kept in HiGHS with its factors and weights. Each day is solved five times, for the time. Every way is
-measured with both kinds of edge weights, for the choice matters more than the start.
+the second day's, kept in HiGHS with its factors and weights. Each day is solved five times, for the time. Bases of
+solved problems are tried with Devex edge weights too, for these matter as much as the start.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 
 from benchmarks.harness import Options, Steps, data_dir, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, TIME, Facts, facts, median, rows_of
-from jepakit.cache import cache_folder
+from benchmarks.lp_ways import (
+    PIVOTS,
+    SEEDS,
+    TIME,
+    Facts,
+    by_metric,
+    facts,
+    labels_folder,
+    median,
+    rows_of,
+    taught_by_bases,
+)
 from jepakit.errors import DataError
-from jepakit.lp import LinearProgram, Solution, Start, TrainConfig, label, read_problem, train
+from jepakit.lp import LinearProgram, Solution, Start, label, read_problem, train
 from jepakit.lp.batch import Optimum
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ROLLING, Way, ways
@@ -43,24 +52,14 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         rivals = [way for way in by_seed[0] if not way.startswith("jepakit")]
         best = {metric: min(median(by_seed, way, metric) for way in rivals) for metric in (PIVOTS, TIME)}
         table += rows_of(name, by_seed, {PIVOTS: best[PIVOTS] / _FEWER_PIVOTS, TIME: best[TIME]}, FAMILY)
-    return sorted(table, key=lambda row: list(dict.fromkeys(one.metric for one in table)).index(row.metric))
+    return by_metric(table)
 
 
 def _measured(name: str, seed: int, quick: bool) -> Facts:
     """The third day in every way."""
     problems, optima = _training(name)
-    config = TrainConfig(
-        seed=seed,
-        epochs=1 if quick else 5,
-        batch_size=2,
-        learning_rate=2e-3,
-        progress=False,
-        primal_weight=0,
-        dual_weight=0,
-        stationarity_weight=0,
-        complementary_slackness_weight=0,
-        encoder=EncoderConfig(dim=24, depth=3, iterations=256),
-    )
+    encoder = EncoderConfig(dim=24, depth=3, iterations=256)
+    config = taught_by_bases(seed=seed, epochs=1 if quick else 5, batch_size=2, encoder=encoder)
     family = train(problems, config, optima=optima).family
     _, second, third = _days(name)
     by = ways(family, [second, third])
@@ -78,13 +77,13 @@ def _training(name: str) -> tuple[list[LinearProgram], list[Optimum]]:
     """Two days and mixtures of them that have an optimum."""
     first, second, _ = _days(name)
     family = Perturbed((first, second), sides=_SIDES)
-    problems, optima = [first, second], label([first, second], cache=_labels())
+    problems, optima = [first, second], label([first, second], cache=labels_folder())
     seed = 0
     while len(problems) < _TRAINING + 2:
         problem = family.problem(seed)
         seed += 1
         try:
-            optima += label([problem], cache=_labels())
+            optima += label([problem], cache=labels_folder())
         except DataError:
             continue  # perturbed loads may be more than can be served
         problems.append(problem)
@@ -95,10 +94,6 @@ def _training(name: str) -> tuple[list[LinearProgram], list[Optimum]]:
 def _days(name: str) -> list[LinearProgram]:
     folder = data_dir() / "lp" / "unit_commitment"
     return [read_problem(file, relax=True) for file in sorted(folder.glob(f"*_{NETWORKS[name]}_*.mps.gz"))]
-
-
-def _labels() -> Path:
-    return cache_folder() / "benchmarks" / "lp_labels"
 
 
 if __name__ == "__main__":

@@ -1,16 +1,30 @@
-"""What the benchmarks of linear programs share: problems solved in every way, seed by seed, as rows of a table."""
+"""What the benchmarks of linear programs share: training on bases, kept labels, problems solved in all ways as rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from jepakit.lp import LinearProgram, SolveConfig
+from jepakit.cache import cache_folder
+from jepakit.lp import LinearProgram, SolveConfig, TrainConfig
+from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import MODEL, Way, solved
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["PIVOTS", "SEEDS", "TIME", "Facts", "facts", "median", "rows_of"]
+__all__ = [
+    "PIVOTS",
+    "SEEDS",
+    "TIME",
+    "Facts",
+    "by_metric",
+    "facts",
+    "labels_folder",
+    "median",
+    "rows_of",
+    "taught_by_bases",
+]
 
 SEEDS = (0, 1, 2)
 PIVOTS, TIME = "pivots", "time in ms, guess included"
@@ -18,15 +32,35 @@ PIVOTS, TIME = "pivots", "time in ms, guess included"
 Facts = dict[str, list[list[float]]]
 
 
-def facts(problems: Sequence[LinearProgram], ways: Mapping[str, Way], config: SolveConfig | None = None) -> Facts:
+def labels_folder() -> Path:
+    """Where the benchmarks keep the optima that they learn from."""
+    return cache_folder() / "benchmarks" / "lp_labels"
+
+
+def taught_by_bases(*, seed: int, epochs: int, batch_size: int, encoder: EncoderConfig) -> TrainConfig:
+    """Training for starts: the statuses of optimal bases alone, without the KKT loss."""
+    return TrainConfig(
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=2e-3,
+        progress=False,
+        primal_weight=0,
+        dual_weight=0,
+        stationarity_weight=0,
+        complementary_slackness_weight=0,
+        encoder=encoder,
+    )
+
+
+def facts(problems: Sequence[LinearProgram], ways: Mapping[str, Way]) -> Facts:
     """Problems solved in every way, as JSON holds it.
 
     Args:
         problems: unseen ones.
         ways: cold among them.
-        config: of the solver.
     """
-    found = solved(problems, ways, config or SolveConfig())
+    found = solved(problems, ways, SolveConfig())
     return {
         way: [
             [
@@ -72,11 +106,16 @@ def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float], our
         for way in by_seed[0]:
             worst = max(one[column] for found in by_seed for one in found[way])
             rows.append(ResultRow(where, way, f"{metric}, worst", worst))
-    return sorted(rows, key=lambda row: list(_METRICS).index(row.metric))
+    return rows
+
+
+def by_metric(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """The rows of each metric together, in the order in which metrics and rows come."""
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    return sorted(rows, key=lambda row: metrics.index(row.metric))
 
 
 _COLUMN = {PIVOTS: 0, TIME: 1}
-_METRICS = [f"{metric}, {kind}" for metric in _COLUMN for kind in ("median", "worst")]
 
 
 def _note(by_seed: Sequence[Facts], way: str) -> str:

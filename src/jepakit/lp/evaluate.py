@@ -108,8 +108,8 @@ def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, 
             _guessed("iterations", problem, lambda one: primal_dual(one, iterations, balance))
         ]
     if neighbours is not None and problems and neighbours.nearest(problems[0]) is not None:
-        found[NEAREST] = lambda problem, _before: [one for one in [neighbours.nearest(problem)] if one is not None]
-        found[BEST] = lambda problem, _before: [one for one in [neighbours.best(problem)] if one is not None]
+        found[NEAREST] = lambda problem, _before: _known(neighbours.nearest(problem))
+        found[BEST] = lambda problem, _before: _known(neighbours.best(problem))
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
         found[ROLLING] = lambda _problem, before: [] if before is None else [Start("before", basis=before.basis)]
     found[FAMILY] = lambda problem, _before: family.starts(problem)[0]
@@ -144,6 +144,10 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
         for ones in found.values():
             _require_same(problem, ones[-1].solution, cold)
     return found
+
+
+def _known(start: Start | None) -> list[Start]:
+    return [] if start is None else [start]
 
 
 def _guessed(source: str, problem: LinearProgram, iterated: Callable[[LinearProgram], tuple[Array, Array]]) -> Start:

@@ -42,17 +42,18 @@ def repaired_dual(problem: LinearProgram, y: Array) -> Array:
         problem: the problem.
         y: ``[m]``.
     """
-    low, high = np.where(np.isinf(problem.row_upper), 0.0, -np.inf), np.where(np.isinf(problem.row_lower), 0.0, np.inf)
-    y = np.clip(y, low, high)
-    z = reduced_costs(problem, y)
-    # A reduced cost may be positive where there is a lower bound, negative where there is an upper one.
-    least, most = np.where(np.isinf(problem.upper), 0.0, -np.inf), np.where(np.isinf(problem.lower), 0.0, np.inf)
-    share = _share(z, problem.costs, least, most)
+    y = np.clip(y, *_possible(problem.row_lower, problem.row_upper))
+    share = _share(reduced_costs(problem, y), problem.costs, *_possible(problem.lower, problem.upper))
     return y if share is None else (1 - share) * y
 
 
 def _corner(bounds: Array, problem: LinearProgram) -> Array:
     return np.where(np.isinf(bounds), np.clip(0.0, problem.lower, problem.upper), bounds)
+
+
+def _possible(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Least and largest dual: it may be positive where there is a lower side, negative where there is an upper one."""
+    return np.where(np.isinf(upper), 0.0, -np.inf), np.where(np.isinf(lower), 0.0, np.inf)
 
 
 def _share(values: Array, there: Array, lower: Array, upper: Array) -> float | None:
