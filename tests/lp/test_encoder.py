@@ -15,8 +15,9 @@ from jepakit.lp import LinearProgram
 from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, FREE
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, EncoderConfig, GNNPolicy, Heads, KKTNetMLP
-from jepakit.lp.families.combinatorial import SetCover
+from jepakit.lp.families.combinatorial import IndependentSet, SetCover
 from jepakit.lp.iterates import guessed_basis, primal_dual
+from jepakit.lp.kkt import kkt_terms
 from jepakit.lp.messages import Passing
 from jepakit.lp.model import LPModel, likeliest_basis
 from jepakit.lp.scaling import equilibrated
@@ -192,6 +193,26 @@ def test_before_training_a_guess_is_what_the_iterates_come_to() -> None:
         same = np.concatenate([start.basis.columns == guessed.columns, start.basis.rows == guessed.rows])
         # Close calls may fall either way: the network computes in single precision.
         assert same.mean() > 0.95
+
+
+def test_a_guess_is_no_further_from_an_optimum_than_the_iterates() -> None:
+    problems = [SetCover(40, 50, 0.1).problem(0), IndependentSet(40).problem(0)]
+    model = LPModel(True, 0, 0, {"dim": 8, "depth": 1, "iterations": 8})
+    iterated = model.starts(problems)
+    with torch.no_grad():
+        # Of the duals of these two, smaller ones are better for the cover alone.
+        model.heads.of_rows.bias[0] = -0.02
+    cover, independent = model.starts(problems)
+    for start, before, better in ((cover, iterated[0], True), (independent, iterated[1], False)):
+        assert start.y is not None
+        assert before.y is not None
+        assert np.array_equal(start.y, before.y) == (not better)
+    batch = LPBatch.of([equilibrated(problem)[0] for problem in problems], iterations=8)
+    assert batch.near is not None
+    raw = model.heads(model.encoder(batch), batch)
+    missed = sum(kkt_terms(batch, raw.x, raw.y).values(), start=torch.zeros(2))
+    before = sum(kkt_terms(batch, batch.near.x, batch.near.y).values(), start=torch.zeros(2))
+    assert (missed < before).tolist() == [True, False]
 
 
 def test_the_likeliest_basis_has_as_many_basic_ones_as_rows() -> None:

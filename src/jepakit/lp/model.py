@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from jepakit.lp.basis import BASIC, Basis
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.encoder import EncoderConfig, GNNPolicy, Heads, KKTNetMLP
+from jepakit.lp.encoder import EncoderConfig, GNNPolicy, Heads, KKTNetMLP, Prediction
+from jepakit.lp.kkt import kkt_terms
 from jepakit.lp.scaling import equilibrated
 from jepakit.lp.solve import Start
 
@@ -64,7 +66,7 @@ class LPModel(nn.Module):
         """
         scaled, scalings = zip(*(equilibrated(problem) for problem in problems), strict=True)
         batch = LPBatch.of(scaled, iterations=self.encoder.config.iterations, balance=self.balance)
-        found = self.heads(self.encoder(batch), batch)
+        found = _no_worse_than_iterates(self.heads(self.encoder(batch), batch), batch)
         columns, rows = batch.column_ptr.diff().tolist(), batch.row_ptr.diff().tolist()
         parts = zip(
             problems,
@@ -79,6 +81,25 @@ class LPModel(nn.Module):
             Start("model", scaling.x(x), scaling.y(y), likeliest_basis(of_columns, of_rows).fitted(problem))
             for problem, scaling, x, y, of_columns, of_rows in parts
         ]
+
+
+def _no_worse_than_iterates(found: Prediction, batch: LPBatch) -> Prediction:
+    """The prediction, with x and y of the iterates for each problem whose conditions of optimality these miss by less.
+
+    What a network was taught, such as one optimum of many, may be further from any than where it started.
+    """
+    near = batch.near
+    if near is None:
+        return found
+    missed, before = (
+        torch.stack(list(kkt_terms(batch, *pair).values())).sum(0) for pair in ((found.x, found.y), (near.x, near.y))
+    )
+    worse = missed > before
+    return replace(
+        found,
+        x=torch.where(worse[batch.column_of], near.x, found.x),
+        y=torch.where(worse[batch.row_of], near.y, found.y),
+    )
 
 
 def likeliest_basis(columns: Array, rows: Array) -> Basis:
