@@ -9,7 +9,8 @@ import pytest
 from scipy.optimize import linprog as scipy_linprog
 
 from jepakit.lp import LinearProgram, lower_bound, residuals, upper_bound
-from jepakit.lp.certificate import reduced_costs, relative_gap
+from jepakit.lp.certificate import Proofs, lower_bounds, reduced_costs, relative_gap
+from jepakit.lp.families.perturbed import RandomFeasible
 from lp.problems import INF, by_hand, random_problem
 
 X, Y = np.array([2.0, 6.0]), np.array([0.0, -1.5, -1.0])
@@ -81,3 +82,26 @@ def test_bounds_hold_for_any_guess(seed: int) -> None:
         y = scale * draw.normal(size=problem.rows)
         assert lower_bound(problem, y) <= best + 1e-6
         assert -INF < lower_bound(boxed, y) <= tight + 1e-6
+
+
+def test_proofs_are_lower_bounds_of_problem_after_problem() -> None:
+    draw = np.random.default_rng(0)
+    problem = RandomFeasible(12, 18).problem(0)
+    y = draw.normal(size=(7, 12)) * np.array([0, 0.1, 0.1, 1, 1, 1, 5])[:, None]
+    proofs = Proofs(y)
+    finite: list[int] = []
+    for seed in range(12):
+        sides = {name: getattr(problem, name).copy() for name in ("row_lower", "row_upper", "lower", "upper")}
+        for values in sides.values():
+            values[draw.random(len(values)) < 0.5] += draw.normal()
+        other = replace(problem, offset=float(seed), **sides)
+        if seed == 6:
+            other = replace(other, costs=problem.costs + 1)
+        if seed in (7, 8):
+            other = replace(other, costs=problem.costs + 1, upper=np.full(18, INF))
+        bounds = proofs.bounds(other)
+        np.testing.assert_allclose(bounds, lower_bounds(other, y), rtol=1e-9)
+        finite.append(int(np.isfinite(bounds).sum()))
+        bounds[:] = 0  # theirs to change
+    assert set(finite[:7]) == {7}
+    assert max(finite[7:9]) < 7

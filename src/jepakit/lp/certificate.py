@@ -10,6 +10,7 @@ from jepakit.lp.data import Array, LinearProgram
 
 __all__ = [
     "TOLERANCE",
+    "Proofs",
     "Residuals",
     "dual_value",
     "lower_bound",
@@ -89,6 +90,51 @@ def lower_bounds(problem: LinearProgram, y: Array) -> Array:
     proved = _dual_values(y, problem.row_lower, problem.row_upper) + _dual_values(z, problem.lower, problem.upper)
     unbounded = (wrong > _ROUNDING * (1 + np.abs(problem.costs))).any(1)
     return np.where(unbounded, -np.inf, proved + problem.offset)
+
+
+class Proofs:
+    """`lower_bounds` of the same duals for problem after problem, which differ in sides and bounds alone.
+
+    Args:
+        y: ``[P, m]``.
+    """
+
+    def __init__(self, y: Array) -> None:
+        self._y = y
+        self._of: LinearProgram | None = None
+        self._bounds, self._duals, self._reduced = np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0))
+
+    def bounds(self, problem: LinearProgram) -> Array:
+        """What each proves, ``[P]``: of the first problem by a product with its matrix, of later ones by what is new.
+
+        Args:
+            problem: of one matrix with all others that are asked about.
+        """
+        if not self._same_but_for_numbers(problem):
+            self._of, self._bounds = problem, lower_bounds(problem, self._y)
+            self._duals = np.where(_wrong_sign(self._y, problem.row_lower, problem.row_upper) > 0, 0.0, self._y)
+            self._reduced = problem.costs - (problem.matrix.T @ self._duals.T).T
+            return self._bounds.copy()
+        assert self._of is not None
+        before, bounds = self._of, self._bounds + problem.offset - self._of.offset
+        for duals, low, high in ((self._duals, "row_lower", "row_upper"), (self._reduced, "lower", "upper")):
+            for field, part in ((low, np.maximum), (high, np.minimum)):
+                old, new = getattr(before, field), getattr(problem, field)
+                changed = np.flatnonzero(old != new)
+                bounds = bounds + part(duals[:, changed], 0) @ (new[changed] - old[changed])
+        return bounds
+
+    def _same_but_for_numbers(self, problem: LinearProgram) -> bool:
+        """Whether costs are those of the problem before, and sides infinite where they were."""
+        before = self._of
+        return (
+            before is not None
+            and np.array_equal(before.costs, problem.costs)
+            and all(
+                np.array_equal(np.isinf(getattr(before, field)), np.isinf(getattr(problem, field)))
+                for field in ("row_lower", "row_upper", "lower", "upper")
+            )
+        )
 
 
 def upper_bound(problem: LinearProgram, x: Array) -> float:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from jepakit.errors import DataError
 from jepakit.lp.basis import Basis
 from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.reduce import reduced
 
 __all__ = ["Answer", "EdgeWeights", "HighsSolver", "Method", "Status", "from_highs", "to_highs"]
 
@@ -54,6 +55,14 @@ class Answer:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """What HiGHS has of the last problem: as it was given, perhaps reduced; its basis in terms of the whole problem."""
+
+    problem: LinearProgram
+    basis: Basis | None
+
+
 class HighsSolver:
     """One HiGHS for many problems, which come one after another.
 
@@ -69,7 +78,7 @@ class HighsSolver:
         self._highs.setOptionValue("output_flag", False)
         self._highs.setOptionValue("threads", threads)
         self._highs.setOptionValue("parallel", "off" if threads == 1 else "on")
-        self._last: tuple[LinearProgram, Basis | None] | None = None
+        self._last: _Held | None = None
 
     def solve(
         self,
@@ -86,16 +95,18 @@ class HighsSolver:
 
         Args:
             problem: the problem.
-            basis: to start from; HiGHS does not presolve then.
+            basis: to start from.
             pivots: at most so many.
             seconds: at most so long.
-            presolve: whether to presolve where there is no basis.
+            presolve: where there is no basis HiGHS presolves; where there is one, rows of a single entry become bounds.
             method: the dual simplex method, or an interior point and a crossover from there to a basis.
             edge_weights: by which the dual simplex method chooses rows: steepest edges cost a solve for each row
                 before the first pivot, Devex nothing.
         """
         start, highs = perf_counter(), self._highs
-        goes_on = basis is not None and self._goes_on(problem, basis)
+        reduction = reduced(problem) if basis is not None and presolve else None
+        given = problem if reduction is None else reduction.problem
+        goes_on = basis is not None and self._goes_on(given, basis)
         if not goes_on:
             highs.clearSolver()
         highs.setOptionValue("simplex_iteration_limit", 2**31 - 1 if pivots is None else pivots)
@@ -105,48 +116,52 @@ class HighsSolver:
         highs.setOptionValue("solver", method)
         highs.setOptionValue("simplex_dual_edge_weight_strategy", _EDGE_WEIGHTS[edge_weights])
         if goes_on:
-            self._change_sides(problem)
-        elif not self._take(problem):
+            self._change_sides(given)
+        elif not self._take(given):
             self._last = None
             return _failed(problem, "not taken", perf_counter() - start)
         elif basis is not None:
-            highs.setBasis(basis.fitted(problem).to_highs())
+            shorter = basis.fitted(problem) if reduction is None else reduction.basis(basis.fitted(problem))
+            highs.setBasis(shorter.fitted(given).to_highs())
         highs.run()
         word = highs.getModelStatus()
         solution, last = highs.getSolution(), highs.getBasis()
         found = Basis.of_highs(last) if last.valid else None
-        self._last = (problem, found)
+        y = _filled(solution.row_dual, given.rows)
+        if reduction is not None and found is not None:
+            found, y = reduction.whole_basis(found, y), reduction.whole_duals(found, y)
+        self._last = _Held(given, found)
         return Answer(
             status=_STATUS.get(word, "failed"),
             word=highs.modelStatusToString(word),
             x=_filled(solution.col_value, problem.columns),
-            y=_filled(solution.row_dual, problem.rows),
+            y=y if len(y) == problem.rows else np.full(problem.rows, np.nan),
             basis=found,
             pivots=max(0, highs.getInfo().simplex_iteration_count),
             seconds=perf_counter() - start,
         )
 
-    def _goes_on(self, problem: LinearProgram, basis: Basis) -> bool:
+    def _goes_on(self, given: LinearProgram, basis: Basis) -> bool:
         """Whether this is the basis that HiGHS has, and the problem its own but for sides and bounds."""
-        if self._last is None or self._last[1] is not basis:
+        if self._last is None or self._last.basis is not basis:
             return False
-        before, after = self._last[0], problem
+        before = self._last.problem
         return (
-            before.offset == after.offset
-            and np.array_equal(before.costs, after.costs)
-            and before.matrix.shape == after.matrix.shape
-            and np.array_equal(before.matrix.indptr, after.matrix.indptr)
-            and np.array_equal(before.matrix.indices, after.matrix.indices)
-            and np.array_equal(before.matrix.data, after.matrix.data)
+            before.offset == given.offset
+            and np.array_equal(before.costs, given.costs)
+            and before.matrix.shape == given.matrix.shape
+            and np.array_equal(before.matrix.indptr, given.matrix.indptr)
+            and np.array_equal(before.matrix.indices, given.matrix.indices)
+            and np.array_equal(before.matrix.data, given.matrix.data)
         )
 
-    def _change_sides(self, problem: LinearProgram) -> None:
-        rows, columns = np.arange(problem.rows, dtype=np.int32), np.arange(problem.columns, dtype=np.int32)
+    def _change_sides(self, given: LinearProgram) -> None:
+        rows, columns = np.arange(given.rows, dtype=np.int32), np.arange(given.columns, dtype=np.int32)
         # The package's type stubs leave this one out.
         self._highs.changeRowsBounds(  # pyright: ignore[reportAttributeAccessIssue]
-            len(rows), rows, problem.row_lower, problem.row_upper
+            len(rows), rows, given.row_lower, given.row_upper
         )
-        self._highs.changeColsBounds(len(columns), columns, problem.lower, problem.upper)
+        self._highs.changeColsBounds(len(columns), columns, given.lower, given.upper)
 
     def iterates(self, problem: LinearProgram, iterations: int) -> tuple[Array, Array]:
         """x ``[n]`` and y ``[m]`` after so many iterations of HiGHS' own first-order method, PDLP."""

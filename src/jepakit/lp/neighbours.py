@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from jepakit.lp.basis import Basis
 from jepakit.lp.batch import Optimum
-from jepakit.lp.certificate import lower_bounds
+from jepakit.lp.certificate import Proofs, lower_bounds
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solve import Start
 from jepakit.lp.stored import matrix_fingerprint, read_arrays, write_arrays
 
 __all__ = ["Neighbours"]
 
-#: So many of the nearest are asked what they prove: it takes a product with the matrix each.
+#: Where costs vary, so many of the nearest are asked what they prove: it takes a product with the matrix each.
 _JUDGED = 64
 
 
@@ -73,7 +74,7 @@ class Neighbours:
         """The optimum of the problem whose changing numbers are nearest; None for a problem of another matrix."""
         if not self._of_its_matrix(problem):
             return None
-        return self._start(int(self._by_distance(problem)[0]))
+        return self._start(int(self._distance(problem).argmin()))
 
     def best(self, problem: LinearProgram, *, without: int | None = None) -> Start | None:
         """The optimum whose duals prove the highest lower bound; the nearest where none proves any.
@@ -87,16 +88,29 @@ class Neighbours:
         """
         if not self._of_its_matrix(problem):
             return None
-        near = self._by_distance(problem)
-        near = near[near != without][:_JUDGED]
-        bounds = lower_bounds(problem, self.y[near])
-        # Without a single bound the first of them, which is the nearest.
+        distance = self._distance(problem)
+        if without is not None:
+            distance[without] = np.inf
+        # The nearest first: where no bound is proved it is as good as any.
+        near = np.argsort(distance, kind="stable")[: len(self) - (without is not None)]
+        if self._costs_vary:
+            near = near[:_JUDGED]
+            bounds = lower_bounds(problem, self.y[near])
+        else:
+            bounds = self._proofs.bounds(problem)[near]
         return self._start(int(near[bounds.argmax()]))
 
-    def _by_distance(self, problem: LinearProgram) -> Array:
-        """The nearest one first."""
-        distance = (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
-        return np.argsort(distance, kind="stable")
+    def _distance(self, problem: LinearProgram) -> Array:
+        """Of each from a problem, ``[P]``."""
+        return (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
+
+    @property
+    def _costs_vary(self) -> bool:
+        return bool((self.varying < self.x.shape[1]).any())
+
+    @cached_property
+    def _proofs(self) -> Proofs:
+        return Proofs(self.y)
 
     def _of_its_matrix(self, problem: LinearProgram) -> bool:
         return len(self) > 0 and matrix_fingerprint(problem) == self.matrix
@@ -106,7 +120,8 @@ class Neighbours:
 
     def save(self, file: Path) -> None:
         """Writes it, whole or not at all."""
-        write_arrays(file, **{**vars(self), "matrix": np.array(self.matrix)})
+        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        write_arrays(file, **{**arrays, "matrix": np.array(self.matrix)})
 
     @classmethod
     def load(cls, file: Path) -> Neighbours:

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["Perturbed", "RandomFeasible"]
+__all__ = ["Perturbed", "RandomFeasible", "moving_together"]
+
+#: Proportions that agree in so many digits are one, and so many rows of one are no chance.
+_DIGITS, _SEVERAL = 7, 4
 
 
 @dataclass(frozen=True, eq=False)
 class Perturbed:
-    """Problems of one matrix: a mixture of given ones, with costs, right-hand sides and bounds that vary around it.
+    """Problems of one matrix around given ones, with costs, right-hand sides and bounds that vary.
 
-    A value v becomes v · (1 + width · uniform(-1, 1)); the two sides of a row move together, so that equations stay
-    equations, and 0 and infinity stay what they are. What is the same in several given problems is taken for structure
-    and stays too. Perturbed sides may leave no feasible point: whoever needs one solves and sees.
+    Around a single problem every number v becomes v · (1 + width · uniform(-1, 1)), for itself. Several problems say
+    more: what is the same in all of them is structure, and stays; what is 0, 1 or -1 in all of them is a switch, and is
+    as in one of them; any other number moves away from one of them by a random part of what it differs between two.
+    Numbers that have to do with each other move together (see `moving_together`): if each of a hundred loads varied for
+    itself, their sum would hardly vary, and it is the sum that changes a basis.
+
+    The two sides of a row move alike, so that equations stay equations; 0 and infinity stay what they are, and so does
+    a sign. Perturbed sides may leave no feasible point: whoever needs one solves and sees.
 
     Args:
-        problems: of the same matrix; a random convex combination of their costs, sides and bounds is the centre.
+        problems: of the same matrix.
         costs: width for c.
-        sides: width for L and U.
+        sides: width for L and U; None: .05 around a single problem, 0 around several.
         bounds: width for l and u.
+        spread: of several problems; numbers move by up to this standard deviation together, and half of it each for
+            itself, in units of their difference between two of the problems.
     """
 
     problems: tuple[LinearProgram, ...]
     costs: float = 0.0
-    sides: float = 0.05
+    sides: float | None = None
     bounds: float = 0.0
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         for field in ("costs", "sides", "bounds"):
-            if not 0 <= getattr(self, field) < 1:
+            if not 0 <= (getattr(self, field) or 0) < 1:
                 raise ConfigError(field, getattr(self, field), "a number from 0 to below 1")
+        if not self.spread >= 0:
+            raise ConfigError("spread", self.spread, "a number of at least 0")
         if not self.problems:
             raise DataError("no problem", field="problems", expected="one at least")
         for number, other in enumerate(self.problems[1:], 1):
@@ -45,33 +61,55 @@ class Perturbed:
     def problem(self, seed: int) -> LinearProgram:
         """See `jepakit.lp.families.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
-        first = self.problems[0]
-        share = draw.dirichlet(np.ones(len(self.problems)))
+        centre = self.problems[draw.integers(len(self.problems))]
+        moved = replace(centre, **self._moved(centre, draw)) if len(self.problems) > 1 else centre
+        sides = self.sides if self.sides is not None else (0.05 if len(self.problems) == 1 else 0.0)
 
-        def mixed(field: str) -> Array:
-            return np.sum([part * getattr(one, field) for part, one in zip(share, self.problems, strict=True)], axis=0)
+        def factor(width: float, *fields: str) -> Array:
+            """1 where these fields are structure."""
+            drawn = 1 + width * draw.uniform(-1, 1, len(getattr(centre, fields[0])))
+            return np.where(self._varies(fields), drawn, 1.0)
 
-        def factor(width: float, *parts: str) -> Array:
-            """1 where these parts are structure."""
-            drawn = 1 + width * draw.uniform(-1, 1, len(getattr(first, parts[0])))
-            return np.where(self._varies(parts), drawn, 1.0)
-
-        costs = mixed("costs") * factor(self.costs, "costs")
-        row_lower, row_upper = _times(
-            factor(self.sides, "row_lower", "row_upper"), mixed("row_lower"), mixed("row_upper")
-        )
-        lower, upper = _times(factor(self.bounds, "lower", "upper"), mixed("lower"), mixed("upper"))
-        offset = float(share @ [one.offset for one in self.problems])
+        row_lower, row_upper = _times(factor(sides, "row_lower", "row_upper"), moved.row_lower, moved.row_upper)
+        lower, upper = _times(factor(self.bounds, "lower", "upper"), moved.lower, moved.upper)
         return replace(
-            first,
-            costs=costs,
+            moved,
+            costs=moved.costs * factor(self.costs, "costs"),
             row_lower=row_lower,
             row_upper=row_upper,
             lower=lower,
             upper=upper,
-            offset=offset,
-            name=f"{first.name}-{seed}",
+            name=f"{centre.name}-{seed}",
         )
+
+    def _moved(self, centre: LinearProgram, draw: np.random.Generator) -> dict[str, Array]:
+        """The fields of one of several problems, moved by random parts of the differences between two."""
+        first, second = (self.problems[at] for at in draw.permutation(len(self.problems))[:2])
+        together, alone = draw.uniform(0, self.spread), draw.uniform(0, self.spread / 2)
+        rows, columns = self._groups
+        of_group = together * draw.normal(size=1 + max(rows.max(initial=0), columns.max(initial=0)))
+        found: dict[str, Array] = {}
+        for fields, groups in (
+            (("row_lower", "row_upper"), rows),
+            (("lower", "upper"), columns),
+            (("costs",), columns),
+        ):
+            part = of_group[groups] + alone * draw.normal(size=len(groups))
+            for field in fields:
+                given = np.stack([getattr(one, field) for one in self.problems])
+                moves = np.isfinite(given).all(0) & ~np.isin(given, (-1, 0, 1)).all(0)
+                # Where a side is infinite in all of them there is no difference.
+                difference = np.where(moves, getattr(second, field), 0) - np.where(moves, getattr(first, field), 0)
+                value = getattr(centre, field) + part * difference
+                value = np.where((given >= 0).all(0), np.maximum(value, 0), value)
+                found[field] = np.where((given <= 0).all(0), np.minimum(value, 0), value)
+        for low, high in (("row_lower", "row_upper"), ("lower", "upper")):
+            found[low], found[high] = np.minimum(found[low], found[high]), np.maximum(found[low], found[high])
+        return found
+
+    @cached_property
+    def _groups(self) -> tuple[Array, Array]:
+        return moving_together(self.problems)
 
     def _varies(self, fields: tuple[str, ...]) -> Array:
         """Where the given problems differ in one of the fields; of a single problem everywhere."""
@@ -79,6 +117,40 @@ class Perturbed:
         if not others:
             return np.ones(len(getattr(first, fields[0])), bool)
         return np.any([getattr(one, field) != getattr(first, field) for one in others for field in fields], axis=0)
+
+
+def moving_together(problems: Sequence[LinearProgram]) -> tuple[Array, Array]:
+    """Which numbers of several problems have to do with each other: groups of rows ``[m]`` and of columns ``[n]``.
+
+    Rows whose sides differ between the problems belong together where they meet in a column (the loads of an hour meet
+    in what serves them), and where their sides have changed in one proportion, if there are several of these (the loads
+    of a region). A column belongs to the rows that it is in.
+
+    Args:
+        problems: of the same matrix.
+    """
+    first = problems[0]
+    sides = np.stack([_one_side(problem) for problem in problems])
+    varying = np.flatnonzero((sides != sides[0]).any(0))
+    of_varying = abs(first.matrix.tocsr()[varying]).tocoo()
+    rows, columns = varying[of_varying.row], first.rows + of_varying.col
+    with np.errstate(divide="ignore", invalid="ignore"):
+        proportion = np.round(sides[1:, varying] / sides[0, varying], _DIGITS)
+    told = np.flatnonzero(np.isfinite(proportion).all(0) & (proportion != 0).any(0))
+    _, kind, count = np.unique(proportion[:, told], axis=1, return_inverse=True, return_counts=True)
+    kind = kind.ravel()
+    several = count[kind] >= _SEVERAL
+    # A graph of rows, columns and proportions: what hangs together is a group.
+    size = first.rows + first.columns
+    ends = np.concatenate([rows, varying[told[several]]]), np.concatenate([columns, size + kind[several]])
+    graph = sp.coo_array((np.ones(len(ends[0])), ends), shape=(size + len(count),) * 2)
+    groups = connected_components(graph, directed=False)[1]
+    return groups[: first.rows], groups[first.rows : size]
+
+
+def _one_side(problem: LinearProgram) -> Array:
+    """Of each row the upper side, or the lower one where there is no upper."""
+    return np.where(np.isfinite(problem.row_upper), problem.row_upper, problem.row_lower)
 
 
 def _times(factor: Array, lower: Array, upper: Array) -> tuple[Array, Array]:

@@ -1,0 +1,152 @@
+"""Rows of a single entry as bounds: the only reduction that takes a basis along, whatever the sides are.
+
+A warm start has no presolve: what that takes away depends on sides and bounds, and so it maps no basis from one problem
+to the next. But a row a·x of one column is a bound of it. As a bound it needs no place in the basis, and no pivot where
+the column moves from it to another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, Basis
+from jepakit.lp.certificate import reduced_costs
+from jepakit.lp.data import Array, LinearProgram
+
+__all__ = ["Reduction", "reduced"]
+
+#: Entries of other sizes would turn a solver's tolerance into another one.
+_SMALL, _LARGE = 1e-3, 1e3
+#: By so much, relative to 1 + their size, two rows that fix a column may differ.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """A problem whose rows of a single entry have become bounds, and the ways there and back.
+
+    Args:
+        whole: with m rows and n columns.
+        problem: the reduced one, with k rows less.
+        kept: its rows among the whole one's, ``[m - k]`` int64.
+        row: those that became bounds, ``[k]`` int64.
+        column: the column of each, ``[k]`` int64.
+        entry: the entry of each, ``[k]``.
+        lower_from: which of these gives a column its lower bound, ``[n]`` int64; -1: the column has it from itself.
+        upper_from: likewise.
+    """
+
+    whole: LinearProgram
+    problem: LinearProgram
+    kept: Array
+    row: Array
+    column: Array
+    entry: Array
+    lower_from: Array
+    upper_from: Array
+
+    def basis(self, whole: Basis) -> Basis:
+        """A basis of the whole problem, as one of the reduced one."""
+        columns, at = whole.columns.copy(), whole.rows[self.row]
+        held = at != BASIC
+        lower = (at == AT_LOWER) == (self.entry > 0)
+        columns[self.column[held]] = np.where(lower, AT_LOWER, AT_UPPER)[held]
+        return Basis(columns, whole.rows[self.kept])
+
+    def whole_basis(self, basis: Basis, y: Array) -> Basis:
+        """A basis of the reduced problem, as one of the whole one.
+
+        Args:
+            basis: of the reduced problem.
+            y: its duals, ``[m - k]``; they tell which side holds a column that cannot move.
+        """
+        columns, rows = basis.columns.copy(), np.full(self.whole.rows, BASIC, np.int8)
+        rows[self.kept] = basis.rows
+        holder, lower = self._holders(basis, y)
+        held = holder >= 0
+        rows[self.row[holder[held]]] = np.where((self.entry[holder] > 0) == lower, AT_LOWER, AT_UPPER)[held]
+        columns[held] = BASIC
+        return Basis(columns, rows)
+
+    def whole_duals(self, basis: Basis, y: Array) -> Array:
+        """The duals of all rows, ``[m]``: the reduced cost of a column that such a row holds is the row's.
+
+        Args:
+            basis: of the reduced problem.
+            y: its duals, ``[m - k]``.
+        """
+        whole = np.zeros(self.whole.rows)
+        whole[self.kept] = y
+        holder, _ = self._holders(basis, y)
+        held = holder >= 0
+        whole[self.row[holder[held]]] = reduced_costs(self.problem, y)[held] / self.entry[holder[held]]
+        return whole
+
+    def _holders(self, basis: Basis, y: Array) -> tuple[Array, Array]:
+        """Which of the rows that became bounds holds a column, -1 for none, and whether as its lower bound."""
+        lower, upper = basis.columns == AT_LOWER, basis.columns == AT_UPPER
+        fixed = (self.problem.lower == self.problem.upper) & (lower | upper)
+        # What cannot move is held by either bound: by the one that its reduced cost pulls towards.
+        pulled_down = reduced_costs(self.problem, y) >= 0
+        lower, upper = np.where(fixed, pulled_down, lower), np.where(fixed, ~pulled_down, upper)
+        return np.where(lower, self.lower_from, np.where(upper, self.upper_from, -1)), lower
+
+
+def reduced(problem: LinearProgram) -> Reduction | None:
+    """The problem with its rows of a single entry as bounds; None where it has none, or where bounds would cross."""
+    matrix = problem.matrix
+    single = np.bincount(matrix.indices, minlength=problem.rows) == 1
+    of_single = single[matrix.indices]
+    size = np.abs(matrix.data)
+    single[matrix.indices[of_single & ((size < _SMALL) | (size > _LARGE))]] = False
+    if not single.any():
+        return None
+    of_single = single[matrix.indices]
+    row, entry = matrix.indices[of_single].astype(np.int64), matrix.data[of_single]
+    column = np.repeat(np.arange(problem.columns), np.diff(matrix.indptr))[of_single]
+    sides = problem.row_lower[row] / entry, problem.row_upper[row] / entry
+    low, high = np.minimum(*sides), np.maximum(*sides)
+    lower, upper = problem.lower.copy(), problem.upper.copy()
+    np.maximum.at(lower, column, low)
+    np.minimum.at(upper, column, high)
+    if (lower - upper > _ROUNDING * (1 + np.abs(lower))).any():
+        return None
+    kept = np.flatnonzero(~single)
+    return Reduction(
+        whole=problem,
+        problem=replace(
+            problem,
+            matrix=_of_rows(matrix, ~single),
+            row_lower=problem.row_lower[kept],
+            row_upper=problem.row_upper[kept],
+            lower=lower,
+            upper=np.maximum(lower, upper),
+            row_names=(),
+            column_names=(),
+        ),
+        kept=kept,
+        row=row,
+        column=column,
+        entry=entry,
+        lower_from=_from(column, (low == lower[column]) & (low > problem.lower[column]), problem.columns),
+        upper_from=_from(column, (high == upper[column]) & (high < problem.upper[column]), problem.columns),
+    )
+
+
+def _from(column: Array, given: Array, columns: int) -> Array:
+    """Of each column one of the rows that give it a bound; -1 for none."""
+    found = np.full(columns, -1)
+    found[column[given]] = np.flatnonzero(given)
+    return found
+
+
+def _of_rows(matrix: sp.csc_array, kept: Array) -> sp.csc_array:
+    """Some of the rows: as ``matrix[kept]``, in a fraction of the time."""
+    entries = kept[matrix.indices]
+    before = np.concatenate([[0], np.cumsum(entries)])
+    place = np.cumsum(kept) - 1
+    shape = (int(kept.sum()), matrix.shape[1])
+    return sp.csc_array((matrix.data[entries], place[matrix.indices[entries]], before[matrix.indptr]), shape=shape)
