@@ -1,12 +1,13 @@
 """A day of unit commitment, when two others have been solved.
 
-    python -m benchmarks.lp_unit_commitment            # twenty minutes on two cores
-    python -m benchmarks.lp_unit_commitment --quick    # two minutes: one network, one seed, less training
+    python -m benchmarks.lp_unit_commitment            # an hour on two cores
+    python -m benchmarks.lp_unit_commitment --quick    # two minutes: one network, one seed, fewer problems
 
 The relaxations of RTS-GMLC with three models of the network; matrix and costs are the same on all days. Trained on two
-days and on perturbed mixtures of them; tested on the third, solved after the second: the basis of the problem before is
-the second day's, kept in HiGHS with its factors and weights. Each day is solved five times, for the time. Bases of
-solved problems are tried with Devex edge weights too, for these matter as much as the start.
+days and on hundreds made of them, others for each seed; tested on the third, solved after the second: the basis of the
+problem before is the second day's, kept in HiGHS with its factors and weights. Each day is solved five times, for the
+time. The rivals get the problems as HiGHS does, and the same hundreds to choose the nearest from. Bases of solved
+problems are tried with Devex edge weights too, for these matter as much as the start.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ from benchmarks.lp_ways import (
     rows_of,
     taught_by_bases,
 )
-from jepakit.errors import DataError
-from jepakit.lp import LinearProgram, Solution, Start, label, read_problem, train
-from jepakit.lp.batch import Optimum
+from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, read_problem, train, with_optimum
+from jepakit.lp.choice import choose
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ROLLING, Way, ways
 from jepakit.lp.families.perturbed import Perturbed
+from jepakit.lp.neighbours import Neighbours
 from jepakit.training.result_rows import ResultRow
 
 NETWORKS = {"copper plate": "NetCopperPlate", "DC": "NetDC", "PTDF": "NetPTDF"}
-_TRAINING, _SIDES, _TIMES = 30, 0.05, 5
+#: Problems made of two days, and in short; of these the network is trained on; times that each day is solved.
+_MADE, _FEW, _TRAINING, _TIMES = 400, 60, 32, 5
 _FEWER_PIVOTS = 2
 
 
@@ -57,11 +59,17 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 
 def _measured(name: str, seed: int, quick: bool) -> Facts:
     """The third day in every way."""
-    problems, optima = _training(name)
+    first, second, third = _days(name)
+    made = Perturbed((first, second))
+    count = _FEW if quick else _MADE
+    problems = [first, second, *(made.problem(count * seed + number) for number in range(count))]
+    problems, optima, _ = with_optimum(problems, cache=labels_folder(), workers=2)
     encoder = EncoderConfig(dim=24, depth=3, iterations=256)
     config = taught_by_bases(seed=seed, epochs=1 if quick else 5, batch_size=2, encoder=encoder)
-    family = train(problems, config, optima=optima).family
-    _, second, third = _days(name)
+    learned = train(problems[:_TRAINING], config, optima=optima[:_TRAINING]).family
+    # A network is trained on some, for it takes minutes; to remember a problem takes nothing.
+    neighbours = Neighbours.of(problems, optima)
+    family = LearnedFamily(learned.model, neighbours, choose(problems, learned.model, neighbours))
     by = ways(family, [second, third])
     by |= {f"{way}, Devex": partial(_with_devex, by[way]) for way in (NEAREST, BEST, ROLLING)}
     repeated = facts([second, third] * _TIMES, by)
@@ -70,24 +78,6 @@ def _measured(name: str, seed: int, quick: bool) -> Facts:
 
 def _with_devex(way: Way, problem: LinearProgram, before: Solution | None) -> list[Start]:
     return [replace(start, edge_weights="devex") for start in way(problem, before)]
-
-
-@cache
-def _training(name: str) -> tuple[list[LinearProgram], list[Optimum]]:
-    """Two days and mixtures of them that have an optimum."""
-    first, second, _ = _days(name)
-    family = Perturbed((first, second), sides=_SIDES)
-    problems, optima = [first, second], label([first, second], cache=labels_folder())
-    seed = 0
-    while len(problems) < _TRAINING + 2:
-        problem = family.problem(seed)
-        seed += 1
-        try:
-            optima += label([problem], cache=labels_folder())
-        except DataError:
-            continue  # perturbed loads may be more than can be served
-        problems.append(problem)
-    return problems, optima
 
 
 @cache

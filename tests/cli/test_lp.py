@@ -91,6 +91,23 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "error: " in capsys.readouterr().err
 
 
+def test_problems_without_an_optimum_are_left_out_of_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days, run = tmp_path / "days", str(tmp_path / "run")
+    days.mkdir()
+    larger = SMALL.replace("COLUMNS\n", "COLUMNS\n x least 1\n").replace("ROWS\n", "ROWS\n G least\n")
+    for name, most in (("one", 4), ("two", 5), ("three", -1)):
+        text = larger.replace("NAME SMALL", f"NAME {name}").replace(" most 4", f" most {most}")
+        (days / f"{name}.mps").write_text(text)
+    quick = ["--epochs", "1", "--progress", "false", "--encoder.dim", "8", "--encoder.depth", "1"]
+    assert main(["lp", "train", str(days), "--run", run, *quick]) == 0
+    shown = capsys.readouterr().out
+    assert "left out: three: no point meets all rows and bounds" in shown
+    assert "trained on 2 problems" in shown
+    assert len(list((days / "labels").iterdir())) == 2
+
+
 def test_a_folder_of_one_matrix_is_solved_from_answer_to_answer(tmp_path: Path) -> None:
     first, like = str(tmp_path / "first"), str(tmp_path / "like")
     main(["lp", "generate", "random", "--count", "1", "--out", first])

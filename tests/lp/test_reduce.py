@@ -64,12 +64,12 @@ def test_answers_hold_for_the_whole_problem(seed: int) -> None:
     assert found.gap <= 1e-6
     assert found.basis is not None
     assert found.basis.basic == problem.rows
-    for presolve in (True, False):
-        again = Solver(SolveConfig(presolve=presolve)).solve(problem, [Start("me", basis=found.basis)])
+    for reduce in (True, False):
+        again = Solver(SolveConfig(reduce=reduce)).solve(problem, [Start("me", basis=found.basis)])
         assert (again.pivots, again.source) == (0, "me")
         np.testing.assert_allclose(again.x, found.x, atol=1e-7)
     # A basis that was found without reduction is as good with it.
-    plain = Solver(SolveConfig(presolve=False)).solve(problem, [noise])
+    plain = Solver(SolveConfig(reduce=False)).solve(problem, [noise])
     assert Solver().solve(problem, [Start("plain", basis=plain.basis)]).pivots == 0
 
 

@@ -12,12 +12,13 @@ from rich.console import Console
 from jepakit.cli.command import Command
 from jepakit.cli.runs import config_yaml, say, show_rows, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
+from jepakit.lp.batch import Optimum
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
 from jepakit.lp.families.named import FamilyName, make_family
 from jepakit.lp.family import LearnedFamily
 from jepakit.lp.files import problem_files, read_basis, read_problem, write_basis, write_problem, write_solution
-from jepakit.lp.labels import label
+from jepakit.lp.labels import with_optimum
 from jepakit.lp.pretrain import TrainConfig, train
 from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
 from jepakit.lp.stored import matrix_fingerprint
@@ -139,13 +140,15 @@ def _generate(options: GenerateOptions, out: Console) -> None:
 
 def _label(options: LabelOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
-    label(problems, cache=labels, workers=options.workers)
+    problems, _ = _with_optimum(problems, labels, options.workers, out)
     say(out, f"optima of {len(problems)} problems in {labels}")
 
 
 def _train(options: TrainOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
-    optima = label(problems, cache=labels, workers=options.workers) if options.use_labels else None
+    optima = None
+    if options.use_labels:
+        problems, optima = _with_optimum(problems, labels, options.workers, out)
     run = RunFolder(options.run)
     run.start(config_yaml(options), resume=options.resume)
     result = train(problems, options, optima=optima, run=run, resume=options.resume)
@@ -158,6 +161,16 @@ def _evaluate(options: EvaluateOptions, out: Console) -> None:
     rows = evaluate(problems, LearnedFamily.load(run.path), options)
     show_rows(out, rows)
     write_results(run, {"rows": [asdict(row) for row in rows]}, out)
+
+
+def _with_optimum(
+    problems: list[LinearProgram], labels: Path, workers: int, out: Console
+) -> tuple[list[LinearProgram], list[Optimum]]:
+    """Those of the problems that have an optimum; the others are named."""
+    some, optima, told = with_optimum(problems, cache=labels, workers=workers)
+    for why in told:
+        say(out, f"left out: {why}")
+    return some, optima
 
 
 def _required(path: Path | None) -> Path:

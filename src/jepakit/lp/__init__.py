@@ -12,7 +12,7 @@ try:
     from jepakit.lp.family import LearnedFamily
     from jepakit.lp.files import read_basis, read_problem, write_basis, write_problem, write_solution
     from jepakit.lp.highs import from_highs, to_highs
-    from jepakit.lp.labels import label
+    from jepakit.lp.labels import label, with_optimum
     from jepakit.lp.model import LPModel
     from jepakit.lp.pretrain import TrainConfig, Trained, train
     from jepakit.lp.solve import Solution, SolveConfig, Solver, Start, linprog
@@ -48,6 +48,7 @@ __all__ = [
     "to_highs",
     "train",
     "upper_bound",
+    "with_optimum",
     "write_basis",
     "write_problem",
     "write_solution",

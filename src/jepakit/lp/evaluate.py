@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -28,6 +28,8 @@ __all__ = [
     "MODEL",
     "NEAREST",
     "PDLP",
+    "PLAIN",
+    "ROLLED",
     "ROLLING",
     "Solved",
     "Way",
@@ -37,11 +39,14 @@ __all__ = [
 ]
 
 COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: model or training, as chosen"
-NEAREST, BEST = "basis of the nearest problem of training", "basis of training that proves the best bound"
-ROLLING = "basis of the problem before"
+NEAREST, ROLLING = "HiGHS, basis of the nearest problem of training", "HiGHS, basis of the problem before"
+BEST = "jepakit: basis of training that proves the best bound"
+ROLLED = "jepakit: basis of the problem before, rows of one entry as bounds"
 PDLP = "basis guessed from 128 iterations of PDLP"
 ITERATED = "basis guessed from the model's iterations, nothing learned"
 BALANCED = "jepakit: the same with the learned balance, no network"
+#: What HiGHS does by itself with a basis: it gets the problems as they are.
+PLAIN = (NEAREST, ROLLING)
 #: As many as PDLP was found to need for a start that pays on set covers.
 _PDLP_ITERATIONS = 128
 
@@ -111,7 +116,7 @@ def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, 
         found[NEAREST] = lambda problem, _before: _known(neighbours.nearest(problem))
         found[BEST] = lambda problem, _before: _known(neighbours.best(problem))
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
-        found[ROLLING] = lambda _problem, before: [] if before is None else [Start("before", basis=before.basis)]
+        found[ROLLING] = found[ROLLED] = _rolling
     found[FAMILY] = lambda problem, _before: family.starts(problem)[0]
     found[MODEL] = lambda problem, _before: family.model.starts([problem])
     return found
@@ -122,7 +127,7 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
 
     Args:
         problems: of one family.
-        by: ways to start; `COLD` among them.
+        by: ways to start; `COLD` among them. A name that begins with one of `PLAIN` is solved without our reductions.
         config: of the solver.
 
     Raises:
@@ -131,7 +136,7 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
     if not problems:
         raise DataError("no problem", field="problems", expected="one at least")
     # HiGHS goes on from its own last answer faster than from the same basis elsewhere: each way has its own.
-    solvers = {way: Solver(config) for way in by}
+    solvers = {way: Solver(replace(config, reduce=config.reduce and not way.startswith(PLAIN))) for way in by}
     found: dict[str, list[Solved]] = {way: [] for way in by}
     for problem in problems:
         for way, starts in by.items():
@@ -144,6 +149,10 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
         for ones in found.values():
             _require_same(problem, ones[-1].solution, cold)
     return found
+
+
+def _rolling(_problem: LinearProgram, before: Solution | None) -> list[Start]:
+    return [] if before is None else [Start("before", basis=before.basis)]
 
 
 def _known(start: Start | None) -> list[Start]:

@@ -88,6 +88,7 @@ class HighsSolver:
         pivots: int | None = None,
         seconds: float | None = None,
         presolve: bool = True,
+        reduce: bool = True,
         method: Method = "simplex",
         edge_weights: EdgeWeights = "choose",
     ) -> Answer:
@@ -98,13 +99,14 @@ class HighsSolver:
             basis: to start from.
             pivots: at most so many.
             seconds: at most so long.
-            presolve: where there is no basis HiGHS presolves; where there is one, rows of a single entry become bounds.
+            presolve: whether to presolve where there is no basis.
+            reduce: whether rows of a single entry become bounds where there is one.
             method: the dual simplex method, or an interior point and a crossover from there to a basis.
             edge_weights: by which the dual simplex method chooses rows: steepest edges cost a solve for each row
                 before the first pivot, Devex nothing.
         """
         start, highs = perf_counter(), self._highs
-        reduction = reduced(problem) if basis is not None and presolve else None
+        reduction = reduced(problem) if basis is not None and reduce else None
         given = problem if reduction is None else reduction.problem
         goes_on = basis is not None and self._goes_on(given, basis)
         if not goes_on:

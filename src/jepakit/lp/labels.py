@@ -14,14 +14,14 @@ from jepakit.lp.data import LinearProgram
 from jepakit.lp.solve import Solver
 from jepakit.lp.stored import fingerprint, read_arrays, write_arrays
 
-__all__ = ["label"]
+__all__ = ["label", "with_optimum"]
 
 
 def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1) -> list[Optimum]:
     """The optima of problems, with their bases.
 
     Args:
-        problems: that have optima.
+        problems: that have optima; `with_optimum` leaves out those that have none.
         cache: a folder that keeps them by what the problem is; interrupted work goes on where it was. None keeps none.
         workers: processes.
 
@@ -29,17 +29,48 @@ def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, worke
         ConfigError: ``workers`` is less than 1.
         DataError: a problem has no optimum; it is named.
     """
+    found: list[Optimum] = []
+    for place, optimum in enumerate(_found(problems, cache, workers)):
+        if isinstance(optimum, str):
+            raise DataError(f"no optimum: {optimum}", field=f"problems[{place}]", value=problems[place].name)
+        found.append(optimum)
+    return found
+
+
+def with_optimum(
+    problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1
+) -> tuple[list[LinearProgram], list[Optimum], list[str]]:
+    """Those of the problems that have an optimum, their optima, and of the others why they have none, by name.
+
+    Args:
+        problems: perturbed ones, for example.
+        cache: see `label`.
+        workers: processes.
+
+    Raises:
+        ConfigError: ``workers`` is less than 1.
+    """
+    found = list(_found(problems, cache, workers))
+    pairs = [(one, optimum) for one, optimum in zip(problems, found, strict=True) if not isinstance(optimum, str)]
+    told = [f"{one.name}: {why}" for one, why in zip(problems, found, strict=True) if isinstance(why, str)]
+    return [one for one, _ in pairs], [optimum for _, optimum in pairs], told
+
+
+def _found(problems: Sequence[LinearProgram], cache: Path | None, workers: int) -> Iterator[Optimum | str]:
+    """Of each problem the optimum, or why there is none."""
     if workers < 1:
         raise ConfigError("workers", workers, "at least 1")
     files = [None if cache is None else cache / f"{fingerprint(problem)}.npz" for problem in problems]
-    found = [_kept(file) for file in files]
-    missing = [place for place, optimum in enumerate(found) if optimum is None]
-    for place, solution in zip(missing, _solved([problems[place] for place in missing], workers), strict=True):
-        if isinstance(solution, str):
-            raise DataError(f"no optimum: {solution}", field=f"problems[{place}]", value=problems[place].name)
-        found[place] = solution
-        _keep(solution, files[place])
-    return [optimum for optimum in found if optimum is not None]
+    kept = [_kept(file) for file in files]
+    solved = _solved([problem for problem, optimum in zip(problems, kept, strict=True) if optimum is None], workers)
+    for optimum, file in zip(kept, files, strict=True):
+        if optimum is not None:
+            yield optimum
+            continue
+        found = next(solved)
+        if not isinstance(found, str):
+            _keep(found, file)
+        yield found
 
 
 def _solved(problems: list[LinearProgram], workers: int) -> Iterator[Optimum | str]:

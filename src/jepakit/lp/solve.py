@@ -38,6 +38,7 @@ class SolveConfig:
         pivots: from a guess; after these the problem is solved from the beginning. None: 1000 and 2 a row.
         seconds: for a problem; None: no limit.
         presolve: where HiGHS begins without a guess.
+        reduce: where it begins from one, rows of a single entry become bounds; see `jepakit.lp.reduce`.
         threads: for HiGHS.
     """
 
@@ -45,6 +46,7 @@ class SolveConfig:
     pivots: int | None = None
     seconds: float | None = None
     presolve: bool = True
+    reduce: bool = True
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -187,6 +189,7 @@ class Solver:
             pivots=None if start is None else cap,
             seconds=left,
             presolve=presolve,
+            reduce=config.reduce,
             method=method,
             edge_weights="choose" if start is None else start.edge_weights,
         )
