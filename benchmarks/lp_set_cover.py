@@ -55,7 +55,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 def _measured(seed: int, count: int) -> dict[str, Facts]:
     """Trains a model, and solves the problems of all tests."""
     problems = [TRAINED[number % len(TRAINED)].problem(number) for number in range(_TRAINING)]
-    encoder = EncoderConfig(dim=32, depth=3, iterations=192)
+    encoder = EncoderConfig(dim=32, depth=3, iterations=128)
     config = taught_by_bases(seed=seed, epochs=30, batch_size=4, encoder=encoder)
     optima = label(problems, cache=labels_folder(), workers=2)
     family = train(problems, config, optima=optima).family

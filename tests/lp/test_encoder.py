@@ -45,10 +45,8 @@ def test_messages_are_products_with_the_matrix_and_means(generator: torch.Genera
     dense = torch.randn(5, 7, generator=generator, dtype=torch.float64)
     dense[torch.rand(5, 7, generator=generator) < 0.5] = 0
     dense[2] = 0
-    row, column = dense.nonzero(as_tuple=True)
-    shuffled = torch.randperm(len(row), generator=generator)
-    row, column = row[shuffled], column[shuffled]
-    passing = Passing.of(row, column, dense[row, column], 5, 7)
+    column, row = dense.T.nonzero(as_tuple=True)
+    passing = Passing.of(row, column, dense[row, column], row.argsort(stable=True), 5, 7)
     there = (dense != 0).double()
     for values, matrix, heard in (
         (torch.randn(7, 3, generator=generator).double(), (dense, there), passing.to_rows),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -78,7 +79,8 @@ class LPBatch:
         row_upper: ``[M]``.
         entry_row: packed row of each entry, ``[E]`` int64.
         entry_column: packed column of each entry, ``[E]`` int64.
-        entry_value: ``[E]``.
+        entry_value: ``[E]``; entries come column by column.
+        entry_by_row: the entries row by row, ``[E]`` int64.
         column_ptr: ``[G + 1]`` int64.
         row_ptr: ``[G + 1]`` int64.
         entry_ptr: ``[G + 1]`` int64.
@@ -94,6 +96,7 @@ class LPBatch:
     entry_row: Tensor
     entry_column: Tensor
     entry_value: Tensor
+    entry_by_row: Tensor
     column_ptr: Tensor
     row_ptr: Tensor
     entry_ptr: Tensor
@@ -141,11 +144,11 @@ class LPBatch:
         def packed(parts: list[Array]) -> Tensor:
             return torch.from_numpy(np.concatenate(parts)).float()
 
-        matrices = [problem.matrix.tocoo() for problem in problems]
+        matrices = [problem.matrix for problem in problems]
         column_ptr = _pointer([problem.columns for problem in problems])
         row_ptr = _pointer([problem.rows for problem in problems])
         entry_ptr = _pointer([matrix.nnz for matrix in matrices])
-        own = torch.repeat_interleave(entry_ptr.diff())
+        sizes = np.concatenate([np.diff(matrix.indptr) for matrix in matrices])
         labels = None
         if optima is not None:
             labels = Optima(
@@ -160,9 +163,10 @@ class LPBatch:
             upper=packed([problem.upper for problem in problems]),
             row_lower=packed([problem.row_lower for problem in problems]),
             row_upper=packed([problem.row_upper for problem in problems]),
-            entry_row=packed([matrix.row for matrix in matrices]).long() + row_ptr[own],
-            entry_column=packed([matrix.col for matrix in matrices]).long() + column_ptr[own],
+            entry_row=_numbered([torch.from_numpy(matrix.indices) for matrix in matrices], row_ptr),
+            entry_column=torch.repeat_interleave(torch.from_numpy(sizes)),
             entry_value=packed([matrix.data for matrix in matrices]),
+            entry_by_row=_numbered([_by_row(matrix) for matrix in matrices], entry_ptr),
             column_ptr=column_ptr,
             row_ptr=row_ptr,
             entry_ptr=entry_ptr,
@@ -193,6 +197,7 @@ class LPBatch:
             row_lower=self.row_lower[rows],
             row_upper=self.row_upper[rows],
             entry_value=self.entry_value[entries],
+            entry_by_row=self.entry_by_row[entries] + (entry_ptr[:-1] - self.entry_ptr[index])[own],
             near=near,
             optima=optima,
             entry_row=self.entry_row[entries] + (row_ptr[:-1] - self.row_ptr[index])[own],
@@ -225,6 +230,17 @@ class LPBatch:
     def mean_of_rows(self, values: Tensor) -> Tensor:
         """The mean over the rows of each problem: ``[M] -> [G]``; 0 for a problem without."""
         return self.sum_of_rows(values) / self.row_ptr.diff().clamp(min=1)
+
+
+def _by_row(matrix: sp.csc_array) -> Tensor:
+    """The places of the entries, row by row: by counting, not by sorting."""
+    places = sp.csc_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
+    return torch.from_numpy(places.tocsr().data)
+
+
+def _numbered(places: Sequence[Tensor], pointer: Tensor) -> Tensor:
+    """Places in each problem as places in all."""
+    return torch.cat([part.long() + first for part, first in zip(places, pointer.tolist(), strict=False)])
 
 
 def _pointer(sizes: Sequence[int]) -> Tensor:

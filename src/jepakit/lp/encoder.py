@@ -156,7 +156,9 @@ class GNNPolicy(nn.Module):
         if isinstance(view, Masked):
             columns, rows = columns.masked_fill(view.columns[:, None], 0), rows.masked_fill(view.rows[:, None], 0)
             weight = weight.masked_fill(view.entries, 0)
-        passing = Passing.of(problems.entry_row, problems.entry_column, weight, len(rows), len(columns))
+        passing = Passing.of(
+            problems.entry_row, problems.entry_column, weight, problems.entry_by_row, len(rows), len(columns)
+        )
         columns, rows = self.column_input(columns), self.row_input(rows)
         for to_rows, to_columns in zip(self.to_rows, self.to_columns, strict=True):
             rows = to_rows(rows, passing.to_rows(columns))

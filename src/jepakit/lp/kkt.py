@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError
-from jepakit.lp.batch import LPBatch
+from jepakit.lp.batch import LPBatch, Near
 
-__all__ = ["KKTWeights", "kkt_terms"]
+__all__ = ["KKTWeights", "kkt_terms", "terms_of"]
 
 
 @dataclass
@@ -48,7 +48,12 @@ def kkt_terms(problems: LPBatch, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         x: ``[N]``.
         y: the rows' duals, ``[M]``.
     """
-    activity, z = problems.activity(x), problems.costs - problems.priced(y)
+    return terms_of(problems, Near(x, y, problems.activity(x), problems.costs - problems.priced(y)))
+
+
+def terms_of(problems: LPBatch, point: Near) -> dict[str, Tensor]:
+    """`kkt_terms` of a point whose products with the matrix are known."""
+    x, y, activity, z = point.x, point.y, point.activity, point.reduced
     rows = _sides(activity, y, problems.row_lower, problems.row_upper)
     columns = _sides(x, z, problems.lower, problems.upper)
     value = problems.sum_of_columns(problems.costs * x)

@@ -25,9 +25,20 @@ class Passing:
     by_column: _Lists
 
     @classmethod
-    def of(cls, row: Tensor, column: Tensor, weight: Tensor, rows: int, columns: int) -> Passing:
-        """From entries in any order, ``[E]`` each."""
-        return cls(_Lists.of(row, column, weight, rows), _Lists.of(column, row, weight, columns))
+    def of(cls, row: Tensor, column: Tensor, weight: Tensor, by_row: Tensor, rows: int, columns: int) -> Passing:
+        """From entries column by column, ``[E]`` each.
+
+        Args:
+            row: of each entry.
+            column: of each entry, in order.
+            weight: of each entry.
+            by_row: the entries row by row, ``[E]`` int64.
+            rows: M.
+            columns: N.
+        """
+        return cls(
+            _Lists.of(row[by_row], column[by_row], weight[by_row], rows), _Lists.of(column, row, weight, columns)
+        )
 
     def to_rows(self, columns: Tensor) -> Tensor:
         """What rows hear: the sum weighted by the matrix, and the mean: ``[N, D] -> [M, 2 D]``."""
@@ -56,9 +67,9 @@ class _Lists:
 
     @classmethod
     def of(cls, target: Tensor, source: Tensor, weight: Tensor, targets: int) -> _Lists:
-        order = torch.argsort(target, stable=True)
+        """From entries target by target."""
         size = torch.bincount(target, minlength=targets)
-        return cls(source[order], size.cumsum(0) - size, weight[order], size.clamp(min=1).to(weight.dtype))
+        return cls(source, size.cumsum(0) - size, weight, size.clamp(min=1).to(weight.dtype))
 
     def summed(self, values: Tensor, weight: Tensor) -> Tensor:
         """``[S, D] -> [T, D]``."""

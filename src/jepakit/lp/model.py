@@ -14,7 +14,7 @@ from jepakit.lp.basis import BASIC, Basis
 from jepakit.lp.batch import LPBatch
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy, Heads, KKTNetMLP, Prediction
-from jepakit.lp.kkt import kkt_terms
+from jepakit.lp.kkt import kkt_terms, terms_of
 from jepakit.lp.scaling import equilibrated
 from jepakit.lp.solve import Start
 
@@ -91,10 +91,8 @@ def _no_worse_than_iterates(found: Prediction, batch: LPBatch) -> Prediction:
     near = batch.near
     if near is None:
         return found
-    missed, before = (
-        torch.stack(list(kkt_terms(batch, *pair).values())).sum(0) for pair in ((found.x, found.y), (near.x, near.y))
-    )
-    worse = missed > before
+    missed, before = kkt_terms(batch, found.x, found.y), terms_of(batch, near)
+    worse = torch.stack(list(missed.values())).sum(0) > torch.stack(list(before.values())).sum(0)
     return replace(
         found,
         x=torch.where(worse[batch.column_of], near.x, found.x),

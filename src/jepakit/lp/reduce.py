@@ -148,5 +148,5 @@ def _of_rows(matrix: sp.csc_array, kept: Array) -> sp.csc_array:
     entries = kept[matrix.indices]
     before = np.concatenate([[0], np.cumsum(entries)])
     place = np.cumsum(kept) - 1
-    shape = (int(kept.sum()), matrix.shape[1])
+    shape = (int(kept.sum()), len(matrix.indptr) - 1)
     return sp.csc_array((matrix.data[entries], place[matrix.indices[entries]], before[matrix.indptr]), shape=shape)
