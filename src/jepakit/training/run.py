@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from pytorch_lightning.utilities import rank_zero_only
 
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.training.whole_file import whole_file
@@ -20,7 +19,11 @@ __all__ = ["RunFolder", "is_first_process", "write_text_atomically"]
 
 def is_first_process(devices: int) -> bool:
     """Whether this process writes the run folder: on one device always, else the one of rank 0."""
-    return devices == 1 or not getattr(rank_zero_only, "rank", 0)
+    if devices == 1:
+        return True
+    from pytorch_lightning.utilities import rank_zero_only
+
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 @dataclass(frozen=True)

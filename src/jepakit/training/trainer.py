@@ -1,0 +1,186 @@
+"""Lightning at work: a run of it from a configuration."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor, nn
+
+from jepakit.core import JEPA, WarmupCosine
+from jepakit.errors import ConfigError, MissingExtraError, ModelError
+from jepakit.training.checkpoint import SafetensorsCheckpointIO, read_checkpoint
+from jepakit.training.fit import FitConfig, FitResult, named_parameters, parameter_groups, starts_with
+from jepakit.training.loader import EpochLoader
+from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, Patience, ProgressBar
+from jepakit.training.run import RunFolder
+
+__all__ = ["trained"]
+
+
+def trained(
+    jepa: JEPA | None,
+    loader: EpochLoader,
+    config: FitConfig,
+    *,
+    run: RunFolder | None,
+    task: nn.Module | None,
+    embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
+    resume: bool,
+) -> FitResult:
+    """See `jepakit.training.fit`."""
+    total_steps = config.epochs * len(loader)
+    warmup = min(round(config.warmup_epochs * len(loader)), total_steps - 1)
+    parts = nn.ModuleDict({name: part for name, part in (("jepa", jepa), ("task", task)) if part is not None})
+    frozen = [p for name, p in named_parameters(parts) if p.requires_grad and starts_with(name, config.freeze)]
+    module = JEPAModule(
+        jepa,
+        task,
+        parameter_groups=parameter_groups(parts, config),
+        schedule=WarmupCosine(total_steps, warmup),
+        jepa_pretrain_epochs=config.jepa_pretrain_epochs,
+        jepa_weight=config.jepa_weight,
+        frozen=frozen,
+        unfreeze_epoch=config.unfreeze_epoch,
+    )
+    stopping = None if config.patience is None else Patience(config.patience)
+    checkpoint = run.checkpoint if run is not None and resume and run.checkpoint.exists() else None
+    if checkpoint is not None:
+        _check_same_model(module, checkpoint)
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices), warnings.catch_warnings(), _keyboard_interrupt():
+        # About worker processes and batch-size guesses, which do not apply: batches are gathers from memory.
+        warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
+        trainer = _trainer(config, run, stopping, embed)
+        try:
+            trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.finish()  # or the next run of this process would be logged into this one
+    return FitResult(
+        epochs=trainer.global_step // len(loader),
+        steps=trainer.global_step,
+        stopped_early=stopping is not None and stopping.stopped_epoch > 0,
+        metrics=_last_metrics(trainer, run),
+    )
+
+
+@contextmanager
+def _keyboard_interrupt() -> Generator[None]:
+    """Ctrl-C as what it is: Lightning makes ``exit(1)`` of it."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float]:
+    if trainer.callback_metrics or run is None:
+        return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    # A run that was complete when it was resumed.
+    rows = run.read_metrics()
+    return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
+
+
+def _trainer(
+    config: FitConfig,
+    run: RunFolder | None,
+    stopping: Patience | None,
+    embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
+) -> pl.Trainer:
+    log = EpochLog()
+    callbacks: list[Callback] = [log]
+    if embed is not None:
+        callbacks.append(DiagnosticsCallback(embed, config.diagnose_every))
+    if run is not None:
+        callbacks.append(MetricsFile(run, log))
+    if config.progress:
+        callbacks.append(ProgressBar())
+    if stopping is not None:
+        callbacks.append(stopping)
+    if run is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                run.checkpoint.parent,
+                filename=run.checkpoint.stem,
+                every_n_epochs=config.checkpoint_every,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        )
+        callbacks[-1].FILE_EXTENSION = run.checkpoint.suffix  # pyright: ignore[reportAttributeAccessIssue]
+    # Lightning's start-up lines and tips are not part of a run.
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        trainer = pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
+            precision=config.precision,
+            max_epochs=config.epochs,
+            gradient_clip_val=config.clip_norm or None,
+            callbacks=callbacks,
+            plugins=[SafetensorsCheckpointIO()],
+            logger=_lightning_logger(config, run),
+            enable_checkpointing=run is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except MisconfigurationException as error:
+        asked = f"{config.accelerator} × {config.devices}"
+        raise ConfigError("accelerator", asked, f"devices that this machine has ({error})") from error
+    if config.precision == "16-mixed" and trainer.strategy.root_device.type == "cpu":
+        raise ConfigError("precision", config.precision, "bf16-mixed or 32-true on a CPU")
+    return trainer
+
+
+def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool:
+    if config.logger == "none":
+        return False
+    if run is None:
+        raise ConfigError("logger", config.logger, "none where there is no run folder")
+    try:
+        import_module(config.logger)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(config.logger, config.logger) from error
+    if config.logger == "tensorboard":
+        return TensorBoardLogger(str(run.path), name="tensorboard", version="")
+    return WandbLogger(save_dir=str(run.path), name=run.path.name, project="jepakit")
+
+
+def _check_same_model(module: JEPAModule, path: Path) -> None:
+    """Raises ModelError or ConfigError where a checkpoint is not of this model, trained like this."""
+    checkpoint = read_checkpoint(path)
+    ours = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in checkpoint.get("state_dict", {}).items()}
+    different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    if different:
+        name = different[0]
+        raise ModelError(
+            f"{path}: a checkpoint of another architecture: {len(different)} tensors differ, the first is {name}"
+            f" (checkpoint {theirs.get(name, 'has none')}, model {ours.get(name, 'has none')})"
+        )
+    # Both are restored from the checkpoint: other values would be ignored without a word.
+    groups = [(len(g["params"]), g["lr"], g["weight_decay"]) for g in module.parameter_groups]
+    (optimizer,), (scheduler,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+    if groups != [(len(g["params"]), g["initial_lr"], g["weight_decay"]) for g in optimizer["param_groups"]]:
+        raise ConfigError("resume", True, f"the learning rates, weight decay and frozen parameters of {path}")
+    if any(schedule != asdict(module.schedule) for schedule in scheduler["lr_lambdas"]):
+        raise ConfigError("resume", True, f"the epochs, batch size and warm-up of {path}")
