@@ -25,9 +25,10 @@ class Perturbed:
 
     Around a single problem every number v becomes v · (1 + width · uniform(-1, 1)), for itself. Several problems say
     more: what is the same in all of them is structure, and stays; what is 0, 1 or -1 in all of them is a switch, and is
-    as in one of them; any other number moves away from one of them by a random part of what it differs between two.
-    Numbers that have to do with each other move together (see `moving_together`): if each of a hundred loads varied for
-    itself, their sum would hardly vary, and it is the sum that changes a basis.
+    as in one of them; any other number lies on the line through its values in two of them, at a point between that is
+    common to all numbers, and off it by random parts of the difference. Numbers that have to do with each other are off
+    together (see `moving_together`): if each of a hundred loads varied for itself, their sum would hardly vary, and it
+    is the sum that changes a basis.
 
     The two sides of a row move alike, so that equations stay equations; 0 and infinity stay what they are, and so does
     a sign. Perturbed sides may leave no feasible point: whoever needs one solves and sees.
@@ -37,7 +38,7 @@ class Perturbed:
         costs: width for c.
         sides: width for L and U; None: .05 around a single problem, 0 around several.
         bounds: width for l and u.
-        spread: of several problems; numbers move by up to this standard deviation together, and half of it each for
+        spread: of several problems; numbers move by up to this standard deviation together, and by as much each for
             itself, in units of their difference between two of the problems.
     """
 
@@ -61,8 +62,7 @@ class Perturbed:
     def problem(self, seed: int) -> LinearProgram:
         """See `jepakit.lp.families.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
-        centre = self.problems[draw.integers(len(self.problems))]
-        moved = replace(centre, **self._moved(centre, draw)) if len(self.problems) > 1 else centre
+        centre = self.problems[0] if len(self.problems) == 1 else self._between(draw)
         sides = self.sides if self.sides is not None else (0.05 if len(self.problems) == 1 else 0.0)
 
         def factor(width: float, *fields: str) -> Array:
@@ -70,42 +70,39 @@ class Perturbed:
             drawn = 1 + width * draw.uniform(-1, 1, len(getattr(centre, fields[0])))
             return np.where(self._varies(fields), drawn, 1.0)
 
-        row_lower, row_upper = _times(factor(sides, "row_lower", "row_upper"), moved.row_lower, moved.row_upper)
-        lower, upper = _times(factor(self.bounds, "lower", "upper"), moved.lower, moved.upper)
+        row_lower, row_upper = _times(factor(sides, "row_lower", "row_upper"), centre.row_lower, centre.row_upper)
+        lower, upper = _times(factor(self.bounds, "lower", "upper"), centre.lower, centre.upper)
         return replace(
-            moved,
-            costs=moved.costs * factor(self.costs, "costs"),
+            centre,
+            costs=centre.costs * factor(self.costs, "costs"),
             row_lower=row_lower,
             row_upper=row_upper,
             lower=lower,
             upper=upper,
-            name=f"{centre.name}-{seed}",
+            name=f"{self.problems[0].name}-{seed}",
         )
 
-    def _moved(self, centre: LinearProgram, draw: np.random.Generator) -> dict[str, Array]:
-        """The fields of one of several problems, moved by random parts of the differences between two."""
+    def _between(self, draw: np.random.Generator) -> LinearProgram:
+        """A problem on the line through two of the given ones, every number off by a part of the difference."""
         first, second = (self.problems[at] for at in draw.permutation(len(self.problems))[:2])
-        together, alone = draw.uniform(0, self.spread), draw.uniform(0, self.spread / 2)
+        share = draw.uniform()
+        nearer = first if share < 0.5 else second
+        together, alone = draw.uniform(0, self.spread), draw.uniform(0, self.spread)
         rows, columns = self._groups
         of_group = together * draw.normal(size=1 + max(rows.max(initial=0), columns.max(initial=0)))
         found: dict[str, Array] = {}
-        for fields, groups in (
-            (("row_lower", "row_upper"), rows),
-            (("lower", "upper"), columns),
-            (("costs",), columns),
-        ):
-            part = of_group[groups] + alone * draw.normal(size=len(groups))
+        for *fields, groups in (("row_lower", "row_upper", rows), ("lower", "upper", columns), ("costs", columns)):
+            part = share + of_group[groups] + alone * draw.normal(size=len(groups))
             for field in fields:
                 given = np.stack([getattr(one, field) for one in self.problems])
                 moves = np.isfinite(given).all(0) & ~np.isin(given, (-1, 0, 1)).all(0)
-                # Where a side is infinite in all of them there is no difference.
-                difference = np.where(moves, getattr(second, field), 0) - np.where(moves, getattr(first, field), 0)
-                value = getattr(centre, field) + part * difference
+                start, end = (np.where(moves, getattr(one, field), 0) for one in (first, second))
+                value = np.where(moves, start + part * (end - start), getattr(nearer, field))
                 value = np.where((given >= 0).all(0), np.maximum(value, 0), value)
                 found[field] = np.where((given <= 0).all(0), np.minimum(value, 0), value)
         for low, high in (("row_lower", "row_upper"), ("lower", "upper")):
             found[low], found[high] = np.minimum(found[low], found[high]), np.maximum(found[low], found[high])
-        return found
+        return replace(first, offset=first.offset + share * (second.offset - first.offset), **found)
 
     @cached_property
     def _groups(self) -> tuple[Array, Array]:
