@@ -119,3 +119,20 @@ def test_what_cannot_be_reduced_stays() -> None:
         replace(problem, lower=np.array([5.0, 0.0])), [Start("me", basis=Basis(np.zeros(2), np.ones(3)))]
     )
     assert crossed.status == "infeasible"
+
+
+def test_nothing_but_bounds_is_left() -> None:
+    # min -x + y with x <= 4 (as a row), y >= 1 (as a row).
+    matrix = sp.csc_array(np.array([[1.0, 0.0], [0.0, -2.0]]))
+    problem = LinearProgram(
+        np.array([-1.0, 1.0]), matrix, np.full(2, -INF), np.array([4.0, -2.0]), np.zeros(2), np.full(2, INF)
+    )
+    for statuses in ([AT_LOWER, AT_LOWER], [BASIC, BASIC]):
+        start = Start("me", basis=Basis(np.array(statuses, np.int8), np.array([BASIC, BASIC], np.int8)))
+        found = Solver().solve(problem, [start])
+        assert (found.status, found.objective, found.gap) == ("optimal", -3, 0)
+        np.testing.assert_allclose(found.y, [-1, -0.5])
+        assert found.basis is not None
+        assert found.basis.rows.tolist() == [AT_UPPER, AT_UPPER]
+    endless = replace(problem, row_upper=np.array([INF, -2.0]))
+    assert Solver().solve(endless, [Start("me", basis=Basis(np.zeros(2), np.ones(2)))]).status == "unbounded"
