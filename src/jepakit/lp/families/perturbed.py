@@ -100,8 +100,7 @@ class Perturbed:
                 value = np.where(moves, start + part * (end - start), getattr(nearer, field))
                 value = np.where((given >= 0).all(0), np.maximum(value, 0), value)
                 found[field] = np.where((given <= 0).all(0), np.minimum(value, 0), value)
-        for low, high in (("row_lower", "row_upper"), ("lower", "upper")):
-            found[low], found[high] = np.minimum(found[low], found[high]), np.maximum(found[low], found[high])
+        # Sides may cross; `problem` puts them in order.
         return replace(first, offset=first.offset + share * (second.offset - first.offset), **found)
 
     @cached_property
