@@ -23,7 +23,7 @@ def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, worke
     Args:
         problems: that have optima; `with_optimum` leaves out those that have none.
         cache: a folder that keeps them by what the problem is; interrupted work goes on where it was. None keeps none.
-        workers: processes.
+        workers: processes; a script that asks for more than one needs ``if __name__ == "__main__":``.
 
     Raises:
         ConfigError: ``workers`` is less than 1.
