@@ -162,6 +162,15 @@ def test_the_objective_needs_torch_alone() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+@pytest.mark.parametrize("system", ["graph", "lp", "retrieval"])
+def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
+    code = (
+        f"import sys, jepakit.cli.{system}; print([name for name in sys.modules if name.endswith('lightning')"
+        " or name.startswith('lightning_fabric')])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
 def test_files_that_are_not_code_are_in_the_package() -> None:
     package = files("jepakit")
     assert package.joinpath("py.typed").is_file()
