@@ -1,6 +1,6 @@
 """A day of unit commitment, when two others have been solved.
 
-    python -m benchmarks.lp_unit_commitment            # an hour on two cores
+    python -m benchmarks.lp_unit_commitment            # half an hour on two cores
     python -m benchmarks.lp_unit_commitment --quick    # two minutes: one network, one seed, fewer problems
 
 The relaxations of RTS-GMLC with three models of the network; matrix and costs are the same on all days. Trained on two
