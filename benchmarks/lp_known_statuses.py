@@ -19,13 +19,13 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from benchmarks.harness import Options, Steps, data_dir, main, mean_row
-from jepakit.lp import Basis, LinearProgram, Solution, Solver, Start, read_problem
+from benchmarks.harness import Options, Steps, main, mean_row
+from benchmarks.lp_ways import NETWORKS, unit_commitment_days
+from jepakit.lp import Basis, LinearProgram, Solution, Solver, Start
 from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC
 from jepakit.lp.data import Array
 from jepakit.training.result_rows import ResultRow
 
-NETWORKS = {"copper plate": "NetCopperPlate", "DC": "NetDC", "PTDF": "NetPTDF"}
 SHARES = (1.0, 0.99, 0.95, 0.9, 0.75, 0.5)
 _DRAWS = 5
 #: A distance or a dual that counts, relative to 1 + the value; a pivot element that does.
@@ -44,9 +44,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 
 
 def _measured(name: str) -> dict[str, list[float]]:
-    folder = data_dir() / "lp" / "unit_commitment"
-    files = sorted(folder.glob(f"*_{NETWORKS[name]}_*.mps.gz"))[1:]
-    before, problem = (read_problem(file, relax=True) for file in files)
+    _, before, problem = unit_commitment_days(name)
     old = Solver().solve(before)
     assert old.basis is not None
 
@@ -110,9 +108,11 @@ def _exchanged(problem: LinearProgram, basis: Basis, state: _State) -> Basis:
     part = (matrix[:, entering].T @ splu(sp.csc_matrix(matrix[:, basic])).solve(unit, trans="T")).T
     free = np.ones(len(leaving), bool)
     for place, column in enumerate(entering):
+        if not free.any():
+            break
         size = np.where(free, np.abs(part[:, place]), 0)
-        row = int(size.argmax()) if free.any() else 0
-        if not free.any() or size[row] < _REGULAR:
+        row = int(size.argmax())
+        if size[row] < _REGULAR:
             continue
         factor = np.where(free, part[:, place] / part[row, place], 0)
         factor[row] = 0

@@ -13,10 +13,11 @@ problems are tried with Devex edge weights too, for these matter as much as the 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
-from benchmarks.harness import Options, Steps, data_dir, main
+from benchmarks.harness import Options, Steps, main
 from benchmarks.lp_ways import (
+    NETWORKS,
     PIVOTS,
     SEEDS,
     TIME,
@@ -27,8 +28,9 @@ from benchmarks.lp_ways import (
     median,
     rows_of,
     taught_by_bases,
+    unit_commitment_days,
 )
-from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, read_problem, train, with_optimum
+from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, train, with_optimum
 from jepakit.lp.choice import choose
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ROLLING, Way, ways
@@ -36,7 +38,6 @@ from jepakit.lp.families.perturbed import Perturbed
 from jepakit.lp.neighbours import Neighbours
 from jepakit.training.result_rows import ResultRow
 
-NETWORKS = {"copper plate": "NetCopperPlate", "DC": "NetDC", "PTDF": "NetPTDF"}
 #: Problems made of two days, and in short; of these the network is trained on; times that each day is solved.
 _MADE, _FEW, _TRAINING, _TIMES = 400, 60, 32, 5
 _FEWER_PIVOTS = 2
@@ -59,7 +60,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 
 def _measured(name: str, seed: int, quick: bool) -> Facts:
     """The third day in every way."""
-    first, second, third = _days(name)
+    first, second, third = unit_commitment_days(name)
     made = Perturbed((first, second))
     count = _FEW if quick else _MADE
     problems = [first, second, *(made.problem(count * seed + number) for number in range(count))]
@@ -78,12 +79,6 @@ def _measured(name: str, seed: int, quick: bool) -> Facts:
 
 def _with_devex(way: Way, problem: LinearProgram, before: Solution | None) -> list[Start]:
     return [replace(start, edge_weights="devex") for start in way(problem, before)]
-
-
-@cache
-def _days(name: str) -> list[LinearProgram]:
-    folder = data_dir() / "lp" / "unit_commitment"
-    return [read_problem(file, relax=True) for file in sorted(folder.glob(f"*_{NETWORKS[name]}_*.mps.gz"))]
 
 
 if __name__ == "__main__":

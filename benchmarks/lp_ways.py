@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import data_dir
 from jepakit.cache import cache_folder
-from jepakit.lp import LinearProgram, SolveConfig, TrainConfig
+from jepakit.lp import LinearProgram, SolveConfig, TrainConfig, read_problem
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import MODEL, Way, solved
 from jepakit.training.result_rows import ResultRow
 
 __all__ = [
+    "NETWORKS",
     "PIVOTS",
     "SEEDS",
     "TIME",
@@ -24,12 +26,25 @@ __all__ = [
     "median",
     "rows_of",
     "taught_by_bases",
+    "unit_commitment_days",
 ]
 
 SEEDS = (0, 1, 2)
+#: Models of the network, and what their files are called.
+NETWORKS = {"copper plate": "NetCopperPlate", "DC": "NetDC", "PTDF": "NetPTDF"}
 PIVOTS, TIME = "pivots", "time in ms, guess included"
 #: Of each way, of each problem: pivots, milliseconds, whether a start was given up, whether a guess alone was enough.
 Facts = dict[str, list[list[float]]]
+
+
+def unit_commitment_days(network: str) -> list[LinearProgram]:
+    """The relaxations of three days of RTS-GMLC, which differ in sides alone.
+
+    Args:
+        network: one of `NETWORKS`.
+    """
+    folder = data_dir() / "lp" / "unit_commitment"
+    return [read_problem(file, relax=True) for file in sorted(folder.glob(f"*_{NETWORKS[network]}_*.mps.gz"))]
 
 
 def labels_folder() -> Path:

@@ -43,10 +43,10 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(problem.upper, [4, 6])
     # (2, 6): y is at the bound that its row gives it. z = c - A'(-1) = (-3 + 3, -5 + 2).
     found = Basis(np.array([BASIC, AT_UPPER], np.int8), np.array([AT_UPPER], np.int8))
-    whole = reduction.whole_basis(found, np.array([-1.0]))
+    whole, duals = reduction.whole_of(found, np.array([-1.0]))
     assert whole.columns.tolist() == [BASIC, BASIC]
     assert whole.rows.tolist() == [BASIC, AT_UPPER, AT_UPPER]
-    assert reduction.whole_duals(found, np.array([-1.0])).tolist() == [0, -1.5, -1]
+    assert duals.tolist() == [0, -1.5, -1]
     again = reduction.basis(whole)
     assert (again.columns.tolist(), again.rows.tolist()) == (found.columns.tolist(), found.rows.tolist())
 

@@ -22,8 +22,8 @@ from jepakit.core import JEPA, Views, diagnose
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.training import FitConfig, RunFolder, fit
 from jepakit.training.checkpoint import read_checkpoint
-from jepakit.training.fit import parameter_groups
 from jepakit.training.module import FINITE_EVERY
+from jepakit.training.trainer import parameter_groups
 
 
 class InterruptionError(Exception):

@@ -176,7 +176,7 @@ class LPBatch:
             return batch
         iterates = [primal_dual(problem, iterations, balance) for problem in problems]
         x, y = packed([x for x, _ in iterates]), packed([y for _, y in iterates])
-        return replace(batch, near=Near(x, y, batch.activity(x), batch.costs - batch.priced(y)))
+        return replace(batch, near=batch.at(x, y))
 
     def __getitem__(self, index: Tensor) -> LPBatch:
         """Some of the problems, ``[B]`` int64, in that order."""
@@ -214,6 +214,10 @@ class LPBatch:
     def priced(self, y: Tensor) -> Tensor:
         """Aᵀy of each problem: ``[M, ...] -> [N, ...]``."""
         return _summed(self.entry_value, y[self.entry_row], self.entry_column, self.costs)
+
+    def at(self, x: Tensor, y: Tensor) -> Near:
+        """A point of all problems, x ``[N]`` and y ``[M]``, with its products."""
+        return Near(x, y, self.activity(x), self.costs - self.priced(y))
 
     def sum_of_columns(self, values: Tensor) -> Tensor:
         """The sum over the columns of each problem: ``[N] -> [G]``."""

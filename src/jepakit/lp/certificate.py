@@ -84,8 +84,17 @@ def lower_bound(problem: LinearProgram, y: Array) -> float:
 
 def lower_bounds(problem: LinearProgram, y: Array) -> Array:
     """`lower_bound` of each of several duals: ``[P, m] -> [P]``."""
+    return _proved(problem, *_possible_duals(problem, y))
+
+
+def _possible_duals(problem: LinearProgram, y: Array) -> tuple[Array, Array]:
+    """Duals, 0 where they pull towards a side that is not there, and the reduced costs that go with them."""
     y = np.where(_wrong_sign(y, problem.row_lower, problem.row_upper) > 0, 0.0, y)
-    z = problem.costs - (problem.matrix.T @ y.T).T
+    return y, problem.costs - (problem.matrix.T @ y.T).T
+
+
+def _proved(problem: LinearProgram, y: Array, z: Array) -> Array:
+    """What these prove: ``[P, m], [P, n] -> [P]``."""
     wrong = _wrong_sign(z, problem.lower, problem.upper)
     proved = _dual_values(y, problem.row_lower, problem.row_upper) + _dual_values(z, problem.lower, problem.upper)
     unbounded = (wrong > _ROUNDING * (1 + np.abs(problem.costs))).any(1)
@@ -111,9 +120,9 @@ class Proofs:
             problem: of one matrix with all others that are asked about.
         """
         if not self._same_but_for_numbers(problem):
-            self._of, self._bounds = problem, lower_bounds(problem, self._y)
-            self._duals = np.where(_wrong_sign(self._y, problem.row_lower, problem.row_upper) > 0, 0.0, self._y)
-            self._reduced = problem.costs - (problem.matrix.T @ self._duals.T).T
+            self._of = problem
+            self._duals, self._reduced = _possible_duals(problem, self._y)
+            self._bounds = _proved(problem, self._duals, self._reduced)
             return self._bounds.copy()
         assert self._of is not None
         before, bounds = self._of, self._bounds + problem.offset - self._of.offset

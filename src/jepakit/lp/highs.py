@@ -123,21 +123,21 @@ class HighsSolver:
             self._last = None
             return _failed(problem, "not taken", perf_counter() - start)
         elif basis is not None:
-            shorter = basis.fitted(problem) if reduction is None else reduction.basis(basis.fitted(problem))
-            highs.setBasis(shorter.fitted(given).to_highs())
+            fitted = basis.fitted(problem)
+            highs.setBasis((fitted if reduction is None else reduction.basis(fitted)).to_highs())
         highs.run()
         word = highs.getModelStatus()
         solution, last = highs.getSolution(), highs.getBasis()
         found = Basis.of_highs(last) if last.valid else None
         y = _filled(solution.row_dual, given.rows)
-        if reduction is not None and found is not None:
-            found, y = reduction.whole_basis(found, y), reduction.whole_duals(found, y)
+        if reduction is not None:
+            found, y = (None, _nothing(problem.rows)) if found is None else reduction.whole_of(found, y)
         self._last = _Held(given, found)
         return Answer(
             status=_STATUS.get(word, "failed"),
             word=highs.modelStatusToString(word),
             x=_filled(solution.col_value, problem.columns),
-            y=y if len(y) == problem.rows else np.full(problem.rows, np.nan),
+            y=y,
             basis=found,
             pivots=max(0, highs.getInfo().simplex_iteration_count),
             seconds=perf_counter() - start,
@@ -204,11 +204,15 @@ class HighsSolver:
 
 
 def _failed(problem: LinearProgram, word: str, seconds: float) -> Answer:
-    return Answer("failed", word, np.full(problem.columns, np.nan), np.full(problem.rows, np.nan), None, 0, seconds)
+    return Answer("failed", word, _nothing(problem.columns), _nothing(problem.rows), None, 0, seconds)
 
 
 def _filled(values: list[float], length: int) -> Array:
-    return np.array(values) if len(values) == length else np.full(length, np.nan)
+    return np.array(values) if len(values) == length else _nothing(length)
+
+
+def _nothing(length: int) -> Array:
+    return np.full(length, np.nan)
 
 
 def to_highs(problem: LinearProgram) -> highspy.HighsLp:

@@ -48,7 +48,7 @@ def kkt_terms(problems: LPBatch, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         x: ``[N]``.
         y: the rows' duals, ``[M]``.
     """
-    return terms_of(problems, Near(x, y, problems.activity(x), problems.costs - problems.priced(y)))
+    return terms_of(problems, problems.at(x, y))
 
 
 def terms_of(problems: LPBatch, point: Near) -> dict[str, Tensor]:

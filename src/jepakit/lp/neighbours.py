@@ -74,7 +74,7 @@ class Neighbours:
         """The optimum of the problem whose changing numbers are nearest; None for a problem of another matrix."""
         if not self._of_its_matrix(problem):
             return None
-        return self._start(int(self._distance(problem).argmin()))
+        return self._start(int(self._by_distance(problem)[0]))
 
     def best(self, problem: LinearProgram, *, without: int | None = None) -> Start | None:
         """The optimum whose duals prove the highest lower bound; the nearest where none proves any.
@@ -88,21 +88,20 @@ class Neighbours:
         """
         if not self._of_its_matrix(problem):
             return None
-        distance = self._distance(problem)
-        if without is not None:
-            distance[without] = np.inf
-        # The nearest first: where no bound is proved it is as good as any.
-        near = np.argsort(distance, kind="stable")[: len(self) - (without is not None)]
+        near = self._by_distance(problem)
+        near = near[near != without]
         if self._costs_vary:
             near = near[:_JUDGED]
             bounds = lower_bounds(problem, self.y[near])
         else:
             bounds = self._proofs.bounds(problem)[near]
+        # Without a single bound the first of them, which is the nearest.
         return self._start(int(near[bounds.argmax()]))
 
-    def _distance(self, problem: LinearProgram) -> Array:
-        """Of each from a problem, ``[P]``."""
-        return (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
+    def _by_distance(self, problem: LinearProgram) -> Array:
+        """The nearest one first."""
+        distance = (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
+        return np.argsort(distance, kind="stable")
 
     @property
     def _costs_vary(self) -> bool:

@@ -54,44 +54,31 @@ class Reduction:
         held = at != BASIC
         lower = (at == AT_LOWER) == (self.entry > 0)
         columns[self.column[held]] = np.where(lower, AT_LOWER, AT_UPPER)[held]
-        return Basis(columns, whole.rows[self.kept])
+        return Basis(columns, whole.rows[self.kept]).fitted(self.problem)
 
-    def whole_basis(self, basis: Basis, y: Array) -> Basis:
-        """A basis of the reduced problem, as one of the whole one.
-
-        Args:
-            basis: of the reduced problem.
-            y: its duals, ``[m - k]``; they tell which side holds a column that cannot move.
-        """
-        columns, rows = basis.columns.copy(), np.full(self.whole.rows, BASIC, np.int8)
-        rows[self.kept] = basis.rows
-        holder, lower = self._holders(basis, y)
-        held = holder >= 0
-        rows[self.row[holder[held]]] = np.where((self.entry[holder] > 0) == lower, AT_LOWER, AT_UPPER)[held]
-        columns[held] = BASIC
-        return Basis(columns, rows)
-
-    def whole_duals(self, basis: Basis, y: Array) -> Array:
-        """The duals of all rows, ``[m]``: the reduced cost of a column that such a row holds is the row's.
+    def whole_of(self, basis: Basis, y: Array) -> tuple[Basis, Array]:
+        """Basis and duals ``[m]`` of the whole problem: the reduced cost of a column that a row holds is the row's.
 
         Args:
             basis: of the reduced problem.
             y: its duals, ``[m - k]``.
         """
-        whole = np.zeros(self.whole.rows)
-        whole[self.kept] = y
-        holder, _ = self._holders(basis, y)
+        z = reduced_costs(self.problem, y)
+        holder, lower = self._holders(basis, z)
         held = holder >= 0
-        whole[self.row[holder[held]]] = reduced_costs(self.problem, y)[held] / self.entry[holder[held]]
-        return whole
+        entry, row = self.entry[holder[held]], self.row[holder[held]]
+        columns, rows, duals = basis.columns.copy(), np.full(self.whole.rows, BASIC, np.int8), np.zeros(self.whole.rows)
+        rows[self.kept], duals[self.kept] = basis.rows, y
+        rows[row], duals[row] = np.where((entry > 0) == lower[held], AT_LOWER, AT_UPPER), z[held] / entry
+        columns[held] = BASIC
+        return Basis(columns, rows), duals
 
-    def _holders(self, basis: Basis, y: Array) -> tuple[Array, Array]:
+    def _holders(self, basis: Basis, z: Array) -> tuple[Array, Array]:
         """Which of the rows that became bounds holds a column, -1 for none, and whether as its lower bound."""
         lower, upper = basis.columns == AT_LOWER, basis.columns == AT_UPPER
         fixed = (self.problem.lower == self.problem.upper) & (lower | upper)
         # What cannot move is held by either bound: by the one that its reduced cost pulls towards.
-        pulled_down = reduced_costs(self.problem, y) >= 0
-        lower, upper = np.where(fixed, pulled_down, lower), np.where(fixed, ~pulled_down, upper)
+        lower, upper = np.where(fixed, z >= 0, lower), np.where(fixed, ~(z >= 0), upper)
         return np.where(lower, self.lower_from, np.where(upper, self.upper_from, -1)), lower
 
 
@@ -119,7 +106,7 @@ def reduced(problem: LinearProgram) -> Reduction | None:
         whole=problem,
         problem=replace(
             problem,
-            matrix=_of_rows(matrix, ~single),
+            matrix=sp.csc_array(matrix[kept]),
             row_lower=problem.row_lower[kept],
             row_upper=problem.row_upper[kept],
             lower=lower,
@@ -141,12 +128,3 @@ def _from(column: Array, given: Array, columns: int) -> Array:
     found = np.full(columns, -1)
     found[column[given]] = np.flatnonzero(given)
     return found
-
-
-def _of_rows(matrix: sp.csc_array, kept: Array) -> sp.csc_array:
-    """Some of the rows: as ``matrix[kept]``, in a fraction of the time."""
-    entries = kept[matrix.indices]
-    before = np.concatenate([[0], np.cumsum(entries)])
-    place = np.cumsum(kept) - 1
-    shape = (int(kept.sum()), len(matrix.indptr) - 1)
-    return sp.csc_array((matrix.data[entries], place[matrix.indices[entries]], before[matrix.indptr]), shape=shape)

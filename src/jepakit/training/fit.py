@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from jepakit.errors import ConfigError
 from jepakit.training.loader import EpochLoader
 from jepakit.training.run import RunFolder
 
-__all__ = ["FitConfig", "FitResult", "fit", "named_parameters", "parameter_groups", "starts_with"]
+__all__ = ["FitConfig", "FitResult", "fit"]
 
 _LEAST = {
     "epochs": 1,
@@ -152,47 +152,3 @@ def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) 
                 raise ConfigError(name, getattr(config, name), f"{only} {alone}")
     elif config.jepa_pretrain_epochs >= config.epochs:
         raise ConfigError("jepa_pretrain_epochs", config.jepa_pretrain_epochs, f"below epochs = {config.epochs}")
-
-
-def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
-    """AdamW's groups: a rate for each prefix of ``learning_rates``, weight decay on matrices only.
-
-    Parameters are named as in the model: ``context_encoder...``, ``predictor...`` of a JEPA, the task's own names.
-
-    Raises:
-        ConfigError: a prefix in ``learning_rates`` or ``freeze`` matches no parameter, or everything is frozen.
-    """
-    names = [name for name, _ in named_parameters(module)]
-    for option, prefixes in (("learning_rates", list(config.learning_rates)), ("freeze", config.freeze)):
-        for prefix in prefixes:
-            if not any(starts_with(name, [prefix]) for name in names):
-                known = sorted({name.split(".")[0] for name in names})
-                raise ConfigError(option, prefix, f"the beginning of a parameter's name: {', '.join(known)}")
-    if all(
-        starts_with(name, config.freeze) or not parameter.requires_grad for name, parameter in named_parameters(module)
-    ):
-        raise ConfigError("freeze", config.freeze, "something left to train")
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    frozen_for_good = config.freeze if config.unfreeze_epoch is None else []
-    for name, parameter in named_parameters(module):
-        if not parameter.requires_grad or starts_with(name, frozen_for_good):
-            continue
-        fitting = [prefix for prefix in config.learning_rates if starts_with(name, [prefix])]
-        rate = config.learning_rates[max(fitting, key=len)] if fitting else config.learning_rate
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
-
-
-def named_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Trainable parameters without the name of the part (``jepa``, ``task``) they stand in, each once."""
-    return [
-        (name.split(".", 1)[1], parameter)
-        for name, parameter in module.named_parameters()
-        if not name.startswith("jepa.target.") or parameter.requires_grad
-    ]
-
-
-def starts_with(name: str, prefixes: list[str]) -> bool:
-    """Whether a parameter's name is one of the prefixes, or goes on after one."""
-    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)

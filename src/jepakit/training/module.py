@@ -34,7 +34,7 @@ class JEPAModule(pl.LightningModule):
     Args:
         jepa: the objective, or None for a task alone.
         task: views -> loss, or named losses that are summed; None for JEPA alone.
-        parameter_groups: for AdamW, see `jepakit.training.fit.parameter_groups`.
+        parameter_groups: for AdamW, see `jepakit.training.trainer.parameter_groups`.
         schedule: learning-rate factor by step.
         jepa_pretrain_epochs: epochs of JEPA alone where there is a task.
         jepa_weight: of JEPA beside the task.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -20,12 +21,12 @@ from torch import Tensor, nn
 from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.training.checkpoint import SafetensorsCheckpointIO, read_checkpoint
-from jepakit.training.fit import FitConfig, FitResult, named_parameters, parameter_groups, starts_with
+from jepakit.training.fit import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, Patience, ProgressBar
 from jepakit.training.run import RunFolder
 
-__all__ = ["trained"]
+__all__ = ["parameter_groups", "trained"]
 
 
 def trained(
@@ -42,7 +43,7 @@ def trained(
     total_steps = config.epochs * len(loader)
     warmup = min(round(config.warmup_epochs * len(loader)), total_steps - 1)
     parts = nn.ModuleDict({name: part for name, part in (("jepa", jepa), ("task", task)) if part is not None})
-    frozen = [p for name, p in named_parameters(parts) if p.requires_grad and starts_with(name, config.freeze)]
+    frozen = [p for name, p in _named(parts) if p.requires_grad and _matches(name, config.freeze)]
     module = JEPAModule(
         jepa,
         task,
@@ -95,6 +96,47 @@ def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float
     # A run that was complete when it was resumed.
     rows = run.read_metrics()
     return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
+
+
+def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
+    """AdamW's groups: a rate for each prefix of ``learning_rates``, weight decay on matrices only.
+
+    Parameters are named as in the model: ``context_encoder...``, ``predictor...`` of a JEPA, the task's own names.
+
+    Raises:
+        ConfigError: a prefix in ``learning_rates`` or ``freeze`` matches no parameter, or everything is frozen.
+    """
+    names = [name for name, _ in _named(module)]
+    for option, prefixes in (("learning_rates", list(config.learning_rates)), ("freeze", config.freeze)):
+        for prefix in prefixes:
+            if not any(_matches(name, [prefix]) for name in names):
+                known = sorted({name.split(".")[0] for name in names})
+                raise ConfigError(option, prefix, f"the beginning of a parameter's name: {', '.join(known)}")
+    if all(_matches(name, config.freeze) or not parameter.requires_grad for name, parameter in _named(module)):
+        raise ConfigError("freeze", config.freeze, "something left to train")
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    frozen_for_good = config.freeze if config.unfreeze_epoch is None else []
+    for name, parameter in _named(module):
+        if not parameter.requires_grad or _matches(name, frozen_for_good):
+            continue
+        fitting = [prefix for prefix in config.learning_rates if _matches(name, [prefix])]
+        rate = config.learning_rates[max(fitting, key=len)] if fitting else config.learning_rate
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+
+
+def _named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Trainable parameters without the name of the part (``jepa``, ``task``) they stand in, each once."""
+    return [
+        (name.split(".", 1)[1], parameter)
+        for name, parameter in module.named_parameters()
+        if not name.startswith("jepa.target.") or parameter.requires_grad
+    ]
+
+
+def _matches(name: str, prefixes: list[str]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
 def _trainer(

@@ -128,7 +128,7 @@ def moving_together(problems: Sequence[LinearProgram]) -> tuple[Array, Array]:
     first = problems[0]
     sides = np.stack([_one_side(problem) for problem in problems])
     varying = np.flatnonzero((sides != sides[0]).any(0))
-    of_varying = abs(first.matrix.tocsr()[varying]).tocoo()
+    of_varying = first.matrix.tocsr()[varying].tocoo()
     rows, columns = varying[of_varying.row], first.rows + of_varying.col
     with np.errstate(divide="ignore", invalid="ignore"):
         proportion = np.round(sides[1:, varying] / sides[0, varying], _DIGITS)
