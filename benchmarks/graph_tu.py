@@ -28,15 +28,15 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.evaluate import floor_kernels
-from jepakit.graph.folds import stratified_subset
-from jepakit.graph.kernels import KernelKind, node_level_summary
-from jepakit.graph.probe import (
+from jepakit.graph.probe.classes import (
     probe_few_labels,
     probe_graphs,
     probe_kernel,
     probe_kernel_few_labels,
     probe_nodes,
 )
+from jepakit.graph.probe.folds import stratified_subset
+from jepakit.graph.probe.kernels import KernelKind, node_level_summary
 from jepakit.training.result_rows import ResultRow
 
 OURS, RANDOM = "jepakit: JEPA", "random encoder"

@@ -23,13 +23,13 @@ import scipy.sparse as sp
 from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.lp_ways import SEEDS, by_metric, labels_folder
 from jepakit.lp import LinearProgram, TrainConfig, label, train
-from jepakit.lp.batch import Optimum
 from jepakit.lp.data import Array
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families import LPFamily
 from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
-from jepakit.lp.iterates import primal_dual
-from jepakit.lp.scaling import equilibrated
+from jepakit.lp.networks.batch import Optimum
+from jepakit.lp.solving.iterates import primal_dual
+from jepakit.lp.solving.scaling import equilibrated
 from jepakit.training.result_rows import ResultRow
 
 FAMILIES: dict[str, tuple[LPFamily, LPFamily]] = {

@@ -22,8 +22,8 @@ from scipy.sparse.linalg import splu
 from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.lp_ways import NETWORKS, unit_commitment_days
 from jepakit.lp import Basis, LinearProgram, Solution, Solver, Start
-from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC
 from jepakit.lp.data import Array
+from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC
 from jepakit.training.result_rows import ResultRow
 
 SHARES = (1.0, 0.99, 0.95, 0.9, 0.75, 0.5)

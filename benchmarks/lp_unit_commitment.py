@@ -31,11 +31,11 @@ from benchmarks.lp_ways import (
     unit_commitment_days,
 )
 from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, train, with_optimum
-from jepakit.lp.choice import choose
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ROLLING, Way, ways
 from jepakit.lp.families.perturbed import Perturbed
-from jepakit.lp.neighbours import Neighbours
+from jepakit.lp.starts.choice import choose
+from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.training.result_rows import ResultRow
 
 #: Problems made of two days, and in short; of these the network is trained on; times that each day is solved.

@@ -48,9 +48,9 @@ from jepakit.retrieval import (
     train,
     weighted,
 )
-from jepakit.retrieval.feedback import nearest
-from jepakit.retrieval.metrics import ndcg
-from jepakit.retrieval.splits import seen_queries
+from jepakit.retrieval.datasets.splits import seen_queries
+from jepakit.retrieval.measuring.metrics import ndcg
+from jepakit.retrieval.ranking.feedback import nearest
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
 

@@ -4,7 +4,7 @@
     python -m benchmarks.retrieval_defaults --quick    # minutes: StackFAQ
 
 Each setting is trained on all folds of the training and development pairs but one and measured on that one, as
-`jepakit.retrieval.selection` does; what is shown is the held-out NDCG@10 of its best strength and weight of the
+`jepakit.retrieval.adapter.selection` does; what is shown is the held-out NDCG@10 of its best strength and weight of the
 predictive term. Below stands what sentences do for the base model on all of these pairs: nothing is trained there, and
 their weight where there are no pairs is read off it. The pairs are those of `benchmarks.retrieval_homes`, without the
 ones that share a document with the test.
@@ -26,8 +26,8 @@ from jepakit.retrieval import (
     ViewConfig,
     train,
 )
-from jepakit.retrieval.metrics import ndcg
-from jepakit.retrieval.sentences import with_sentences
+from jepakit.retrieval.measuring.metrics import ndcg
+from jepakit.retrieval.ranking.sentences import with_sentences
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
 

@@ -28,11 +28,11 @@ from jepakit.retrieval import (
     weighted,
     without_shared,
 )
-from jepakit.retrieval.familiarity import Familiarity
-from jepakit.retrieval.feedback import nearest
-from jepakit.retrieval.metrics import ndcg
-from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, ranked
-from jepakit.retrieval.splits import ensure_splits
+from jepakit.retrieval.adapter.familiarity import Familiarity
+from jepakit.retrieval.datasets.splits import ensure_splits
+from jepakit.retrieval.measuring.metrics import ndcg
+from jepakit.retrieval.ranking.feedback import nearest
+from jepakit.retrieval.ranking.vectors import DEPTH, Encoded, familiar, ranked
 from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
 
 __all__ = [

@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.harness import Options, Steps, data_dir, main, mean_row
 from benchmarks.retrieval_homes import HOMES, home_dataset
 from jepakit.retrieval import Pairs, RetrievalDataset, load_dataset, paired_interval
-from jepakit.retrieval.metrics import ndcg, top_documents
+from jepakit.retrieval.measuring.metrics import ndcg, top_documents
 from jepakit.text import load_text_encoder
 from jepakit.training.result_rows import ResultRow
 

@@ -40,9 +40,9 @@ from jepakit.retrieval import (
     load_dataset,
     train,
 )
-from jepakit.retrieval.familiarity import Familiarity
-from jepakit.retrieval.metrics import top_documents
-from jepakit.retrieval.ranking import CANDIDATES, familiar, ranked
+from jepakit.retrieval.adapter.familiarity import Familiarity
+from jepakit.retrieval.measuring.metrics import top_documents
+from jepakit.retrieval.ranking.vectors import CANDIDATES, familiar, ranked
 from jepakit.text import CachedEncoder, EmbeddingCache, Kind, TextConfig, TextEncoder, load_text_encoder
 from jepakit.training.result_rows import ResultRow
 
@@ -126,7 +126,7 @@ class KnownTexts:
 
 @dataclass(frozen=True)
 class FoundBeforehand:
-    """A `jepakit.retrieval.ranking.Source` that takes no time.
+    """A `jepakit.retrieval.ranking.vectors.Source` that takes no time.
 
     Args:
         hits: of one query, ``[1, K]``.

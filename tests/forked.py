@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["jepakit.cli.graph", "jepakit.graph.probe"])
+CONTEXT.set_forkserver_preload(["jepakit.cli.graph", "jepakit.graph.probe.classes"])
 
 
 def start_command(words: Sequence[str], log: Path, *, without: str | None = None) -> BaseProcess:

@@ -18,9 +18,9 @@ import pytest
 
 from jepakit import core
 from jepakit.graph import PRESETS
-from jepakit.graph.encoding import Encoding
-from jepakit.graph.layers import LAYERS
 from jepakit.graph.masking import Strategy
+from jepakit.graph.networks.encoding import Encoding
+from jepakit.graph.networks.layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

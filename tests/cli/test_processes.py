@@ -25,8 +25,8 @@ from jepakit import load_encoder
 from jepakit.cli.main import main
 from jepakit.errors import ModelError
 from jepakit.training import RunFolder
-from jepakit.training.checkpoint import read_checkpoint
-from jepakit.training.report_data import read_run
+from jepakit.training.report.data import read_run
+from jepakit.training.storage.checkpoint import read_checkpoint
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -17,10 +17,10 @@ from word_model import noisy, write_word_model
 from jepakit.cli import retrieval
 from jepakit.cli.main import main
 from jepakit.retrieval import Index
+from jepakit.retrieval.adapter.tuning import TrainedBase
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Side
-from jepakit.retrieval.search import load_adapter
-from jepakit.retrieval.tuning import TrainedBase
+from jepakit.retrieval.serving.searcher import load_adapter
 
 QUICK = ["--epochs", "2", "--progress", "false", "--accelerator", "cpu"]
 TUNED = ["--strategy", "lora", "--tuning.epochs", "8", "--tuning.base_rate", "1e-2"]

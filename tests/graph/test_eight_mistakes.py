@@ -35,10 +35,10 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.finetune import FinetuneConfig, finetune
-from jepakit.graph.probe import probe_multilabel, probe_nodes, probe_regression
-from jepakit.graph.selection import FeatureSource, evaluate_split
+from jepakit.graph.probe.classes import probe_multilabel, probe_nodes, probe_regression
+from jepakit.graph.probe.selection import FeatureSource, evaluate_split
 from jepakit.training import RunFolder
-from jepakit.training.checkpoint import read_checkpoint
+from jepakit.training.storage.checkpoint import read_checkpoint
 
 
 def encoder_with(**options: object) -> GraphEncoder:

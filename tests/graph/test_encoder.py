@@ -11,8 +11,8 @@ from torch_geometric.nn import GCNConv
 from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, star_of
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph import EncoderConfig, GraphEncoder, Graphs, concatenate
-from jepakit.graph.layers import LAYERS, BatchNorm
-from jepakit.graph.messages import Messages
+from jepakit.graph.networks.layers import LAYERS, BatchNorm
+from jepakit.graph.networks.messages import Messages
 
 SMALL: dict[str, object] = {
     **{"conv": "gin", "hidden": 8, "layers": 2, "heads": 2, "norm": "batch", "dropout": 0.0, "residual": False},

@@ -30,9 +30,9 @@ from jepakit.graph import (
     preset,
     pretrain,
 )
-from jepakit.graph.layers import LAYERS
+from jepakit.graph.networks.layers import LAYERS
 from jepakit.training import RunFolder
-from jepakit.training.checkpoint import read_checkpoint
+from jepakit.training.storage.checkpoint import read_checkpoint
 
 ENCODER: dict[str, Any] = {
     **{"conv": "gin", "hidden": 16, "layers": 2, "heads": 2, "norm": "batch", "dropout": 0.0, "residual": False},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.optimize import linprog as scipy_linprog
 
 from jepakit.lp import LinearProgram
 
@@ -49,3 +50,18 @@ def _sides(
     upper = np.where(has_upper, values + np.where(draw.random(size) < 0.3, 0, draw.random(size)), INF)
     duals = np.where(has_lower, np.maximum(duals, 0), 0) + np.where(has_upper, np.minimum(duals, 0), 0)
     return lower, upper, duals
+
+
+def optimum(problem: LinearProgram) -> float:
+    """By SciPy, which has its own way of stating problems."""
+    matrix = problem.matrix.toarray()
+    sides = [(matrix, problem.row_upper), (-matrix, -problem.row_lower)]
+    finite = [np.isfinite(side) for _, side in sides]
+    found = scipy_linprog(
+        problem.costs,
+        A_ub=np.vstack([part[keep] for (part, _), keep in zip(sides, finite, strict=True)]),
+        b_ub=np.concatenate([side[keep] for (_, side), keep in zip(sides, finite, strict=True)]),
+        bounds=np.column_stack([problem.lower, problem.upper]),
+    )
+    assert found.status == 0
+    return found.fun + problem.offset

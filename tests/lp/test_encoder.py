@@ -12,15 +12,15 @@ import torch
 from jepakit.core import Views, Where
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import LinearProgram
-from jepakit.lp.basis import AT_LOWER, AT_UPPER, BASIC, FREE
-from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, EncoderConfig, GNNPolicy, Heads, KKTNetMLP
 from jepakit.lp.families.combinatorial import IndependentSet, SetCover
-from jepakit.lp.iterates import guessed_basis, primal_dual
-from jepakit.lp.kkt import kkt_terms
-from jepakit.lp.messages import Passing
 from jepakit.lp.model import LPModel, likeliest_basis
-from jepakit.lp.scaling import equilibrated
+from jepakit.lp.networks.batch import LPBatch
+from jepakit.lp.networks.kkt import kkt_terms
+from jepakit.lp.networks.messages import Passing
+from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, FREE
+from jepakit.lp.solving.iterates import guessed_basis, primal_dual
+from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews, masked_view
 from lp.problems import random_problem
 

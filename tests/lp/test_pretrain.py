@@ -13,14 +13,14 @@ from jepakit import load_encoder
 from jepakit.core import EMATarget, SharedTarget
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import Solver
-from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
-from jepakit.lp.labels import label
+from jepakit.lp.formats.stored import fingerprint
 from jepakit.lp.model import LPModel
+from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.objective import build_jepa
 from jepakit.lp.pretrain import TrainConfig, train
-from jepakit.lp.stored import fingerprint
+from jepakit.lp.starts.labels import label
 from jepakit.lp.views import MaskConfig, ProblemViews
 from jepakit.training import RunFolder
 from lp.problems import by_hand, random_problem

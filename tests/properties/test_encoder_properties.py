@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from graph_samples import EDGE_FEATURES, FEATURES, five_graphs, graph_sets, renumbered
 from jepakit.graph import GraphEncoder, Graphs
-from jepakit.graph.encoding import Encoding
-from jepakit.graph.layers import LAYERS
+from jepakit.graph.networks.encoding import Encoding
+from jepakit.graph.networks.layers import LAYERS
 
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 

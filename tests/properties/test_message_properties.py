@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graph_samples import graph_sets
 from jepakit.graph import Graphs
-from jepakit.graph.messages import Messages
+from jepakit.graph.networks.messages import Messages
 
 
 def one_hot(index: Tensor, size: int) -> Tensor:

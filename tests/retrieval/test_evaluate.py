@@ -11,12 +11,12 @@ import torch
 from toy_collection import WordEncoder, collection
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.retrieval.comparison import Evaluation
 from jepakit.retrieval.data import Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import BASE, OURS, EvaluateConfig, evaluate
-from jepakit.retrieval.settings import SearchSettings
-from jepakit.training.report_data import read_run
+from jepakit.retrieval.measuring.comparison import Evaluation
+from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.training.report.data import read_run
 
 ENCODER = WordEncoder()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.index import Index
-from jepakit.retrieval.sentences import Sentences
+from jepakit.retrieval.ranking.sentences import Sentences
 from jepakit.retrieval.vectors import IndexConfig
 
 Kind = Literal["exact", "hnsw"]

@@ -21,8 +21,8 @@ from toy_training import BATCH, STEPS, Head, config, data, make_head, make_jepa,
 from jepakit.core import JEPA, Views, diagnose
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.training import FitConfig, RunFolder, fit
-from jepakit.training.checkpoint import read_checkpoint
 from jepakit.training.module import FINITE_EVERY
+from jepakit.training.storage.checkpoint import read_checkpoint
 from jepakit.training.trainer import parameter_groups
 
 

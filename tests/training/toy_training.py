@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA, CosineSchedule, EMATarget, MLPPredictor, SIGReg, Views, mse
 from jepakit.training import EpochLoader, FitConfig, RunFolder
-from jepakit.training.checkpoint import write_checkpoint
+from jepakit.training.storage.checkpoint import write_checkpoint
 
 ROWS, WIDTH, BATCH = 40, 6, 8
 STEPS = ROWS // BATCH

@@ -12,16 +12,16 @@ from rich.console import Console
 from jepakit.cli.command import Command
 from jepakit.cli.runs import config_yaml, say, show_rows, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
-from jepakit.lp.batch import Optimum
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
 from jepakit.lp.families.named import FamilyName, make_family
-from jepakit.lp.family import LearnedFamily
-from jepakit.lp.files import problem_files, read_basis, read_problem, write_basis, write_problem, write_solution
-from jepakit.lp.labels import with_optimum
+from jepakit.lp.formats.files import problem_files, read_basis, read_problem, write_basis, write_problem, write_solution
+from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.pretrain import TrainConfig, train
-from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
-from jepakit.lp.stored import matrix_fingerprint
+from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.starts.family import LearnedFamily
+from jepakit.lp.starts.labels import with_optimum
 from jepakit.training import RunFolder, write_text_atomically
 
 __all__ = ["COMMANDS"]

@@ -15,18 +15,21 @@ from jepakit.cli.command import Command, parse
 from jepakit.cli.retrieval_base import text_encoder, tune_base, untuned
 from jepakit.cli.runs import config_yaml, say, say_findings, show_rows, trained_run, write_results
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.comparison import Evaluation
+from jepakit.retrieval.adapter.stage import base_of, stage_of
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-from jepakit.retrieval.export import export_sentence_transformer
 from jepakit.retrieval.filters import parse_filter
 from jepakit.retrieval.index import Index
+from jepakit.retrieval.measuring.comparison import Evaluation
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import TrainConfig, prepared, train
-from jepakit.retrieval.rerank import CrossEncoderReranker
-from jepakit.retrieval.search import (
+from jepakit.retrieval.ranking.sentences import encode_sentences
+from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.serving.export import export_sentence_transformer
+from jepakit.retrieval.serving.rerank import CrossEncoderReranker
+from jepakit.retrieval.serving.searcher import (
     Found,
     Mode,
     Searcher,
@@ -34,9 +37,6 @@ from jepakit.retrieval.search import (
     load_adapter,
     require_base,
 )
-from jepakit.retrieval.sentences import encode_sentences
-from jepakit.retrieval.settings import SearchSettings
-from jepakit.retrieval.tuning_stage import base_of, stage_of
 from jepakit.retrieval.vectors import IndexConfig
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, write_text_atomically
@@ -255,7 +255,7 @@ def run_search(options: SearchOptions, out: Console) -> None:
 def run_serve(options: ServeOptions, out: Console) -> None:
     """Serves until it is stopped."""
     # FastAPI and uvicorn are for this verb alone.
-    from jepakit.retrieval.serve import make_app, run_server
+    from jepakit.retrieval.serving.app import make_app, run_server
 
     run = trained_run(options.run)
     token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()

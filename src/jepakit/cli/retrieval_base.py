@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from jepakit.cli.runs import say
+from jepakit.retrieval.adapter.stage import base_of, read_verdict, tune_in_run
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.pretrain import TrainConfig
-from jepakit.retrieval.tuning_stage import base_of, read_verdict, tune_in_run
 from jepakit.text import CachedEncoder, EmbeddingCache, SentenceEncoder, TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder
 

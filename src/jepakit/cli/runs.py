@@ -15,7 +15,7 @@ from rich.text import Text
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.training import RunFolder, write_text_atomically
-from jepakit.training.report import write_report
+from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 
 __all__ = ["config_yaml", "say", "say_findings", "show_rows", "trained_run", "write_results"]

@@ -6,10 +6,10 @@ try:
     from jepakit.graph.data import GraphDataset, Graphs, concatenate
     from jepakit.graph.datasets import load_dataset
     from jepakit.graph.encoder import EncoderConfig, GraphEncoder
-    from jepakit.graph.encoding import with_position
     from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
     from jepakit.graph.finetune import FinetuneConfig, finetune
     from jepakit.graph.masking import Masking, with_patches
+    from jepakit.graph.networks.encoding import with_position
     from jepakit.graph.objective import ObjectiveConfig, build_jepa
     from jepakit.graph.presets import PRESETS, preset
     from jepakit.graph.pretrain import PretrainConfig, Pretrained, pretrain

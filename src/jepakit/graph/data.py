@@ -39,7 +39,7 @@ class Graphs:
             None. Encoders never see them: they are something to predict.
         y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
         node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
-        position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.encoding`.
+        position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.networks.encoding`.
         patch: METIS patch of each node within its graph, ``[N]`` int64, or None; see `jepakit.graph.masking`.
         hidden_nodes: nodes whose features an encoder must not see, ``[N]`` bool, or None.
     """

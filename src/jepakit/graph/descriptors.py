@@ -2,7 +2,7 @@
 in its nodes and edges for an encoder to read off.
 
 The target encoder of these is no network but whoever wrote the descriptors down: RDKit for molecules
-(`jepakit.graph.datasets.molecule_descriptors`), or the user's own columns in `Graphs.descriptors`.
+(`jepakit.graph.datasets.molecules.descriptors`), or the user's own columns in `Graphs.descriptors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from jepakit.core import MLPPredictor, Target, Where
 from jepakit.errors import DataError
-from jepakit.graph.layers import BatchNorm
+from jepakit.graph.networks.layers import BatchNorm
 
 __all__ = ["DescribedTarget", "DescriptorPredictor", "normal_scores"]
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import Graphs
-from jepakit.graph.encoding import Encoding, with_position
-from jepakit.graph.layers import LAYERS, BatchNorm, GATLayer, GCNLayer, GINLayer, GPSLayer
-from jepakit.graph.messages import Messages
-from jepakit.graph.prototypes import PrototypeReadout
+from jepakit.graph.networks.encoding import Encoding, with_position
+from jepakit.graph.networks.layers import LAYERS, BatchNorm, GATLayer, GCNLayer, GINLayer, GPSLayer
+from jepakit.graph.networks.messages import Messages
+from jepakit.graph.networks.prototypes import PrototypeReadout
 
 __all__ = ["EncoderConfig", "GraphEncoder", "refresh_statistics"]
 
@@ -39,11 +39,11 @@ class EncoderConfig:
         jumping: ``concat`` embeds a node by all layers side by side, input included; ``last`` by the last one.
         pooling: a graph is the ``sum``, ``mean`` or ``max`` of its nodes.
         heads: attention heads of ``gat`` and ``gps``.
-        position: structural encoding added to the features, see `jepakit.graph.encoding`: ``none``, ``degree``,
-            ``random_walk``, ``laplacian`` or ``combined``.
+        position: structural encoding added to the features: ``none``, ``degree``, ``random_walk``, ``laplacian`` or
+            ``combined``; see `jepakit.graph.networks.encoding`.
         position_size: its columns.
-        prototypes: prototypes a layer has for reading whole graphs out, see `jepakit.graph.prototypes`; with 0 they
-            are read out by ``pooling``, as always in training.
+        prototypes: prototypes of each layer that whole graphs are read out with; see
+            `jepakit.graph.networks.prototypes`. With 0, and always in training, they are read out by ``pooling``.
     """
 
     conv: Literal["gin", "gcn", "gat", "gps"] = "gin"

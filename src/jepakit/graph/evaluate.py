@@ -13,8 +13,7 @@ from torch import Tensor
 from jepakit.errors import ConfigError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
-from jepakit.graph.kernels import KernelKind, node_level_summary, wl_kernel_series
-from jepakit.graph.probe import (
+from jepakit.graph.probe.classes import (
     ProbeResult,
     probe_graphs,
     probe_kernel,
@@ -22,6 +21,7 @@ from jepakit.graph.probe import (
     probe_nodes,
     probe_regression,
 )
+from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.training.result_rows import ResultRow
 
 __all__ = ["EvaluateConfig", "Evaluation", "evaluate", "floor_kernels"]

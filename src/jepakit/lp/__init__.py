@@ -3,19 +3,19 @@
 from jepakit.errors import MissingExtraError
 
 try:
-    from jepakit.lp.basis import Basis
-    from jepakit.lp.certificate import Residuals, lower_bound, residuals, upper_bound
-    from jepakit.lp.convert import from_cvxpy, from_linopy, from_linprog
     from jepakit.lp.data import LinearProgram
     from jepakit.lp.evaluate import evaluate
     from jepakit.lp.families.named import make_family
-    from jepakit.lp.family import LearnedFamily
-    from jepakit.lp.files import read_basis, read_problem, write_basis, write_problem, write_solution
-    from jepakit.lp.highs import from_highs, to_highs
-    from jepakit.lp.labels import label, with_optimum
+    from jepakit.lp.formats.convert import from_cvxpy, from_linopy, from_linprog
+    from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_problem, write_solution
     from jepakit.lp.model import LPModel
     from jepakit.lp.pretrain import TrainConfig, Trained, train
-    from jepakit.lp.solve import Solution, SolveConfig, Solver, Start, linprog
+    from jepakit.lp.solving.basis import Basis
+    from jepakit.lp.solving.certificate import Residuals, lower_bound, residuals, upper_bound
+    from jepakit.lp.solving.highs import from_highs, to_highs
+    from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start, linprog
+    from jepakit.lp.starts.family import LearnedFamily
+    from jepakit.lp.starts.labels import label, with_optimum
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jepakit"):
         raise

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.errors import DataError, require_at_least
-from jepakit.lp.batch import LPBatch
-from jepakit.lp.messages import Passing
+from jepakit.lp.networks.batch import LPBatch
+from jepakit.lp.networks.messages import Passing
 
 __all__ = ["COLUMNS", "ROWS", "EncoderConfig", "GNNPolicy", "Heads", "KKTNetMLP", "Masked", "Prediction"]
 
@@ -288,7 +288,7 @@ class Heads(nn.Module):
 
 
 def _first_guess(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Logits of the statuses that an iterate looks like, ``[N, 4]``, as `jepakit.lp.iterates.guessed_basis` has it.
+    """Logits of the statuses that an iterate looks like, ``[N, 4]``; `guessed_basis` of the iterations has the rule.
 
     Basic is what lies further from its sides than its dual is large; of two sides the nearer one is likelier.
     """

@@ -9,14 +9,14 @@ from time import perf_counter
 import numpy as np
 
 from jepakit.errors import DataError
-from jepakit.lp.certificate import residuals
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.family import LearnedFamily
-from jepakit.lp.highs import HighsSolver
-from jepakit.lp.iterates import guessed_basis, primal_dual
-from jepakit.lp.scaling import equilibrated
-from jepakit.lp.solve import Solution, SolveConfig, Solver, Start
-from jepakit.lp.stored import matrix_fingerprint
+from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.solving.certificate import residuals
+from jepakit.lp.solving.highs import HighsSolver
+from jepakit.lp.solving.iterates import guessed_basis, primal_dual
+from jepakit.lp.solving.scaling import equilibrated
+from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.starts.family import LearnedFamily
 from jepakit.training.result_rows import ResultRow
 
 __all__ = [

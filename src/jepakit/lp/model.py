@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jepakit.lp.basis import BASIC, Basis
-from jepakit.lp.batch import LPBatch
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy, Heads, KKTNetMLP, Prediction
-from jepakit.lp.kkt import kkt_terms, terms_of
-from jepakit.lp.scaling import equilibrated
-from jepakit.lp.solve import Start
+from jepakit.lp.networks.batch import LPBatch
+from jepakit.lp.networks.kkt import kkt_terms, terms_of
+from jepakit.lp.solving.basis import BASIC, Basis
+from jepakit.lp.solving.scaling import equilibrated
+from jepakit.lp.solving.solver import Start
 
 __all__ = ["LPModel"]
 
@@ -29,7 +29,7 @@ class LPModel(nn.Module):
         columns: n of every problem, for the perceptron.
         rows: m of every problem, for the perceptron.
         encoder: the fields of `EncoderConfig`.
-        balance: of the iterations, see `jepakit.lp.iterates.primal_dual`.
+        balance: of the iterations, see `jepakit.lp.solving.iterates.primal_dual`.
     """
 
     def __init__(

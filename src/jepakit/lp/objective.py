@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA, EMATarget, MLPPredictor, PredictorPerKey, SharedTarget, SIGReg, Views, cosine
 from jepakit.errors import ConfigError, require_choice
-from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import COLUMNS, ROWS, GNNPolicy, Heads, KKTNetMLP, Prediction
-from jepakit.lp.kkt import KKTWeights, kkt_terms
+from jepakit.lp.networks.batch import LPBatch
+from jepakit.lp.networks.kkt import KKTWeights, kkt_terms
 
 __all__ = ["KKTTask", "Projected", "TaskConfig", "build_jepa"]
 

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from jepakit.errors import ConfigError, DataError, require_choice
-from jepakit.lp.batch import LPBatch, Optimum
-from jepakit.lp.choice import choose
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy
-from jepakit.lp.family import LearnedFamily
-from jepakit.lp.iterates import balance_of, primal_dual
-from jepakit.lp.kkt import KKTWeights
 from jepakit.lp.model import LPModel
-from jepakit.lp.neighbours import Neighbours
+from jepakit.lp.networks.batch import LPBatch, Optimum
+from jepakit.lp.networks.kkt import KKTWeights
 from jepakit.lp.objective import JEPAMode, KKTTask, TaskConfig, build_jepa
-from jepakit.lp.scaling import equilibrated
+from jepakit.lp.solving.iterates import balance_of, primal_dual
+from jepakit.lp.solving.scaling import equilibrated
+from jepakit.lp.starts.choice import choose
+from jepakit.lp.starts.family import LearnedFamily
+from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, is_first_process, save_encoder
 
@@ -134,7 +134,7 @@ def train(
     Args:
         problems: in their own units.
         config: how.
-        optima: one for each problem, in its units: see `jepakit.lp.labels.label`. None: the KKT loss alone.
+        optima: one for each problem, in its units: see `jepakit.lp.starts.labels.label`. None: the KKT loss alone.
         run: the folder that receives checkpoint, metrics and ``encoder/``; None keeps nothing.
         resume: go on from the checkpoint in ``run``.
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from jepakit.core import Views, Where
 from jepakit.errors import ConfigError, require_choice
-from jepakit.lp.batch import LPBatch
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, Masked
+from jepakit.lp.networks.batch import LPBatch
 
 __all__ = ["MaskConfig", "ProblemViews"]
 

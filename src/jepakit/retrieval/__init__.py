@@ -3,9 +3,12 @@
 from jepakit.errors import MissingExtraError
 
 try:
-    from jepakit.retrieval.comparison import Evaluation, Measured, compare, measure
+    from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, paired_interval
+    from jepakit.retrieval.adapter.tuning import Tuned, TuningConfig, save_base, tune
     from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
     from jepakit.retrieval.datasets import load_dataset
+    from jepakit.retrieval.datasets.made_pairs import made_pairs
+    from jepakit.retrieval.datasets.splits import shared_documents, split_by_document, without_shared
     from jepakit.retrieval.encoder import Adapter, AdapterConfig
     from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
     from jepakit.retrieval.filters import parse_filter
@@ -13,16 +16,13 @@ try:
     from jepakit.retrieval.hits import Hits
     from jepakit.retrieval.index import Index
     from jepakit.retrieval.lexical import BM25Config, LexicalIndex
-    from jepakit.retrieval.made_pairs import made_pairs
+    from jepakit.retrieval.measuring.comparison import Evaluation, Measured, compare, measure
     from jepakit.retrieval.objective import ObjectiveConfig
     from jepakit.retrieval.presets import PRESETS
     from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
-    from jepakit.retrieval.search import Found, Searcher
-    from jepakit.retrieval.selection import Choice, SelectionConfig, paired_interval
-    from jepakit.retrieval.sentences import Sentences, encode_sentences
-    from jepakit.retrieval.settings import SearchSettings
-    from jepakit.retrieval.splits import shared_documents, split_by_document, without_shared
-    from jepakit.retrieval.tuning import Tuned, TuningConfig, save_base, tune
+    from jepakit.retrieval.ranking.sentences import Sentences, encode_sentences
+    from jepakit.retrieval.ranking.settings import SearchSettings
+    from jepakit.retrieval.serving.searcher import Found, Searcher
     from jepakit.retrieval.vectors import IndexConfig
     from jepakit.retrieval.views import ViewConfig
 except ModuleNotFoundError as error:

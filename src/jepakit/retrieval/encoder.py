@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from jepakit.core import BidirectionalPredictor, IdentityPredictor, MLPPredictor, Where
 from jepakit.errors import ConfigError, require_choice
-from jepakit.retrieval.familiarity import Familiarity
+from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.text import Kind
 
 __all__ = ["Adapter", "AdapterConfig", "Side", "Towers"]

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError
-from jepakit.retrieval.comparison import Evaluation, compare
+from jepakit.retrieval.adapter.inspection import prediction_section, spread_section
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.fusion import weighted
-from jepakit.retrieval.inspection import prediction_section, spread_section
 from jepakit.retrieval.lexical import LexicalIndex
-from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, ranked
-from jepakit.retrieval.search import require_base
-from jepakit.retrieval.sentences import encode_sentences
-from jepakit.retrieval.settings import SearchSettings
+from jepakit.retrieval.measuring.comparison import Evaluation, compare
+from jepakit.retrieval.ranking.sentences import encode_sentences
+from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.ranking.vectors import DEPTH, Encoded, familiar, ranked
+from jepakit.retrieval.serving.searcher import require_base
 from jepakit.text import TextEncoder
-from jepakit.training.report_sections import ReportSection
+from jepakit.training.report.sections import ReportSection
 
 __all__ = ["BASE", "OURS", "EvaluateConfig", "evaluate"]
 

@@ -15,7 +15,7 @@ from jepakit.retrieval.filters import Filter
 from jepakit.retrieval.generations import Manifest, check_files, publish, read_manifest, writing
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.lexical import BM25Config, LexicalIndex
-from jepakit.retrieval.sentences import Sentences
+from jepakit.retrieval.ranking.sentences import Sentences
 from jepakit.retrieval.store import DocumentStore
 from jepakit.retrieval.vectors import IndexConfig, VectorIndex, Vectors
 

@@ -11,18 +11,18 @@ from torch import Tensor
 from jepakit.core import Diagnosis, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError
+from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
+from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, choose
+from jepakit.retrieval.adapter.tuning import Strategy, TuningConfig
 from jepakit.retrieval.data import Documents, Pairs, RetrievalDataset
+from jepakit.retrieval.datasets.made_pairs import made_pairs
+from jepakit.retrieval.datasets.splits import ensure_splits, train_and_dev
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
 from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.lexical import LexicalIndex
-from jepakit.retrieval.made_pairs import made_pairs
 from jepakit.retrieval.objective import ObjectiveConfig
-from jepakit.retrieval.recipe import Recipe, fit_adapter
-from jepakit.retrieval.selection import Choice, SelectionConfig, choose
-from jepakit.retrieval.sentences import Sentences, encode_sentences
-from jepakit.retrieval.settings import SearchSettings
-from jepakit.retrieval.splits import ensure_splits, train_and_dev
-from jepakit.retrieval.tuning import Strategy, TuningConfig
+from jepakit.retrieval.ranking.sentences import Sentences, encode_sentences
+from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.views import ViewConfig
 from jepakit.text import TextEncoder
 from jepakit.training import (

@@ -13,7 +13,7 @@ from jepakit.core import Views, Where
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Side
-from jepakit.retrieval.metrics import top_documents
+from jepakit.retrieval.measuring.metrics import top_documents
 from jepakit.text import Kind
 
 __all__ = ["Contrast", "RetrievalViews", "ViewConfig"]

@@ -1,10 +1,10 @@
 """Running the objective: fit, run folders, encoder folders, reports."""
 
-from jepakit.training.encoder_folder import load_encoder, push_to_hub, save_encoder
 from jepakit.training.fit import FitConfig, FitResult, fit
 from jepakit.training.loader import EpochLoader
 from jepakit.training.run import RunFolder, is_first_process, write_text_atomically
-from jepakit.training.weights import write_tensors
+from jepakit.training.storage.encoder_folder import load_encoder, push_to_hub, save_encoder
+from jepakit.training.storage.weights import write_tensors
 
 __all__ = [
     "EpochLoader",

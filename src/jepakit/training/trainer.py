@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
-from jepakit.training.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 from jepakit.training.fit import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, Patience, ProgressBar
 from jepakit.training.run import RunFolder
+from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 
 __all__ = ["parameter_groups", "trained"]
 

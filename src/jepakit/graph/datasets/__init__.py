@@ -33,7 +33,8 @@ def load_dataset(
     - the name of a TU set such as ``MUTAG``: see `jepakit.graph.datasets.tu.load_tu`;
     - the name of a SMILES table in ``data_dir/moleculenet``;
     - a path: a folder in TU or Planetoid format, a ``.csv`` or ``.csv.gz`` with SMILES (see
-      `jepakit.graph.datasets.molecules.load_molecules`), or what `jepakit.graph.datasets.files.load_graph_files` reads.
+      `jepakit.graph.datasets.molecules.load.load_molecules`), or what
+      `jepakit.graph.datasets.files.load_graph_files` reads.
 
     A name is looked up in ``data_dir`` (``tu/NAME/raw``, ``planetoid/NAME/raw``, ``moleculenet/NAME.csv[.gz]``), then
     in the user's cache folder, ``$XDG_CACHE_HOME/jepakit`` or ``~/.cache/jepakit``; a TU or Planetoid set that is in
@@ -76,7 +77,7 @@ def _load(
 
         return load_python()
     if kind == "molecules":
-        from jepakit.graph.datasets.molecules import load_molecules
+        from jepakit.graph.datasets.molecules.load import load_molecules
 
         molecules = load_molecules(
             path, smiles_column=smiles_column, label_columns=label_columns, descriptors=descriptors

@@ -19,7 +19,7 @@ from pathlib import Path
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.datasets.chunks import sentence_spans, word_spans
-from jepakit.retrieval.splits import split_by_document
+from jepakit.retrieval.datasets.splits import split_by_document
 
 __all__ = ["load_python_docs"]
 

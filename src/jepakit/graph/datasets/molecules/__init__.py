@@ -1,0 +1,1 @@
+"""Molecules from SMILES: tables, atom and bond features, descriptors, the scaffold split."""

@@ -1,0 +1,59 @@
+"""RDKit's descriptors of molecules: a chemist's features, the rival of an encoder and something for it to predict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from jepakit.graph.datasets.cache import Stored, cached_tensors
+from jepakit.graph.datasets.molecules.smiles import parse_all, require_rdkit
+from jepakit.graph.probe.selection import in_parallel
+
+__all__ = ["molecular_descriptors"]
+
+_AT_A_TIME = 500
+
+
+def molecular_descriptors(smiles: Sequence[str], *, jobs: int = -1) -> np.ndarray:
+    """All two-dimensional descriptors of RDKit (``rdkit.Chem.Descriptors.descList``), a molecule a row: masses, partial
+    charges, surface areas, connectivity indices, drug-likeness, counts of rings and of functional groups.
+
+    They take some ten milliseconds a molecule, so the table is kept in the user's cache folder.
+
+    Args:
+        smiles: G molecules.
+        jobs: processes; -1 for one a core.
+
+    Returns:
+        ``[G, D]`` float64, NaN where RDKit gives no finite number (partial charges of metals, mostly).
+
+    Raises:
+        DataError: a SMILES cannot be read.
+        MissingExtraError: RDKit is not installed.
+    """
+    require_rdkit()
+    from rdkit import __version__ as rdkit_version
+
+    text = "\n".join((rdkit_version, *smiles))
+    key = f"descriptors-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return cached_tensors(key, lambda: _build(smiles, jobs))[0]["values"].numpy()
+
+
+def _build(smiles: Sequence[str], jobs: int) -> Stored:
+    from rdkit.Chem.Descriptors import descList
+
+    batches = [(smiles[start : start + _AT_A_TIME], start) for start in range(0, len(smiles), _AT_A_TIME)]
+    # One batch is not worth a process.
+    parts = in_parallel(_describe, batches, jobs if len(batches) > 1 else 1)
+    names = [name for name, _ in descList]
+    values = np.concatenate([np.zeros((0, len(names))), *parts])
+    return {"values": torch.from_numpy(np.where(np.isfinite(values), values, np.nan))}, {"names": names}
+
+
+def _describe(smiles: Sequence[str], start: int) -> np.ndarray:
+    from rdkit.Chem.Descriptors import descList
+
+    return np.array([[function(mol) for _, function in descList] for mol in parse_all(smiles, start)], dtype=np.float64)

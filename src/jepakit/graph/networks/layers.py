@@ -1,0 +1,127 @@
+"""Message-passing layers: ``(node embeddings [N, D], messages, edge embeddings [E, D] or None) -> [N, D]``.
+
+All are equivariant under permutations of the nodes and keep the graphs of a batch apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepakit.core.predictor import pad_groups
+from jepakit.graph.networks.messages import Messages
+
+__all__ = ["LAYERS", "BatchNorm", "GATLayer", "GCNLayer", "GINLayer", "GPSLayer"]
+
+
+class GCNLayer(nn.Module):
+    """``W (Σ_{j ∈ N(i) ∪ {i}} (x_j + e_ij) / sqrt(d_i d_j))`` (Kipf & Welling 2017, eq. 2; edges added to the source).
+
+    Args:
+        dim: width D.
+        first: leave W out: the projection of the features in front of this layer is its W, as in the paper. A second
+            linear map before the first nonlinearity adds nothing that could be expressed, and pre-training suffers.
+    """
+
+    def __init__(self, dim: int, *, first: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Identity() if first else nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        weight = messages.gcn_weight
+        received = messages.sum_neighbors(x, weight)
+        if edges is not None:
+            received = received + messages.sum_messages(edges * weight[:, None])
+        return self.linear(received + x / (messages.in_ptr.diff() + 1).to(x.dtype)[:, None])
+
+
+class GINLayer(nn.Module):
+    """``MLP((1 + ε) x_i + Σ_j x_j)`` (GIN, Xu et al. 2019, eq. 4.1); with edge features ``Σ_j relu(x_j + e_ij)``
+    (GINE, Hu et al. 2020).
+
+    Args:
+        dim: width D.
+        norm: makes the normalisation inside the MLP from its width.
+    """
+
+    def __init__(self, dim: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.eps = nn.Parameter(torch.zeros(()))
+        self.mlp = nn.Sequential(nn.Linear(dim, dim), norm(dim), nn.ReLU(inplace=True), nn.Linear(dim, dim))
+
+    def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        if edges is None:
+            return self.mlp(messages.sum_neighbors_and_self(x, 1 + self.eps))
+        received = messages.sum_messages(F.relu(messages.take_sources(x) + edges))
+        return self.mlp((1 + self.eps) * x + received)
+
+
+class GATLayer(nn.Module):
+    """Attention over neighbours that depends on both ends (GATv2, Brody et al. 2022, eq. 7), by PyTorch Geometric.
+
+    Args:
+        dim: width D, divisible by ``heads``.
+        heads: attention heads.
+        edges: whether edge embeddings will be given.
+    """
+
+    def __init__(self, dim: int, heads: int, edges: bool) -> None:
+        super().__init__()
+        # Here, because importing PyTorch Geometric takes longer than everything else together.
+        from torch_geometric.nn import GATv2Conv
+
+        self.conv = GATv2Conv(dim, dim // heads, heads=heads, edge_dim=dim if edges else None)
+
+    def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        return self.conv(x, torch.stack([messages.source, messages.target]), edges)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation ``[N, D] -> [N, D]`` that a batch of fewer than two rows does not stop.
+
+    Such a batch has no variance: it is normalised by the running statistics and leaves them as they are.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        if input.shape[0] > 1 or not self.training:
+            return super().forward(input)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+class GPSLayer(nn.Module):
+    """Message passing beside attention over all nodes of the same graph (GPS, Rampášek et al. 2022, eq. 2 to 5).
+
+    Args:
+        dim: width D, divisible by ``heads``.
+        heads: attention heads.
+        norm: makes a normalisation from its width.
+    """
+
+    def __init__(self, dim: int, heads: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.heads = heads
+        self.local = GINLayer(dim, norm)
+        self.query_key_value, self.merge = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.norm_local, self.norm_global, self.norm_mlp = norm(dim), norm(dim), norm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        local = self.norm_local(x + self.local(x, messages, edges))
+        everywhere = self.norm_global(x + self._attend(x, messages))
+        joined = local + everywhere
+        return self.norm_mlp(joined + self.mlp(joined))
+
+    def _attend(self, x: Tensor, messages: Messages) -> Tensor:
+        padded, mask, place = pad_groups(self.query_key_value(x), messages.graph_of_node, messages.num_graphs)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in padded.chunk(3, dim=-1))
+        # A graph without nodes would softmax over nothing; its rows are never read.
+        visible = (mask | ~mask.any(1, keepdim=True))[:, None, None, :]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible).transpose(1, 2).flatten(2)
+        return self.merge(attended[place])
+
+
+#: The layers by the names configurations use.
+LAYERS = ("gin", "gcn", "gat", "gps")

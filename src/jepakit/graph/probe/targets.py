@@ -1,0 +1,204 @@
+"""Probes for several targets at once, as molecules have them: assays, many of them never run, and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.graph.probe.result import (
+    Array,
+    ProbeResult,
+    as_array,
+    checked_features,
+    checked_seeds,
+    checked_splits,
+    summarize,
+)
+from jepakit.graph.probe.selection import (
+    LOGISTIC_C,
+    Chosen,
+    Floats,
+    Ints,
+    View,
+    in_parallel,
+    logistic_path,
+    prepared,
+    sklearn_module,
+)
+
+__all__ = ["probe_multilabel", "probe_regression"]
+
+# Fingerprints are bits, best left on one scale; embeddings are sums of any scale.
+VIEWS: tuple[View, ...] = ("one scale", "signed log", "none")
+RIDGE_ALPHA = tuple(10.0**power for power in range(-2, 6))
+FOREST_TREES = 300
+FOREST_LEAF = (1, 3, 10)
+
+
+def probe_multilabel(
+    features: Array,
+    y: Array,
+    splits: Mapping[str, Array],
+    *,
+    classifier: Literal["logistic", "forest"] = "logistic",
+    label_fraction: float = 1.0,
+    seeds: Sequence[int] = (0,),
+    jobs: int = 1,
+) -> ProbeResult:
+    """Mean test ROC-AUC over binary tasks, one classifier a task (the MoleculeNet protocol).
+
+    Hyper-parameters are the same for all tasks and have the best mean ROC-AUC on the validation graphs. A task scores
+    only where it has both classes; one whose training labels are all alike scores 0.5.
+
+    Args:
+        features: ``[G, D]``, finite.
+        y: ``[G, T]``, 0 or 1, NaN where unlabelled.
+        splits: graph numbers (or boolean masks ``[G]``) named ``train``, ``val`` and ``test``, disjoint.
+        classifier: ``logistic`` (L2; C and view are chosen) or ``forest`` (300 trees; leaf size is chosen).
+        label_fraction: share of the training graphs that keep their labels, drawn anew for each seed.
+        seeds: of the drawing and of the forest; one is enough for logistic regression on all labels.
+        jobs: processes.
+
+    Returns:
+        A result whose ``part_scores`` are one ROC-AUC a task.
+
+    Raises:
+        ConfigError: an unknown ``classifier``, a ``label_fraction`` outside (0, 1], no seed.
+        DataError: NaN features, labels other than 0, 1 and NaN, shapes or splits that do not fit, no task with both
+            classes among the validation or the test graphs.
+
+    Source: Wu et al., "MoleculeNet", Chemical Science 2018.
+    """
+    require_choice("classifier", classifier, ("logistic", "forest"))
+    targets = _checked_targets(y)
+    x = checked_features(features, len(targets))
+    if not np.isin(targets[~np.isnan(targets)], (0, 1)).all():
+        raise DataError("a label is not binary", field="y", expected="0, 1, or NaN where unlabelled")
+    train, val, test = checked_splits(splits, len(targets))
+    aucs, chosen = [], []
+    for seed in checked_seeds(seeds):
+        labelled = _labelled(train, label_fraction, seed)
+        ordered = x[np.concatenate([labelled, val, test])]
+        per_task = in_parallel(_task_scores, [(classifier, ordered, task, seed) for task in targets[labelled].T], jobs)
+        # [candidates, val + test, T]
+        scores = np.stack(per_task, axis=2)
+        merit = [np.nanmean(_task_aucs(targets[val], s[: len(val)], "val")) for s in scores]
+        best = int(np.argmax(merit))
+        aucs.append(_task_aucs(targets[test], scores[best][len(val) :], "test"))
+        chosen.append([_candidates(classifier)[best]])
+    return summarize(classifier, "roc auc", aucs, chosen)
+
+
+def probe_regression(
+    features: Array,
+    y: Array,
+    splits: Mapping[str, Array],
+    *,
+    label_fraction: float = 1.0,
+    seeds: Sequence[int] = (0,),
+) -> ProbeResult:
+    """Test RMSE of ridge regression, in the units of ``y``; per task penalty and view are chosen on val.
+
+    Args:
+        features: ``[G, D]``, finite.
+        y: ``[G]`` or ``[G, T]``, NaN where unlabelled.
+        splits: graph numbers (or boolean masks ``[G]``) named ``train``, ``val`` and ``test``, disjoint.
+        label_fraction: share of the training graphs that keep their labels, drawn anew for each seed.
+        seeds: of the drawing; one is enough with all labels.
+
+    Returns:
+        A result whose ``part_scores`` are one RMSE a task.
+
+    Raises:
+        ConfigError: a ``label_fraction`` outside (0, 1], no seed.
+        DataError: NaN features, shapes or splits that do not fit, a task without labels in a split.
+    """
+    targets = _checked_targets(y)
+    x = checked_features(features, len(targets))
+    splits_of = checked_splits(splits, len(targets))
+    errors, chosen = [], []
+    for seed in checked_seeds(seeds):
+        parts = (_labelled(splits_of[0], label_fraction, seed), *splits_of[1:])
+        fitted = [_ridge(x, targets[:, task], parts, task) for task in range(targets.shape[1])]
+        errors.append([error for error, _ in fitted])
+        chosen.append([options for _, options in fitted])
+    return summarize("ridge", "rmse", errors, chosen)
+
+
+def _candidates(classifier: str) -> list[Chosen]:
+    """In the order of the rows of `_task_scores`."""
+    if classifier == "forest":
+        return [{"classifier": "forest", "min_samples_leaf": leaf} for leaf in FOREST_LEAF]
+    return [{"classifier": "logistic", "view": view, "C": c} for view in VIEWS for c in LOGISTIC_C]
+
+
+def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -> Floats:
+    """Scores ``[candidates, R - n]`` of the rows after the first n, on which the ``[n]`` labels are fitted."""
+    fit, rest = np.flatnonzero(~np.isnan(labels)), len(labels)
+    known = labels[fit].astype(np.int64)
+    if len(np.unique(known)) < 2:
+        return np.zeros((len(_candidates(classifier)), len(features) - rest))
+    if classifier == "logistic":
+        views = [prepared(features, rest, view) for view in VIEWS]
+        return np.stack([m.decision_function(z[rest:]) for z in views for m in logistic_path(z[fit], known)])
+    forest = sklearn_module("ensemble").RandomForestClassifier
+    models = [forest(FOREST_TREES, min_samples_leaf=leaf, random_state=seed) for leaf in FOREST_LEAF]
+    return np.stack([model.fit(features[fit], known).predict_proba(features[rest:])[:, 1] for model in models])
+
+
+def _task_aucs(targets: Floats, scores: Floats, split: str) -> Floats:
+    """ROC-AUC ``[T]``, NaN for a task that lacks a class."""
+    auc = sklearn_module("metrics").roc_auc_score
+    values = np.full(targets.shape[1], np.nan)
+    for task, (truth, score) in enumerate(zip(targets.T, scores.T, strict=True)):
+        known = ~np.isnan(truth)
+        if len(np.unique(truth[known])) == 2:
+            values[task] = auc(truth[known], score[known])
+    if np.isnan(values).all():
+        raise DataError(f"no task has both classes in {split}", field="y", expected="another split")
+    return values
+
+
+def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[float, Chosen]:
+    train, val, test = (ids[~np.isnan(y[ids])] for ids in parts)
+    for name, ids in (("train", train), ("val", val), ("test", test)):
+        if len(ids) == 0:
+            raise DataError(f"no label in {name}", field=f"y[:, {task}]", expected="labels in every split")
+    rows = np.concatenate([train, val, test])
+    options: list[Chosen] = [{"view": view, "alpha": alpha} for view in VIEWS for alpha in RIDGE_ALPHA]
+    predicted = np.concatenate([ridge_path(prepared(x[rows], len(train), view), y[train]) for view in VIEWS])
+    squared = (predicted - y[rows]) ** 2
+    best = int(squared[:, len(train) : len(train) + len(val)].mean(axis=1).argmin())
+    return float(np.sqrt(squared[best, len(train) + len(val) :].mean())), options[best]
+
+
+def ridge_path(z: Floats, y: Floats) -> Floats:
+    """Predictions ``[len(RIDGE_ALPHA), R]`` of all rows, fitted on the first n to ``y`` ``[n]``.
+
+    One singular value decomposition solves for every penalty.
+    """
+    mean, scale = y.mean(), max(float(y.std()), 1e-12)
+    left, singular, right = np.linalg.svd(z[: len(y)], full_matrices=False)
+    projected = left.T @ ((y - mean) / scale)
+    shrunk = [singular / (singular**2 + alpha) * projected for alpha in RIDGE_ALPHA]
+    return mean + scale * np.stack([z @ (right.T @ weights) for weights in shrunk])
+
+
+def _labelled(train: Ints, fraction: float, seed: int) -> Ints:
+    if not 0 < fraction <= 1:
+        raise ConfigError("label_fraction", fraction, "more than 0 and at most 1")
+    if fraction == 1:
+        return train
+    size = max(round(fraction * len(train)), 1)
+    return np.sort(np.random.default_rng(seed).choice(train, size=size, replace=False))
+
+
+def _checked_targets(y: Array) -> Floats:
+    targets = as_array(y).astype(np.float64)
+    targets = targets[:, None] if targets.ndim == 1 else targets
+    if targets.ndim != 2 or targets.shape[1] == 0 or np.isinf(targets).any():
+        raise DataError("not a table of targets", field="y", value=targets.shape, expected="[G, T], finite or NaN")
+    return targets

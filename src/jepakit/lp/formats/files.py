@@ -1,0 +1,171 @@
+"""Problems and solutions in files: MPS and LP in, ``.sol`` and ``.bas`` out, ``.bas`` in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import highspy
+import numpy as np
+
+from jepakit.errors import DataError
+from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.formats.mps import read_mps
+from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
+from jepakit.lp.solving.highs import from_highs, to_highs
+from jepakit.lp.solving.solver import Solution
+from jepakit.training import write_text_atomically
+
+__all__ = ["problem_files", "read_basis", "read_problem", "write_basis", "write_problem", "write_solution"]
+
+_ENDINGS = (".mps", ".lp")
+#: Kind of a line in a basis file -> status of its column, and of its row where it names one.
+_KINDS = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER, None), "LL": (AT_LOWER, None)}
+
+
+def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
+    """A problem in MPS (``.mps``, ``.mps.gz``) or LP format (``.lp``, ``.lp.gz``).
+
+    Args:
+        file: its ending tells the format.
+        relax: take columns that have to be integer as if they had not; without it they are an error.
+
+    Raises:
+        DataError: names the file, in MPS also the line.
+        FileNotFoundError: it is not there.
+    """
+    name = file.name.lower().removesuffix(".gz")
+    if name.endswith(".mps"):
+        return read_mps(file, relax=relax)
+    if name.endswith(".lp"):
+        return _read_lp(file, relax=relax)
+    raise DataError("neither MPS nor LP", file=file, expected="a name that ends in .mps, .lp, .mps.gz or .lp.gz")
+
+
+def problem_files(path: Path) -> list[Path]:
+    """The problems in a folder by name, or the one file.
+
+    Raises:
+        DataError: there are none in the folder.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(_ENDINGS))
+    if not files:
+        expected = "files that end in .mps, .lp, .mps.gz or .lp.gz"
+        raise DataError("no problems in this folder", file=path, expected=expected)
+    return files
+
+
+def write_problem(problem: LinearProgram, file: Path) -> None:
+    """Writes a problem in MPS or LP format, gzipped where the name ends so; as a minimisation.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    model = to_highs(problem)
+    model.col_names_ = [problem.column_name(column) for column in range(problem.columns)]
+    model.row_names_ = [problem.row_name(row) for row in range(problem.rows)]
+    model.model_name_ = problem.name
+    highs.passModel(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if highs.writeModel(str(file)) == highspy.HighsStatus.kError:
+        raise DataError("cannot be written", file=file, expected="room, and a name in .mps, .lp, .mps.gz or .lp.gz")
+
+
+def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
+    file.stat()
+    highs, said = highspy.Highs(), list[str]()
+    highs.setOptionValue("log_to_console", False)
+    highs.cbLogging.subscribe(lambda event: said.append(event.message))
+    status = highs.readModel(str(file))
+    faults = [" ".join(line.split()) for line in said if line.startswith(("WARNING", "ERROR"))]
+    if status != highspy.HighsStatus.kOk or faults:
+        raise DataError(f"no LP file: {'; '.join(faults)}", file=file, expected="the format that HiGHS and CPLEX read")
+    try:
+        return from_highs(highs, relax=relax)
+    except DataError as error:
+        raise DataError(error.problem, file=file, expected=error.expected) from None
+
+
+def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> None:
+    """What was found, column by column and row by row, in the text format of HiGHS' solution files.
+
+    Raises:
+        DataError: there is no solution to write.
+        ModelError: the file cannot be written.
+    """
+    if not np.isfinite(solution.x).all():
+        raise DataError("there is no solution to write", file=file, value=solution.status, expected="an optimum")
+    sign = -1.0 if problem.maximize else 1.0
+    head = ["Model status", solution.status.capitalize(), "", "# Primal solution values", "Feasible"]
+    lines = [
+        *head,
+        f"Objective {solution.objective!r}",
+        *_values("Columns", problem.columns, problem.column_name, solution.x),
+        *_values("Rows", problem.rows, problem.row_name, problem.matrix @ solution.x),
+        *["", "# Dual solution values", "Feasible"],
+        *_values("Columns", problem.columns, problem.column_name, sign * solution.z),
+        *_values("Rows", problem.rows, problem.row_name, sign * solution.y),
+    ]
+    write_text_atomically(file, "\n".join([*lines, ""]))
+
+
+def _values(title: str, count: int, name: Callable[[int], str], values: Array) -> Iterator[str]:
+    yield f"# {title} {count}"
+    for place, value in enumerate(values.tolist()):
+        yield f"{name(place)} {value!r}"
+
+
+def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
+    """The basis in the MPS format of basis files, which other solvers read too.
+
+    Raises:
+        DataError: not as many are basic as there are rows, which such a file cannot say.
+        ModelError: the file cannot be written.
+    """
+    if basis.basic != problem.rows:
+        raise DataError("no basis of as many as rows", file=file, value=basis.basic, expected=str(problem.rows))
+    lines = [f"NAME          {problem.name}"]
+    rows = iter(np.flatnonzero(basis.rows != BASIC).tolist())
+    for column in np.flatnonzero(basis.columns == BASIC).tolist():
+        row = next(rows)
+        kind = "XU" if basis.rows[row] == AT_UPPER else "XL"
+        lines.append(f" {kind} {problem.column_name(column)}  {problem.row_name(row)}")
+    lines += [f" UL {problem.column_name(column)}" for column in np.flatnonzero(basis.columns == AT_UPPER).tolist()]
+    write_text_atomically(file, "\n".join([*lines, "ENDATA", ""]))
+
+
+def read_basis(problem: LinearProgram, file: Path) -> Basis:
+    """A basis of this problem, in the MPS format of basis files; rows that are not named are basic,
+    columns are at their lower bound.
+
+    Raises:
+        DataError: names the line.
+        FileNotFoundError: it is not there.
+    """
+    columns = {problem.column_name(place): place for place in range(problem.columns)}
+    rows = {problem.row_name(place): place for place in range(problem.rows)}
+    of_column = np.full(problem.columns, AT_LOWER, np.int8)
+    of_row = np.full(problem.rows, BASIC, np.int8)
+    lines = file.read_text("utf-8", "replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or line.startswith(("*", "NAME")):
+            continue
+        if words[0] == "ENDATA":
+            return Basis(of_column, of_row).fitted(problem)
+        kind = _KINDS.get(words[0])
+        names = words[1:]
+        if kind is None or len(names) != (1 if kind[1] is None else 2):
+            expected = "XU or XL with a column and a row, or UL or LL with a column"
+            raise DataError("no line of a basis", file=file, line=number, value=line.strip(), expected=expected)
+        for name, known, what in zip(names, (columns, rows), ("column", "row"), strict=False):
+            if name not in known:
+                raise DataError(f"a {what} that the problem has not got", file=file, line=number, value=name)
+        of_column[columns[names[0]]] = kind[0]
+        if kind[1] is not None:
+            of_row[rows[names[1]]] = kind[1]
+    raise DataError("ends too early", file=file, line=max(1, len(lines)), expected="ENDATA")

@@ -1,0 +1,102 @@
+"""The KKT loss: by how much x and y miss the conditions of optimality, as something to minimise. It needs no labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jepakit.errors import ConfigError
+from jepakit.lp.networks.batch import LPBatch, Near
+
+__all__ = ["KKTWeights", "kkt_terms", "terms_of"]
+
+
+@dataclass
+class KKTWeights:
+    """Weights of the terms; 0 leaves one out.
+
+    Args:
+        primal: squared violation of rows and bounds.
+        dual: squared duals of rows that pull towards a side which is not there.
+        stationarity: squared reduced costs c - Aᵀy that no bound can hold: what is left of c = Aᵀy + z.
+        complementary_slackness: squared products of a dual and the distance to the side that it pulls towards.
+        gap: squared difference of cᵀx and the dual's value, relative to 1 + their size.
+    """
+
+    primal: float = 1.0
+    dual: float = 1.0
+    stationarity: float = 1.0
+    complementary_slackness: float = 1.0
+    gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("primal", "dual", "stationarity", "complementary_slackness", "gap"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
+
+
+def kkt_terms(problems: LPBatch, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The terms of each problem, ``[G]`` each: means of squares over its rows and columns.
+
+    All are 0 at an optimum with its duals, and only there: primal feasibility, duals and reduced costs z = c - Aᵀy of
+    signs that fit the sides that are there, and complementary slackness.
+
+    Args:
+        problems: scaled.
+        x: ``[N]``.
+        y: the rows' duals, ``[M]``.
+    """
+    return terms_of(problems, problems.at(x, y))
+
+
+def terms_of(problems: LPBatch, point: Near) -> dict[str, Tensor]:
+    """`kkt_terms` of a point whose products with the matrix are known."""
+    x, y, activity, z = point.x, point.y, point.activity, point.reduced
+    rows = _sides(activity, y, problems.row_lower, problems.row_upper)
+    columns = _sides(x, z, problems.lower, problems.upper)
+    value = problems.sum_of_columns(problems.costs * x)
+    dual_value = problems.sum_of_rows(rows.value) + problems.sum_of_columns(columns.value)
+    size = 1 + torch.maximum(value.abs(), dual_value.abs()).detach()
+    return {
+        "primal": problems.mean_of_rows(rows.outside.square()) + problems.mean_of_columns(columns.outside.square()),
+        "dual": problems.mean_of_rows(rows.wrong.square()),
+        "stationarity": problems.mean_of_columns(columns.wrong.square()),
+        "complementary_slackness": problems.mean_of_rows(rows.slack) + problems.mean_of_columns(columns.slack),
+        "gap": ((value - dual_value) / size).square(),
+    }
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Of values between two sides, and their duals.
+
+    Args:
+        outside: by how much a value lies outside.
+        wrong: the size of a dual that pulls towards a side which is not there.
+        slack: squared product of a dual and the distance to its side.
+        value: what it adds to the dual's value.
+    """
+
+    outside: Tensor
+    wrong: Tensor
+    slack: Tensor
+    value: Tensor
+
+
+def _sides(values: Tensor, duals: Tensor, lower: Tensor, upper: Tensor) -> _Sides:
+    has_lower, has_upper = lower.isfinite(), upper.isfinite()
+    # An infinite side would make NaN of 0 times infinity, in the gradient too.
+    low, high = lower.masked_fill(~has_lower, 0), upper.masked_fill(~has_upper, 0)
+    below = torch.where(has_lower, low - values, 0).relu()
+    above = torch.where(has_upper, values - high, 0).relu()
+    up, down = duals.relu(), (-duals).relu()
+    slack = torch.where(has_lower, up * (values - low), 0).square()
+    slack = slack + torch.where(has_upper, down * (high - values), 0).square()
+    return _Sides(
+        outside=below + above,
+        wrong=torch.where(has_lower, 0, up) + torch.where(has_upper, 0, down),
+        slack=slack,
+        value=up * low - down * high,
+    )

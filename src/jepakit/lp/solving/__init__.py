@@ -1,0 +1,1 @@
+"""Solving a problem and checking the answer: HiGHS, bases, certificates, repair, scaling, first-order iterations."""

@@ -1,0 +1,91 @@
+"""Where a family's starts come from, and how HiGHS goes on from them: tried out on problems of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jepakit.errors import JepakitError, ModelError, require_choice
+from jepakit.lp.data import LinearProgram
+from jepakit.lp.model import LPModel
+from jepakit.lp.solving.highs import EdgeWeights
+from jepakit.lp.solving.solver import Solution, Solver, Start
+from jepakit.lp.starts.neighbours import Neighbours
+from jepakit.training import write_text_atomically
+
+__all__ = ["Choice", "choose"]
+
+#: Problems of training that starts are tried on.
+_TRIED = 6
+#: Devex has to save so much of the time, and may need so many times the pivots: on larger problems these count.
+_SAVED, _MORE = 0.2, 1.5
+Source = Literal["both", "model", "training"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found to pay.
+
+    Args:
+        source: the ``model``, the optima of ``training``, or ``both``, of which the one that proves more is used.
+        edge_weights: see `jepakit.lp.solving.solver.Start`.
+    """
+
+    source: Source = "both"
+    edge_weights: EdgeWeights = "choose"
+
+    def __post_init__(self) -> None:
+        require_choice("source", self.source, ("both", "model", "training"))
+        require_choice("edge_weights", self.edge_weights, ("choose", "devex", "steepest"))
+
+    def save(self, file: Path) -> None:
+        """Writes it, whole or not at all."""
+        write_text_atomically(file, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def load(cls, file: Path) -> Choice:
+        """Gives it back.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        try:
+            return cls(**json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, TypeError, JepakitError) as error:
+            raise ModelError(f"{file}: cannot be read ({error}); train again") from error
+
+
+def choose(problems: Sequence[LinearProgram], model: LPModel, neighbours: Neighbours) -> Choice:
+    """By pivots the source, by time the edge weights.
+
+    The model has seen the problems that it is tried on; their own optima are hidden from the neighbours. So where both
+    need as many pivots the neighbours are chosen, who cost less besides.
+
+    Args:
+        problems: of training, as the neighbours have them.
+        model: trained on them.
+        neighbours: none of them where matrices differ.
+    """
+    tried = np.unique(np.linspace(0, len(problems) - 1, _TRIED).round().astype(int))
+    starts: dict[Source, list[Start]] = {"model": [model.starts([problems[at]])[0] for at in tried]}
+    if len(neighbours) > 1:
+        found = [neighbours.best(problems[at], without=int(at)) for at in tried]
+        starts["training"] = [start for start in found if start is not None]
+    solver = Solver()
+
+    def solved(source: Source, weights: EdgeWeights) -> list[Solution]:
+        pairs = zip(tried, starts[source], strict=True)
+        return [solver.solve(problems[at], [replace(start, edge_weights=weights)]) for at, start in pairs]
+
+    steepest = {source: solved(source, "steepest") for source in starts}
+    # Of equals the last: training.
+    source = min(reversed(starts), key=lambda one: np.median([solution.pivots for solution in steepest[one]]))
+    devex, exact = solved(source, "devex"), steepest[source]
+    faster = sum(one.seconds for one in devex) <= (1 - _SAVED) * sum(one.seconds for one in exact)
+    as_few = sum(one.pivots for one in devex) <= _MORE * sum(one.pivots for one in exact)
+    return Choice(source, "devex" if faster and as_few else "steepest")

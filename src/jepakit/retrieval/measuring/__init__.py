@@ -1,0 +1,1 @@
+"""Measures of a search, and searches compared query by query."""

@@ -1,0 +1,211 @@
+"""Searches beside each other: NDCG@10, Recall@100 and MRR@10, query by query, with paired intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ir_measures
+import numpy as np
+import torch
+from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
+from torch import Tensor
+
+from jepakit.errors import DataError
+from jepakit.retrieval.adapter.selection import paired_interval
+from jepakit.retrieval.data import Pairs, RetrievalDataset
+from jepakit.retrieval.datasets.splits import Leak, seen_queries, shared_documents
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.measuring.examples import Example, Scored, example_section, examples_of_change
+from jepakit.training.report.sections import ReportSection
+from jepakit.training.result_rows import ResultRow
+
+__all__ = ["MEASURES", "Evaluation", "Measured", "compare", "measure"]
+
+MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A search, measured.
+
+    Args:
+        queries: rows of the queries, ``[Q]``.
+        values: measure -> the value of each query, ``[Q]``.
+    """
+
+    queries: Tensor
+    values: Mapping[str, np.ndarray]
+
+    def mean(self, name: str, among: Tensor | None = None) -> float | None:
+        """The mean over the queries, or over those ``among`` (rows of queries); None where there are none."""
+        values = self.values[name]
+        chosen = values if among is None else values[torch.isin(self.queries, among).numpy()]
+        return float(chosen.mean()) if len(chosen) else None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Methods beside each other on one split.
+
+    Args:
+        rows: the table.
+        leak: what training and this split share.
+        summary: sentences for the report.
+        recommendation: what to use.
+        per_query: one mapping a query: its id and text, whether it is seen, NDCG@10 of each method.
+        better: the queries that gained most.
+        worse: those that lost most.
+        sections: tables for the report.
+    """
+
+    rows: tuple[ResultRow, ...]
+    leak: Leak
+    summary: tuple[str, ...]
+    recommendation: str
+    per_query: tuple[dict[str, Any], ...]
+    better: tuple[Example, ...]
+    worse: tuple[Example, ...]
+    sections: tuple[ReportSection, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``results.json`` holds."""
+        return {
+            "summary": list(self.summary),
+            "recommendation": self.recommendation,
+            "rows": [asdict(row) for row in self.rows],
+            "sections": [asdict(section) for section in self.sections],
+        }
+
+
+def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
+    """Measures a search with ir-measures (trec_eval's definitions).
+
+    Args:
+        hits: of each query.
+        queries: rows of the queries, ``[Q]``.
+        pairs: the judgements.
+
+    Raises:
+        DataError: a query has no relevant document.
+    """
+    without = queries[~torch.isin(queries, pairs.relevant.queries)]
+    if len(without):
+        raise DataError(
+            "a query without a relevant document cannot be measured", field="queries", value=int(without[0])
+        )
+    judged = pairs[torch.isin(pairs.query, queries)]
+    columns = (judged.query.tolist(), judged.document.tolist(), judged.grade.tolist())
+    qrels = [Qrel(str(query), str(document), grade) for query, document, grade in zip(*columns, strict=True)]
+    found = hits.found
+    owner = queries[:, None].expand_as(hits.rows)
+    run = [
+        ScoredDoc(str(query), str(row), score)
+        for query, row, score in zip(
+            owner[found].tolist(), hits.rows[found].tolist(), hits.scores[found].tolist(), strict=True
+        )
+    ]
+    place = {str(query): number for number, query in enumerate(queries.tolist())}
+    values = {name: np.zeros(len(queries)) for name in MEASURES}
+    names = {measure: name for name, measure in MEASURES.items()}
+    for metric in ir_measures.iter_calc(list(MEASURES.values()), qrels, run):
+        values[names[metric.measure]][place[metric.query_id]] = metric.value
+    return Measured(queries, values)
+
+
+def compare(
+    dataset: RetrievalDataset,
+    split: str,
+    methods: Mapping[str, Hits],
+    *,
+    ours: str,
+    floor: str,
+    examples: int = 5,
+    seed: int = 0,
+) -> Evaluation:
+    """Measures several searches on one split, and ours against a floor query by query.
+
+    Args:
+        dataset: the collection.
+        split: which of its splits.
+        methods: name -> hits of the queries of that split, in the order of `Pairs.relevant`'s ``queries``.
+        ours: the method that is judged.
+        floor: the method it is judged against.
+        examples: how many queries that gained, and that lost, are shown.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: there is no such split, or nothing in it is relevant.
+    """
+    if split not in dataset.splits or not len(dataset.splits[split].relevant):
+        known = [name for name, pairs in dataset.splits.items() if len(pairs.relevant)]
+        raise DataError("there is nothing to measure on", field="split", value=split, expected=f"one of {known}")
+    pairs = dataset.splits[split]
+    queries = pairs.relevant.queries
+    measured = {name: measure(hits, queries, pairs) for name, hits in methods.items()}
+    train = dataset.training
+    leak = shared_documents(train, pairs)
+    seen = seen_queries(train, pairs)
+    rows = _rows(dataset.name, measured, queries, seen)
+    difference = measured[ours].values["NDCG@10"] - measured[floor].values["NDCG@10"]
+    low, high = paired_interval(difference, seed=seed)
+    better, worse = examples_of_change(
+        dataset, split, queries, _scored(floor, methods, measured), _scored(ours, methods, measured), examples
+    )
+    gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
+    counts = f"{(difference > 0).sum()} of {len(queries)} queries gained, {(difference < 0).sum()} lost"
+    return Evaluation(
+        rows=rows,
+        leak=leak,
+        summary=(f"{ours}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
+        recommendation=_recommendation(ours, floor, low, high),
+        per_query=_per_query(dataset, queries, seen, measured),
+        better=better,
+        worse=worse,
+        sections=(
+            example_section("Queries that gained most", better, dataset.documents, ours=ours, floor=floor),
+            example_section("Queries that lost most", worse, dataset.documents, ours=ours, floor=floor),
+        ),
+    )
+
+
+def _scored(name: str, methods: Mapping[str, Hits], measured: Mapping[str, Measured]) -> Scored:
+    return Scored(methods[name], measured[name].values["NDCG@10"])
+
+
+def _rows(name: str, measured: Mapping[str, Measured], queries: Tensor, seen: Tensor) -> tuple[ResultRow, ...]:
+    apart: dict[str, Tensor | None] = {"": None}
+    unseen = queries[~torch.isin(queries, seen)]
+    if len(seen) and len(unseen):
+        apart |= {", documents seen in training": seen, ", unseen documents": unseen}
+    return tuple(
+        ResultRow(name, method, metric + suffix, result.mean(metric, among))
+        for metric in MEASURES
+        for suffix, among in apart.items()
+        for method, result in measured.items()
+        if not suffix or metric == "NDCG@10"
+    )
+
+
+def _per_query(
+    dataset: RetrievalDataset, queries: Tensor, seen: Tensor, measured: Mapping[str, Measured]
+) -> tuple[dict[str, Any], ...]:
+    known = set(seen.tolist())
+    return tuple(
+        {
+            "query": dataset.queries.ids[query],
+            "text": dataset.queries.texts[query],
+            "seen": query in known,
+            **{method: float(result.values["NDCG@10"][place]) for method, result in measured.items()},
+        }
+        for place, query in enumerate(queries.tolist())
+    )
+
+
+def _recommendation(ours: str, floor: str, low: float, high: float) -> str:
+    if low > 0:
+        return f"Use {ours}: it is ahead of {floor} outside the interval."
+    if high < 0:
+        return f"Use {floor}: {ours} is behind it outside the interval."
+    return f"{ours} and {floor} cannot be told apart on these queries; more queries would tell."

@@ -1,0 +1,1 @@
+"""How documents are ranked: adapted queries, pseudo-relevance feedback, sentences, and the settings for them."""

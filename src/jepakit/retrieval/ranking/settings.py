@@ -1,0 +1,51 @@
+"""What was chosen for a search besides the adapter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jepakit.errors import DataError
+from jepakit.training import write_text_atomically
+
+__all__ = ["SearchSettings"]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Weights, from 0 to 1.
+
+    Args:
+        words: of BM25 beside the vectors.
+        feedback: of the first documents beside the query; see `jepakit.retrieval.ranking.feedback`.
+        sentences: of a document's best sentence beside the document; see `jepakit.retrieval.ranking.sentences`.
+    """
+
+    words: float = 0.0
+    feedback: float = 0.0
+    sentences: float = 0.0
+
+    def write(self, file: Path) -> None:
+        """Writes it as JSON."""
+        write_text_atomically(file, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, file: Path) -> SearchSettings:
+        """Reads what `write` wrote; the defaults where there is no file.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        if not file.exists():
+            return cls()
+        try:
+            weights = json.loads(file.read_text("utf-8"))
+            settings = cls(**{name: weights[name] for name in asdict(cls())})
+        except (ValueError, KeyError, TypeError) as error:
+            expected = '{"words": a number, "feedback": a number, "sentences": a number}'
+            raise DataError("not the settings of a search", file=file, expected=expected) from error
+        for name, weight in asdict(settings).items():
+            if not isinstance(weight, int | float) or not 0 <= weight <= 1:
+                raise DataError("not a weight", file=file, field=name, value=weight, expected="a number from 0 to 1")
+        return settings

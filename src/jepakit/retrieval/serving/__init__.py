@@ -1,0 +1,1 @@
+"""Using a run: searching, HTTP, re-ranking, export, retrievers for LangChain and LlamaIndex."""

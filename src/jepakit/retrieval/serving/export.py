@@ -1,0 +1,250 @@
+"""A trained adapter and its base as one plain sentence-transformers model, which needs nothing of jepakit.
+
+::
+
+    base modules -> Normalize -> Router: query    -> Dense, ..., Normalize
+                                         document -> Dense, ..., Normalize
+
+The adapter becomes ``Dense`` layers with GELU between them, exactly: what a residual adds further on is carried through
+an activation as ``GELU(x) - GELU(-x) = x``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from jepakit.core import MLPPredictor
+from jepakit.errors import ConfigError
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors, whole_folder
+from jepakit.retrieval.serving.searcher import require_base
+from jepakit.text import Kind, SentenceEncoder
+from jepakit.text.quiet import quiet
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Module
+
+__all__ = ["export_sentence_transformer"]
+
+_CARD = Template("""\
+---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags:
+- sentence-transformers
+- sentence-similarity
+- feature-extraction
+- jepakit
+---
+
+# $title
+
+A sentence encoder for search: $base with an adapter that jepakit trained on top of it.
+
+- **Base:** $base
+- **Trained on:** $dataset
+- **Strength of the adapter:** $strength
+- **Written by:** jepakit $jepakit, sentence-transformers $library
+
+## How to use it
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer($folder)
+queries = model.encode_query(["how do I read a file"])
+documents = model.encode_document(["open() returns a file object."])
+scores = model.similarity(queries, documents)
+```
+
+Queries and documents are encoded differently. `encode`, which is not told what it is given, encodes documents,
+even with the prompt of a query.
+
+## Limits
+
+- jepakit weakens the adapter for a query that is unlike those it was trained on. This model cannot: every query gets
+  the whole strength.
+- jepakit gives a blank text a vector of zeros. This model gives it a vector like any other: do not index blank texts.
+""")
+
+
+def export_sentence_transformer(
+    adapter: Adapter, encoder: SentenceEncoder, folder: str | Path, *, dataset: str | None = None
+) -> Path:
+    """Writes a model folder for ``sentence_transformers.SentenceTransformer``, whole or not at all.
+
+    What the loaded model's ``encode_query`` and ``encode_document`` give are ``adapter.queries`` and
+    ``adapter.documents`` of the encoder's vectors, at the adapter's strength. How familiar a query is cannot be
+    expressed, nor that a blank text has no vector. The base is stored once, in float32 whatever it was in.
+
+    Args:
+        adapter: trained.
+        encoder: the base that it was trained on.
+        folder: a new or empty folder.
+        dataset: what it was trained on, for the model card.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ConfigError: the adapter predicts in both directions, or the base does not run in torch.
+        ModelError: the adapter was trained on another base, the folder is not empty or cannot be written.
+    """
+    require_base(adapter, encoder)
+    if adapter.config.direction == "both":
+        way_out = "query or document for an export; search with jepakit.retrieval.Searcher, or train with one of them"
+        raise ConfigError("direction", "both", way_out)
+    require_torch(encoder.model)
+    with whole_folder(Path(folder)) as partial:
+        (partial / "README.md").write_text(_card(adapter, Path(folder).expanduser().resolve().name, dataset), "utf-8")
+        # Layers are drawn at random before they get their values; the caller's random state must not move by that.
+        with quiet(), torch.random.fork_rng(devices=[]):
+            _joined(adapter, encoder.model).save(str(partial), create_model_card=False)
+            # A base may have modules that do not survive saving.
+            queries, documents = encoder.encode(PROBES, "query"), encoder.encode(PROBES, "document")
+            require_vectors(partial, encoder, adapter.queries(queries), adapter.documents(documents))
+    return Path(folder)
+
+
+def _joined(adapter: Adapter, base: SentenceTransformer) -> SentenceTransformer:
+    """The base's modules, then a router with a route for each kind of text."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    if base.dtype != torch.float32:
+        # Otherwise the library would bring the adapter, too, to the base's half precision.
+        base = copy.deepcopy(base).float()
+    router = Router.for_query_document(
+        query_modules=_route(adapter, "query"), document_modules=_route(adapter, "document"), default_route="document"
+    )
+    return SentenceTransformer(
+        modules=[*base.children(), *_truncation(base), Normalize(), router],
+        device=str(base.device),
+        prompts={name: prompt for name, prompt in base.prompts.items() if prompt is not None},
+        default_prompt_name=base.default_prompt_name,
+        similarity_fn_name="cosine",
+    )
+
+
+def _truncation(base: SentenceTransformer) -> list[Module]:
+    """A base may cut its vectors after its last module, which here is not the last."""
+    from sentence_transformers.sentence_transformer.modules import Dense
+
+    if base.truncate_dim is None:
+        return []
+    with base.truncate_embeddings(None):
+        width = base.get_embedding_dimension()
+    assert width is not None
+    kept = torch.eye(min(base.truncate_dim, width), width)
+    return [Dense(width, len(kept), bias=False, activation_function=None, init_weight=kept)]
+
+
+def _route(adapter: Adapter, kind: Kind) -> list[Module]:
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    layers = _unrolled(adapter, kind)
+    modules: list[Module] = []
+    for place, layer in enumerate(layers, start=1):
+        modules.append(
+            Dense(
+                layer.weight.shape[1],
+                layer.weight.shape[0],
+                activation_function=nn.GELU() if place < len(layers) else None,
+                init_weight=layer.weight.float(),
+                init_bias=layer.bias.float(),
+            )
+        )
+    return [*modules, Normalize()]
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """``x -> weight x + bias``; float64, so that what is multiplied out stays exact in float32."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> _Affine:
+        return cls(linear.weight.detach().double().cpu(), linear.bias.detach().double().cpu())
+
+    @classmethod
+    def linear(cls, weight: Tensor) -> _Affine:
+        return cls(weight.double(), weight.new_zeros(len(weight), dtype=torch.double))
+
+    def after(self, first: _Affine) -> _Affine:
+        return _Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
+
+    def __add__(self, other: _Affine) -> _Affine:
+        return _Affine(self.weight + other.weight, self.bias + other.bias)
+
+    def __mul__(self, factor: float) -> _Affine:
+        return _Affine(self.weight * factor, self.bias * factor)
+
+
+def _unrolled(adapter: Adapter, kind: Kind) -> list[_Affine]:
+    """Affine maps that with GELU between them, and a normalisation after them, are one side of the adapter.
+
+    ``start`` and ``now`` are what the adapter starts from and has got to, read off the latest layer's output.
+    """
+    turn = adapter.towers.start.detach().cpu()
+    start = now = _Affine.linear(turn.T if turn.numel() else torch.eye(adapter.dim))
+    networks = _networks(adapter, kind)
+    if not networks and not turn.numel():
+        return []
+    layers: list[_Affine] = []
+    for network in networks:
+        linears = [_Affine.of(layer) for layer in network.layers if isinstance(layer, nn.Linear)]
+        inner = now
+        for linear in linears[:-1]:
+            hidden, carried = linear.after(inner), [start] if start is now else [start, now]
+            layers.append(_stacked([hidden, *carried, *(one * -1 for one in carried)]))
+            inner, *read = _read(len(hidden.bias), [len(one.bias) for one in carried])
+            start, now = read[0], read[-1]
+        last = linears[-1].after(inner)
+        now = last + now if network.residual else last
+    strength = float(adapter.strength)
+    return [*layers, start * (1 - strength) + now * strength]
+
+
+def _networks(adapter: Adapter, kind: Kind) -> list[MLPPredictor]:
+    """What a side's vectors go through, one after the other."""
+    projections = adapter.towers.projections
+    found = [projections[kind if kind in projections else "query"]] if projections else []
+    if adapter.config.direction == kind:
+        found.append(adapter.predictor)
+    return [network for network in found if isinstance(network, MLPPredictor)]
+
+
+def _stacked(maps: list[_Affine]) -> _Affine:
+    return _Affine(torch.cat([one.weight for one in maps]), torch.cat([one.bias for one in maps]))
+
+
+def _read(hidden: int, carried: list[int]) -> list[_Affine]:
+    """From GELU of ``[h, c1, ..., -c1, ...]``, that is to say: ``h`` after its activation, then each ``c`` itself."""
+    there = torch.eye(hidden + 2 * sum(carried))
+    plus, minus = there[hidden:].tensor_split(2)
+    return [_Affine.linear(rows) for rows in (there[:hidden], *(plus - minus).split(carried))]
+
+
+def _card(adapter: Adapter, name: str, dataset: str | None) -> str:
+    return _CARD.substitute(
+        title=name,
+        base=adapter.base,
+        dataset="not recorded" if dataset is None else " ".join(dataset.split()),
+        strength=f"{float(adapter.strength):.3g}",
+        jepakit=version("jepakit"),
+        library=version("sentence-transformers"),
+        folder=json.dumps(name, ensure_ascii=False),
+    )

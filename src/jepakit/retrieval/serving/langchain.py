@@ -1,0 +1,72 @@
+"""A search as a retriever of LangChain."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jepakit.errors import MissingExtraError
+from jepakit.retrieval.filters import Filter
+from jepakit.retrieval.serving.searcher import Mode, Searcher, require_question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.callbacks import CallbackManagerForRetrieverRun
+    from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever
+
+__all__ = ["langchain_retriever"]
+
+
+def langchain_retriever(
+    searcher: Searcher, *, k: int = 10, mode: Mode = "fused", where: Filter | None = None
+) -> BaseRetriever:
+    """A LangChain retriever: ``invoke``, ``ainvoke``, ``batch``, and a part of chains.
+
+    A document's ``page_content`` is its text; its metadata are joined by ``id``, ``title`` and ``score``, which take
+    the place of any of that name.
+
+    Args:
+        searcher: what searches.
+        k: documents for a query.
+        mode: see `Searcher.search`.
+        where: see `Searcher.search`.
+
+    Raises:
+        ConfigError: ``k`` is less than 1, or no such mode.
+        MissingExtraError: langchain-core is not installed.
+    """
+    require_question(k, mode)
+    return _retriever_class()(searcher=searcher, k=k, mode=mode, where=where)
+
+
+@cache
+def _retriever_class() -> Callable[..., BaseRetriever]:
+    """The class has to have LangChain's for its base, which is imported only by those who use it."""
+    try:
+        from langchain_core.documents import Document
+        from langchain_core.retrievers import BaseRetriever
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("langchain-core", "langchain") from error
+
+    class JepakitRetriever(BaseRetriever):
+        """The documents that a `Searcher` finds."""
+
+        searcher: Searcher
+        k: int
+        mode: Mode
+        where: Any
+
+        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+            (answer,) = self.searcher.search([query], self.k, mode=self.mode, where=self.where)
+            return [
+                Document(
+                    id=found.id,
+                    page_content=found.text,
+                    metadata={**found.metadata, "id": found.id, "title": found.title, "score": found.score},
+                )
+                for found in answer
+            ]
+
+    return JepakitRetriever

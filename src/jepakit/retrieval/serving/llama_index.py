@@ -1,0 +1,71 @@
+"""A search as a retriever of LlamaIndex."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from jepakit.errors import MissingExtraError
+from jepakit.retrieval.filters import Filter
+from jepakit.retrieval.serving.searcher import Mode, Searcher, require_question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.schema import NodeWithScore, QueryBundle
+
+__all__ = ["llama_index_retriever"]
+
+
+def llama_index_retriever(
+    searcher: Searcher, *, k: int = 10, mode: Mode = "fused", where: Filter | None = None
+) -> BaseRetriever:
+    """A LlamaIndex retriever: ``retrieve``, ``aretrieve``, and a part of query engines.
+
+    A node's text and ``node_id`` are the document's; its metadata are joined by ``title``, which takes the place of any
+    of that name. The score stands beside the node: within, it would make two nodes of a document that two queries find.
+
+    Args:
+        searcher: what searches.
+        k: documents for a query.
+        mode: see `Searcher.search`.
+        where: see `Searcher.search`.
+
+    Raises:
+        ConfigError: ``k`` is less than 1, or no such mode.
+        MissingExtraError: llama-index-core is not installed.
+    """
+    require_question(k, mode)
+    return _retriever_class()(searcher, k, mode, where)
+
+
+@cache
+def _retriever_class() -> Callable[[Searcher, int, Mode, Filter | None], BaseRetriever]:
+    """The class has to have LlamaIndex's for its base, which is imported only by those who use it."""
+    try:
+        from llama_index.core.base.base_retriever import BaseRetriever
+        from llama_index.core.schema import NodeWithScore, TextNode
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("llama-index-core", "llama-index") from error
+
+    class JepakitRetriever(BaseRetriever):
+        """The documents that a `Searcher` finds."""
+
+        def __init__(self, searcher: Searcher, k: int, mode: Mode, where: Filter | None) -> None:
+            super().__init__()
+            self._searcher, self._k, self._where = searcher, k, where
+            self._mode: Mode = mode
+
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            query = query_bundle.query_str
+            (answer,) = self._searcher.search([query], self._k, mode=self._mode, where=self._where)
+            return [
+                NodeWithScore(
+                    node=TextNode(id_=found.id, text=found.text, metadata={**found.metadata, "title": found.title}),
+                    score=found.score,
+                )
+                for found in answer
+            ]
+
+    return JepakitRetriever

@@ -1,0 +1,121 @@
+"""A second look at what a search found: query and document read together, which is slower and more exact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from jepakit.errors import ConfigError, ModelError
+from jepakit.retrieval.serving.searcher import Found
+from jepakit.text.encoder import in_one_line, readable
+from jepakit.text.quiet import quiet
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+__all__ = ["CrossEncoderReranker", "Reranker"]
+
+# What damaged, foreign or unreachable models make the libraries raise.
+_FAULTS = (AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
+_EXAMPLE = "cross-encoder/ms-marco-MiniLM-L6-v2"
+
+
+class Reranker(Protocol):
+    """Anything that orders documents anew."""
+
+    def rerank(self, query: str, found: Sequence[Found], k: int) -> list[Found]:
+        """The best ``k`` of ``found``, best first; their scores are the reranker's."""
+        ...
+
+
+class CrossEncoderReranker:
+    """A cross-encoder of sentence-transformers (Nogueira & Cho 2019): one score for query and document together.
+
+    Search for more documents than are wanted, 50 or 100, and let this choose among them. Several threads may use one
+    at once.
+
+    Args:
+        model: a folder, or a sentence-transformers id (``cross-encoder/ms-marco-MiniLM-L6-v2``, ...).
+        batch_size: pairs at a time.
+        max_length: pairs are cut after so many tokens; None: where the model says.
+
+    Raises:
+        ModelError: there is no such model, it cannot be fetched, it is damaged, or it is no cross-encoder.
+        ConfigError: ``batch_size`` or ``max_length`` is less than 1, or the model cannot read so much.
+    """
+
+    def __init__(self, model: str | Path, batch_size: int = 32, max_length: int | None = None) -> None:
+        for name, value in (("batch_size", batch_size), ("max_length", max_length)):
+            if value is not None and value < 1:
+                raise ConfigError(name, value, "at least 1")
+        self.name, self.batch_size = str(model), batch_size
+        self._model = _load(model)
+        # A tokeniser is set up anew for every batch, which two threads must not do at once.
+        self._lock = Lock()
+        if max_length is not None:
+            _limit(self._model, max_length)
+
+    def rerank(self, query: str, found: Sequence[Found], k: int) -> list[Found]:
+        """See `Reranker.rerank`; of equal scores the one that was found first comes first.
+
+        Raises:
+            ConfigError: ``k`` is less than 1.
+            ModelError: the model fails, or a score is not finite.
+        """
+        if k < 1:
+            raise ConfigError("k", k, "at least 1")
+        if not found:
+            return []
+        scores = self._scores(
+            [(readable(query, None), readable(f"{one.title} {one.text}".strip(), None)) for one in found]
+        )
+        order = np.argsort(-scores, kind="stable")[:k]
+        return [replace(found[place], score=float(scores[place])) for place in order]
+
+    def _scores(self, pairs: list[tuple[str, str]]) -> np.ndarray:
+        try:
+            with self._lock:
+                scores = self._model.predict(pairs, batch_size=self.batch_size, show_progress_bar=False)
+        except (RuntimeError, LookupError) as error:
+            raise ModelError(f"{self.name}: cannot score {len(pairs)} pairs ({in_one_line(error)})") from error
+        scores = np.asarray(scores, np.float32)
+        if scores.shape != (len(pairs),) or not np.isfinite(scores).all():
+            raise ModelError(f"{self.name}: gave no finite score for each of {len(pairs)} pairs")
+        return scores
+
+
+def _load(source: str | Path) -> CrossEncoder:
+    from sentence_transformers import CrossEncoder
+
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            model = CrossEncoder(str(source))
+    except _FAULTS as error:
+        way_out = f"give a folder with a cross-encoder, or an id that can be fetched, such as {_EXAMPLE}"
+        raise ModelError(f"{source}: cannot be loaded ({in_one_line(error)}); {way_out}") from error
+    network = model.transformers_model
+    kind = type(network).__name__
+    # A model of something else is loaded all the same, with a head of random numbers.
+    if network is not None and kind.endswith("ForSequenceClassification"):
+        saved = network.config.architectures or []
+        if kind not in saved:
+            raise ModelError(f"{source}: no cross-encoder but {', '.join(saved) or 'a model'}; give one as {_EXAMPLE}")
+    if model.num_labels != 1:
+        raise ModelError(f"{source}: gives {model.num_labels} scores for a pair; give one as {_EXAMPLE}")
+    model.eval().requires_grad_(False)
+    return model
+
+
+def _limit(model: CrossEncoder, tokens: int) -> None:
+    config = model.config
+    most = None if config is None else config.to_dict().get("max_position_embeddings")
+    if most is not None and tokens > most:
+        raise ConfigError("max_length", tokens, f"at most {most}, the positions that the model knows")
+    model.max_seq_length = tokens

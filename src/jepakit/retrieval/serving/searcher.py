@@ -1,0 +1,227 @@
+"""Search: texts in, documents out, through the base model, the adapter, the index and the words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from jepakit.errors import ConfigError, ModelError, require_choice
+from jepakit.retrieval.adapter.familiarity import Familiarity
+from jepakit.retrieval.data import Metadata
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.filters import Filter
+from jepakit.retrieval.fusion import weighted
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.index import Index
+from jepakit.retrieval.ranking.sentences import Sentences
+from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.ranking.vectors import DEPTH, familiar, ranked
+from jepakit.text import TextEncoder
+from jepakit.training import load_encoder
+
+__all__ = [
+    "Found",
+    "Mode",
+    "Searcher",
+    "document_fingerprint",
+    "load_adapter",
+    "require_base",
+    "require_question",
+]
+
+Mode = Literal["fused", "dense", "words"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A document that was found.
+
+    Args:
+        id: its id.
+        score: the higher the better; comparable within one answer only.
+        title: of the document.
+        text: of the document.
+        metadata: of the document.
+    """
+
+    id: str
+    score: float
+    title: str
+    text: str
+    metadata: Metadata
+
+
+class Searcher:
+    """Searches an index.
+
+    Args:
+        index: the documents.
+        encoder: the base model.
+        adapter: trained on that base; None searches with the base alone.
+        settings: what was chosen besides.
+
+    Raises:
+        ModelError: the adapter was trained on another base.
+        ConfigError: sentences have a weight, and the index keeps none.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        encoder: TextEncoder,
+        adapter: Adapter | None = None,
+        settings: SearchSettings | None = None,
+    ) -> None:
+        if adapter is not None:
+            require_base(adapter, encoder)
+        self.index, self.encoder, self.adapter = index, encoder, adapter
+        self.settings = settings or SearchSettings()
+        if self.settings.sentences and index.sentences is None:
+            expected = "0 for an index without sentences; or build it with those of jepakit.retrieval.encode_sentences"
+            raise ConfigError("settings.sentences", self.settings.sentences, expected)
+        self._all = _Indexed(index)
+
+    def search(
+        self, queries: Sequence[str], k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
+    ) -> list[list[Found]]:
+        """The best documents for each query.
+
+        Args:
+            queries: texts.
+            k: how many at most.
+            mode: ``dense`` by vectors, ``words`` by BM25, ``fused`` by both, weighted as the held-out pairs had it.
+            where: only documents whose metadata meet this.
+
+        Raises:
+            ConfigError: ``k`` is less than 1.
+        """
+        hits = self.hits(queries, k, mode=mode, where=where)
+        rows = hits.rows[hits.found].unique()
+        documents = self.index.documents(rows)
+        place = {row: number for number, row in enumerate(rows.tolist())}
+
+        def found(row: int, score: float) -> Found:
+            at = place[row]
+            title, text = documents.titles[at], documents.texts[at]
+            return Found(documents.ids[at], score, title, text, documents.metadata[at])
+
+        return [
+            [found(row, score) for row, score in zip(some.tolist(), scores.tolist(), strict=True) if row >= 0]
+            for some, scores in zip(hits.rows, hits.scores, strict=True)
+        ]
+
+    def hits(self, queries: Sequence[str], k: int, *, mode: Mode = "fused", where: Filter | None = None) -> Hits:
+        """As `search`, but rows of the index."""
+        require_question(k, mode)
+        if mode == "words":
+            return self.index.search_words(queries, k, where)
+        base = self.encoder.encode(queries, "query")
+        known = familiar(base, self.adapter, self._all)
+        source = _Filtered(self.index, where) if where else self._all
+        if mode == "dense" or not self.settings.words:
+            return ranked(base, self.adapter, source, k, self.settings, known)
+        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, known)
+        words = self.index.search_words(queries, max(k, DEPTH), where)
+        return weighted(dense, words, self.settings.words * known.collection).first(k)
+
+
+class _Indexed:
+    """An index as a `jepakit.retrieval.ranking.vectors.Source`, which keeps what it has computed of a document."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self._generation, self._familiarity = -1, torch.empty(0)
+
+    def nearest(self, queries: Tensor, k: int) -> Hits:
+        return self.index.search_vectors(queries, k)
+
+    def vectors_of(self, hits: Hits) -> Tensor:
+        if not len(self.index):
+            return torch.zeros(*hits.rows.shape, self.index.manifest.dim)
+        some = int(self.index.alive.argmax())
+        rows = hits.rows.masked_fill(~hits.found, some)
+        return self.index.vectors(rows.flatten()).view(*rows.shape, -1) * hits.found.unsqueeze(-1)
+
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        known = self._remembered()
+        rows = hits.rows[hits.found]
+        new = rows[known[rows].isnan()].unique()
+        if len(new):
+            known[new] = memory(self.index.vectors(new))
+        # Where nothing was found there is nothing familiar.
+        found = torch.zeros(hits.rows.shape)
+        found[hits.found] = known[rows]
+        return found
+
+    def _remembered(self) -> Tensor:
+        """The familiarity of each row, NaN where it is not known yet; rows are numbered anew when the index changes."""
+        if self.index.manifest.generation != self._generation:
+            self._generation = self.index.manifest.generation
+            self._familiarity = torch.full((self.index.rows,), torch.nan)
+        return self._familiarity
+
+    def sentences(self) -> Sentences | None:
+        return self.index.sentences
+
+
+class _Filtered(_Indexed):
+    """What a filter leaves of an index."""
+
+    def __init__(self, index: Index, where: Filter) -> None:
+        super().__init__(index)
+        self.where = where
+
+    def nearest(self, queries: Tensor, k: int) -> Hits:
+        return self.index.search_vectors(queries, k, self.where)
+
+
+def require_question(k: int, mode: Mode) -> None:
+    """Raises ConfigError where nobody can be asked for ``k`` documents, or in this mode."""
+    if k < 1:
+        raise ConfigError("k", k, "at least 1")
+    require_choice("mode", mode, get_args(Mode))
+
+
+def require_base(adapter: Adapter, encoder: TextEncoder) -> None:
+    """Raises ModelError where the adapter was trained on another base model."""
+    if adapter.fingerprint != encoder.fingerprint:
+        raise ModelError(
+            f"the adapter was trained on {adapter.base} with fingerprint {adapter.fingerprint[:8]}, but {encoder.name}"
+            f" has {encoder.fingerprint[:8]}: the base model, its tokeniser or its settings changed; put them back, or"
+            " train again, which makes the index too: jepakit retrieval train"
+        )
+
+
+def document_fingerprint(encoder: TextEncoder, adapter: Adapter | None) -> str:
+    """What an index depends on: the base, and the adapter where that changes documents.
+
+    Raises:
+        ModelError: the adapter was trained on another base.
+    """
+    if adapter is not None:
+        require_base(adapter, encoder)
+    if adapter is None or not adapter.changes_documents:
+        return encoder.fingerprint
+    digest = hashlib.blake2b(encoder.fingerprint.encode(), digest_size=16)
+    for name, value in sorted(adapter.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """The adapter in an encoder folder.
+
+    Raises:
+        ModelError: it holds something else, or is damaged.
+    """
+    adapter = load_encoder(folder)
+    if not isinstance(adapter, Adapter):
+        raise ModelError(f"{folder}: not an adapter of a text encoder but a {type(adapter).__name__}")
+    return adapter

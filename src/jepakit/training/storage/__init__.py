@@ -1,0 +1,1 @@
+"""Encoders and checkpoints on disk: safetensors, JSON, model cards, a model hub."""

@@ -1,0 +1,99 @@
+"""Lightning checkpoints without pickles: tensors as safetensors, everything else as JSON in the same file's header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from jepakit.errors import ModelError
+from jepakit.training.storage.weights import write_tensors
+
+__all__ = ["SafetensorsCheckpointIO", "read_checkpoint", "write_checkpoint"]
+
+_TENSOR, _PAIRS, _TUPLE = "__tensor__", "__pairs__", "__tuple__"
+
+
+def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Writes a nested structure of tensors, numbers, strings, lists and mappings; atomically.
+
+    Raises:
+        ModelError: it holds something else, which only a pickle could keep, or the file cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = _flatten(checkpoint, "checkpoint", tensors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(tensors, path, {"skeleton": json.dumps(skeleton)})
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads what `write_checkpoint` wrote, on the CPU.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:  # pyright: ignore[reportUnknownArgumentType]
+            skeleton = json.loads((file.metadata() or {})["skeleton"])
+            return _unflatten(skeleton, file.get_tensor)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: there is no checkpoint here") from error
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        way_out = "delete it, and --resume begins the run again"
+        raise ModelError(f"{path}: the checkpoint is damaged ({error}); {way_out}") from error
+
+
+class SafetensorsCheckpointIO(CheckpointIO):
+    """Tells Lightning to keep its checkpoints in this format."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def _flatten(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        # A copy, since two names for one storage are refused by the format.
+        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
+        return {_TENSOR: key}
+    if isinstance(value, Mapping):
+        # JSON knows only string keys; an optimiser's state is keyed by integers.
+        entries = cast(Mapping[Any, Any], value)
+        return {_PAIRS: [[k, _flatten(v, f"{key}.{k}", tensors)] for k, v in entries.items()]}
+    if isinstance(value, (list, tuple)):
+        items = [_flatten(v, f"{key}.{i}", tensors) for i, v in enumerate(cast(list[Any], value))]
+        return {_TUPLE: items} if isinstance(value, tuple) else items
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (torch.device, torch.dtype, Path)):
+        return str(value)
+    raise ModelError(f"{key} holds a {type(value).__name__}, which a checkpoint cannot keep without a pickle")
+
+
+def _unflatten(value: Any, tensor: Callable[[str], Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unflatten(item, tensor) for item in cast(list[Any], value)]
+    if not isinstance(value, dict):
+        return value
+    entry = cast(dict[str, Any], value)
+    if _TENSOR in entry:
+        return tensor(entry[_TENSOR])
+    if _TUPLE in entry:
+        return tuple(_unflatten(item, tensor) for item in entry[_TUPLE])
+    return {k: _unflatten(v, tensor) for k, v in entry[_PAIRS]}

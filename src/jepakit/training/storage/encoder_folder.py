@@ -1,0 +1,329 @@
+"""An encoder on disk: a folder with ``config.json``, ``model.safetensors`` and ``README.md``; nothing in it is code.
+
+`save_encoder` writes one whole or not at all, `load_encoder` gives the encoder back from a folder or from a hub, and
+`push_to_hub` publishes a folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+import torch
+from torch import nn
+
+from jepakit.errors import ConfigError, ModelError, require_choice
+from jepakit.training.storage.hub import download, upload
+from jepakit.training.storage.model_card import render_model_card
+from jepakit.training.storage.weights import load_weights, read_weights, write_weights
+
+__all__ = ["Role", "load_encoder", "push_to_hub", "save_encoder"]
+
+Role = Literal["context", "target"]
+
+_FORMAT_VERSION = 1
+_CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
+_FILES = (_CONFIG, _WEIGHTS, _CARD)
+_HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?")
+
+
+@dataclass(frozen=True)
+class _EncoderConfig:
+    """What ``config.json`` says, checked."""
+
+    architecture: str
+    config: dict[str, object]
+    role: Role
+
+
+def save_encoder(
+    encoder: nn.Module,
+    folder: str | Path,
+    *,
+    config: Mapping[str, object],
+    card: Mapping[str, object] | None = None,
+    architecture: str | None = None,
+    role: Role = "context",
+) -> Path:
+    """Writes an encoder folder, whole or not at all.
+
+    The files are written into a folder beside ``folder``, which takes its place only when they are complete; a crash at
+    any moment leaves the old encoder, the new one, or (between two renames) the old one as ``.NAME.*.previous``.
+
+    Args:
+        encoder: any module. Tied weights are stored once and are tied again by the constructor.
+        folder: where to write. It may exist if it is empty or an encoder folder and holds nothing else.
+        config: the constructor's keywords: ``type(encoder)(**config)`` has the same tensors. Values must be JSON.
+        card: what the model card says; see `jepakit.training.storage.model_card.render_model_card`.
+        architecture: ``module:class`` to build on loading; the encoder's own class if left out.
+        role: which of the two encoders of a JEPA this is.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ConfigError: ``config`` is not JSON or does not fit the constructor, or ``card`` is malformed.
+        ModelError: ``folder`` holds something else or cannot be written, or the encoder has a tensor that cannot be
+            stored.
+    """
+    require_choice("role", role, ("context", "target"))
+    if architecture is None:
+        architecture = f"{type(encoder).__module__}:{type(encoder).__qualname__}"
+        _check_fits_constructor(type(encoder), config)
+    _check_json(config)
+    target = Path(folder).expanduser().resolve()
+    _check_replaceable(target)
+    partial = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
+    try:
+        partial.mkdir(parents=True)
+        _write_files(encoder, partial, _EncoderConfig(architecture, dict(config), role), card or {}, name=target.name)
+        _swap_in(partial, target)
+    except OSError as error:
+        raise ModelError(f"{target}: could not be written ({error.strerror}); what was there stays") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Path(folder)
+
+
+def load_encoder(
+    source: str | Path,
+    *,
+    encoder_class: type[nn.Module] | None = None,
+    device: str | torch.device = "cpu",
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> nn.Module:
+    """Gives a saved encoder back, in eval mode.
+
+    Args:
+        source: an encoder folder, or a hub id ``user/name`` or ``user/name@revision`` where no such folder exists.
+        encoder_class: the class to build. Needed when it is not one of jepakit's, for a folder must not decide which of
+            your modules is imported.
+        device: where to put it. Weights take the dtype that the constructor gives.
+        endpoint: the hub's address; the hub client's own default if left out.
+        token: the hub's access token; the one the hub client is logged in with if left out.
+
+    Raises:
+        ConfigError: no such device.
+        ModelError: no such folder or id, a file is missing or damaged, the weights belong to another architecture.
+    """
+    folder = _find_folder(source, endpoint, token)
+    saved = _read_config(folder)
+    weights = read_weights(folder / _WEIGHTS)
+    encoder = _build(encoder_class or _import_class(saved.architecture, folder), saved, folder)
+    load_weights(encoder, weights, file=folder / _WEIGHTS)
+    try:
+        return encoder.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError("device", str(device), f"a device that torch has here ({error})") from error
+
+
+def push_to_hub(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = True,
+    token: str | None = None,
+    message: str | None = None,
+    endpoint: str | None = None,
+) -> str:
+    """Uploads an encoder folder to a hub, making the repository if there is none.
+
+    Args:
+        folder: a complete encoder folder.
+        repo_id: ``user/name``.
+        private: whether only its owner may see it.
+        token: the hub's access token; the one the hub client is logged in with if left out.
+        message: the commit message.
+        endpoint: the hub's address; the hub client's own default if left out.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        ModelError: the folder is not a complete encoder, the hub refused, or ``repo_id`` is public though ``private``.
+    """
+    folder = Path(folder).expanduser()
+    saved = _read_config(folder)
+    read_weights(folder / _WEIGHTS)
+    return upload(
+        folder,
+        repo_id,
+        files=_FILES,
+        private=private,
+        message=message or f"{saved.role} encoder {saved.architecture}",
+        endpoint=endpoint,
+        token=token,
+    )
+
+
+def _check_fits_constructor(encoder_class: type[nn.Module], config: Mapping[str, object]) -> None:
+    try:
+        inspect.signature(encoder_class).bind(**config)
+    except TypeError as error:
+        keywords = f"the keywords of {encoder_class.__qualname__}{inspect.signature(encoder_class)} ({error})"
+        raise ConfigError("config", dict(config), keywords) from error
+
+
+def _check_json(config: Mapping[str, object]) -> None:
+    for key, value in config.items():
+        try:
+            kept = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"config.{key}", value, f"a value that JSON can hold ({error})") from error
+        if kept != _tuples_as_lists(value):
+            raise ConfigError(f"config.{key}", value, f"a value that JSON keeps as it is (it would become {kept!r})")
+
+
+def _tuples_as_lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _tuples_as_lists(item) for key, item in value.items()}
+    return [_tuples_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is a file; an encoder is saved as a folder")
+    entries = sorted(path.name for path in folder.iterdir())
+    others = [name for name in entries if name not in _FILES]
+    if others:
+        raise ModelError(f"{folder} holds {others[0]!r}, which is no part of an encoder; save into a new folder")
+    if entries and not _describes_encoder(folder / _CONFIG):
+        raise ModelError(f"{folder} holds files that jepakit did not write; save into a new folder, or empty this one")
+
+
+def _describes_encoder(file: Path) -> bool:
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(description, dict) and {"format_version", "jepakit_version", "architecture"} <= description.keys()
+
+
+def _write_files(
+    encoder: nn.Module, folder: Path, saved: _EncoderConfig, card: Mapping[str, object], *, name: str
+) -> None:
+    description = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit"), **asdict(saved)}
+    write_weights(encoder, folder / _WEIGHTS)
+    (folder / _CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    readme = render_model_card(
+        card,
+        name=name,
+        architecture=saved.architecture,
+        role=saved.role,
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        needs_class=not _is_ours(saved.architecture.partition(":")[0]),
+    )
+    (folder / _CARD).write_text(readme, encoding="utf-8")
+    # Without it a power cut after the rename can leave the new name with empty files.
+    for file in folder.iterdir():
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+
+
+def _swap_in(partial: Path, target: Path) -> None:
+    previous = target.parent / f"{partial.name.removesuffix('.partial')}.previous"
+    replaces = target.exists()
+    if replaces:
+        target.rename(previous)
+    try:
+        partial.rename(target)
+    except OSError:
+        if replaces:
+            previous.rename(target)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _find_folder(source: str | Path, endpoint: str | None, token: str | None) -> Path:
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ModelError(f"{folder} is a file; an encoder is a folder with {', '.join(_FILES)}")
+    hub_id = _HUB_ID.fullmatch(source) if isinstance(source, str) and not source.startswith((".", "~")) else None
+    # `runs/encodr` beside an existing `runs` is a misspelt path; with a revision it can only be a hub id.
+    misspelt = folder.parent != Path() and folder.parent.is_dir() and "@" not in str(source)
+    if hub_id is None or misspelt:
+        previous = sorted(folder.parent.glob(f".{folder.name}.*.previous"))
+        way_out = f"; a save was interrupted and left it as {previous[-1]}: rename it back" if previous else ""
+        raise ModelError(f"{folder} does not exist{way_out}")
+    return download(hub_id["repo"], revision=hub_id["revision"], files=_FILES, endpoint=endpoint, token=token)
+
+
+def _read_config(folder: Path) -> _EncoderConfig:
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder")
+    missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"{folder} is not a complete encoder folder: {' and '.join(missing)} is missing")
+    file = folder / _CONFIG
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{file}:{error.lineno}: is not JSON: {error.msg} (column {error.colno})") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    if not isinstance(description, dict) or "format_version" not in description:
+        raise ModelError(f"{file}: does not describe a jepakit encoder; expected the key format_version")
+    found = description["format_version"]
+    if found != _FORMAT_VERSION:
+        writer = description.get("jepakit_version", "an unknown version")
+        raise ModelError(
+            f"{file}: format_version is {found!r}, written by jepakit {writer}; this one ({version('jepakit')}) reads "
+            f"version {_FORMAT_VERSION}"
+        )
+    expected = {"architecture": str, "config": dict, "role": str}
+    for key, kind in expected.items():
+        if not isinstance(description.get(key), kind):
+            raise ModelError(f"{file}: {key} is {description.get(key)!r}; expected a {kind.__name__}")
+    if description["role"] not in ("context", "target"):
+        raise ModelError(f"{file}: role is {description['role']!r}; expected context or target")
+    return _EncoderConfig(description["architecture"], description["config"], description["role"])
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith("jepakit.")
+
+
+def _import_class(architecture: str, folder: Path) -> type[nn.Module]:
+    module, _, qualified_name = architecture.partition(":")
+    if not _is_ours(module):
+        raise ModelError(
+            f"{folder} holds an encoder of the class {architecture}, which is not one of jepakit's; pass it: "
+            "load_encoder(..., encoder_class=YourEncoder)"
+        )
+    try:
+        found = attrgetter(qualified_name)(importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"{folder / _CONFIG}: {architecture} cannot be imported in jepakit {version('jepakit')}: {error}"
+        ) from error
+    # The class itself, not only the module it is reached through, must be jepakit's.
+    if not (isinstance(found, type) and issubclass(found, nn.Module) and _is_ours(found.__module__)):
+        raise ModelError(f"{folder / _CONFIG}: {architecture} is no encoder class of jepakit's")
+    return found
+
+
+def _build(encoder_class: type[nn.Module], saved: _EncoderConfig, folder: Path) -> nn.Module:
+    # The random initial weights are thrown away; drawing them must not move the caller's random state.
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return encoder_class(**saved.config)
+        except (TypeError, ValueError, ConfigError) as error:
+            raise ModelError(
+                f"{folder / _CONFIG}: its config does not build a {encoder_class.__qualname__}: {error}"
+            ) from error

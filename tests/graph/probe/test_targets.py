@@ -1,0 +1,109 @@
+"""Probes of several tasks: scores by hand, missing labels, and validation that never sees the test split."""
+
+import numpy as np
+import pytest
+
+from jepakit.graph.probe.classes import probe_multilabel, probe_nodes, probe_regression
+from jepakit.graph.probe.selection import standardize
+from jepakit.graph.probe.targets import RIDGE_ALPHA, ridge_path
+from probe_samples import half_and_quarters, quadrants
+
+
+@pytest.mark.parametrize("which", ["nodes", "multilabel", "forest", "regression"])
+def test_given_splits_never_read_the_test_labels(which: str) -> None:
+    rng = np.random.default_rng(3)
+    x, splits = rng.standard_normal((160, 5)), half_and_quarters(160)
+    score = x @ rng.standard_normal((5, 2)) + rng.standard_normal((160, 2))
+    binary = (score > 0).astype(float)
+
+    def chosen(targets: np.ndarray) -> object:
+        if which == "nodes":
+            return probe_nodes(x, targets[:, 0].astype(np.int64), splits).chosen
+        if which == "regression":
+            return probe_regression(x, targets, splits).chosen
+        name = "forest" if which == "forest" else "logistic"
+        return probe_multilabel(x, targets, splits, classifier=name).chosen
+
+    honest = score if which == "regression" else binary
+    tampered = honest.copy()
+    tampered[splits["test"]] = 1 - honest[splits["test"]]
+    assert chosen(honest) == chosen(tampered)
+
+
+def test_multilabel_scores_what_can_be_scored() -> None:
+    x = np.linspace(-1, 1, 40)[:, None]
+    y = np.stack([x[:, 0] > 0, np.tile([0.0, 1.0], 20), np.ones(40), x[:, 0] < 0.01], axis=1).astype(float)
+    splits = {"train": np.arange(0, 40, 2), "val": np.arange(1, 40, 4), "test": np.arange(3, 40, 4)}
+    y[splits["train"], 1] = 1.0
+    y[splits["val"][0], 1], y[splits["test"][0], 1] = 0.0, 0.0
+    y[splits["test"][::2], 3] = np.nan
+    result = probe_multilabel(x, y, splits)
+    assert result.metric == "roc auc"
+    # Separable; one class only in training, hence a constant score; one class only in test; separable where known.
+    np.testing.assert_array_equal(result.part_scores, [[1.0, 0.5, np.nan, 1.0]])
+    assert result.mean == pytest.approx(2.5 / 3)
+
+
+def test_multilabel_roc_auc_is_the_share_of_ordered_pairs() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 1))
+    y = (x + rng.standard_normal((200, 1)) > 0).astype(float)
+    splits = half_and_quarters(200)
+    score, truth = x[splits["test"], 0], y[splits["test"], 0]
+    pairs = score[truth == 1][:, None] > score[truth == 0][None]
+    assert probe_multilabel(x, y, splits).mean == pytest.approx(pairs.mean(), abs=1e-12)
+
+
+def test_forest_sees_what_a_hyperplane_cannot() -> None:
+    x, y = quadrants(300, 2)
+    splits = half_and_quarters(300)
+    assert probe_multilabel(x, y[:, None], splits, classifier="forest").mean > 0.95
+    assert probe_multilabel(x, y[:, None], splits).mean < 0.7
+
+
+def test_label_fraction_draws_anew_for_each_seed() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 8))
+    y = (x @ rng.standard_normal(8) + rng.standard_normal(400))[:, None]
+    splits = half_and_quarters(400)
+    for result, full in (
+        (probe_regression(x, y, splits, label_fraction=0.1, seeds=(0, 1)), probe_regression(x, y, splits)),
+        (
+            probe_multilabel(x, (y > 0) * 1.0, splits, label_fraction=0.1, seeds=(0, 1)),
+            probe_multilabel(x, (y > 0) * 1.0, splits),
+        ),
+    ):
+        assert result.seed_scores[0] != result.seed_scores[1]
+        assert result.std is not None
+        worse = result.mean > full.mean if result.metric == "rmse" else result.mean < full.mean
+        assert worse
+
+
+def testridge_path_solves_the_normal_equations() -> None:
+    rng = np.random.default_rng(0)
+    z, y = standardize(rng.standard_normal((30, 50)), 20), rng.standard_normal(20)
+    for alpha, predicted in zip(RIDGE_ALPHA, ridge_path(z, y), strict=True):
+        fit = z[:20]
+        weights = np.linalg.solve(fit.T @ fit + alpha * np.eye(50), fit.T @ (y - y.mean()))
+        np.testing.assert_allclose(predicted, y.mean() + z @ weights, atol=1e-8)
+
+
+def test_regression_is_in_the_units_of_the_target() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((300, 4))
+    y = 7 + x @ [1.0, -2.0, 0.5, 0.0] + 0.3 * rng.standard_normal(300)
+    splits = half_and_quarters(300)
+    result = probe_regression(x, y, splits)
+    assert 0.25 < result.mean < 0.35
+    assert probe_regression(x, 1000 * y, splits).mean == pytest.approx(1000 * result.mean)
+    both = probe_regression(x, np.stack([y, -2 * y], axis=1), splits)
+    np.testing.assert_allclose(both.part_scores, [[result.mean, 2 * result.mean]])
+
+
+def test_regression_leaves_out_unlabelled_rows() -> None:
+    x, splits = np.random.default_rng(2).standard_normal((200, 3)), half_and_quarters(200)
+    y = x.sum(axis=1)
+    holes = y.copy()
+    holes[::5] = np.nan
+    known = {name: ids[ids % 5 != 0] for name, ids in splits.items()}
+    assert probe_regression(x, holes, splits) == probe_regression(x, y, known)

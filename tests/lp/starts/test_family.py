@@ -1,0 +1,77 @@
+"""What is learned of a family, on disk and off it: the start that pays is the one that is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepakit.errors import ConfigError, ModelError
+from jepakit.lp import LearnedFamily, LPModel, TrainConfig, label, train
+from jepakit.lp.encoder import EncoderConfig
+from jepakit.lp.families.combinatorial import SetCover
+from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
+from jepakit.lp.starts.choice import Choice, choose
+from jepakit.lp.starts.neighbours import Neighbours
+from jepakit.training import RunFolder
+
+ALIKE = Perturbed((RandomFeasible(rows=30, columns=50).problem(0),), sides=0.005)
+PROBLEMS = [ALIKE.problem(seed) for seed in range(12)]
+UNTRAINED = LPModel(True, 0, 0, {"dim": 8, "depth": 1, "iterations": 4}).eval()
+
+
+def test_of_problems_that_are_alike_the_solved_ones_are_chosen_before_a_model_that_knows_nothing() -> None:
+    neighbours = Neighbours.of(PROBLEMS, label(PROBLEMS))
+    choice = choose(PROBLEMS, UNTRAINED, neighbours)
+    assert choice.source == "training"
+    unseen = ALIKE.problem(99)
+    starts, _ = LearnedFamily(UNTRAINED, neighbours, choice).starts(unseen)
+    assert [(start.source, start.edge_weights) for start in starts] == [("neighbour", choice.edge_weights)]
+    # One that has nothing in common with them is the model's.
+    starts, _ = LearnedFamily(UNTRAINED, neighbours, choice).starts(RandomFeasible(rows=30, columns=50).problem(1))
+    assert [start.source for start in starts] == ["model"]
+
+
+def test_without_a_common_matrix_there_is_the_model() -> None:
+    problems = [SetCover(20, 24, 0.15).problem(seed) for seed in range(4)]
+    neighbours = Neighbours.of(problems, label(problems))
+    assert choose(problems, UNTRAINED, neighbours).source == "model"
+
+
+def test_neighbours_are_tried_without_themselves() -> None:
+    """Otherwise each would be a neighbour of its own, with no pivot left."""
+    neighbours = Neighbours.of(PROBLEMS, label(PROBLEMS))
+    for at, problem in enumerate(PROBLEMS):
+        nearest, without = neighbours.nearest(problem), neighbours.best(problem, without=at)
+        assert nearest is not None
+        assert without is not None
+        np.testing.assert_array_equal(nearest.x, neighbours.x[at])
+        assert not np.array_equal(without.x, neighbours.x[at])
+
+
+@pytest.mark.parametrize("source", ["both", "model", "training"])
+def test_a_family_comes_back_from_its_folder(tmp_path: Path, source: str) -> None:
+    config = TrainConfig(epochs=1, progress=False, encoder=EncoderConfig(dim=8, depth=1, iterations=4))
+    run = RunFolder(tmp_path / "run")
+    run.start("seed: 0\n", resume=False)
+    family = train(PROBLEMS, config, optima=label(PROBLEMS), run=run).family
+    replace(family, choice=Choice(source, "devex")).save(run.path)  # type: ignore[arg-type]
+    loaded = LearnedFamily.load(run.path)
+    assert loaded.choice == Choice(source, "devex")  # type: ignore[arg-type]
+    sources = {"both": ["neighbour", "model"], "model": ["model"], "training": ["neighbour"]}
+    assert [start.source for start in loaded.starts(ALIKE.problem(50))[0]] == sources[source]
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"source": "oracle"}', '{"what": 1}', "[1]"])
+def test_a_damaged_choice_is_named(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "starts.json"
+    file.write_text(damage)
+    with pytest.raises(ModelError, match=r"starts\.json: cannot be read .*train again"):
+        Choice.load(file)
+
+
+def test_a_choice_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ConfigError, match="edge_weights"):
+        Choice("both", "dantzig")  # type: ignore[arg-type]

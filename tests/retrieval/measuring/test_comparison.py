@@ -1,0 +1,112 @@
+"""Searches beside each other: the table, the paired difference, seen documents apart from unseen ones, examples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepakit.errors import DataError
+from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.measuring.comparison import Evaluation, compare
+
+#: Where the right document of a query stands second instead of first.
+SECOND = 1 / math.log2(3)
+
+
+def dataset() -> RetrievalDataset:
+    """Six queries, each with its own document; the first two documents occur in training too."""
+    return RetrievalDataset(
+        "toy",
+        Documents(tuple("abcdef"), tuple("abcdef"), ("",) * 6, ({},) * 6),
+        Queries(tuple(f"q{n}" for n in range(8)), tuple(f"question {n}" for n in range(8))),
+        {"train": Pairs.of([6], [0]), "dev": Pairs.of([7], [1]), "test": Pairs.of(list(range(6)), list(range(6)))},
+        origin="by hand",
+    )
+
+
+def ranking(first: list[int]) -> Hits:
+    """The given document first, then the right one."""
+    rows = torch.tensor([[row, query] if row != query else [row, (query + 1) % 6] for query, row in enumerate(first)])
+    return Hits(rows, torch.tensor([[1.0, 0.5]] * len(first)))
+
+
+RIGHT, SHIFTED = [0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]
+
+
+def compared(ours: list[int], floor: list[int]) -> Evaluation:
+    return compare(dataset(), "test", {"ours": ranking(ours), "floor": ranking(floor)}, ours="ours", floor="floor")
+
+
+def test_values_means_and_the_recommendation() -> None:
+    evaluation = compared(RIGHT, SHIFTED)
+    values = {(row.method, row.metric): row.value for row in evaluation.rows}
+    assert values["ours", "NDCG@10"] == 1.0
+    assert values["floor", "NDCG@10"] == pytest.approx(SECOND)
+    assert values["floor", "MRR@10"] == 0.5
+    assert values["floor", "Recall@100"] == 1.0
+    assert evaluation.recommendation == "Use ours: it is ahead of floor outside the interval."
+    assert f"{1 - SECOND:+.4f} NDCG@10 against floor" in evaluation.summary[0]
+    assert "6 of 6 queries gained, 0 lost" in evaluation.summary[0]
+    assert compared(SHIFTED, RIGHT).recommendation == "Use floor: ours is behind it outside the interval."
+    assert "cannot be told apart" in compared(RIGHT, RIGHT).recommendation
+
+
+def test_documents_of_train_and_of_dev_count_as_seen() -> None:
+    # Ours is right on the seen ones alone.
+    evaluation = compared([0, 1, 3, 4, 5, 0], SHIFTED)
+    values = {(row.method, row.metric): row.value for row in evaluation.rows}
+    assert values["ours", "NDCG@10, documents seen in training"] == 1.0
+    assert values["ours", "NDCG@10, unseen documents"] == pytest.approx(SECOND)
+    assert evaluation.leak.queries == 2
+    assert "2 of 6 test queries share a relevant document with training" in evaluation.summary[1]
+    assert [row["seen"] for row in evaluation.per_query] == [True, True, False, False, False, False]
+
+
+def test_examples_are_the_largest_changes() -> None:
+    evaluation = compared([0, 2, 2, 3, 5, 0], [1, 1, 3, 4, 4, 0])
+    assert [example.query for example in evaluation.better] == ["question 3", "question 2", "question 0"]
+    assert {example.query for example in evaluation.worse} == {"question 1", "question 4"}
+    best = next(example for example in evaluation.better if example.query == "question 0")
+    assert (best.before, best.after) == (pytest.approx(SECOND), 1.0)
+    assert (best.found_before, best.found_after, best.wanted) == ("b", "a", ("a",))
+
+
+def test_examples_are_shown_with_the_beginnings_of_their_documents() -> None:
+    better, worse = compared([0, 2, 2, 3, 5, 0], [1, 1, 3, 4, 4, 0]).sections
+    assert better.title == "Queries that gained most"
+    assert better.columns[1:3] == ("NDCG@10, floor", "NDCG@10, ours")
+    assert better.rows[2] == ("question 0", pytest.approx(SECOND), 1.0, "b: b", "a: a", "a: a")
+    assert [row[0] for row in worse.rows] == ["question 1", "question 4"]
+    assert compared(RIGHT, RIGHT).sections[0].rows == ()
+
+
+def test_an_example_stays_readable_whatever_is_in_it() -> None:
+    words = "word " * 50
+    toy = dataset()
+    toy = replace(
+        toy,
+        documents=replace(toy.documents, texts=(f"{words}\n\tend",) * 6),
+        queries=replace(toy.queries, texts=(words,) * 8),
+        splits={"test": Pairs.of([0] * 5, list(range(5)))},
+    )
+    nothing = Hits(torch.tensor([[-1]]), torch.tensor([[-torch.inf]]))
+    evaluation = compare(toy, "test", {"ours": ranking([0]), "floor": nothing}, ours="ours", floor="floor")
+    ((query, _, _, before, after, wanted),) = evaluation.sections[0].rows
+    assert query == f"{words[:119]}…"
+    assert (before, after) == ("nothing", f"a: {words[:119]}…")
+    assert str(wanted).startswith("a: word")
+    assert str(wanted).endswith("…; and 2 more")
+
+
+def test_the_table_of_queries_holds_every_method() -> None:
+    row = compared(RIGHT, SHIFTED).per_query[3]
+    assert row == {"query": "q3", "text": "question 3", "seen": False, "ours": 1.0, "floor": pytest.approx(SECOND)}
+
+
+def test_a_split_that_is_not_there() -> None:
+    with pytest.raises(DataError, match="split: there is nothing to measure on"):
+        compare(dataset(), "validation", {}, ours="ours", floor="floor")

@@ -1,0 +1,67 @@
+"""NDCG as choices are made by it: hand-computed, and equal to trec_eval's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jepakit.errors import DataError
+from jepakit.retrieval.data import Pairs
+from jepakit.retrieval.hits import Hits
+from jepakit.retrieval.measuring.comparison import measure
+from jepakit.retrieval.measuring.metrics import ndcg, top_documents
+
+
+def test_a_hand_computed_case() -> None:
+    pairs = Pairs.of([7, 7, 7, 3], [0, 1, 2, 5], [2, 1, 0, 1])
+    found = torch.tensor([[1, 4, 0], [6, 7, 8]])
+    ideal = 2 + 1 / math.log2(3)
+    expected = torch.tensor([(1 + 2 / math.log2(4)) / ideal, 0.0])
+    torch.testing.assert_close(ndcg(found, torch.tensor([7, 3]), pairs), expected)
+    torch.testing.assert_close(ndcg(found, torch.tensor([7, 3]), pairs, at=1), torch.tensor([0.5, 0.0]))
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(2, 40))
+def test_it_is_what_trec_eval_computes(seed: int, queries: int, documents: int) -> None:
+    draw = np.random.default_rng(seed)
+    judged = draw.choice(queries * documents, min(queries * documents, 3 * queries), replace=False)
+    pairs = Pairs.of(
+        (judged // documents).tolist(), (judged % documents).tolist(), draw.integers(0, 4, len(judged)).tolist()
+    )
+    rows = pairs.relevant.queries
+    if not len(rows):
+        return
+    scores = torch.from_numpy(draw.permuted(np.tile(np.arange(documents), (len(rows), 1)), axis=1)).float()
+    values, found = scores.topk(min(10, documents), dim=1)
+    expected = measure(Hits(found, values), rows, pairs).values["NDCG@10"]
+    np.testing.assert_allclose(ndcg(found, rows, pairs).numpy(), expected, atol=1e-6)
+
+
+def test_the_nearest_documents_are_those_of_a_full_sort() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, documents = torch.randn(30, 8, generator=generator), torch.randn(50, 8, generator=generator)
+    scores, rows = top_documents(queries, documents, 7)
+    expected = (queries @ documents.T).sort(dim=1, descending=True)
+    assert torch.equal(rows, expected.indices[:, :7])
+    torch.testing.assert_close(scores, expected.values[:, :7])
+    assert top_documents(queries, documents, 80)[1].shape == (30, 50)
+    assert top_documents(queries[:0], documents, 7)[1].shape == (0, 7)
+
+
+def test_recall_and_reciprocal_rank_by_hand_and_places_without_a_hit() -> None:
+    pairs = Pairs.of([0, 0, 1], [3, 4, 9])
+    hits = Hits(torch.tensor([[8, 4, -1], [-1, -1, -1]]), torch.tensor([[2.0, 1.0, -torch.inf], [-torch.inf] * 3]))
+    values = measure(hits, torch.tensor([0, 1]), pairs).values
+    assert values["Recall@100"].tolist() == [0.5, 0.0]
+    assert values["MRR@10"].tolist() == [0.5, 0.0]
+    assert values["NDCG@10"][0] == pytest.approx((1 / math.log2(3)) / (1 + 1 / math.log2(3)))
+
+
+def test_a_query_that_nothing_answers_is_not_measured_as_a_miss() -> None:
+    with pytest.raises(DataError, match="a query without a relevant document cannot be measured"):
+        measure(Hits(torch.tensor([[0]]), torch.tensor([[1.0]])), torch.tensor([1]), Pairs.of([1], [0], [0]))
