@@ -98,10 +98,14 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> str:
 
 
 def require_at_least(config: object, **least: int) -> None:
-    """Raises ConfigError where a field of ``config`` is smaller than it may be; the message names the first."""
+    """Checks that fields of ``config`` are not too small; None passes, for options that may be left out.
+
+    Raises:
+        ConfigError: names the first field that is smaller than it may be, or NaN.
+    """
     for field, smallest in least.items():
         value = getattr(config, field)
-        if value < smallest:
+        if value is not None and not value >= smallest:
             raise ConfigError(field, value, f"at least {smallest}")
 
 

@@ -56,7 +56,7 @@ def test_many_are_solved_one_after_another(tmp_path: Path, capsys: pytest.Captur
         ([], "problems = None: expected a file in MPS or LP format"),
         (["none.mps"], "none.mps: No such file or directory"),
         (["."], "no problems in this folder"),
-        (["a.mps", "--gap", "-1"], "gap = -1.0: expected a number of at least 0"),
+        (["a.mps", "--gap", "-1"], "gap = -1.0: expected at least 0"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(

@@ -91,9 +91,9 @@ class LinearProgram:
 
     def objective(self, x: Array) -> float:
         """What ``x`` comes to, in the sense of whoever posed the problem."""
-        return self.told(float(self.costs @ x) + self.offset)
+        return self.in_user_sense(float(self.costs @ x) + self.offset)
 
-    def told(self, value: float) -> float:
+    def in_user_sense(self, value: float) -> float:
         """A value of cᵀx + c₀ in the sense of whoever posed the problem."""
         return -value if self.maximize else value
 

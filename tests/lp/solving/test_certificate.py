@@ -9,7 +9,7 @@ import pytest
 
 from jepakit.lp import lower_bound, residuals, upper_bound
 from jepakit.lp.families.perturbed import RandomFeasible
-from jepakit.lp.solving.certificate import Proofs, lower_bounds, reduced_costs, relative_gap
+from jepakit.lp.solving.certificate import DualBounds, lower_bounds, reduced_costs, relative_gap
 from lp.problems import INF, by_hand, optimum, random_problem
 
 X, Y = np.array([2.0, 6.0]), np.array([0.0, -1.5, -1.0])
@@ -72,7 +72,7 @@ def test_proofs_are_lower_bounds_of_problem_after_problem() -> None:
     draw = np.random.default_rng(0)
     problem = RandomFeasible(12, 18).problem(0)
     y = draw.normal(size=(7, 12)) * np.array([0, 0.1, 0.1, 1, 1, 1, 5])[:, None]
-    proofs = Proofs(y)
+    proofs = DualBounds(y)
     finite: list[int] = []
     for seed in range(12):
         sides = {name: getattr(problem, name).copy() for name in ("row_lower", "row_upper", "lower", "upper")}

@@ -62,7 +62,7 @@ def test_the_optimum_is_found_from_any_guess(seed: int) -> None:
     assert (own.pivots, own.source, own.fell_back) == (0, "me", False)
     proved = solver.solve(problem, [random_start(problem, seed), Start("proof", cold.x, cold.y)])
     assert (proved.pivots, proved.source) == (0, "proof")
-    assert proved.message.startswith("optimal: the bounds of a guess meet within ")
+    assert proved.message.startswith("optimal: the bounds of a start differ by ")
 
 
 def test_a_guess_that_leads_nowhere_is_given_up() -> None:
@@ -133,7 +133,7 @@ def test_time_is_kept() -> None:
     )
     solution = Solver(SolveConfig(seconds=0.0)).solve(problem)
     assert solution.status == "time limit"
-    assert solution.message == "the time was over before an optimum was found"
+    assert solution.message == "the time limit was reached before an optimum was found"
     solver = Solver(SolveConfig(seconds=60.0))
     assert [solver.solve(problem).status for _ in range(3)] == ["optimal"] * 3
 
@@ -171,8 +171,8 @@ def test_a_basis_is_fitted_to_the_bounds_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (Start("me", x=np.zeros(3)), r"x: a guess of another size \(found \(3,\)\); expected \(2,\)"),
-        (Start("me", y=np.zeros(2)), r"y: a guess of another size"),
+        (Start("me", x=np.zeros(3)), r"x: a start of another size \(found \(3,\)\); expected \(2,\)"),
+        (Start("me", y=np.zeros(2)), r"y: a start of another size"),
         (Start("me", basis=Basis(np.zeros(3), np.zeros(3))), r"columns: a basis of another size"),
     ],
 )

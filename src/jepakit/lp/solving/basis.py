@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_LOWER", "AT_UPPER", "BASIC", "FREE", "Basis"]
 
-#: HiGHS' own numbers. A column without bounds that is not basic is free, and 0.
+#: HiGHS' status codes. A nonbasic column without bounds is free, with value 0.
 AT_LOWER, BASIC, AT_UPPER, FREE = 0, 1, 2, 3
 
 
@@ -25,7 +25,7 @@ class Basis:
 
     Args:
         columns: ``[n]`` int8.
-        rows: ``[m]`` int8; of a row at its lower side its activity is at L.
+        rows: ``[m]`` int8; ``AT_LOWER``: the activity is at the lower side L.
     """
 
     columns: Array
@@ -33,30 +33,30 @@ class Basis:
 
     @classmethod
     def of_highs(cls, basis: HighsBasis) -> Basis:
-        """What HiGHS says."""
+        """Converts a basis of HiGHS."""
         return cls(*(np.array([int(s) for s in part], np.int8) for part in (basis.col_status, basis.row_status)))
 
     def to_highs(self) -> HighsBasis:
-        """What HiGHS takes."""
+        """Converts to a basis of HiGHS."""
         import highspy
 
-        made = highspy.HighsBasis()
+        basis = highspy.HighsBasis()
         statuses = {int(status): status for status in highspy.HighsBasisStatus.__members__.values()}
-        made.col_status = [statuses[code] for code in self.columns.tolist()]
-        made.row_status = [statuses[code] for code in self.rows.tolist()]
-        made.valid, made.alien = True, True
-        return made
+        basis.col_status = [statuses[code] for code in self.columns.tolist()]
+        basis.row_status = [statuses[code] for code in self.rows.tolist()]
+        basis.valid, basis.alien = True, True
+        return basis
 
     @property
     def basic(self) -> int:
-        """How many are basic; of a basis of m rows, m."""
+        """Number of basic rows and columns; m if this is a basis of m rows."""
         return int((self.columns == BASIC).sum() + (self.rows == BASIC).sum())
 
     def fitted(self, problem: LinearProgram) -> Basis:
-        """The same where nothing is at a bound that it has not got.
+        """The basis with every nonbasic status at a bound that ``problem`` has.
 
         Raises:
-            DataError: it is of another number of rows or columns.
+            DataError: the number of rows or columns differs.
         """
         for field, statuses, length in (("columns", self.columns, problem.columns), ("rows", self.rows, problem.rows)):
             if statuses.shape != (length,):
@@ -67,13 +67,10 @@ class Basis:
         )
 
 
-def nearest_bound(lower: Array, upper: Array) -> Array:
-    """The bound nearest to 0, ``[n]`` int8; free where there is none."""
-    at = np.where(np.abs(lower) <= np.abs(upper), AT_LOWER, AT_UPPER)
-    return np.where(np.isinf(lower) & np.isinf(upper), FREE, at).astype(np.int8)
-
-
 def _fitted(statuses: Array, lower: Array, upper: Array) -> Array:
+    """Replaces statuses at a missing bound by the bound nearest to 0, or by free without any bound."""
+    nearest = np.where(np.abs(lower) <= np.abs(upper), AT_LOWER, AT_UPPER)
+    nearest = np.where(np.isinf(lower) & np.isinf(upper), FREE, nearest)
     at_lower = (statuses == AT_LOWER) & np.isfinite(lower)
     at_upper = (statuses == AT_UPPER) & np.isfinite(upper)
-    return np.where((statuses == BASIC) | at_lower | at_upper, statuses, nearest_bound(lower, upper)).astype(np.int8)
+    return np.where((statuses == BASIC) | at_lower | at_upper, statuses, nearest).astype(np.int8)

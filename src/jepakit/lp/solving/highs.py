@@ -1,4 +1,4 @@
-"""HiGHS behind our types: a problem and perhaps a basis in, an answer out."""
+"""HiGHS: solves a problem in our types, with or without a basis to start from; models to and from HiGHS."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kTimeLimit: "time limit",
     highspy.HighsModelStatus.kIterationLimit: "pivot limit",
 }
+_NO_PIVOT_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What HiGHS says.
+    """What HiGHS returns.
 
     Args:
-        status: in our words.
-        word: in HiGHS'.
-        x: ``[n]``.
-        y: the rows' duals, ``[m]``.
-        basis: the last one; None where there is none.
-        pivots: of the simplex method.
+        status: see `Status`.
+        word: the status in HiGHS' words.
+        x: ``[n]``; NaN without a solution.
+        y: row duals, ``[m]``; NaN without a solution.
+        basis: the last basis; None if there is none.
+        pivots: simplex iterations.
         seconds: wall-clock time.
     """
 
@@ -56,29 +57,27 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """What HiGHS has of the last problem: as it was given, perhaps reduced; its basis in terms of the whole problem."""
+class _LastSolve:
+    """The last problem as HiGHS has it, possibly reduced, and the last basis in terms of the whole problem."""
 
     problem: LinearProgram
     basis: Basis | None
 
 
 class HighsSolver:
-    """One HiGHS for many problems, which come one after another.
+    """One HiGHS instance for a sequence of problems.
 
-    From the basis of its own last answer, on a problem that differs in sides and bounds alone, it goes on with what it
-    has: factors and weights too.
+    If a solve starts from the instance's own last basis, and the problem differs from the last one in bounds and sides
+    only, HiGHS also keeps its factorisation and edge weights.
 
     Args:
-        threads: how many it may use.
+        threads: number of threads.
     """
 
     def __init__(self, threads: int = 1) -> None:
         self._highs = highspy.Highs()
-        self._highs.setOptionValue("output_flag", False)
-        self._highs.setOptionValue("threads", threads)
-        self._highs.setOptionValue("parallel", "off" if threads == 1 else "on")
-        self._last: _Held | None = None
+        self._set_options(output_flag=False, threads=threads, parallel="off" if threads == 1 else "on")
+        self._last: _LastSolve | None = None
 
     def solve(
         self,
@@ -97,93 +96,95 @@ class HighsSolver:
         Args:
             problem: the problem.
             basis: to start from.
-            pivots: at most so many.
-            seconds: at most so long.
-            presolve: whether to presolve where there is no basis.
-            reduce: whether rows of a single entry become bounds where there is one.
-            method: the dual simplex method, or an interior point and a crossover from there to a basis.
-            edge_weights: by which the dual simplex method chooses rows: steepest edges cost a solve for each row
-                before the first pivot, Devex nothing.
+            pivots: limit of simplex iterations.
+            seconds: time limit.
+            presolve: whether HiGHS presolves; it never does from a basis.
+            reduce: whether to turn singleton rows into bounds if there is a basis.
+            method: dual simplex, or interior point with crossover to a basis.
+            edge_weights: pricing of the dual simplex method. Steepest edges need a linear solve per row before the
+                first pivot, Devex none.
         """
-        start, highs = perf_counter(), self._highs
+        begin, highs = perf_counter(), self._highs
         reduction = reduced(problem) if basis is not None and reduce else None
         given = problem if reduction is None else reduction.problem
-        goes_on = basis is not None and self._goes_on(given, basis)
-        if not goes_on:
+        hot = basis is not None and self._can_continue(given, basis)
+        if not hot:
             highs.clearSolver()
-        highs.setOptionValue("simplex_iteration_limit", 2**31 - 1 if pivots is None else pivots)
-        # The clock of a HiGHS runs on over its problems.
-        highs.setOptionValue("time_limit", np.inf if seconds is None else highs.getRunTime() + seconds)
-        highs.setOptionValue("presolve", "on" if presolve else "off")
-        highs.setOptionValue("solver", method)
-        highs.setOptionValue("simplex_dual_edge_weight_strategy", _EDGE_WEIGHTS[edge_weights])
-        if goes_on:
-            self._change_sides(given)
-        elif not self._take(given):
-            self._last = None
-            return _failed(problem, "not taken", perf_counter() - start)
+        self._set_options(
+            simplex_iteration_limit=_NO_PIVOT_LIMIT if pivots is None else pivots,
+            # HiGHS' clock is not reset between problems.
+            time_limit=np.inf if seconds is None else highs.getRunTime() + seconds,
+            presolve="on" if presolve else "off",
+            solver=method,
+            simplex_dual_edge_weight_strategy=_EDGE_WEIGHTS[edge_weights],
+        )
+        if hot:
+            self._change_bounds(given)
+        elif not self._pass_model(given):
+            self._last, nothing = None, _nans(problem.columns)
+            return Answer("failed", "not taken", nothing, _nans(problem.rows), None, 0, perf_counter() - begin)
         elif basis is not None:
             fitted = basis.fitted(problem)
             highs.setBasis((fitted if reduction is None else reduction.basis(fitted)).to_highs())
         highs.run()
         word = highs.getModelStatus()
         solution, last = highs.getSolution(), highs.getBasis()
-        found = Basis.of_highs(last) if last.valid else None
-        y = _filled(solution.row_dual, given.rows)
+        final = Basis.of_highs(last) if last.valid else None
+        y = _array_or_nans(solution.row_dual, given.rows)
         if reduction is not None:
-            found, y = (None, _nothing(problem.rows)) if found is None else reduction.whole_of(found, y)
-        self._last = _Held(given, found)
+            final, y = (None, _nans(problem.rows)) if final is None else reduction.whole_of(final, y)
+        self._last = _LastSolve(given, final)
         return Answer(
             status=_STATUS.get(word, "failed"),
             word=highs.modelStatusToString(word),
-            x=_filled(solution.col_value, problem.columns),
+            x=_array_or_nans(solution.col_value, problem.columns),
             y=y,
-            basis=found,
+            basis=final,
             pivots=max(0, highs.getInfo().simplex_iteration_count),
-            seconds=perf_counter() - start,
+            seconds=perf_counter() - begin,
         )
 
-    def _goes_on(self, given: LinearProgram, basis: Basis) -> bool:
-        """Whether this is the basis that HiGHS has, and the problem its own but for sides and bounds."""
+    def _set_options(self, **options: object) -> None:
+        for name, value in options.items():
+            self._highs.setOptionValue(name, value)
+
+    def _can_continue(self, given: LinearProgram, basis: Basis) -> bool:
+        """Whether HiGHS holds this very basis, and the same problem up to bounds and sides."""
         if self._last is None or self._last.basis is not basis:
             return False
-        before = self._last.problem
+        last, new = self._last.problem, given.matrix
         return (
-            before.offset == given.offset
-            and np.array_equal(before.costs, given.costs)
-            and before.matrix.shape == given.matrix.shape
-            and np.array_equal(before.matrix.indptr, given.matrix.indptr)
-            and np.array_equal(before.matrix.indices, given.matrix.indices)
-            and np.array_equal(before.matrix.data, given.matrix.data)
+            last.offset == given.offset
+            and np.array_equal(last.costs, given.costs)
+            and last.matrix.shape == new.shape
+            and all(np.array_equal(getattr(last.matrix, f), getattr(new, f)) for f in ("indptr", "indices", "data"))
         )
 
-    def _change_sides(self, given: LinearProgram) -> None:
+    def _change_bounds(self, given: LinearProgram) -> None:
         rows, columns = np.arange(given.rows, dtype=np.int32), np.arange(given.columns, dtype=np.int32)
-        # The package's type stubs leave this one out.
+        # highspy's type stubs lack changeRowsBounds.
         self._highs.changeRowsBounds(  # pyright: ignore[reportAttributeAccessIssue]
             len(rows), rows, given.row_lower, given.row_upper
         )
         self._highs.changeColsBounds(len(columns), columns, given.lower, given.upper)
 
     def iterates(self, problem: LinearProgram, iterations: int) -> tuple[Array, Array]:
-        """x ``[n]`` and y ``[m]`` after so many iterations of HiGHS' own first-order method, PDLP."""
+        """x ``[n]`` and y ``[m]`` after a number of iterations of PDLP, HiGHS' first-order method."""
         highs, self._last = self._highs, None
         highs.clearSolver()
         options = {"solver": "pdlp", "pdlp_iteration_limit": iterations, "presolve": "off", "run_crossover": "off"}
         before = {name: highs.getOptionValue(name)[1] for name in options}
-        for name, value in options.items():
-            highs.setOptionValue(name, value)
-        if self._take(problem):
+        self._set_options(**options)
+        if self._pass_model(problem):
             highs.run()
         solution = highs.getSolution()
-        for name, value in before.items():
-            highs.setOptionValue(name, value)
-        return _filled(solution.col_value, problem.columns), _filled(solution.row_dual, problem.rows)
+        self._set_options(**before)
+        return _array_or_nans(solution.col_value, problem.columns), _array_or_nans(solution.row_dual, problem.rows)
 
-    def _take(self, problem: LinearProgram) -> bool:
-        """As `to_highs`, in an eighth of its time: the arrays as they are, not as lists."""
+    def _pass_model(self, problem: LinearProgram) -> bool:
+        """Passes arrays, which is eight times faster than passing `to_highs`, where highspy converts lists."""
         matrix = problem.matrix
-        taken = self._highs.passModel(
+        status = self._highs.passModel(
             problem.columns,
             problem.rows,
             matrix.nnz,
@@ -197,64 +198,58 @@ class HighsSolver:
             problem.row_upper,
             matrix.indptr.astype(np.int32),
             matrix.indices.astype(np.int32),
-            np.asarray(matrix.data, np.float64),
+            matrix.data,
             np.zeros(problem.columns, np.int32),
         )
-        return taken != highspy.HighsStatus.kError
+        return status != highspy.HighsStatus.kError
 
 
-def _failed(problem: LinearProgram, word: str, seconds: float) -> Answer:
-    return Answer("failed", word, _nothing(problem.columns), _nothing(problem.rows), None, 0, seconds)
+def _array_or_nans(values: list[float], length: int) -> Array:
+    return np.array(values) if len(values) == length else _nans(length)
 
 
-def _filled(values: list[float], length: int) -> Array:
-    return np.array(values) if len(values) == length else _nothing(length)
-
-
-def _nothing(length: int) -> Array:
+def _nans(length: int) -> Array:
     return np.full(length, np.nan)
 
 
 def to_highs(problem: LinearProgram) -> highspy.HighsLp:
-    """The problem as HiGHS has it: a minimisation in any case."""
-    lp = highspy.HighsLp()
+    """The problem as a HiGHS model: always a minimisation, without names."""
+    lp, matrix = highspy.HighsLp(), problem.matrix
     lp.num_col_, lp.num_row_ = problem.columns, problem.rows
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = problem.costs, problem.lower, problem.upper
     lp.row_lower_, lp.row_upper_, lp.offset_ = problem.row_lower, problem.row_upper, problem.offset
-    matrix = problem.matrix
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = problem.columns, problem.rows
     lp.a_matrix_.start_ = matrix.indptr.astype(np.int32)
-    lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indices.astype(np.int32), np.asarray(matrix.data, np.float64)
+    lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indices.astype(np.int32), matrix.data
     return lp
 
 
 def from_highs(model: highspy.Highs | highspy.HighsLp, *, relax: bool = False) -> LinearProgram:
-    """The problem in a HiGHS, or one of its models.
+    """The problem of a HiGHS instance or model, which is not changed.
 
     Args:
-        model: it is left as it is.
-        relax: take columns that have to be integer as if they had not.
+        model: the instance or model.
+        relax: drop integrality; without it integer columns are an error.
 
     Raises:
-        DataError: it has integer columns, or something that no linear program has.
+        DataError: it has integer columns or a quadratic objective.
     """
     if isinstance(model, highspy.Highs):
         if model.getModel().hessian_.dim_:
             raise DataError("a quadratic objective", field="model", expected="a linear program")
         model = model.getLp()
-    integer = [kind != highspy.HighsVarType.kContinuous for kind in model.integrality_]
-    if any(integer) and not relax:
+    integer = sum(kind != highspy.HighsVarType.kContinuous for kind in model.integrality_)
+    if integer and not relax:
         expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
-        raise DataError(f"{sum(integer)} columns have to be integer", field="model", expected=expected)
+        raise DataError(f"{integer} columns have to be integer", field="model", expected=expected)
     sign = -1.0 if model.sense_ == highspy.ObjSense.kMaximize else 1.0
-    parts = model.a_matrix_
-    shape = (model.num_row_, model.num_col_)
-    kind = sp.csc_array if parts.format_ == highspy.MatrixFormat.kColwise else sp.csr_array
-    matrix = kind((np.array(parts.value_), np.array(parts.index_), np.array(parts.start_)), shape=shape)
+    stored = model.a_matrix_
+    kind = sp.csc_array if stored.format_ == highspy.MatrixFormat.kColwise else sp.csr_array
+    arrays = (np.array(stored.value_), np.array(stored.index_), np.array(stored.start_))
     return LinearProgram(
         costs=sign * np.array(model.col_cost_),
-        matrix=sp.csc_array(matrix),
+        matrix=sp.csc_array(kind(arrays, shape=(model.num_row_, model.num_col_))),
         row_lower=np.array(model.row_lower_),
         row_upper=np.array(model.row_upper_),
         lower=np.array(model.col_lower_),

@@ -1,8 +1,8 @@
-"""Rows of a single entry as bounds: the only reduction that takes a basis along, whatever the sides are.
+"""Singleton rows as bounds: a reduction that maps a basis from one problem to the next.
 
-A warm start has no presolve: what that takes away depends on sides and bounds, and so it maps no basis from one problem
-to the next. But a row a·x of one column is a bound of it. As a bound it needs no place in the basis, and no pivot where
-the column moves from it to another one.
+HiGHS does not presolve a warm start, because what presolve removes depends on bounds and sides, so it maps no basis
+between problems. A singleton row a·x, with one entry, only bounds its column. As a bound it takes no place in the basis
+and costs no pivot when the column moves to another bound.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from jepakit.lp.solving.certificate import reduced_costs
 
 __all__ = ["Reduction", "reduced"]
 
-#: Entries of other sizes would turn a solver's tolerance into another one.
-_SMALL, _LARGE = 1e-3, 1e3
-#: By so much, relative to 1 + their size, two rows that fix a column may differ.
+#: Rows with a smaller or larger entry stay rows: dividing by it would rescale the solver's tolerance.
+_SMALLEST_ENTRY, _LARGEST_ENTRY = 1e-3, 1e3
+#: Two rows that fix a column may cross by this rounding error, relative to 1 + their size.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """A problem whose rows of a single entry have become bounds, and the ways there and back.
+    """A problem whose k singleton rows have become bounds, and the maps between both problems.
 
     Args:
-        whole: with m rows and n columns.
-        problem: the reduced one, with k rows less.
-        kept: its rows among the whole one's, ``[m - k]`` int64.
-        row: those that became bounds, ``[k]`` int64.
-        column: the column of each, ``[k]`` int64.
-        entry: the entry of each, ``[k]``.
-        lower_from: which of these gives a column its lower bound, ``[n]`` int64; -1: the column has it from itself.
-        upper_from: likewise.
+        whole: the original problem, m rows and n columns.
+        problem: the reduced problem, m - k rows.
+        kept: rows of the original problem that are left, ``[m - k]`` int64.
+        row: rows that became bounds, ``[k]`` int64.
+        column: the column of each of these, ``[k]`` int64.
+        entry: the entry of each of these, ``[k]``.
+        lower_from: per column, the index into ``row`` of the row that gives its lower bound, ``[n]`` int64; -1: none.
+        upper_from: the same for the upper bound.
     """
 
     whole: LinearProgram
@@ -49,46 +49,46 @@ class Reduction:
     upper_from: Array
 
     def basis(self, whole: Basis) -> Basis:
-        """A basis of the whole problem, as one of the reduced one."""
-        columns, at = whole.columns.copy(), whole.rows[self.row]
-        held = at != BASIC
-        lower = (at == AT_LOWER) == (self.entry > 0)
-        columns[self.column[held]] = np.where(lower, AT_LOWER, AT_UPPER)[held]
+        """A basis of the original problem as a basis of the reduced one."""
+        columns, status = whole.columns.copy(), whole.rows[self.row]
+        nonbasic = status != BASIC
+        lower = (status == AT_LOWER) == (self.entry > 0)
+        columns[self.column[nonbasic]] = np.where(lower, AT_LOWER, AT_UPPER)[nonbasic]
         return Basis(columns, whole.rows[self.kept]).fitted(self.problem)
 
     def whole_of(self, basis: Basis, y: Array) -> tuple[Basis, Array]:
-        """Basis and duals ``[m]`` of the whole problem: the reduced cost of a column that a row holds is the row's.
+        """Basis and duals ``[m]`` of the original problem.
+
+        A column at a bound that comes from a row becomes basic, and its reduced cost becomes the dual of that row.
 
         Args:
             basis: of the reduced problem.
             y: its duals, ``[m - k]``.
         """
         z = reduced_costs(self.problem, y)
-        holder, lower = self._holders(basis, z)
-        held = holder >= 0
-        entry, row = self.entry[holder[held]], self.row[holder[held]]
+        binding, at_lower = self._binding_rows(basis, z)
+        bound = binding >= 0
+        entry, row = self.entry[binding[bound]], self.row[binding[bound]]
         columns, rows, duals = basis.columns.copy(), np.full(self.whole.rows, BASIC, np.int8), np.zeros(self.whole.rows)
         rows[self.kept], duals[self.kept] = basis.rows, y
-        rows[row], duals[row] = np.where((entry > 0) == lower[held], AT_LOWER, AT_UPPER), z[held] / entry
-        columns[held] = BASIC
+        rows[row], duals[row] = np.where((entry > 0) == at_lower[bound], AT_LOWER, AT_UPPER), z[bound] / entry
+        columns[bound] = BASIC
         return Basis(columns, rows), duals
 
-    def _holders(self, basis: Basis, z: Array) -> tuple[Array, Array]:
-        """Which of the rows that became bounds holds a column, -1 for none, and whether as its lower bound."""
+    def _binding_rows(self, basis: Basis, z: Array) -> tuple[Array, Array]:
+        """Per column, the index into ``row`` of the row whose bound it is at, -1 for none; whether it is the lower."""
         lower, upper = basis.columns == AT_LOWER, basis.columns == AT_UPPER
         fixed = (self.problem.lower == self.problem.upper) & (lower | upper)
-        # What cannot move is held by either bound: by the one that its reduced cost pulls towards.
+        # A fixed column is at both bounds; the sign of its reduced cost says which one binds.
         lower, upper = np.where(fixed, z >= 0, lower), np.where(fixed, ~(z >= 0), upper)
         return np.where(lower, self.lower_from, np.where(upper, self.upper_from, -1)), lower
 
 
 def reduced(problem: LinearProgram) -> Reduction | None:
-    """The problem with its rows of a single entry as bounds; None where it has none, or where bounds would cross."""
-    matrix = problem.matrix
+    """The problem with its singleton rows as bounds; None if it has none, or if bounds would cross."""
+    matrix, size = problem.matrix, np.abs(problem.matrix.data)
     single = np.bincount(matrix.indices, minlength=problem.rows) == 1
-    of_single = single[matrix.indices]
-    size = np.abs(matrix.data)
-    single[matrix.indices[of_single & ((size < _SMALL) | (size > _LARGE))]] = False
+    single[matrix.indices[single[matrix.indices] & ((size < _SMALLEST_ENTRY) | (size > _LARGEST_ENTRY))]] = False
     if not single.any():
         return None
     of_single = single[matrix.indices]
@@ -118,13 +118,13 @@ def reduced(problem: LinearProgram) -> Reduction | None:
         row=row,
         column=column,
         entry=entry,
-        lower_from=_from(column, (low == lower[column]) & (low > problem.lower[column]), problem.columns),
-        upper_from=_from(column, (high == upper[column]) & (high < problem.upper[column]), problem.columns),
+        lower_from=_row_of_bound(column, (low == lower[column]) & (low > problem.lower[column]), problem.columns),
+        upper_from=_row_of_bound(column, (high == upper[column]) & (high < problem.upper[column]), problem.columns),
     )
 
 
-def _from(column: Array, given: Array, columns: int) -> Array:
-    """Of each column one of the rows that give it a bound; -1 for none."""
-    found = np.full(columns, -1)
-    found[column[given]] = np.flatnonzero(given)
-    return found
+def _row_of_bound(column: Array, tightest: Array, columns: int) -> Array:
+    """Per column, the index of a row that gives its tightest bound; -1 for none."""
+    index = np.full(columns, -1)
+    index[column[tightest]] = np.flatnonzero(tightest)
+    return index

@@ -1,4 +1,4 @@
-"""A guess that is almost feasible, made feasible: as little as it takes towards a point that is."""
+"""Repairs a nearly feasible guess by moving it towards a feasible point, no further than necessary."""
 
 from __future__ import annotations
 
@@ -11,61 +11,53 @@ __all__ = ["repaired_dual", "repaired_primal"]
 
 
 def repaired_primal(problem: LinearProgram, x: Array) -> Array:
-    """x between its bounds, and as far towards a corner of the box as the rows ask for; no further than it helps.
+    """x clipped to its bounds, then moved towards a corner of the box until all rows hold.
 
-    The corners are that of all lower and that of all upper bounds, the point 0 in place of missing ones: at one of them
-    covers are covered, and packings empty. Where neither meets all rows, x is returned between its bounds.
+    The two corners are all lower bounds and all upper bounds, with 0 for a missing one. A cover is feasible at the
+    upper corner, a packing at the lower one. If both are feasible, the cheaper result is returned; if neither is, x is
+    only clipped.
 
     Args:
         problem: the problem.
         x: ``[n]``.
     """
     x = np.clip(x, problem.lower, problem.upper)
-    activity = problem.matrix @ x
-    ways = [
-        (share, corner)
-        for corner in (_corner(problem.lower, problem), _corner(problem.upper, problem))
-        if (share := _share(activity, problem.matrix @ corner, problem.row_lower, problem.row_upper)) is not None
-    ]
-    if not ways:
-        return x
-    moved = [x + share * (corner - x) for share, corner in ways]
-    return min(moved, key=lambda one: float(problem.costs @ one))
+    activity, repaired = problem.matrix @ x, list[Array]()
+    for bounds in (problem.lower, problem.upper):
+        corner = np.where(np.isinf(bounds), np.clip(0.0, problem.lower, problem.upper), bounds)
+        step = _step_to_feasible(activity, problem.matrix @ corner, problem.row_lower, problem.row_upper)
+        if step is not None:
+            repaired.append(x + step * (corner - x))
+    return min(repaired, key=lambda point: float(problem.costs @ point), default=x)
 
 
 def repaired_dual(problem: LinearProgram, y: Array) -> Array:
-    """y of signs that fit the rows' sides, and as much smaller as the reduced costs ask for.
+    """y with signs that the rows' sides allow, shrunk towards 0 until all reduced costs are dual feasible.
 
-    At y = 0 the reduced costs are the costs; where these pull towards a bound that is not there, y keeps its size.
+    At y = 0 the reduced costs are the costs. If these are not dual feasible, y is not shrunk.
 
     Args:
         problem: the problem.
         y: ``[m]``.
     """
-    y = np.clip(y, *_possible(problem.row_lower, problem.row_upper))
-    share = _share(reduced_costs(problem, y), problem.costs, *_possible(problem.lower, problem.upper))
-    return y if share is None else (1 - share) * y
+    y = np.clip(y, *_dual_range(problem.row_lower, problem.row_upper))
+    step = _step_to_feasible(reduced_costs(problem, y), problem.costs, *_dual_range(problem.lower, problem.upper))
+    return y if step is None else (1 - step) * y
 
 
-def _corner(bounds: Array, problem: LinearProgram) -> Array:
-    return np.where(np.isinf(bounds), np.clip(0.0, problem.lower, problem.upper), bounds)
-
-
-def _possible(lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Least and largest dual: it may be positive where there is a lower side, negative where there is an upper one."""
+def _dual_range(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Smallest and largest dual: positive only with a lower side, negative only with an upper side."""
     return np.where(np.isinf(upper), 0.0, -np.inf), np.where(np.isinf(lower), 0.0, np.inf)
 
 
-def _share(values: Array, there: Array, lower: Array, upper: Array) -> float | None:
-    """Which part of the way from values to others there, which lie between the sides, makes all lie between; None where
-    those others do not."""
-    if ((there < lower) | (there > upper)).any():
+def _step_to_feasible(values: Array, target: Array, lower: Array, upper: Array) -> float | None:
+    """The shortest step in [0, 1] from ``values`` towards ``target`` that ends between the sides; None if ``target``
+    violates them."""
+    if ((target < lower) | (target > upper)).any():
         return None
     below, above = values < lower, values > upper
-    shares = np.concatenate(
-        [
-            (lower - values)[below] / (there - values)[below],
-            (values - upper)[above] / (values - there)[above],
-        ]
+    steps = (
+        (lower - values)[below] / (target - values)[below],
+        (values - upper)[above] / (values - target)[above],
     )
-    return float(shares.max(initial=0.0))
+    return float(np.concatenate(steps).max(initial=0.0))

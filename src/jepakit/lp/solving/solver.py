@@ -1,4 +1,4 @@
-"""Solve, always right: a guess is checked, HiGHS goes on from it where it does not hold, its answer is checked too."""
+"""Solves linear programs: starts are checked, HiGHS goes on from the best one, and its answer is checked too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.errors import DataError, require_at_least, require_choice
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.formats.convert import Bounds, from_linprog
 from jepakit.lp.solving.basis import Basis
@@ -31,15 +31,15 @@ __all__ = ["Solution", "SolveConfig", "Solver", "Start", "linprog"]
 
 @dataclass
 class SolveConfig:
-    """When to stop, and with what.
+    """Limits and options of a solve.
 
     Args:
-        gap: a guess whose certified bounds differ by no more than this, relative to 1 + their size, is the answer.
-        pivots: from a guess; after these the problem is solved from the beginning. None: 1000 and 2 a row.
-        seconds: for a problem; None: no limit.
-        presolve: where HiGHS begins without a guess.
-        reduce: where it begins from one, rows of a single entry become bounds; see `jepakit.lp.solving.reduce`.
-        threads: for HiGHS.
+        gap: a start is the answer if its certified bounds differ by at most this, relative to 1 + their size.
+        pivots: limit from a start, after which the problem is solved cold; None: 1000 + 2 per row.
+        seconds: limit per problem; None: no limit.
+        presolve: whether a cold solve presolves.
+        reduce: whether a warm start turns singleton rows into bounds; see `jepakit.lp.solving.reduce`.
+        threads: number of threads of HiGHS.
     """
 
     gap: float = 1e-6
@@ -50,27 +50,20 @@ class SolveConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if not self.gap >= 0:
-            raise ConfigError("gap", self.gap, "a number of at least 0")
-        for name in ("pivots", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ConfigError(name, value, "a number of at least 0, or null")
-        if self.threads < 1:
-            raise ConfigError("threads", self.threads, "at least 1")
+        require_at_least(self, gap=0, pivots=0, seconds=0, threads=1)
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A guess. Whatever is known of it; nothing of it has to be right.
+    """A guess of the optimum. Any part of it may be missing or wrong.
 
     Args:
-        source: whose guess it is: ``model``, ``neighbour``, ...
+        source: where it comes from: ``model``, ``neighbour``, ...
         x: ``[n]``.
-        y: the rows' duals, ``[m]``.
-        basis: a basis.
-        edge_weights: with which HiGHS goes on from it: ``choose`` leaves it to HiGHS, which takes ``steepest``;
-            ``devex`` needs more pivots, and no time before the first: it pays on problems of many rows.
+        y: row duals, ``[m]``.
+        basis: a basis, which HiGHS can start from.
+        edge_weights: pricing of the dual simplex method from this basis. ``choose`` leaves it to HiGHS, which takes
+            ``steepest``; ``devex`` needs more pivots but no setup, and pays off on problems with many rows.
     """
 
     source: str
@@ -83,24 +76,27 @@ class Start:
         require_choice("edge_weights", self.edge_weights, ("choose", "devex", "steepest"))
 
 
+_COLD_START = Start("solver")
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What is known of a problem now.
+    """The result of a solve.
 
     Args:
         status: ``optimal``, ``infeasible``, ``unbounded``, ``infeasible or unbounded``, ``time limit`` or ``failed``.
-        message: the same for a person.
-        x: the columns, ``[n]``; NaN where there is nothing to say.
-        y: the rows' duals, ``[m]``, likewise.
-        z: the reduced costs c - Aᵀy, ``[n]``.
-        basis: the last basis, where there is one.
-        objective: cᵀx + c₀ in the sense of whoever posed the problem.
-        lower: certified: no feasible point has less (more, where the problem is to maximise).
-        upper: certified: ``x`` is feasible, within tolerance, and has this; infinite where it is not.
-        source: who found it: the source of a guess, or ``solver``.
-        pivots: of the simplex method, in all.
+        message: the status in words, with details.
+        x: ``[n]``; NaN without a solution.
+        y: row duals, ``[m]``; NaN without a solution.
+        z: reduced costs c - Aᵀy, ``[n]``.
+        basis: the last basis; None if there is none.
+        objective: cᵀx + c₀ in the user's sense.
+        lower: certified bound: no feasible point has a smaller objective (a larger one if the problem maximises).
+        upper: certified bound: the objective of ``x`` if ``x`` is feasible within tolerance, else infinite.
+        source: what gave the solution: the source of a start, or ``solver`` for a cold solve.
+        pivots: simplex iterations in total.
         seconds: wall-clock time, checks included.
-        fell_back: a guess was tried and given up.
+        fell_back: a start was tried and abandoned for a cold solve.
     """
 
     status: Status
@@ -119,15 +115,15 @@ class Solution:
 
     @property
     def gap(self) -> float:
-        """Of the certified bounds, relative to 1 + their size."""
+        """Difference of the certified bounds, relative to 1 + their size."""
         return relative_gap(*sorted((self.lower, self.upper)))
 
 
 class Solver:
-    """Solves problems one after another; its HiGHS stays.
+    """Solves problems one after another with one HiGHS instance.
 
     Args:
-        config: when to stop.
+        config: limits and options.
     """
 
     def __init__(self, config: SolveConfig | None = None) -> None:
@@ -135,66 +131,55 @@ class Solver:
         self._highs = HighsSolver(self.config.threads)
 
     def solve(self, problem: LinearProgram, starts: Sequence[Start] = ()) -> Solution:
-        """The optimum of a problem, or why there is none.
-
-        Of several guesses the one with the best certified bound is used.
-
-        Args:
-            problem: the problem.
-            starts: guesses.
+        """Solves a problem. Of several starts HiGHS uses the one with the best certified bound.
 
         Raises:
-            DataError: a guess is of another size than the problem.
+            DataError: a start has another size than the problem.
         """
-        begin = perf_counter()
-        told = _Telling(problem, begin)
-        if crossed := _crossed(problem):
-            return told.nothing("infeasible", crossed)
-        judged = [_Judged.of(problem, start) for start in starts]
-        if judged:
-            dual, primal = max(judged, key=lambda one: one.lower), min(judged, key=lambda one: one.upper)
+        builder = _SolutionBuilder(problem, perf_counter())
+        if crossed := _crossed_bounds(problem):
+            return builder.without_point("infeasible", crossed)
+        repaired = [_RepairedStart.of(problem, start) for start in starts]
+        if repaired:
+            dual, primal = max(repaired, key=lambda start: start.lower), min(repaired, key=lambda start: start.upper)
             if relative_gap(dual.lower, primal.upper) <= self.config.gap:
-                return told.guessed(primal, dual)
-        with_basis = [one for one in judged if one.start.basis is not None]
+                return builder.of_starts(primal, dual)
+        with_basis = [start for start in repaired if start.start.basis is not None]
         if not with_basis:
-            return self._cold(told)
-        start = max(with_basis, key=lambda one: one.lower).start
-        answer = self._run(told, start)
-        if answer.settled and answer.answer.status in ("optimal", "time limit"):
-            return told.found(answer, start.source)
-        return replace(self._cold(told), fell_back=True)
+            return self._solve_cold(builder)
+        start = max(with_basis, key=lambda start: start.lower).start
+        result = self._run(builder, start)
+        if result.conclusive and result.answer.status in ("optimal", "time limit"):
+            return builder.of_result(result, start.source)
+        return replace(self._solve_cold(builder), fell_back=True)
 
-    def _cold(self, told: _Telling) -> Solution:
-        """Without a guess, in several ways, until one comes to an end that holds."""
-        answers: list[_Checked] = []
-        # Presolve does not always tell infeasible from unbounded, and what it leaves may be off when it is put back;
-        # the simplex method gives up on some infeasible problems that an interior point sees through.
-        for method, presolve in dict.fromkeys(_WAYS if self.config.presolve else _WAYS[1:]):
-            answer = self._run(told, None, presolve=presolve, method=method)
-            answers.append(answer)
-            if answer.settled:
-                return told.found(answer, "solver")
-        undecided = [one for one in answers if one.answer.status == "infeasible or unbounded"]
-        return told.found((undecided or answers)[-1], "solver")
+    def _solve_cold(self, builder: _SolutionBuilder) -> Solution:
+        """Tries one method after another until a result is conclusive."""
+        results: list[_Result] = []
+        for method, presolve in _COLD_METHODS if self.config.presolve else _COLD_METHODS[1:]:
+            results.append(self._run(builder, _COLD_START, presolve=presolve, method=method))
+            if results[-1].conclusive:
+                return builder.of_result(results[-1], _COLD_START.source)
+        undecided = [result for result in results if result.answer.status == "infeasible or unbounded"]
+        return builder.of_result((undecided or results)[-1], _COLD_START.source)
 
     def _run(
-        self, told: _Telling, start: Start | None, *, presolve: bool = True, method: Method = "simplex"
-    ) -> _Checked:
-        config, problem = self.config, told.problem
-        cap = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
-        left = None if config.seconds is None else max(0.0, config.seconds - told.seconds)
+        self, builder: _SolutionBuilder, start: Start, *, presolve: bool = True, method: Method = "simplex"
+    ) -> _Result:
+        config, problem = self.config, builder.problem
+        limit = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         answer = self._highs.solve(
             problem,
-            None if start is None else start.basis,
-            pivots=None if start is None else cap,
-            seconds=left,
+            start.basis,
+            pivots=None if start.basis is None else limit,
+            seconds=None if config.seconds is None else max(0.0, config.seconds - builder.seconds),
             presolve=presolve,
             reduce=config.reduce,
             method=method,
-            edge_weights="choose" if start is None else start.edge_weights,
+            edge_weights=start.edge_weights,
         )
-        told.pivots += answer.pivots
-        return _Checked(answer, residuals(problem, answer.x, answer.y) if answer.status == "optimal" else None)
+        builder.pivots += answer.pivots
+        return _Result(answer, residuals(problem, answer.x, answer.y) if answer.status == "optimal" else None)
 
 
 def linprog(
@@ -207,17 +192,17 @@ def linprog(
     *,
     config: SolveConfig | None = None,
 ) -> Solution:
-    """Solves one problem in the shape of ``scipy.optimize.linprog``; `Solver` solves many.
+    """Solves one problem given as in ``scipy.optimize.linprog``; use a `Solver` for many.
 
     Raises:
-        DataError: names what does not fit.
+        DataError: names the argument that does not fit.
     """
     return Solver(config).solve(from_linprog(c, A_ub, b_ub, A_eq, b_eq, bounds))
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """A guess, repaired, and the bounds that it proves."""
+class _RepairedStart:
+    """A start, its repaired point and duals, and the bounds that they certify."""
 
     start: Start
     x: Array | None
@@ -226,8 +211,10 @@ class _Judged:
     upper: float
 
     @classmethod
-    def of(cls, problem: LinearProgram, start: Start) -> _Judged:
-        _check_size(problem, start)
+    def of(cls, problem: LinearProgram, start: Start) -> _RepairedStart:
+        for field, values, length in (("x", start.x, problem.columns), ("y", start.y, problem.rows)):
+            if values is not None and values.shape != (length,):
+                raise DataError("a start of another size", field=field, value=values.shape, expected=str((length,)))
         x = None if start.x is None else repaired_primal(problem, start.x)
         y = None if start.y is None else repaired_dual(problem, start.y)
         lower = -np.inf if y is None else lower_bound(problem, y)
@@ -235,23 +222,23 @@ class _Judged:
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """What HiGHS says, and what its optimum, if it is one, misses."""
+class _Result:
+    """An answer of HiGHS, and its residuals if it is an optimum."""
 
     answer: Answer
-    missed: Residuals | None
+    residuals: Residuals | None
 
     @property
-    def settled(self) -> bool:
-        """Whether it is an end, and where it is an optimum, one that holds."""
-        if self.missed is not None:
-            return self.missed.optimal
+    def conclusive(self) -> bool:
+        """Whether no other method has to be tried; an optimum has to be within tolerance."""
+        if self.residuals is not None:
+            return self.residuals.optimal
         return self.answer.status in ("infeasible", "unbounded", "time limit")
 
 
 @dataclass
-class _Telling:
-    """Makes solutions of one problem."""
+class _SolutionBuilder:
+    """Builds the solution of one problem; counts its pivots and its time."""
 
     problem: LinearProgram
     begin: float
@@ -261,37 +248,36 @@ class _Telling:
     def seconds(self) -> float:
         return perf_counter() - self.begin
 
-    def guessed(self, primal: _Judged, dual: _Judged) -> Solution:
+    def of_starts(self, primal: _RepairedStart, dual: _RepairedStart) -> Solution:
+        """From the point of one start and the duals of another."""
         assert primal.x is not None
         assert dual.y is not None
-        message = f"optimal: the bounds of a guess meet within {relative_gap(dual.lower, primal.upper):.1e}"
-        start = primal.start
-        return self._solution("optimal", message, primal.x, dual.y, start.basis, start.source)
+        message = f"optimal: the bounds of a start differ by {relative_gap(dual.lower, primal.upper):.1e}"
+        return self._solution("optimal", message, primal.x, dual.y, primal.start.basis, primal.start.source)
 
-    def found(self, checked: _Checked, source: str) -> Solution:
-        """What HiGHS found, in so far as it holds."""
-        answer, missed = checked.answer, checked.missed
-        if answer.status not in ("optimal", "time limit"):
-            return self.nothing(answer.status, _MESSAGES.get(answer.status, f"the solver gave up: {answer.word}"))
-        status, message = answer.status, _MESSAGES.get(answer.status, "optimal")
+    def of_result(self, result: _Result, source: str) -> Solution:
+        """From HiGHS' answer; an optimum that misses the tolerance has failed."""
+        answer, missed = result.answer, result.residuals
+        status, message = answer.status, _MESSAGES.get(answer.status, f"the solver stopped: {answer.word}")
+        if status not in ("optimal", "time limit"):
+            return self.without_point(status, message)
         if missed is not None and not missed.optimal:
             status = "failed"
             message = (
-                f"the solver says optimal, but rows and bounds are missed by {missed.primal:.1e}, signs of duals by"
-                f" {missed.dual:.1e}, the two values differ by {missed.gap:.1e} (relative; {TOLERANCE:g} is allowed)"
+                f"the solver says optimal, but rows and bounds are violated by {missed.primal:.1e}, dual signs by"
+                f" {missed.dual:.1e}, and the duality gap is {missed.gap:.1e} (relative; {TOLERANCE:g} is allowed)"
             )
         return self._solution(status, message, answer.x, answer.y, answer.basis, source)
 
-    def nothing(self, status: Status, message: str) -> Solution:
+    def without_point(self, status: Status, message: str) -> Solution:
+        """A solution whose x and y are NaN."""
         x, y = np.full(self.problem.columns, np.nan), np.full(self.problem.rows, np.nan)
-        return self._solution(status, message, x, y, None, "solver")
+        return self._solution(status, message, x, y, None, _COLD_START.source)
 
     def _solution(self, status: Status, message: str, x: Array, y: Array, basis: Basis | None, source: str) -> Solution:
         problem = self.problem
         lower = lower_bound(problem, y) if np.isfinite(y).all() else -np.inf
         upper = upper_bound(problem, x)
-        # Within rounding an optimum may prove a little more than itself.
-        lower = min(lower, upper)
         return Solution(
             status=status,
             message=message,
@@ -300,8 +286,9 @@ class _Telling:
             z=reduced_costs(problem, y),
             basis=basis,
             objective=problem.objective(x),
-            lower=problem.told(lower),
-            upper=problem.told(upper),
+            # Rounding may lift the lower bound of an optimum a little above the upper one.
+            lower=problem.in_user_sense(min(lower, upper)),
+            upper=problem.in_user_sense(upper),
             source=source,
             pivots=self.pivots,
             seconds=self.seconds,
@@ -309,19 +296,21 @@ class _Telling:
         )
 
 
-_WAYS: tuple[tuple[Method, bool], ...] = (("simplex", True), ("simplex", False), ("ipm", True))
-"""(method, whether to presolve), in the order in which they are tried."""
+#: (method, presolve) of cold solves, in order. Presolve cannot always tell infeasible from unbounded, and its postsolve
+#: may miss the tolerance. The interior point method detects some infeasible problems that the simplex method does not.
+_COLD_METHODS: tuple[tuple[Method, bool], ...] = (("simplex", True), ("simplex", False), ("ipm", True))
 
 _MESSAGES: dict[Status, str] = {
+    "optimal": "optimal",
     "infeasible": "no point meets all rows and bounds",
-    "unbounded": "there are feasible points as good as one likes",
-    "infeasible or unbounded": "there is no optimum, but whether there are feasible points is not known",
-    "time limit": "the time was over before an optimum was found",
+    "unbounded": "the objective is unbounded",
+    "infeasible or unbounded": "there is no optimum, but whether a feasible point exists is not known",
+    "time limit": "the time limit was reached before an optimum was found",
 }
 
 
-def _crossed(problem: LinearProgram) -> str:
-    """The first bounds that cross, in words."""
+def _crossed_bounds(problem: LinearProgram) -> str:
+    """A message that names the first bounds that cross; empty if none do."""
     kinds = (
         ("column", problem.lower, problem.upper, problem.column_name),
         ("row", problem.row_lower, problem.row_upper, problem.row_name),
@@ -332,9 +321,3 @@ def _crossed(problem: LinearProgram) -> str:
             at = int(crossed[0])
             return f"{kind} {name(at)!r} has to be at least {lower[at]:g} and at most {upper[at]:g}"
     return ""
-
-
-def _check_size(problem: LinearProgram, start: Start) -> None:
-    for field, values, length in (("x", start.x, problem.columns), ("y", start.y, problem.rows)):
-        if values is not None and values.shape != (length,):
-            raise DataError("a guess of another size", field=field, value=values.shape, expected=str((length,)))

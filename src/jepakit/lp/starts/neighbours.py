@@ -13,7 +13,7 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.formats.stored import matrix_fingerprint, read_arrays, write_arrays
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.solving.basis import Basis
-from jepakit.lp.solving.certificate import Proofs, lower_bounds
+from jepakit.lp.solving.certificate import DualBounds, lower_bounds
 from jepakit.lp.solving.solver import Start
 
 __all__ = ["Neighbours"]
@@ -108,8 +108,8 @@ class Neighbours:
         return bool((self.varying < self.x.shape[1]).any())
 
     @cached_property
-    def _proofs(self) -> Proofs:
-        return Proofs(self.y)
+    def _proofs(self) -> DualBounds:
+        return DualBounds(self.y)
 
     def _of_its_matrix(self, problem: LinearProgram) -> bool:
         return len(self) > 0 and matrix_fingerprint(problem) == self.matrix
