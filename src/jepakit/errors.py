@@ -15,6 +15,7 @@ __all__ = [
     "ModelError",
     "require_at_least",
     "require_choice",
+    "require_within",
 ]
 
 
@@ -107,6 +108,20 @@ def require_at_least(config: object, **least: int) -> None:
         value = getattr(config, field)
         if value is not None and not value >= smallest:
             raise ConfigError(field, value, f"at least {smallest}")
+
+
+def require_within(config: object, interval: str, *fields: str) -> None:
+    """Checks that fields of ``config`` lie in an interval such as ``[0, 1)``; None passes.
+
+    Raises:
+        ConfigError: names the first field that does not.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for field in fields:
+        value = getattr(config, field)
+        at_end = (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
+        if value is not None and not (low < value < high or at_end):
+            raise ConfigError(field, value, f"a number in {interval}")
 
 
 def shorten(value: object, limit: int = 80) -> str:

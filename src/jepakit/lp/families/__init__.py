@@ -1,4 +1,4 @@
-"""Families of linear programs: made ones, power flow, and instances like a given one."""
+"""Families of linear programs: combinatorial relaxations, power flow, and random instances around given problems."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["LPFamily"]
 
 
 class LPFamily(Protocol):
-    """Problems that have much in common. A family is a dataclass: its fields say which problems they are."""
+    """Problems that have much in common. A family is a dataclass whose fields are its parameters."""
 
     def problem(self, seed: int) -> LinearProgram:
-        """One of them; the same for the same seed."""
+        """An instance; the same for the same seed."""
         ...

@@ -1,7 +1,7 @@
-"""Relaxations of four combinatorial problems on which learning for optimisation is compared.
+"""Relaxations of four combinatorial problems that are benchmarks of learning for optimisation.
 
 Source: Gasse et al. 2019 (arXiv 1906.01629), section 4.1, with the sizes of IPM-MPNN (Qian et al. 2024, arXiv
-2310.10603) as defaults. Maximisations are posed as such.
+2310.10603) as defaults. Maximisations are stated as such.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from jepakit.errors import ConfigError, require_at_least
+from jepakit.errors import ConfigError, require_at_least, require_within
 from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["CombinatorialAuction", "FacilityLocation", "IndependentSet", "SetCover"]
@@ -19,13 +19,13 @@ __all__ = ["CombinatorialAuction", "FacilityLocation", "IndependentSet", "SetCov
 
 @dataclass(frozen=True)
 class SetCover:
-    """min cᵀx subject to Ax ≥ 1 and 0 ≤ x ≤ 1: every row is covered by the columns that are taken (Balas & Ho 1980).
+    """min cᵀx subject to Ax ≥ 1 and 0 ≤ x ≤ 1: the chosen columns cover every row (Balas & Ho 1980).
 
     Args:
-        rows: to be covered.
-        columns: that cover, each two rows at least.
-        density: of A; every row has a column at least.
-        largest_cost: costs are whole numbers from 1.
+        rows: number of elements to cover.
+        columns: number of sets; each has at least two rows.
+        density: share of nonzeros of A; every row is in at least one set.
+        largest_cost: costs are integers from 1 to this.
     """
 
     rows: int = 700
@@ -35,38 +35,29 @@ class SetCover:
 
     def __post_init__(self) -> None:
         require_at_least(self, rows=2, columns=1, largest_cost=1)
-        most = self.rows * self.columns
-        if not max(self.rows, 2 * self.columns) <= round(self.density * most) <= most:
-            least = max(self.rows, 2 * self.columns) / most
-            raise ConfigError(
-                "density", self.density, f"{least:.4g} to 1: two rows a column and a column a row at least"
-            )
+        size, fewest = self.rows * self.columns, max(self.rows, 2 * self.columns)
+        if not fewest <= round(self.density * size) <= size:
+            expected = f"{fewest / size:.4g} to 1: at least two rows per column and one column per row"
+            raise ConfigError("density", self.density, expected)
 
     def problem(self, seed: int) -> LinearProgram:
         """See `jepakit.lp.families.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         entries = round(self.density * self.rows * self.columns)
         sizes = 2 + np.bincount(draw.integers(0, self.columns, entries - 2 * self.columns), minlength=self.columns)
-        row, column = _sets(_capped(sizes, self.rows), self.rows, draw)
+        row, column = _random_cover(_capped(sizes, self.rows), self.rows, draw)
         matrix = sp.csc_array((np.ones(len(row)), (row, column)), shape=(self.rows, self.columns))
-        return LinearProgram(
-            costs=draw.integers(1, self.largest_cost + 1, self.columns).astype(float),
-            matrix=matrix,
-            row_lower=np.ones(self.rows),
-            row_upper=np.full(self.rows, np.inf),
-            lower=np.zeros(self.columns),
-            upper=np.ones(self.columns),
-            name=f"setcover-{seed}",
-        )
+        costs = draw.integers(1, self.largest_cost + 1, self.columns)
+        return _in_unit_box(costs, matrix, np.ones(self.rows), np.full(self.rows, np.inf), f"setcover-{seed}")
 
 
 @dataclass(frozen=True)
 class IndependentSet:
-    """max Σx subject to Σ of each clique ≤ 1 and 0 ≤ x ≤ 1, on a Barabási-Albert graph cut into cliques greedily.
+    """max Σx subject to Σ over each clique ≤ 1 and 0 ≤ x ≤ 1, on a Barabási-Albert graph with greedy clique cover.
 
     Args:
-        nodes: of the graph.
-        affinity: edges that each new node brings.
+        nodes: number of nodes of the graph.
+        affinity: number of edges of each new node.
     """
 
     nodes: int = 550
@@ -90,15 +81,15 @@ class IndependentSet:
 class CombinatorialAuction:
     """max Σ price · x subject to each item sold once and 0 ≤ x ≤ 1 (arbitrary relationships, Leyton-Brown et al. 2000).
 
-    A bidder asks for a bundle around an item, and for others of about its size and worth, of which he wants one.
+    A bidder bids on a bundle of items, and on substitutes of the same size and similar value; one bid can win.
 
     Args:
-        items: for sale.
-        bids: in all.
-        add_item: probability that a bundle gets one item more.
-        additivity: the worth of a bundle grows as the power 1 + additivity of its size.
-        deviation: of a bidder's values from the common ones.
-        substitutes: bids of a bidder at most.
+        items: number of items for sale.
+        bids: total number of bids.
+        add_item: probability that a bundle gets another item.
+        additivity: the value of a bundle grows as the power 1 + additivity of its size.
+        deviation: of a bidder's item values from the common values.
+        substitutes: largest number of substitutes of a bidder.
     """
 
     items: int = 500
@@ -110,83 +101,81 @@ class CombinatorialAuction:
 
     def __post_init__(self) -> None:
         require_at_least(self, items=1, bids=1, substitutes=1)
-        if not 0 <= self.add_item < 1:
-            raise ConfigError("add_item", self.add_item, "a probability below 1")
+        require_within(self, "[0, 1)", "add_item")
 
     def problem(self, seed: int) -> LinearProgram:
         """See `jepakit.lp.families.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         values = 1 + 99 * draw.random(self.items)
-        together = self._compatibility(draw)
-        bundles: list[Array] = []
-        prices: list[float] = []
-        bidder: list[int] = []
-        while len(bundles) < self.bids:
-            offers = self._bidder(values, together, draw)[: self.bids - len(bundles)]
-            bidder += [0 if not bidder else bidder[-1] + 1] * len(offers)
-            bundles += [bundle for bundle, _ in offers]
-            prices += [price for _, price in offers]
-        # A row for each item, and one for each bidder, who wants one of his bundles: what only one bid names is no row.
-        item = np.concatenate(bundles)
-        bid = np.repeat(np.arange(self.bids), [len(bundle) for bundle in bundles])
-        row, column = np.concatenate([item, self.items + np.array(bidder)]), np.concatenate([bid, np.arange(self.bids)])
-        shape = (self.items + bidder[-1] + 1, self.bids)
+        # How well two items go together; each row sums to 1, or to 0 if there is one item.
+        compatibility = np.triu(draw.random((self.items, self.items)), 1)
+        compatibility = compatibility + compatibility.T
+        compatibility = compatibility / compatibility.sum(1, keepdims=True).clip(min=1e-12)
+        bids: list[tuple[Array, float]] = []
+        bidders: list[int] = []
+        while len(bids) < self.bids:
+            offers = self._offers(values, compatibility, draw)[: self.bids - len(bids)]
+            bidders += [bidders[-1] + 1 if bidders else 0] * len(offers)
+            bids += offers
+        # A row per item and a row per bidder; rows that a single bid makes redundant are left out.
+        item = np.concatenate([bundle for bundle, _ in bids])
+        bid = np.repeat(np.arange(self.bids), [len(bundle) for bundle, _ in bids])
+        row = np.concatenate([item, self.items + np.array(bidders)])
+        column = np.concatenate([bid, np.arange(self.bids)])
+        shape = (self.items + bidders[-1] + 1, self.bids)
         matrix = sp.csr_array((np.ones(len(row)), (row, column)), shape=shape)
-        shared = np.diff(matrix.indptr) > np.where(np.arange(shape[0]) < self.items, 0, 1)
-        return _packing(sp.csc_array(matrix[np.flatnonzero(shared)]), np.array(prices), f"auction-{seed}")
+        kept = np.diff(matrix.indptr) > np.where(np.arange(shape[0]) < self.items, 0, 1)
+        prices = np.array([price for _, price in bids])
+        return _packing(sp.csc_array(matrix[np.flatnonzero(kept)]), prices, f"auction-{seed}")
 
-    def _compatibility(self, draw: np.random.Generator) -> Array:
-        """How well two items go together, ``[items, items]``; each row sums to 1, or to 0 of a single item."""
-        upper = np.triu(draw.random((self.items, self.items)), 1)
-        both = upper + upper.T
-        return both / both.sum(1, keepdims=True).clip(min=1e-12)
-
-    def _bidder(self, values: Array, together: Array, draw: np.random.Generator) -> list[tuple[Array, float]]:
-        """The bids of one bidder, (items, price) each, none of them twice."""
+    def _offers(self, values: Array, compatibility: Array, draw: np.random.Generator) -> list[tuple[Array, float]]:
+        """The different bids of one bidder: (items, price) each."""
         interest = draw.random(self.items)
         own = values + 99 * self.deviation * (2 * interest - 1)
-        first = self._bundle(draw.choice(self.items, p=interest / interest.sum()), None, interest, together, draw)
-        price = float(own[first].sum() + len(first) ** (1 + self.additivity))
-        if price <= 0:
+
+        def price_of(bundle: Array) -> float:
+            return float(own[bundle].sum() + len(bundle) ** (1 + self.additivity))
+
+        item = draw.choice(self.items, p=interest / interest.sum())
+        first = self._bundle(item, None, interest, compatibility, draw)
+        budget = price_of(first)
+        if budget <= 0:
             return []
-        offers = {tuple(np.sort(first).tolist()): price}
-        others = [self._bundle(item, len(first), interest, together, draw) for item in first]
-        worth = sorted(
-            ((float(own[o].sum() + len(o) ** (1 + self.additivity)), o) for o in others), key=lambda one: -one[0]
-        )
-        for value, other in worth:
+        offers = {tuple(np.sort(first).tolist()): budget}
+        substitutes = [self._bundle(item, len(first), interest, compatibility, draw) for item in first]
+        for bundle in sorted(substitutes, key=price_of, reverse=True):
             if len(offers) > self.substitutes:
                 break
-            # A substitute costs no more than the bidder can pay, and is worth half at least.
-            if 0 <= value <= 1.5 * price and values[other].sum() >= 0.5 * values[first].sum():
-                offers.setdefault(tuple(np.sort(other).tolist()), value)
-        return [(np.array(bundle), value) for bundle, value in offers.items()]
+            # A substitute costs at most one and a half budgets, and has at least half of the first bundle's value.
+            if 0 <= price_of(bundle) <= 1.5 * budget and values[bundle].sum() >= 0.5 * values[first].sum():
+                offers.setdefault(tuple(np.sort(bundle).tolist()), price_of(bundle))
+        return [(np.array(bundle), price) for bundle, price in offers.items()]
 
     def _bundle(
-        self, item: int, size: int | None, interest: Array, together: Array, draw: np.random.Generator
+        self, item: int, size: int | None, interest: Array, compatibility: Array, draw: np.random.Generator
     ) -> Array:
-        """Items around one: of a given size, or growing as long as chance has it."""
+        """A bundle around an item, of a given size or of a random one."""
         chosen = np.zeros(self.items, bool)
         chosen[item] = True
         while chosen.sum() < self.items and (draw.random() < self.add_item if size is None else chosen.sum() < size):
-            likely = np.where(chosen, 0, interest * together[chosen].mean(0))
-            if not likely.sum() > 0:
+            weights = np.where(chosen, 0, interest * compatibility[chosen].mean(0))
+            if not weights.sum() > 0:
                 break
-            chosen[draw.choice(self.items, p=likely / likely.sum())] = True
+            chosen[draw.choice(self.items, p=weights / weights.sum())] = True
         return np.flatnonzero(chosen)
 
 
 @dataclass(frozen=True)
 class FacilityLocation:
-    """min Σ opening y + Σ transport x: facilities that are open serve customers in shares (Cornuéjols et al. 1991).
+    """min Σ opening · y + Σ transport · x: open facilities serve shares of customers (Cornuéjols et al. 1991).
 
-    Σ over facilities of x = 1 of each customer, demand carried ≤ capacity · y of each facility, total capacity ≥ total
-    demand, x ≤ y; 0 ≤ x, y ≤ 1.
+    Σ of x over the facilities = 1 for each customer, served demand ≤ capacity · y for each facility, open capacity ≥
+    total demand, x ≤ y; 0 ≤ x, y ≤ 1.
 
     Args:
-        customers: to be served.
-        facilities: that can be opened.
-        ratio: of all capacities to all demands.
+        customers: number of customers.
+        facilities: number of possible facilities.
+        ratio: total capacity / total demand.
     """
 
     customers: int = 35
@@ -194,9 +183,7 @@ class FacilityLocation:
     ratio: float = 5.0
 
     def __post_init__(self) -> None:
-        require_at_least(self, customers=1, facilities=1)
-        if not self.ratio >= 1:
-            raise ConfigError("ratio", self.ratio, "at least 1, or nobody can be served")
+        require_at_least(self, customers=1, facilities=1, ratio=1)
 
     def problem(self, seed: int) -> LinearProgram:
         """See `jepakit.lp.families.LPFamily.problem`."""
@@ -209,68 +196,62 @@ class FacilityLocation:
         capacity = np.floor(capacity * self.ratio * demand.sum() / capacity.sum())
         distance = np.linalg.norm(places[:n, None] - places[None, n:], axis=2)
         transport = 10 * demand[:, None] * distance
-        serve = sp.kron(sp.eye_array(n), np.ones((1, m)))
-        carried = sp.kron(demand[None], sp.eye_array(m))
-        shares = sp.eye_array(n * m)
-        needed = sp.kron(np.ones((n, 1)), sp.eye_array(m))
+        served, carried = sp.kron(sp.eye_array(n), np.ones((1, m))), sp.kron(demand[None], sp.eye_array(m))
         matrix = sp.vstack(
             [
-                sp.hstack([serve, sp.csr_array((n, m))]),
+                sp.hstack([served, sp.csr_array((n, m))]),
                 sp.hstack([carried, -sp.diags_array(capacity)]),
                 sp.hstack([sp.csr_array((1, n * m)), capacity[None]]),
-                sp.hstack([shares, -needed]),
+                sp.hstack([sp.eye_array(n * m), -sp.kron(np.ones((n, 1)), sp.eye_array(m))]),
             ]
         )
-        return LinearProgram(
-            costs=np.concatenate([transport.ravel(), opening]),
-            matrix=sp.csc_array(matrix),
-            row_lower=np.concatenate([np.ones(n), np.full(m, -np.inf), [demand.sum()], np.full(n * m, -np.inf)]),
-            row_upper=np.concatenate([np.ones(n), np.zeros(m), [np.inf], np.zeros(n * m)]),
-            lower=np.zeros(n * m + m),
-            upper=np.ones(n * m + m),
-            name=f"facilities-{seed}",
+        return _in_unit_box(
+            np.concatenate([transport.ravel(), opening]),
+            sp.csc_array(matrix),
+            np.concatenate([np.ones(n), np.full(m, -np.inf), [demand.sum()], np.full(n * m, -np.inf)]),
+            np.concatenate([np.ones(n), np.zeros(m), [np.inf], np.zeros(n * m)]),
+            f"facilities-{seed}",
         )
 
 
 def _packing(matrix: sp.csc_array, gains: Array, name: str) -> LinearProgram:
-    rows, columns = matrix.shape  # type: ignore[misc]
-    return LinearProgram(
-        costs=-gains,
-        matrix=matrix,
-        row_lower=np.full(rows, -np.inf),
-        row_upper=np.ones(rows),
-        lower=np.zeros(columns),
-        upper=np.ones(columns),
-        maximize=True,
-        name=name,
-    )
+    """max gainsᵀx subject to Ax ≤ 1 and 0 ≤ x ≤ 1."""
+    rows = matrix.shape[0]  # type: ignore[index]
+    return _in_unit_box(-gains, matrix, np.full(rows, -np.inf), np.ones(rows), name, maximize=True)
+
+
+def _in_unit_box(
+    costs: Array, matrix: sp.csc_array, row_lower: Array, row_upper: Array, name: str, *, maximize: bool = False
+) -> LinearProgram:
+    lower, upper = np.zeros(len(costs)), np.ones(len(costs))
+    return LinearProgram(costs, matrix, row_lower, row_upper, lower, upper, maximize=maximize, name=name)
 
 
 def _capped(sizes: Array, most: int) -> Array:
-    """Sizes of the same sum, none above ``most``: what is too much goes to the smallest."""
-    while (over := (sizes - most).clip(min=0).sum()) > 0:
+    """Sizes of the same sum, none above ``most``: the excess goes to the smallest."""
+    while (excess := (sizes - most).clip(min=0).sum()) > 0:
         sizes = sizes.clip(max=most)
-        smallest = np.argsort(sizes, kind="stable")[: min(over, len(sizes))]
+        smallest = np.argsort(sizes, kind="stable")[: min(excess, len(sizes))]
         sizes[smallest] += 1
     return sizes
 
 
-def _sets(sizes: Array, rows: int, draw: np.random.Generator) -> tuple[Array, Array]:
-    """(row, column) of sets of rows at random, column j of ``sizes[j]`` different ones, that cover every row."""
+def _random_cover(sizes: Array, rows: int, draw: np.random.Generator) -> tuple[Array, Array]:
+    """(row, column) of random entries that cover every row; column j has ``sizes[j]`` different rows."""
     order = draw.permutation(len(sizes))
     column = np.repeat(order, sizes[order])
     row = np.concatenate([draw.permutation(rows), draw.integers(0, rows, len(column) - rows)])
     while True:
         by = np.lexsort((np.arange(len(row)), row, column))
-        again = by[1:][(column[by[1:]] == column[by[:-1]]) & (row[by[1:]] == row[by[:-1]])]
-        # The first of equal ones stays, which is the one that the covering permutation put there.
-        if not len(again):
+        # The first of equal entries stays: it comes from the permutation, which covers the rows.
+        duplicates = by[1:][(column[by[1:]] == column[by[:-1]]) & (row[by[1:]] == row[by[:-1]])]
+        if not len(duplicates):
             return row, column
-        row[again] = draw.integers(0, rows, len(again))
+        row[duplicates] = draw.integers(0, rows, len(duplicates))
 
 
 def _barabasi_albert(nodes: int, affinity: int, draw: np.random.Generator) -> list[set[int]]:
-    """Neighbours of each node: a new one joins ``affinity`` others, likelier those that have many."""
+    """Neighbours of each node: a new node gets ``affinity`` edges, to nodes with probability proportional to degree."""
     neighbours: list[set[int]] = [set() for _ in range(nodes)]
     ends: list[int] = []
     for node in range(affinity, nodes):
@@ -285,7 +266,7 @@ def _barabasi_albert(nodes: int, affinity: int, draw: np.random.Generator) -> li
 
 
 def _clique_inequalities(neighbours: list[set[int]]) -> list[list[int]]:
-    """Cliques that share no node, found greedily by degree, and the edges that are in none of them."""
+    """Disjoint cliques, found greedily by degree, and the edges that are in none of them."""
     by_degree = sorted(range(len(neighbours)), key=lambda node: -len(neighbours[node]))
     clique_of: dict[int, int] = {}
     cliques: list[list[int]] = []
@@ -298,5 +279,5 @@ def _clique_inequalities(neighbours: list[set[int]]) -> list[list[int]]:
                 clique.append(node)
         clique_of |= dict.fromkeys(clique, len(cliques))
         cliques.append(clique)
-    edges = [[a, b] for a, some in enumerate(neighbours) for b in some if a < b and clique_of[a] != clique_of[b]]
+    edges = [[a, b] for a, ends in enumerate(neighbours) for b in ends if a < b and clique_of[a] != clique_of[b]]
     return [clique for clique in cliques if len(clique) > 1] + sorted(edges)

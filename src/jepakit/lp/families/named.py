@@ -1,4 +1,4 @@
-"""Families by the names that the command line knows."""
+"""Families by their names on the command line."""
 
 from __future__ import annotations
 
@@ -28,38 +28,32 @@ FAMILIES: dict[FamilyName, type[Any]] = {
     "perturbed": Perturbed,
     "power-flow": PowerFlow,
 }
+#: Fields of families that are not numbers; they come from ``like`` and ``case``, or cannot be set by name.
+_NOT_NUMBERS = ("problems", "network", "loads", "total")
 
 
 def make_family(
-    name: FamilyName,
-    size: Mapping[str, float],
-    like: Sequence[LinearProgram] = (),
-    case: Path | None = None,
+    name: FamilyName, size: Mapping[str, float], like: Sequence[LinearProgram] = (), case: Path | None = None
 ) -> LPFamily:
     """A family by its name.
 
     Args:
         name: one of `FAMILIES`.
-        size: its fields.
+        size: numeric fields of the family.
         like: problems of one matrix, for ``perturbed``.
         case: a MATPOWER file, for ``power-flow``.
 
     Raises:
-        ConfigError: something that this family has not got, or needs.
+        ConfigError: the family has no such field, or needs ``like`` or ``case``.
     """
     kind = FAMILIES[require_choice("family", name, FAMILIES)]  # type: ignore[index]
-    known = {field.name: field for field in fields(kind) if field.name not in ("problems", "network", "loads", "total")}
+    types = {field.name: field.type for field in fields(kind) if field.name not in _NOT_NUMBERS}
     for field in size:
-        require_choice(f"size of {name}", field, known)
-    whole: dict[str, Any] = {
-        field: int(value) if known[field].type == "int" else value for field, value in size.items()
-    }
+        require_choice(f"size of {name}", field, types)
+    numbers: dict[str, Any] = {field: int(value) if types[field] == "int" else value for field, value in size.items()}
     if (name == "perturbed") != bool(like):
         raise ConfigError("like", len(like) or None, "problems for the family perturbed, and for no other")
     if (name == "power-flow") != (case is not None):
         raise ConfigError("case", case, "a MATPOWER file for the family power-flow, and for no other")
-    if like:
-        return Perturbed(tuple(like), **whole)
-    if case is not None:
-        return PowerFlow(*read_matpower(case), **whole)
-    return kind(**whole)
+    required = (tuple(like),) if like else () if case is None else read_matpower(case)
+    return kind(*required, **numbers)
