@@ -144,7 +144,7 @@ class HighsSolver:
             seconds=perf_counter() - begin,
         )
 
-    def _set_options(self, **options: object) -> None:
+    def _set_options(self, **options: float | str) -> None:
         for name, value in options.items():
             self._highs.setOptionValue(name, value)
 
@@ -172,7 +172,12 @@ class HighsSolver:
         """x ``[n]`` and y ``[m]`` after a number of iterations of PDLP, HiGHS' first-order method."""
         highs, self._last = self._highs, None
         highs.clearSolver()
-        options = {"solver": "pdlp", "pdlp_iteration_limit": iterations, "presolve": "off", "run_crossover": "off"}
+        options: dict[str, float | str] = {
+            "solver": "pdlp",
+            "pdlp_iteration_limit": iterations,
+            "presolve": "off",
+            "run_crossover": "off",
+        }
         before = {name: highs.getOptionValue(name)[1] for name in options}
         self._set_options(**options)
         if self._pass_model(problem):
@@ -198,7 +203,7 @@ class HighsSolver:
             problem.row_upper,
             matrix.indptr.astype(np.int32),
             matrix.indices.astype(np.int32),
-            matrix.data,
+            np.asarray(matrix.data, np.float64),
             np.zeros(problem.columns, np.int32),
         )
         return status != highspy.HighsStatus.kError
@@ -221,7 +226,7 @@ def to_highs(problem: LinearProgram) -> highspy.HighsLp:
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = problem.columns, problem.rows
     lp.a_matrix_.start_ = matrix.indptr.astype(np.int32)
-    lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indices.astype(np.int32), matrix.data
+    lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indices.astype(np.int32), np.asarray(matrix.data, np.float64)
     return lp
 
 
