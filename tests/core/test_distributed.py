@@ -11,6 +11,12 @@ from safetensors.torch import load_file
 NAMES = (
     "info_nce",
     "info_nce_hard",
+    "info_nce_shared_hard",
+    "info_nce_candidates",
+    "contrastive_jepa",
+    "unit_rows",
+    "subsampled",
+    "variance",
     "sigreg",
     "vicreg",
     "isotropy",

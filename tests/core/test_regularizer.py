@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from jepakit.core import SIGReg, VICReg, decorrelation, isotropy_penalty
+from jepakit.core import SIGReg, Subsampled, UnitRows, VICReg, decorrelation, isotropy_penalty, variance_hinge
 from jepakit.core.regularizer import covariance, epps_pulley, standardize, vicreg_covariance, vicreg_variance
 from jepakit.errors import ConfigError
 
@@ -115,3 +115,21 @@ def test_decorrelation_is_the_distance_of_the_correlations_from_none() -> None:
     torch.testing.assert_close(standardised.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(standardised.var(0, unbiased=False), torch.ones(5), atol=1e-4, rtol=0)
     assert standardize(torch.full((3, 2), 4.0)).abs().max() == 0
+
+
+def test_unit_rows_tell_spread_directions_from_collapsed_ones(generator: torch.Generator) -> None:
+    spread = torch.nn.functional.normalize(torch.randn(512, 8, generator=generator), dim=-1)
+    collapsed = spread * torch.tensor([1.0, *[0.05] * 7]) + 0.5
+    for regularizer in (SIGReg().eval(), isotropy_penalty):
+        unit = UnitRows(regularizer)
+        assert float(unit(collapsed)) > 5 * float(unit(spread))
+        torch.testing.assert_close(unit(spread), unit(7 * spread))
+    assert float(UnitRows(variance_hinge)(torch.ones(4, 8))) == pytest.approx(0.99, abs=0.01)
+
+
+def test_a_subsampled_regulariser_sees_an_even_sample(generator: torch.Generator) -> None:
+    rows = torch.randn(100, 3, generator=generator)
+    torch.testing.assert_close(Subsampled(isotropy_penalty, rows=40)(rows), isotropy_penalty(rows[::3]))
+    torch.testing.assert_close(Subsampled(isotropy_penalty, rows=100)(rows), isotropy_penalty(rows))
+    many = torch.randn(16384, 16, generator=generator) + 0.5
+    assert float(Subsampled(SIGReg())(many)) < 1.5 * float(SIGReg()(many[:512]))

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jepakit.core import Contrast, ContrastiveJEPA
 from jepakit.errors import ConfigError
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import AdapterConfig, Towers, build_predictor
-from jepakit.retrieval.objective import ContrastiveJEPA, ObjectiveConfig
-from jepakit.retrieval.views import Contrast, RetrievalViews, ViewConfig
+from jepakit.retrieval.objective import ObjectiveConfig, build_jepa
+from jepakit.retrieval.views import RetrievalViews, ViewConfig
 
 DIM = 6
 
@@ -26,7 +27,7 @@ PAIRS = Pairs.of([0, 1, 2, 3, 0], [0, 1, 2, 3, 4])
 
 def objective(adapter: AdapterConfig | None = None, **options: object) -> ContrastiveJEPA:
     adapter = adapter or AdapterConfig()
-    return ContrastiveJEPA(Towers(DIM, adapter), build_predictor(DIM, adapter), ObjectiveConfig(**options))  # type: ignore[arg-type]
+    return build_jepa(Towers(DIM, adapter), build_predictor(DIM, adapter), ObjectiveConfig(**options))  # type: ignore[arg-type]
 
 
 def batch() -> tuple[Contrast, ...]:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jepakit.core import Where
+from jepakit.core import Contrast, Where
 from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.data import Pairs
-from jepakit.retrieval.views import Contrast, RetrievalViews, ViewConfig
+from jepakit.retrieval.views import RetrievalViews, ViewConfig
 
 GENERATOR = torch.Generator()
 

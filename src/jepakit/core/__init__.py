@@ -1,17 +1,15 @@
 """The objective: views, encoders, targets, predictors, losses, regularisers. Needs torch and nothing else."""
 
+from jepakit.core.contrastive import CandidateSets, Contrast, ContrastiveJEPA, InfoNCE, near_positive
 from jepakit.core.diagnostics import Diagnosis, diagnose
 from jepakit.core.jepa import JEPA, Embeddings, JEPAOutput, Loss, Views, Where
 from jepakit.core.loss import (
     LOSSES,
-    InfoNCE,
     NormalizedTarget,
     StandardizedBatch,
-    candidate_info_nce,
     cosine,
     huber,
     hyperbolic,
-    info_nce,
     mse,
     normalized_mse,
     smooth_l1,
@@ -23,7 +21,15 @@ from jepakit.core.predictor import (
     MLPPredictor,
     PredictorPerKey,
 )
-from jepakit.core.regularizer import SIGReg, VICReg, decorrelation, isotropy_penalty
+from jepakit.core.regularizer import (
+    SIGReg,
+    Subsampled,
+    UnitRows,
+    VICReg,
+    decorrelation,
+    isotropy_penalty,
+    variance_hinge,
+)
 from jepakit.core.schedule import CosineSchedule, WarmupCosine
 from jepakit.core.target import EMATarget, SeparateTarget, SharedTarget, Target
 
@@ -31,6 +37,9 @@ __all__ = [
     "JEPA",
     "LOSSES",
     "BidirectionalPredictor",
+    "CandidateSets",
+    "Contrast",
+    "ContrastiveJEPA",
     "CosineSchedule",
     "CrossAttentionPredictor",
     "Diagnosis",
@@ -47,20 +56,22 @@ __all__ = [
     "SeparateTarget",
     "SharedTarget",
     "StandardizedBatch",
+    "Subsampled",
     "Target",
+    "UnitRows",
     "VICReg",
     "Views",
     "WarmupCosine",
     "Where",
-    "candidate_info_nce",
     "cosine",
     "decorrelation",
     "diagnose",
     "huber",
     "hyperbolic",
-    "info_nce",
     "isotropy_penalty",
     "mse",
+    "near_positive",
     "normalized_mse",
     "smooth_l1",
+    "variance_hinge",
 ]

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather_rows", "is_distributed", "sum_over_processes"]
+__all__ = ["gather_rows", "is_distributed", "row_range", "share_of_rows", "sum_over_processes"]
 
 
 def is_distributed() -> bool:
@@ -37,14 +37,26 @@ def gather_rows(x: Tensor) -> tuple[Tensor, int]:
     """
     if not is_distributed():
         return x, 0
-    counts = torch.zeros(dist.get_world_size(), dtype=torch.long, device=x.device)
-    counts[dist.get_rank()] = x.shape[0]
-    dist.all_reduce(counts)
-    offset = int(counts[: dist.get_rank()].sum())
-    after = int(counts.sum()) - offset - x.shape[0]
+    offset, total = row_range(x)
+    after = total - offset - x.shape[0]
     # Every row is zero on all processes but one, so a differentiable sum is a differentiable gather of uneven parts.
     padded = torch.cat([x.new_zeros(offset, *x.shape[1:]), x, x.new_zeros(after, *x.shape[1:])])
     return sum_over_processes(padded), offset
+
+
+def row_range(x: Tensor) -> tuple[int, int]:
+    """Where the rows of this process begin among those of all, in the order of their ranks, and how many all are."""
+    if not is_distributed():
+        return 0, x.shape[0]
+    counts = torch.zeros(dist.get_world_size(), dtype=torch.long, device=x.device)
+    counts[dist.get_rank()] = x.shape[0]
+    dist.all_reduce(counts)
+    return int(counts[: dist.get_rank()].sum()), int(counts.sum())
+
+
+def share_of_rows(x: Tensor) -> Tensor:
+    """This process's share of rows that every process has: the shares of all are the rows, each once."""
+    return x[dist.get_rank() :: dist.get_world_size()] if is_distributed() else x
 
 
 class _AllReduce(torch.autograd.Function):

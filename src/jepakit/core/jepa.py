@@ -160,7 +160,9 @@ class JEPA(nn.Module):
         }
         total = self.weight * torch.stack(list(losses.values())).mean()
         terms = dict(losses)
-        penalised = [_by_key(context), *([_by_key(encoded)] if self.target.trains else [])]
+        penalised = [_by_key(context)]
+        if self.target.trains:
+            penalised.append(_by_key(self.regularized_targets(encoded)))
         # A prediction may be of something the encoder itself does not put out: there is nothing to keep from collapse.
         keys = [key for key in _by_key(prediction) if key in penalised[0]]
         for name, function in self.regularizers.items():
@@ -168,6 +170,10 @@ class JEPA(nn.Module):
             terms[name] = torch.stack(values).mean()
             total = total + self.weights[name] * terms[name]
         return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target, encoded)
+
+    def regularized_targets(self, encoded: Embeddings) -> Embeddings:
+        """The rows of the target's embeddings that regularisers of a trained target see: all of them."""
+        return encoded
 
     def _loss_of(self, key: str) -> Loss:
         if not isinstance(self.loss, Mapping):

@@ -8,35 +8,30 @@ loss                          use it when                                 needs 
 `cosine`                      the same, in SimSiam's form                 EMA or stop-gradient
 `smooth_l1`, `huber`          targets have outliers                       EMA or stop-gradient, or SIGReg
 `hyperbolic`                  graph-level targets with a hierarchy        EMA or stop-gradient
-`InfoNCE`                     pairs, and other rows are true negatives    nothing
+`InfoNCE` (`contrastive`)     pairs, and other rows are true negatives    nothing
 `StandardizedBatch`           two corrupted views of the same thing       `decorrelation`
 ============================  ==========================================  =======================================
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core.distributed import gather_rows
 from jepakit.core.regularizer import standardize
 from jepakit.errors import ConfigError
 
 __all__ = [
     "LOSSES",
-    "InfoNCE",
     "NormalizedTarget",
     "StandardizedBatch",
-    "candidate_info_nce",
     "cosine",
     "huber",
     "hyperbolic",
     "hyperbolic_coordinates",
-    "info_nce",
     "mse",
     "normalized_mse",
     "smooth_l1",
@@ -86,101 +81,6 @@ def hyperbolic(prediction: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     if prediction.shape[-1] != 2:
         raise ConfigError("prediction", tuple(prediction.shape), "2 columns for the hyperbolic loss (out_dim=2)")
     return F.smooth_l1_loss(prediction, hyperbolic_coordinates(target), beta=beta)
-
-
-def info_nce(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    temperature: float | Tensor = 0.07,
-    symmetric: bool = False,
-    negatives: Tensor | None = None,
-) -> Tensor:
-    """Cross-entropy of finding each prediction's own target among all targets of the global batch.
-
-    Args:
-        prediction: ``[N, D]``.
-        target: ``[N, D]``; row i is the positive of prediction i, all other rows are negatives.
-        temperature: τ, divides the cosine similarities; smaller is sharper.
-        symmetric: average with the loss of finding each target's prediction.
-        negatives: hard negatives, ``[K, D]`` shared by all predictions or ``[N, K, D]`` of each.
-
-    Returns:
-        A scalar; ``log(number of candidates)`` where predictions say nothing.
-
-    Source: van den Oord et al. 2018, eq. 4; symmetric as in CLIP, Radford et al. 2021.
-    """
-    all_predictions, _ = gather_rows(F.normalize(prediction, dim=-1))
-    all_targets, _ = gather_rows(F.normalize(target, dim=-1))
-    labels = torch.arange(all_predictions.shape[0], device=prediction.device)
-    logits = all_predictions @ all_targets.T / temperature
-    candidates = logits
-    if negatives is not None:
-        hard, _ = gather_rows(F.normalize(negatives, dim=-1))
-        scores = all_predictions @ hard.T if hard.ndim == 2 else (hard @ all_predictions.unsqueeze(-1)).squeeze(-1)
-        candidates = torch.cat([logits, scores / temperature], dim=1)
-    loss = F.cross_entropy(candidates, labels)
-    return (loss + F.cross_entropy(logits.T, labels)) / 2 if symmetric else loss
-
-
-def candidate_info_nce(
-    prediction: Tensor,
-    candidates: Tensor,
-    positive: Tensor,
-    *,
-    temperature: float | Tensor = 0.07,
-    excluded: Tensor | None = None,
-) -> Tensor:
-    """Cross-entropy of finding each prediction's own target among candidates that are the same for all of them.
-
-    Where targets are at hand, as frozen embeddings are, the candidates can be all there are instead of those that
-    happen to be in the batch. Unlike `info_nce` it looks at no other process.
-
-    Args:
-        prediction: ``[N, D]``.
-        candidates: ``[C, D]``.
-        positive: row of the candidates that is the target of each prediction, ``[N]`` int64.
-        temperature: τ, divides the cosine similarities.
-        excluded: ``[N, C]`` bool, candidates that do not count, such as other right answers; never the positive.
-
-    Returns:
-        A scalar.
-
-    Source: van den Oord et al. 2018, eq. 4.
-    """
-    logits = F.normalize(prediction, dim=-1) @ F.normalize(candidates, dim=-1).T / temperature
-    if excluded is not None:
-        logits = logits.masked_fill(excluded, -torch.inf)
-    return F.cross_entropy(logits, positive)
-
-
-class InfoNCE(nn.Module):
-    """`info_nce` with its settings, and a temperature that may be learned.
-
-    Args:
-        temperature: τ > 0, the starting value where it is learned.
-        symmetric: see `info_nce`.
-        learn_temperature: train log τ with the model.
-
-    Raises:
-        ConfigError: the temperature is not positive.
-    """
-
-    def __init__(self, *, temperature: float = 0.07, symmetric: bool = False, learn_temperature: bool = False) -> None:
-        super().__init__()
-        if not temperature > 0:
-            raise ConfigError("temperature", temperature, "a number above 0")
-        self.symmetric = symmetric
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
-
-    def forward(self, prediction: Tensor, target: Tensor, negatives: Tensor | None = None) -> Tensor:
-        return info_nce(
-            prediction,
-            target,
-            temperature=self.log_temperature.exp(),
-            symmetric=self.symmetric,
-            negatives=negatives,
-        )
 
 
 class NormalizedTarget(nn.Module):

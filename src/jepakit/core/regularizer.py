@@ -5,21 +5,26 @@ All of them see the global batch: across processes both the value and the gradie
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core.distributed import sum_over_processes
+from jepakit.core.distributed import row_range, sum_over_processes
 from jepakit.errors import ConfigError
 
 __all__ = [
     "SIGReg",
+    "Subsampled",
+    "UnitRows",
     "VICReg",
     "covariance",
     "decorrelation",
     "epps_pulley",
     "isotropy_penalty",
     "standardize",
+    "variance_hinge",
     "vicreg_covariance",
     "vicreg_variance",
 ]
@@ -159,3 +164,46 @@ class VICReg(nn.Module):
         cov = covariance(embeddings)
         spread = vicreg_variance(cov, target_std=self.target_std)
         return self.variance_weight * spread + self.covariance_weight * vicreg_covariance(cov)
+
+
+def variance_hinge(embeddings: Tensor) -> Tensor:
+    """`vicreg_variance` of the rows of the global batch: ``[N, D] -> []``, 0 where every dimension is wide enough."""
+    return vicreg_variance(covariance(embeddings))
+
+
+class UnitRows(nn.Module):
+    """A regulariser on embeddings that are compared by direction: rows of length √D, centred.
+
+    At that length an isotropic cloud has variance 1. Unit vectors, however spread, lie so near 0 that a regulariser of
+    N(0, I) takes them for collapsed.
+
+    Args:
+        regularizer: the function to apply.
+    """
+
+    def __init__(self, regularizer: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = regularizer
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        scaled = F.normalize(embeddings, dim=-1) * embeddings.shape[-1] ** 0.5
+        count = sum_over_processes(scaled.new_tensor(float(scaled.shape[0])))
+        return self.function(scaled - sum_over_processes(scaled.sum(0)) / count)
+
+
+class Subsampled(nn.Module):
+    """A regulariser on an even sample of the global batch: SIGReg's value grows with the number of rows.
+
+    Args:
+        regularizer: the function to apply.
+        rows: how many rows it sees at most.
+    """
+
+    def __init__(self, regularizer: Callable[[Tensor], Tensor], *, rows: int = 512) -> None:
+        super().__init__()
+        self.term, self.rows = regularizer, rows
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        first, total = row_range(embeddings)
+        step = max(1, -(-total // self.rows))
+        return self.term(embeddings[-first % step :: step])

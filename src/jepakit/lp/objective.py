@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core import JEPA, EMATarget, MLPPredictor, PredictorPerKey, SharedTarget, SIGReg, Views, cosine
+from jepakit.core import JEPA, EMATarget, MLPPredictor, PredictorPerKey, SharedTarget, SIGReg, Subsampled, Views, cosine
 from jepakit.errors import ConfigError, require_choice
 from jepakit.lp.encoder import COLUMNS, ROWS, GNNPolicy, Heads, KKTNetMLP, Prediction
 from jepakit.lp.networks.batch import LPBatch
@@ -18,8 +18,6 @@ from jepakit.lp.networks.kkt import KKTWeights, kkt_terms
 __all__ = ["KKTTask", "Projected", "TaskConfig", "build_jepa"]
 
 JEPAMode = Literal["ema", "simsiam", "lejepa"]
-#: Embeddings that SIGReg is made for.
-_SOME = 512
 
 
 @dataclass
@@ -115,20 +113,8 @@ def build_jepa(encoder: GNNPolicy | KKTNetMLP, mode: JEPAMode, momentum: float, 
     target = EMATarget(projected, momentum) if mode == "ema" else SharedTarget(stop_gradient=mode == "simsiam")
     terms: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
     if mode == "lejepa":
-        terms["sigreg"] = (sigreg, _OfSome(SIGReg()))
+        terms["sigreg"] = (sigreg, Subsampled(SIGReg()))
     return JEPA(projected, target, predictor, cosine, terms)
-
-
-class _OfSome(nn.Module):
-    """A term on embeddings spread evenly over all, as many as it is meant for: SIGReg's value grows with their number,
-    and problems have thousands of columns."""
-
-    def __init__(self, term: nn.Module) -> None:
-        super().__init__()
-        self.term = term
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return self.term(embeddings[:: -(-len(embeddings) // _SOME)])
 
 
 def _keys(encoder: GNNPolicy | KKTNetMLP) -> tuple[str, ...]:

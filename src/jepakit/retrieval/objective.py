@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core import JEPA, JEPAOutput, SharedTarget, SIGReg, Views, candidate_info_nce, cosine, isotropy_penalty
-from jepakit.core.regularizer import covariance, vicreg_variance
+from jepakit.core import (
+    ContrastiveJEPA,
+    InfoNCE,
+    SharedTarget,
+    SIGReg,
+    UnitRows,
+    cosine,
+    isotropy_penalty,
+    variance_hinge,
+)
 from jepakit.errors import ConfigError, require_choice
 from jepakit.retrieval.encoder import Towers
-from jepakit.retrieval.views import Contrast
 
-__all__ = ["ContrastiveJEPA", "ObjectiveConfig"]
+__all__ = ["ObjectiveConfig", "build_jepa"]
 
 
 @dataclass
@@ -56,62 +61,35 @@ class ObjectiveConfig:
             raise ConfigError("temperature", self.temperature, "a number above 0")
 
 
-class ContrastiveJEPA(JEPA):
-    """`jepakit.core.JEPA`, whose prediction is also told from the other rows of the target view.
+def build_jepa(towers: Towers, predictor: nn.Module, config: ObjectiveConfig) -> ContrastiveJEPA:
+    """The objective.
 
     Args:
         towers: the encoder of both sides.
         predictor: see `jepakit.retrieval.encoder.build_predictor`.
         config: weights.
+
+    Raises:
+        ConfigError: a regulariser has a weight and there is no projection to regularise.
     """
-
-    def __init__(self, towers: Towers, predictor: nn.Module, config: ObjectiveConfig) -> None:
-        terms: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
-        if config.isotropy:
-            spread = SIGReg() if config.isotropy_term == "sigreg" else isotropy_penalty
-            terms["isotropy"] = (config.isotropy, _Spread(spread))
-        if config.variance:
-            terms["variance"] = (config.variance, _Spread(lambda z: vicreg_variance(covariance(z))))
-        if terms and not towers.projections:
-            raise ConfigError(next(iter(terms)), terms[next(iter(terms))][0], "0 where projection_depth is 0")
-        loss = _stopped if config.stop_gradient else cosine
-        target = SharedTarget(stop_gradient=False)
-        super().__init__(towers, target, predictor, loss, terms, weight=config.predictive)
-        self.contrastive = config.contrastive
-        log_temperature = torch.tensor(config.temperature).log()
-        self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
-
-    def step(self, views: Views) -> JEPAOutput:
-        assert isinstance(views, Contrast)
-        output = super().step(views)
-        assert isinstance(output.prediction, Tensor)
-        assert isinstance(output.encoded, Tensor)
-        contrastive = candidate_info_nce(
-            output.prediction,
-            output.encoded,
-            views.positive,
-            temperature=self.log_temperature.exp(),
-            excluded=views.excluded,
-        )
-        terms = {**output.terms, "contrastive": contrastive.detach()}
-        if self.log_temperature.requires_grad:
-            terms["temperature"] = self.log_temperature.detach().exp()
-        return replace(output, total=output.total + self.contrastive * contrastive, terms=terms)
-
-
-class _Spread(nn.Module):
-    """A regulariser of N(0, I), on unit vectors: centred, and of length √D, at which an isotropic cloud has variance 1.
-
-    As they are, unit vectors of any spread lie so near 0 that the statistic cannot tell them from a collapse.
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        scaled = F.normalize(embeddings, dim=-1) * embeddings.shape[-1] ** 0.5
-        return self.function(scaled - scaled.mean(0))
+    terms: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
+    if config.isotropy:
+        regularizer = SIGReg() if config.isotropy_term == "sigreg" else isotropy_penalty
+        terms["isotropy"] = (config.isotropy, UnitRows(regularizer))
+    if config.variance:
+        terms["variance"] = (config.variance, UnitRows(variance_hinge))
+    if terms and not towers.projections:
+        raise ConfigError(next(iter(terms)), terms[next(iter(terms))][0], "0 where projection_depth is 0")
+    return ContrastiveJEPA(
+        towers,
+        SharedTarget(stop_gradient=False),
+        predictor,
+        _stopped if config.stop_gradient else cosine,
+        terms,
+        weight=config.predictive,
+        contrast=InfoNCE(temperature=config.temperature, learn_temperature=config.learn_temperature),
+        contrast_weight=config.contrastive,
+    )
 
 
 def _stopped(prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,14 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from jepakit.core import Views, Where
+from jepakit.core import CandidateSets, Contrast, Where, near_positive
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Side
 from jepakit.retrieval.measuring.metrics import top_documents
 from jepakit.text import Kind
 
-__all__ = ["Contrast", "RetrievalViews", "ViewConfig"]
+__all__ = ["RetrievalViews", "ViewConfig"]
 
 Direction = Literal["query", "document", "both"]
 
@@ -44,26 +44,6 @@ class ViewConfig:
             raise ConfigError("hard_negatives", self.hard_negatives, "at least 0")
         if self.hard_negatives and self.candidates == "corpus":
             raise ConfigError("hard_negatives", self.hard_negatives, "0 where every document is a candidate")
-
-
-@dataclass(frozen=True)
-class Contrast(Views):
-    """One direction of a batch: the context is what is predicted from, the target all candidates, ``[C, ...]``.
-
-    ``where.target_rows`` names the right candidate of each row of the context.
-
-    Args:
-        excluded: ``[B, C]`` bool: candidates that do not count against a row, being right answers too.
-    """
-
-    excluded: Tensor | None = None
-
-    @property
-    def positive(self) -> Tensor:
-        """The right candidate of each row, ``[B]`` int64."""
-        assert isinstance(self.where, Where)
-        assert self.where.target_rows is not None
-        return self.where.target_rows
 
 
 class RetrievalViews:
@@ -123,51 +103,26 @@ class _Direction:
     ) -> None:
         self.kind: Kind = kind
         self.texts = texts
-        self.contexts, self.targets = contexts, targets
-        self.context, self.target, self.negatives = context, target, negatives
+        self.contexts, self.targets, self.context = contexts, targets, context
         self.margin = config.false_negatives
         fixed = {"positives": target.unique(), "corpus": torch.arange(len(targets)), "batch": None}
         # Of documents as targets "corpus" are all; of queries as targets only those of training are anyone's business.
-        self.fixed = fixed["positives" if config.candidates == "corpus" and kind == "document" else config.candidates]
-        self.gathered = None if self.fixed is None or negatives.shape[1] else targets[self.fixed]
-        order = torch.argsort(context, stable=True)
-        self.answers = target[order]
-        self.answer_ptr = torch.cat(
-            [torch.zeros(1, dtype=torch.long), context.bincount(minlength=len(contexts)).cumsum(0)]
-        )
+        name = "positives" if config.candidates == "corpus" and kind == "document" else config.candidates
+        self.candidates = CandidateSets(context, target, targets=len(targets), fixed=fixed[name], negatives=negatives)
+        constant = self.candidates.constant
+        self.gathered = None if constant is None else targets[constant]
 
     def __call__(self, indices: Tensor) -> Contrast:
-        context, target = self.context[indices], self.target[indices]
-        candidates = self.fixed
-        if candidates is None or self.negatives.shape[1]:
-            more = [] if candidates is None else [candidates]
-            candidates = torch.cat([*more, target, self.negatives[indices].flatten()]).unique()
+        context = self.context[indices]
+        candidates, positive, excluded = self.candidates(indices)
         vectors = self.gathered if self.gathered is not None else self.targets[candidates]
-        column = torch.full((len(self.targets),), -1)
-        column[candidates] = torch.arange(len(candidates))
-        positive = column[target]
-        excluded = self._other_answers(context, column, len(candidates))
         if self.margin is not None:
-            similarity = self.contexts[context] @ vectors.T
-            excluded |= similarity > similarity.gather(1, positive[:, None]) + self.margin
-        excluded[torch.arange(len(indices)), positive] = False
+            excluded |= near_positive(self.contexts[context] @ vectors.T, positive, self.margin)
         other: Kind = "document" if self.kind == "query" else "query"
         where = Where(target_rows=positive, backward=self.kind == "document")
         contexts = self.contexts[context] if self.texts is None else _picked(self.texts[self.kind], context)
         seen = vectors if self.texts is None else _picked(self.texts[other], candidates)
         return Contrast(Side(self.kind, contexts), Side(other, seen), where, excluded)
-
-    def _other_answers(self, context: Tensor, column: Tensor, candidates: int) -> Tensor:
-        """``[B, C]``: every right answer of each context."""
-        first, last = self.answer_ptr[context], self.answer_ptr[context + 1]
-        counts = last - first
-        row = torch.repeat_interleave(torch.arange(len(context)), counts)
-        within = torch.arange(len(row)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        columns = column[self.answers[first[row] + within]]
-        excluded = torch.zeros(len(context), candidates, dtype=torch.bool)
-        present = columns >= 0
-        excluded[row[present], columns[present]] = True
-        return excluded
 
 
 def _picked(texts: Sequence[str], rows: Tensor) -> tuple[str, ...]:

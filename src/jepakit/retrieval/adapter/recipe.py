@@ -8,7 +8,7 @@ from torch import Tensor
 
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
-from jepakit.retrieval.objective import ContrastiveJEPA, ObjectiveConfig
+from jepakit.retrieval.objective import ObjectiveConfig, build_jepa
 from jepakit.retrieval.views import RetrievalViews, ViewConfig
 from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit
 
@@ -36,7 +36,7 @@ def fit_adapter(
     resume: bool = False,
 ) -> FitResult:
     """Trains an adapter in place, on base vectors ``[Q, D]`` and ``[N, D]``."""
-    jepa = ContrastiveJEPA(adapter.towers, adapter.predictor, recipe.objective)
+    jepa = build_jepa(adapter.towers, adapter.predictor, recipe.objective)
     views = RetrievalViews(queries, documents, pairs, recipe.views, recipe.adapter.direction)
     loader = EpochLoader(len(views), recipe.fit.batch_size, views, seed=recipe.fit.seed)
     sample = queries[pairs.queries[:2000]]

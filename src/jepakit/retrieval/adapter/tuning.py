@@ -26,7 +26,7 @@ from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.splits import train_and_dev
 from jepakit.retrieval.encoder import Side, Towers, build_predictor
 from jepakit.retrieval.measuring.metrics import ndcg, top_documents
-from jepakit.retrieval.objective import ContrastiveJEPA
+from jepakit.retrieval.objective import build_jepa
 from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors, whole_folder
 from jepakit.retrieval.views import RetrievalViews
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
@@ -320,9 +320,7 @@ def _fit(
         dim = vectors[0].shape[1]
         towers = Towers(dim, recipe.adapter, TrainedBase(model, config.max_tokens))
         towers.fit_start(vectors[1])
-        jepa = ContrastiveJEPA(
-            towers, build_predictor(recipe.adapter.output_dim or dim, recipe.adapter), recipe.objective
-        )
+        jepa = build_jepa(towers, build_predictor(recipe.adapter.output_dim or dim, recipe.adapter), recipe.objective)
         loader = EpochLoader(len(views), config.batch_size, views, seed=recipe.fit.seed)
         # Encoders come in eval mode, and Lightning leaves that as it is.
         fit(jepa.train(), loader, fit_config, run=run, resume=resume)

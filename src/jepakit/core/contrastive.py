@@ -1,0 +1,233 @@
+"""Contrast: a prediction has to be nearer to its own target than to the other candidates.
+
+`InfoNCE` is the loss. As the loss of a `JEPA` it takes the other targets of the batch for candidates. Where candidates
+are chosen by the data (all documents, mined hard negatives, without other right answers), `CandidateSets` chooses them,
+`Contrast` is their view and `ContrastiveJEPA` adds the loss to the prediction's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepakit.core.distributed import gather_rows, share_of_rows, sum_over_processes
+from jepakit.core.jepa import JEPA, Embeddings, JEPAOutput, Loss, Views, Where
+from jepakit.core.target import Target
+from jepakit.errors import ConfigError
+
+__all__ = ["CandidateSets", "Contrast", "ContrastiveJEPA", "InfoNCE", "near_positive"]
+
+
+class InfoNCE(nn.Module):
+    """Cross-entropy of finding each prediction's own target among candidates, averaged over the global batch.
+
+    Args:
+        temperature: τ > 0, divides the cosine similarities; smaller is sharper. The starting value where it is learned.
+        symmetric: average with the loss of finding each target's prediction.
+        learn_temperature: train log τ with the model.
+
+    Raises:
+        ConfigError: the temperature is not positive; at the call, ``symmetric`` with given candidates.
+
+    Source: van den Oord et al. 2018, eq. 4; symmetric as in CLIP, Radford et al. 2021.
+    """
+
+    def __init__(self, *, temperature: float = 0.07, symmetric: bool = False, learn_temperature: bool = False) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ConfigError("temperature", temperature, "a number above 0")
+        self.symmetric = symmetric
+        self.log_temperature = nn.Parameter(torch.tensor(temperature).log(), requires_grad=learn_temperature)
+
+    def forward(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        positive: Tensor | None = None,
+        *,
+        excluded: Tensor | None = None,
+        negatives: Tensor | None = None,
+    ) -> Tensor:
+        """The loss, ``log(number of candidates)`` where predictions say nothing.
+
+        Args:
+            prediction: ``[N, D]``.
+            target: without ``positive``: the target of each prediction, ``[N, D]``; the candidates are those of all
+                processes. With it: the candidates, ``[C, D]``, the same on every process.
+            positive: the candidate that is the target of each prediction, ``[N]`` int64.
+            excluded: candidates that do not count, ``[N, C]`` bool, such as other right answers; never the positive.
+            negatives: more candidates: ``[K, D]`` shared by all predictions, or ``[N, K, D]`` of each.
+        """
+        if self.symmetric and positive is not None:
+            raise ConfigError("symmetric", True, "false where the candidates are given")
+        temperature = self.log_temperature.exp()
+        prediction, target = F.normalize(prediction, dim=-1), F.normalize(target, dim=-1)
+        candidates = target
+        if positive is None:
+            candidates, first = gather_rows(target)
+            positive = first + torch.arange(len(prediction), device=prediction.device)
+        logits = prediction @ candidates.T / temperature
+        if excluded is not None:
+            logits = logits.masked_fill(excluded, -torch.inf)
+        if negatives is not None:
+            hard = F.normalize(negatives, dim=-1)
+            similarity = torch.einsum("nd,nkd->nk", prediction, hard) if hard.ndim == 3 else None
+            similarity = prediction @ gather_rows(hard)[0].T if similarity is None else similarity
+            logits = torch.cat([logits, similarity / temperature], dim=1)
+        loss = _mean_cross_entropy(logits, positive)
+        if not self.symmetric:
+            return loss
+        everyone, _ = gather_rows(prediction)
+        return (loss + _mean_cross_entropy(target @ everyone.T / temperature, positive)) / 2
+
+
+def _mean_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
+    """Averaged over the rows of all processes."""
+    rows = sum_over_processes(logits.new_tensor(float(len(logits))))
+    return sum_over_processes(F.cross_entropy(logits, positive, reduction="sum")) / rows
+
+
+@dataclass(frozen=True)
+class Contrast(Views):
+    """Views whose target is all candidates, ``[C, ...]``, the same on every process.
+
+    ``where.target_rows`` is the right candidate of each prediction.
+
+    Args:
+        excluded: ``[N, C]`` bool: candidates that do not count against a prediction, such as other right answers.
+    """
+
+    excluded: Tensor | None = None
+
+    @property
+    def positive(self) -> Tensor:
+        """The right candidate of each prediction, ``[N]`` int64."""
+        assert isinstance(self.where, Where)
+        assert self.where.target_rows is not None
+        return self.where.target_rows
+
+
+class ContrastiveJEPA(JEPA):
+    """`JEPA` on `Contrast` views: prediction loss + ``contrast_weight`` · InfoNCE against the candidates.
+
+    Args:
+        context_encoder: see `JEPA`, as all that follow.
+        target: encodes the candidates.
+        predictor: ``(context embeddings, where) -> prediction``.
+        loss: of each prediction and its target.
+        regularizers: name -> (weight, function).
+        weight: of the prediction loss.
+        contrast: the contrastive loss.
+        contrast_weight: of it.
+
+    Raises:
+        ConfigError: as `JEPA`.
+    """
+
+    def __init__(
+        self,
+        context_encoder: nn.Module,
+        target: Target,
+        predictor: nn.Module,
+        loss: Loss,
+        regularizers: Mapping[str, tuple[float, Callable[[Tensor], Tensor]]] | None = None,
+        *,
+        contrast: InfoNCE,
+        contrast_weight: float = 1.0,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(context_encoder, target, predictor, loss, regularizers, weight=weight)
+        if not contrast_weight >= 0:
+            raise ConfigError("contrast_weight", contrast_weight, "a weight of at least 0")
+        self.contrast_weight = contrast_weight
+        # Checkpoints have the parameter under this name, so the module that holds it is not registered.
+        self.log_temperature = contrast.log_temperature
+        self._contrast = (contrast,)
+
+    def step(self, views: Views) -> JEPAOutput:
+        assert isinstance(views, Contrast)
+        output = super().step(views)
+        assert isinstance(output.prediction, Tensor)
+        assert isinstance(output.encoded, Tensor)
+        (contrast,) = self._contrast
+        loss = contrast(output.prediction, output.encoded, views.positive, excluded=views.excluded)
+        terms = {**output.terms, "contrastive": loss.detach()}
+        if self.log_temperature.requires_grad:
+            terms["temperature"] = self.log_temperature.detach().exp()
+        return replace(output, total=output.total + self.contrast_weight * loss, terms=terms)
+
+    def regularized_targets(self, encoded: Embeddings) -> Embeddings:
+        # Every process encodes all candidates: each counts once.
+        assert isinstance(encoded, Tensor)
+        return share_of_rows(encoded)
+
+
+class CandidateSets:
+    """Chooses the candidates of each batch of pairs, and which of them do not count against a prediction.
+
+    Args:
+        context: the row that each pair predicts from, ``[P]`` int64.
+        target: the row that each pair predicts, ``[P]`` int64.
+        targets: how many target rows there are.
+        fixed: target rows that are always candidates, ascending; None: the targets of the batch.
+        negatives: hard negatives of each pair, ``[P, K]`` target rows.
+    """
+
+    def __init__(
+        self, context: Tensor, target: Tensor, *, targets: int, fixed: Tensor | None = None, negatives: Tensor
+    ) -> None:
+        self.context, self.target, self.targets = context, target, targets
+        self.fixed, self.negatives = fixed, negatives
+        order = torch.argsort(context, stable=True)
+        self.answers = target[order]
+        counts = context.bincount()
+        self.answer_ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    @property
+    def constant(self) -> Tensor | None:
+        """The candidates, where every batch has the same."""
+        return None if self.negatives.shape[1] else self.fixed
+
+    def __call__(self, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates of some pairs, ``[B] -> [C], [B], [B, C]``: rows, the right one's place, whether one is excluded.
+
+        Every right answer of a pair's context is excluded but the pair's own.
+        """
+        context, target = self.context[pairs], self.target[pairs]
+        candidates = self.constant
+        if candidates is None:
+            more = [] if self.fixed is None else [self.fixed]
+            candidates = torch.cat([*more, target, self.negatives[pairs].flatten()]).unique()
+        column = torch.full((self.targets,), -1)
+        column[candidates] = torch.arange(len(candidates))
+        positive = column[target]
+        first, last = self.answer_ptr[context], self.answer_ptr[context + 1]
+        counts = last - first
+        row = torch.repeat_interleave(torch.arange(len(context)), counts)
+        within = torch.arange(len(row)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        answer = column[self.answers[first[row] + within]]
+        excluded = torch.zeros(len(context), len(candidates), dtype=torch.bool)
+        excluded[row[answer >= 0], answer[answer >= 0]] = True
+        excluded[torch.arange(len(pairs)), positive] = False
+        return candidates, positive, excluded
+
+
+def near_positive(similarity: Tensor, positive: Tensor, margin: float) -> Tensor:
+    """Likely false negatives: candidates more similar than the positive by more than ``margin``.
+
+    Args:
+        similarity: of a model that is trusted, ``[N, C]``.
+        positive: the right candidate of each row, ``[N]`` int64.
+        margin: how much more.
+
+    Returns:
+        ``[N, C]`` bool, False at the positive.
+
+    Source: NV-Retriever, Moreira et al. 2024, §4.1.
+    """
+    place = positive[:, None]
+    return (similarity > similarity.gather(1, place) + margin).scatter(1, place, False)
