@@ -1,0 +1,166 @@
+"""Folders that an earlier jepakit wrote still open, and give what they gave then.
+
+``old_folders`` holds them; its README says what wrote them. ``expected.json`` beside them holds what that version's
+commands gave.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from jepakit.cli.main import main
+from jepakit.training import load_encoder
+
+FOLDERS = Path(__file__).parent / "old_folders"
+EXPECTED: dict[str, Any] = json.loads((FOLDERS / "expected.json").read_text("utf-8"))
+
+GRAPH_RUNS = ["graph-run", "graph-gps-run"]
+RETRIEVAL_RUNS = ["retrieval-run", "retrieval-hnsw-run"]
+QUERIES = ["d8 d14 d22", "d5 d6 n1 n2", "d0 d23"]
+LP_RUNS = {"lp-run": "lp-new-covers", "lp-days-run": "lp-new-days"}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands may write into the folders, and the paths in their configuration are relative."""
+    shutil.copytree(FOLDERS, tmp_path / "folders")
+    monkeypatch.chdir(tmp_path / "folders")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Without it the report draws its map by PCA at once; UMAP compiles for ten seconds.
+    monkeypatch.setitem(sys.modules, "umap", None)
+
+
+def run(*words: str) -> None:
+    assert main(list(words)) == 0
+
+
+def embeddings(folder: str) -> Any:
+    run("graph", "embed", folder, "--out", "embeddings.parquet")
+    return pq.read_table("embeddings.parquet")["embedding"].to_pylist()
+
+
+def scores(folder: str) -> dict[str, list[float]]:
+    """Of all methods in results.json, by dataset and metric, in ascending order."""
+    rows = json.loads((Path(folder) / "results.json").read_text("utf-8"))["rows"]
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(f"{row['dataset']}, {row['metric']}", []).append(row["value"])
+    return {name: sorted(of_methods) for name, of_methods in values.items()}
+
+
+def adapted(folder: str) -> list[Any]:
+    """What the adapter makes of six base vectors, as queries and as documents."""
+    adapter: Any = load_encoder(Path(folder) / "encoder")
+    base = torch.nn.functional.normalize(torch.linspace(-1, 1, 6 * adapter.dim).sin().view(6, -1), dim=-1)
+    with torch.no_grad():
+        return [adapter.queries(base).tolist(), adapter.documents(base).tolist()]
+
+
+def hits(folder: str, shown: pytest.CaptureFixture[str], *options: str) -> list[list[tuple[str, float]]]:
+    """Identifiers and scores that the command prints, best first, for each query."""
+    answers = []
+    for query in QUERIES:
+        shown.readouterr()
+        run("retrieval", "search", query, "--run", folder, "--k", "4", *options)
+        found = re.findall(r"(-?\d+\.\d{3})\s+([DE]\d+)$", shown.readouterr().out, re.MULTILINE)
+        answers.append([(identifier, float(score)) for score, identifier in found])
+    return answers
+
+
+def guesses(folder: str) -> list[Any]:
+    """x, y and the basis that the network guesses for the first new problem."""
+    from jepakit.lp.formats.files import problem_files, read_problem
+
+    model: Any = load_encoder(Path(folder) / "encoder")
+    (start,) = model.starts([read_problem(problem_files(Path(LP_RUNS[folder]))[0], relax=True)])
+    return [start.x.tolist(), start.y.tolist(), start.basis.columns.tolist(), start.basis.rows.tolist()]
+
+
+def solutions(folder: str) -> list[dict[str, Any]]:
+    run("lp", "solve", LP_RUNS[folder], "--family", folder, "--relax", "true", "--out", "solved")
+    lines = map(json.loads, Path("solved/solutions.jsonl").read_text("utf-8").splitlines())
+    return [{name: line[name] for name in ("problem", "status", "objective", "source", "pivots")} for line in lines]
+
+
+def assert_near(found: Sequence[Any], expected: Sequence[Any]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def assert_same_scores(folder: str) -> None:
+    found, expected = scores(folder), EXPECTED["scores"][folder]
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        assert values == pytest.approx(expected[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("folder", GRAPH_RUNS)
+def test_a_graph_encoder_embeds_as_it_did(folder: str) -> None:
+    assert_near(embeddings(folder), EXPECTED["embeddings"][folder])
+
+
+def test_a_graph_run_is_probed_to_the_same_scores() -> None:
+    run("graph", "evaluate", "graph-run", "--classifier", "logistic", "--folds", "2", "--seeds", "[0,1]")
+    assert_same_scores("graph-run")
+
+
+def test_an_interrupted_graph_run_goes_on_to_the_same_encoder() -> None:
+    folder = "graph-stopped-run"
+    run("graph", "pretrain", "--config", f"{folder}/config.yaml", "--run", folder, "--resume", "true")
+    assert len((Path(folder) / "metrics.csv").read_text("utf-8").splitlines()) == 1 + 6
+    assert_near(embeddings(folder), EXPECTED["embeddings"]["graph-run"])
+
+
+@pytest.mark.parametrize("folder", RETRIEVAL_RUNS)
+def test_an_adapter_maps_as_it_did(folder: str) -> None:
+    assert_near(adapted(folder), EXPECTED["adapted"][folder])
+
+
+@pytest.mark.parametrize("folder", RETRIEVAL_RUNS)
+@pytest.mark.parametrize("mode", ["fused", "dense", "words"])
+def test_an_index_gives_the_same_hits(folder: str, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = hits(folder, capsys, "--mode", mode)
+    for some, expected in zip(found, EXPECTED["hits"][folder][mode], strict=True):
+        assert [identifier for identifier, _ in some] == [identifier for identifier, _ in expected]
+        assert [score for _, score in some] == pytest.approx([score for _, score in expected], abs=0.0011)
+
+
+def test_an_index_is_filtered_extended_and_thinned_out(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = EXPECTED["filtered"]
+    assert hits("retrieval-run", capsys, "--where", "[part>=2]") == [[tuple(hit) for hit in some] for some in expected]
+    run("retrieval", "index", "--run", "retrieval-run", "--delete", "[E0,E1]")
+    run("retrieval", "index", "--run", "retrieval-run", "--add", "true", "--corpus", "./retrieval-more.jsonl")
+    assert hits("retrieval-run", capsys, "--where", "[part>=2]") == [[tuple(hit) for hit in some] for some in expected]
+
+
+@pytest.mark.parametrize("folder", RETRIEVAL_RUNS)
+def test_a_retrieval_run_is_measured_to_the_same_scores(folder: str) -> None:
+    run("retrieval", "evaluate", "--run", folder)
+    assert_same_scores(folder)
+
+
+@pytest.mark.parametrize("folder", LP_RUNS)
+def test_a_model_of_linear_programs_guesses_as_it_did(folder: str) -> None:
+    assert_near(guesses(folder), EXPECTED["guesses"][folder])
+
+
+@pytest.mark.parametrize("folder", LP_RUNS)
+def test_problems_are_solved_with_an_old_family(folder: str) -> None:
+    found, expected = solutions(folder), EXPECTED["solutions"][folder]
+    # Another HiGHS may take another path to the optimum.
+    exact = ("problem", "status", "source", *(["pivots"] if version("highspy") == EXPECTED["highspy"] else []))
+    assert [[line[name] for name in exact] for line in found] == [[line[name] for name in exact] for line in expected]
+    assert [line["objective"] for line in found] == pytest.approx([line["objective"] for line in expected], rel=1e-6)
