@@ -4,7 +4,7 @@
     python -m benchmarks.retrieval_speed --quick    # minutes: 50,000 and 20,000 vectors, 60 documents, one turn
 
 Training is `jepakit.retrieval.train` with all its choices, on vectors that are in the cache. The index is measured
-without documents and words, `jepakit.retrieval.vectors.VectorIndex` alone, because that is what FAISS has: each variant
+without documents and words, `jepakit.search.vectors.VectorIndex` alone, because that is what FAISS has: each variant
 is built in a process of its own and opened in another, see `benchmarks.retrieval_speed_index`. Vectors lie in clusters,
 as those of texts do; the graphs have 200,000 of them, because building one takes minutes. What is compared takes turns,
 so that what else the machine does meets all. On one thread processor time is counted, which is wall-clock time on an

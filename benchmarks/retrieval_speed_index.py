@@ -35,7 +35,7 @@ import torch
 from benchmarks.harness import SOURCE
 from jepakit.errors import ConfigError
 from jepakit.retrieval import IndexConfig
-from jepakit.retrieval.vectors import VectorIndex
+from jepakit.search.vectors import VectorIndex
 
 DIM, NEAREST = 384, 10
 _BLOCK, _CLUSTER = 50_000, 100
@@ -58,7 +58,7 @@ class Variant(ABC):
 
 
 class Ours(Variant):
-    """`jepakit.retrieval.vectors.VectorIndex`: the vectors' part of an index, mapped from disk."""
+    """`jepakit.search.vectors.VectorIndex`: the vectors' part of an index, mapped from disk."""
 
     def __init__(self, kind: Literal["exact", "hnsw"]) -> None:
         self.config = IndexConfig(kind)

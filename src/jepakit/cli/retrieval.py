@@ -20,8 +20,6 @@ from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-from jepakit.retrieval.filters import parse_filter
-from jepakit.retrieval.index import Index
 from jepakit.retrieval.measuring.comparison import Evaluation
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import TrainConfig, prepared, train
@@ -37,7 +35,9 @@ from jepakit.retrieval.serving.searcher import (
     load_adapter,
     require_base,
 )
-from jepakit.retrieval.vectors import IndexConfig
+from jepakit.search.filters import parse_filter
+from jepakit.search.index import Index
+from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, write_text_atomically
 

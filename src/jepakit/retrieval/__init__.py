@@ -11,20 +11,25 @@ try:
     from jepakit.retrieval.datasets.splits import shared_documents, split_by_document, without_shared
     from jepakit.retrieval.encoder import Adapter, AdapterConfig
     from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-    from jepakit.retrieval.filters import parse_filter
-    from jepakit.retrieval.fusion import reciprocal_rank, weighted
-    from jepakit.retrieval.hits import Hits
-    from jepakit.retrieval.index import Index
-    from jepakit.retrieval.lexical import BM25Config, LexicalIndex
     from jepakit.retrieval.measuring.comparison import Evaluation, Measured, compare, measure
     from jepakit.retrieval.objective import ObjectiveConfig
     from jepakit.retrieval.presets import PRESETS
     from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
-    from jepakit.retrieval.ranking.sentences import Sentences, encode_sentences
+    from jepakit.retrieval.ranking.sentences import encode_sentences
     from jepakit.retrieval.ranking.settings import SearchSettings
     from jepakit.retrieval.serving.searcher import Found, Searcher
-    from jepakit.retrieval.vectors import IndexConfig
     from jepakit.retrieval.views import ViewConfig
+    from jepakit.search import (
+        BM25Config,
+        Hits,
+        Index,
+        IndexConfig,
+        LexicalIndex,
+        Sentences,
+        parse_filter,
+        reciprocal_rank,
+        weighted,
+    )
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jepakit"):
         raise

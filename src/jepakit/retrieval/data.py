@@ -9,52 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from jepakit.errors import DataError
+from jepakit.search.documents import Documents, Metadata, check_columns
 
 __all__ = ["Documents", "Metadata", "Pairs", "Queries", "RetrievalDataset"]
-
-Metadata = Mapping[str, str | int | float | bool]
-
-
-@dataclass(frozen=True)
-class Documents:
-    """The corpus: what can be found.
-
-    Args:
-        ids: one for each document, no two the same.
-        texts: their bodies.
-        titles: their titles, ``""`` where there is none.
-        metadata: what filters look at.
-        source: the file (or other whole) each document is a part of: documents of one source never fall into two
-            splits. Empty: each stands alone.
-
-    Raises:
-        DataError: the columns differ in length, or an id occurs twice.
-    """
-
-    ids: tuple[str, ...]
-    texts: tuple[str, ...]
-    titles: tuple[str, ...]
-    metadata: tuple[Metadata, ...]
-    source: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_columns(self.ids, texts=self.texts, titles=self.titles, metadata=self.metadata)
-        if self.source:
-            _check_columns(self.ids, source=self.source)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def row(self) -> dict[str, int]:
-        """The row of each id."""
-        return {name: row for row, name in enumerate(self.ids)}
-
-    @cached_property
-    def passages(self) -> tuple[str, ...]:
-        """What is encoded and searched: title and text, as in BEIR (Thakur et al. 2021)."""
-        return tuple(f"{title} {text}".strip() for title, text in zip(self.titles, self.texts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -73,7 +30,7 @@ class Queries:
     texts: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_columns(self.ids, texts=self.texts)
+        check_columns(self.ids, texts=self.texts)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -159,13 +116,3 @@ class RetrievalDataset:
     def training(self) -> Pairs:
         """The train and dev pairs together: all that an adapter may learn from."""
         return Pairs.joined([self.splits[name] for name in ("train", "dev") if name in self.splits])
-
-
-def _check_columns(ids: Sequence[str], **columns: Sequence[object]) -> None:
-    for name, column in columns.items():
-        if len(column) != len(ids):
-            raise DataError("not one for each id", field=name, value=len(column), expected=str(len(ids)))
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        twice = next(name for name in ids if name in seen or seen.add(name))
-        raise DataError("an id occurs twice", field="ids", value=twice, expected="ids that are all different")

@@ -12,13 +12,13 @@ from jepakit.errors import ConfigError
 from jepakit.retrieval.adapter.inspection import prediction_section, spread_section
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.fusion import weighted
-from jepakit.retrieval.lexical import LexicalIndex
 from jepakit.retrieval.measuring.comparison import Evaluation, compare
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH, Encoded, familiar, ranked
 from jepakit.retrieval.serving.searcher import require_base
+from jepakit.search.fusion import weighted
+from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training.report.sections import ReportSection
 

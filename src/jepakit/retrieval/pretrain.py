@@ -18,12 +18,13 @@ from jepakit.retrieval.data import Documents, Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.made_pairs import made_pairs
 from jepakit.retrieval.datasets.splits import ensure_splits, train_and_dev
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
-from jepakit.retrieval.hits import Hits
-from jepakit.retrieval.lexical import LexicalIndex
 from jepakit.retrieval.objective import ObjectiveConfig
-from jepakit.retrieval.ranking.sentences import Sentences, encode_sentences
+from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.views import ViewConfig
+from jepakit.search.hits import Hits
+from jepakit.search.sentences import Sentences
+from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training import (
     FitConfig,

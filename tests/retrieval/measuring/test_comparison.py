@@ -10,8 +10,8 @@ import torch
 
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.measuring.comparison import Evaluation, compare
+from jepakit.search.hits import Hits
 
 #: Where the right document of a query stands second instead of first.
 SECOND = 1 / math.log2(3)

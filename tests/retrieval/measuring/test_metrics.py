@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Pairs
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.measuring.comparison import measure
 from jepakit.retrieval.measuring.metrics import ndcg, top_documents
+from jepakit.search.hits import Hits
 
 
 def test_a_hand_computed_case() -> None:

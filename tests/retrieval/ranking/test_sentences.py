@@ -12,9 +12,10 @@ from toy_index import build, documents_of, vectors_of
 
 from jepakit.errors import DataError, ModelError
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.hits import Hits
-from jepakit.retrieval.index import Index
-from jepakit.retrieval.ranking.sentences import Sentences, sentences_of, with_sentences
+from jepakit.retrieval.ranking.sentences import sentences_of, with_sentences
+from jepakit.search.hits import Hits
+from jepakit.search.index import Index
+from jepakit.search.sentences import Sentences
 
 
 def unit(rows: int, dim: int, seed: int = 0) -> Tensor:
@@ -62,7 +63,7 @@ def test_many_queries_are_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = sentences([3, 4, 5])
     queries, rows = unit(50, 16, seed=5), torch.arange(3).expand(50, 3)
     at_once = parts.best(queries, rows)
-    monkeypatch.setattr("jepakit.retrieval.ranking.sentences._BLOCK", 7)
+    monkeypatch.setattr("jepakit.search.sentences._BLOCK", 7)
     torch.testing.assert_close(parts.best(queries, rows), at_once)
 
 

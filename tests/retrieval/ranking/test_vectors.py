@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.ranking.sentences import Sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import Encoded, Familiar, familiar, ranked
+from jepakit.search.sentences import Sentences
 
 DIM = 8
 

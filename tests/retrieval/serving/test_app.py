@@ -28,12 +28,12 @@ from toy_collection import DIM, WordEncoder, collection
 from jepakit.errors import ConfigError
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.generations import writing
-from jepakit.retrieval.index import Index
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.serving.app import make_app, run_server
 from jepakit.retrieval.serving.searcher import Searcher, document_fingerprint
+from jepakit.search.generations import writing
+from jepakit.search.index import Index
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
 
 DOCUMENTS = collection().documents
@@ -381,7 +381,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from toy_collection import WordEncoder
-from jepakit.retrieval.index import Index
+from jepakit.search.index import Index
 from jepakit.retrieval.serving.searcher import Searcher
 from jepakit.retrieval.serving.app import make_app, run_server
 

@@ -12,10 +12,10 @@ from langchain_core.runnables import RunnableLambda
 from toy_collection import WordEncoder, collection
 
 from jepakit.errors import ConfigError, MissingExtraError
-from jepakit.retrieval.index import Index
 from jepakit.retrieval.serving import langchain
 from jepakit.retrieval.serving.langchain import langchain_retriever
 from jepakit.retrieval.serving.searcher import Searcher
+from jepakit.search.index import Index
 
 
 @pytest.fixture(scope="module")

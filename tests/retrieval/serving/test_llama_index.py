@@ -14,10 +14,10 @@ from llama_index.core.schema import MetadataMode
 from toy_collection import WordEncoder, collection
 
 from jepakit.errors import ConfigError, MissingExtraError
-from jepakit.retrieval.index import Index
 from jepakit.retrieval.serving import llama_index
 from jepakit.retrieval.serving.llama_index import llama_index_retriever
 from jepakit.retrieval.serving.searcher import Searcher
+from jepakit.search.index import Index
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,15 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.adapter.selection import SelectionConfig
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.index import Index
 from jepakit.retrieval.pretrain import TrainConfig, train
 from jepakit.retrieval.ranking.feedback import with_feedback
-from jepakit.retrieval.ranking.sentences import Sentences, encode_sentences
+from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import Encoded, familiar, ranked
 from jepakit.retrieval.serving.searcher import Searcher, document_fingerprint, load_adapter, require_base
-from jepakit.retrieval.vectors import IndexConfig
+from jepakit.search.index import Index
+from jepakit.search.sentences import Sentences
+from jepakit.search.vectors import IndexConfig
 from jepakit.training import save_encoder
 
 ENCODER = WordEncoder()

@@ -16,14 +16,15 @@ from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.data import Documents, Pairs
 from jepakit.retrieval.datasets.splits import folds_by_document
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.fusion import weighted
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.measuring.metrics import ndcg
 from jepakit.retrieval.objective import ObjectiveConfig
 from jepakit.retrieval.ranking.feedback import nearest
-from jepakit.retrieval.ranking.sentences import Sentences, with_sentences
+from jepakit.retrieval.ranking.sentences import with_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH
+from jepakit.search.fusion import weighted
+from jepakit.search.hits import Hits
+from jepakit.search.sentences import Sentences
 
 __all__ = ["Choice", "SelectionConfig", "choose", "paired_interval", "smallest_good"]
 

@@ -16,8 +16,8 @@ from jepakit.errors import DataError
 from jepakit.retrieval.adapter.selection import paired_interval
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.splits import Leak, seen_queries, shared_documents
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.measuring.examples import Example, Scored, example_section, examples_of_change
+from jepakit.search.hits import Hits
 from jepakit.training.report.sections import ReportSection
 from jepakit.training.result_rows import ResultRow
 

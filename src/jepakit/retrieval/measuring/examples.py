@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from jepakit.retrieval.data import Documents, RetrievalDataset
-from jepakit.retrieval.hits import Hits
+from jepakit.search.hits import Hits
 from jepakit.training.report.sections import ReportSection
 
 __all__ = ["Example", "Scored", "example_section", "examples_of_change"]

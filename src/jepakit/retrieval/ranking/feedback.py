@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.measuring.metrics import top_documents
+from jepakit.search.hits import Hits
 
 __all__ = ["FEEDBACK_DOCUMENTS", "nearest", "with_feedback"]
 

@@ -7,117 +7,21 @@ Source: MaxP, Dai & Callan 2019 (arXiv 1905.09217), with the whole document kept
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.errors import DataError, ModelError
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.datasets.chunks import sentence_spans
-from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.files import read_array, write_array
-from jepakit.retrieval.hits import Hits
+from jepakit.search.hits import Hits
+from jepakit.search.sentences import Sentences
 from jepakit.text import TextEncoder
 
-__all__ = ["Sentences", "encode_sentences", "sentences_of", "with_sentences"]
+__all__ = ["encode_sentences", "sentences_of", "with_sentences"]
 
 #: Words without which a sentence says nothing, and sentences of one document.
 _FEWEST_WORDS, _MOST_SENTENCES = 3, 64
-#: Vectors compared at once.
-_BLOCK = 2**17
-_VECTORS, _FIRST = "vectors.npy", "first.npy"
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """The vectors of the sentences of N documents; row i of ``first`` says where those of document i begin.
-
-    Args:
-        vectors: ``[S, D]`` float16, rows of length 1, or of zeros where a sentence is blank.
-        first: ``[N + 1]`` int64.
-    """
-
-    vectors: np.ndarray
-    first: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.first) - 1
-
-    def best(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """The highest cosine of a query to a sentence of a document: ``[Q, D], rows [Q, K] -> [Q, K]``.
-
-        -inf for a document without sentences, and for a row of -1.
-        """
-        per_query = max(1, int(np.diff(self.first).max(initial=1)) * rows.shape[1])
-        size = max(1, _BLOCK // per_query)
-        blocks = zip(queries.split(size), rows.split(size), strict=True)
-        found = [self._best(some, those) for some, those in blocks]
-        return torch.cat(found) if found else torch.empty(rows.shape)
-
-    def _best(self, queries: Tensor, rows: Tensor) -> Tensor:
-        documents = rows.clamp(min=0).numpy().ravel()
-        counts = (self.first[documents + 1] - self.first[documents]) * (rows.numpy().ravel() >= 0)
-        owner = np.repeat(np.arange(len(documents)), counts)
-        within = np.arange(len(owner)) - np.repeat(counts.cumsum() - counts, counts)
-        places, back = np.unique(self.first[documents][owner] + within, return_inverse=True)
-        # Queries share documents: each sentence is read once, and compared with all queries of the block.
-        cosines = queries @ torch.from_numpy(self.vectors[places].astype(np.float32)).T
-        asked = torch.from_numpy(owner) // rows.shape[1]
-        best = torch.full((rows.numel(),), -torch.inf)
-        best.scatter_reduce_(0, torch.from_numpy(owner), cosines[asked, torch.from_numpy(back)], "amax")
-        return best.view(rows.shape)
-
-    def adapted(self, adapter: Adapter) -> Sentences:
-        """As an adapter has them; the same where it leaves documents as they are."""
-        if not adapter.changes_documents:
-            return self
-        return Sentences(adapter.documents(torch.from_numpy(self.vectors).float()).half().numpy(), self.first)
-
-    def taken(self, rows: np.ndarray) -> Sentences:
-        """Those of some documents, in that order."""
-        counts = np.diff(self.first)[rows]
-        first = np.concatenate([[0], counts.cumsum()])
-        places = np.arange(first[-1]) + np.repeat(self.first[rows] - first[:-1], counts)
-        return Sentences(self.vectors[places], first)
-
-    def joined(self, others: Sentences) -> Sentences:
-        """Those of these documents, then of the others.
-
-        Raises:
-            DataError: the others are of another width.
-        """
-        if len(self.vectors) and len(others.vectors) and self.vectors.shape[1] != others.vectors.shape[1]:
-            raise DataError(
-                "vectors of another width",
-                field="sentences",
-                value=others.vectors.shape,
-                expected=f"[S, {self.vectors.shape[1]}]",
-            )
-        return Sentences(
-            np.concatenate([self.vectors, others.vectors]),
-            np.concatenate([self.first, others.first[1:] + self.first[-1]]),
-        )
-
-    def save(self, folder: Path) -> None:
-        """Writes it into a folder."""
-        write_array(folder / _VECTORS, self.vectors)
-        write_array(folder / _FIRST, self.first)
-
-    @classmethod
-    def load(cls, folder: Path) -> Sentences:
-        """Maps what `save` wrote into memory.
-
-        Raises:
-            FileNotFoundError: a file is missing.
-            ModelError: a file is damaged.
-        """
-        vectors, first = read_array(folder / _VECTORS, np.float16, 2), read_array(folder / _FIRST, np.int64)
-        if not len(first) or first[0] != 0 or (np.diff(first) < 0).any() or first[-1] != len(vectors):
-            raise ModelError(f"{folder}: damaged (the sentences are not those of these documents)")
-        return cls(vectors, first)
 
 
 def sentences_of(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.hits import Hits
 from jepakit.retrieval.measuring.metrics import top_documents
 from jepakit.retrieval.ranking.feedback import FEEDBACK_DOCUMENTS, with_feedback
-from jepakit.retrieval.ranking.sentences import Sentences, with_sentences
+from jepakit.retrieval.ranking.sentences import with_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.search.hits import Hits
+from jepakit.search.sentences import Sentences
 
 __all__ = ["CANDIDATES", "DEPTH", "Encoded", "Familiar", "Source", "familiar", "ranked"]
 

@@ -32,9 +32,9 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
 from jepakit.retrieval.data import Documents
-from jepakit.retrieval.index import Index
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.serving.searcher import Mode, Searcher, document_fingerprint
+from jepakit.search.index import Index
 from jepakit.text import Kind, TextEncoder
 
 __all__ = ["make_app", "run_server"]

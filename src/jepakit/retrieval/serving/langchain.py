@@ -6,8 +6,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jepakit.errors import MissingExtraError
-from jepakit.retrieval.filters import Filter
 from jepakit.retrieval.serving.searcher import Mode, Searcher, require_question
+from jepakit.search.filters import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,13 +15,13 @@ from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.data import Metadata
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.filters import Filter
-from jepakit.retrieval.fusion import weighted
-from jepakit.retrieval.hits import Hits
-from jepakit.retrieval.index import Index
-from jepakit.retrieval.ranking.sentences import Sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH, familiar, ranked
+from jepakit.search.filters import Filter
+from jepakit.search.fusion import weighted
+from jepakit.search.hits import Hits
+from jepakit.search.index import Index
+from jepakit.search.sentences import Sentences
 from jepakit.text import TextEncoder
 from jepakit.training import load_encoder
 

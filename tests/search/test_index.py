@@ -18,8 +18,8 @@ from toy_index import DIM, Kind, build, documents_of, vectors_of
 
 from forked import CONTEXT
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.retrieval.data import Documents
-from jepakit.retrieval.index import Index
+from jepakit.search.documents import Documents
+from jepakit.search.index import Index
 
 kinds = pytest.mark.parametrize("kind", ["exact", "hnsw"])
 

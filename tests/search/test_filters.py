@@ -11,8 +11,8 @@ import pytest
 
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import Documents, Metadata
-from jepakit.retrieval.filters import parse_filter
-from jepakit.retrieval.store import DocumentStore
+from jepakit.search.filters import parse_filter
+from jepakit.search.store import DocumentStore
 
 METADATA: tuple[Metadata, ...] = (
     {"lang": "en", "year": 2019, "open": True, "score": 0.5},

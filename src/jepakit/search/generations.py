@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from jepakit.errors import ModelError
-from jepakit.retrieval.files import read_json
+from jepakit.search.files import read_json
 
 __all__ = ["Manifest", "check_files", "publish", "read_manifest", "writing"]
 

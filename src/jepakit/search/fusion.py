@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.hits import Hits
+from jepakit.search.hits import Hits
 
 __all__ = ["reciprocal_rank", "weighted"]
 

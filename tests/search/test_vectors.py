@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError
-from jepakit.retrieval.vectors import IndexConfig, VectorIndex
+from jepakit.search.vectors import IndexConfig, VectorIndex
 
 Kind = Literal["exact", "hnsw"]
 kinds = pytest.mark.parametrize("kind", ["exact", "hnsw"])

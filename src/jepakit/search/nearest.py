@@ -1,6 +1,6 @@
 """Two ways to find the nearest of many unit vectors: compare with all of them, or walk a graph (HNSW).
 
-`jepakit.retrieval.vectors.VectorIndex` is what to use; it knows which rows are deleted, an engine does not.
+`jepakit.search.vectors.VectorIndex` is what to use; it knows which rows are deleted, an engine does not.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from jepakit.errors import MissingExtraError, ModelError
-from jepakit.retrieval.files import read_array
-from jepakit.retrieval.hits import Hits
+from jepakit.search.files import read_array
+from jepakit.search.hits import Hits
 
 __all__ = ["Engine", "Exact", "Graph"]
 

@@ -14,7 +14,7 @@ from bm25s import BM25
 from ir_measures import Qrel, ScoredDoc, nDCG
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.retrieval.lexical import BM25Config, LexicalIndex, tokenize
+from jepakit.search.words import BM25Config, LexicalIndex, tokenize
 
 PASSAGES = (
     "A cat sat on the mat.",

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, ModelError, require_choice
-from jepakit.retrieval.engines import Engine, Exact, Graph
-from jepakit.retrieval.files import read_array, read_json, write_array, write_json
-from jepakit.retrieval.hits import Hits
+from jepakit.search.files import read_array, read_json, write_array, write_json
+from jepakit.search.hits import Hits
+from jepakit.search.nearest import Engine, Exact, Graph
 
 __all__ = ["IndexConfig", "VectorIndex", "Vectors"]
 

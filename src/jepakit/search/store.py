@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.retrieval.data import Documents, Metadata
-from jepakit.retrieval.filters import Filter, Value, filter_sql
+from jepakit.search.documents import Documents, Metadata
+from jepakit.search.filters import Filter, Value, filter_sql
 
 __all__ = ["DocumentStore"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.errors import ModelError
-from jepakit.retrieval.files import read_array, write_array
+from jepakit.search.files import read_array, write_array
 
 __all__ = ["Postings"]
 

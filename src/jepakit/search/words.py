@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError, require_choice
-from jepakit.retrieval.files import read_array, read_json, write_array, write_json
-from jepakit.retrieval.hits import Hits
-from jepakit.retrieval.postings import Postings
+from jepakit.search.files import read_array, read_json, write_array, write_json
+from jepakit.search.hits import Hits
+from jepakit.search.postings import Postings
 
 __all__ = ["BM25Config", "LexicalIndex", "tokenize"]
 

@@ -10,14 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from jepakit.errors import DataError, ModelError
-from jepakit.retrieval.data import Documents
-from jepakit.retrieval.filters import Filter
-from jepakit.retrieval.generations import Manifest, check_files, publish, read_manifest, writing
-from jepakit.retrieval.hits import Hits
-from jepakit.retrieval.lexical import BM25Config, LexicalIndex
-from jepakit.retrieval.ranking.sentences import Sentences
-from jepakit.retrieval.store import DocumentStore
-from jepakit.retrieval.vectors import IndexConfig, VectorIndex, Vectors
+from jepakit.search.documents import Documents
+from jepakit.search.filters import Filter
+from jepakit.search.generations import Manifest, check_files, publish, read_manifest, writing
+from jepakit.search.hits import Hits
+from jepakit.search.sentences import Sentences
+from jepakit.search.store import DocumentStore
+from jepakit.search.vectors import IndexConfig, VectorIndex, Vectors
+from jepakit.search.words import BM25Config, LexicalIndex
 
 __all__ = ["Hits", "Index"]
 
@@ -114,7 +114,7 @@ class Index:
                 raise ModelError(
                     f"{target}: the base model or the adapter changed under the index, which holds vectors of "
                     f"{manifest.base} with the fingerprint {manifest.fingerprint!r}, not {fingerprint!r}; "
-                    f"build it again: jepakit retrieval index --run RUN"
+                    f"build it again (of a retrieval run: jepakit retrieval index --run RUN)"
                 )
             try:
                 return cls(target, manifest, *_load(target, manifest))
@@ -124,7 +124,7 @@ class Index:
                     continue
                 if isinstance(error, ModelError):
                     raise
-                way_out = "build the index again: jepakit retrieval index --run RUN"
+                way_out = "build the index again (of a retrieval run: jepakit retrieval index --run RUN)"
                 raise ModelError(f"{error.filename}: the file is missing; {way_out}") from None
         raise ModelError(f"{target}: is written faster than it can be opened; try again")
 
@@ -152,7 +152,7 @@ class Index:
         Args:
             queries: unit vectors ``[Q, D]``; a row of zeros finds nothing.
             k: how many.
-            where: which documents may be found, see `jepakit.retrieval.filters`; None: all.
+            where: which documents may be found, see `jepakit.search.filters`; None: all.
 
         Returns:
             `Hits` ``[Q, k]``; scores are cosines.
@@ -329,7 +329,7 @@ def _check_count(documents: Documents, vectors: int) -> None:
 def _check_sentences(documents: Documents, sentences: Sentences | None, *, wanted: bool) -> None:
     if wanted and (sentences is None or len(sentences) != len(documents)):
         value = None if sentences is None else len(sentences)
-        expected = f"those of each of the {len(documents)} documents, see jepakit.retrieval.encode_sentences"
+        expected = f"those of each of the {len(documents)} documents"
         raise DataError("not the sentences of each document", field="sentences", value=value, expected=expected)
     if sentences is not None and not wanted:
         expected = "None: the index keeps no sentences; build it again to have them"

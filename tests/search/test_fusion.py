@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.fusion import reciprocal_rank, weighted
-from jepakit.retrieval.hits import Hits
+from jepakit.search.fusion import reciprocal_rank, weighted
+from jepakit.search.hits import Hits
 
 NONE = -torch.inf
 

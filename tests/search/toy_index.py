@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from jepakit.retrieval.data import Documents
-from jepakit.retrieval.index import Index
-from jepakit.retrieval.ranking.sentences import Sentences
-from jepakit.retrieval.vectors import IndexConfig
+from jepakit.search.documents import Documents
+from jepakit.search.index import Index
+from jepakit.search.sentences import Sentences
+from jepakit.search.vectors import IndexConfig
 
 Kind = Literal["exact", "hnsw"]
 DIM = 16
