@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -52,27 +52,33 @@ HIDDEN, BATCH = 128, 64
 SETS = (("PROTEINS", 1), ("MUTAG", 1), ("IMDB-BINARY", 1), ("PROTEINS", 2))
 AIM_SPEED, AIM_MASKING, AIM_EXPONENT = 10.0, 5.0, 1.05
 OURS, RIVAL = "jepakit", "Graph-JEPA, public code"
+#: The values are turns or batches, not seeds.
+_turn_row = partial(mean_row, seeds=None)
 READY = ", batches made beforehand"
 UNMEASURED = "not measured: no --rival was given"
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One method of a table: who runs which job, and what that job is."""
+    """One method of a table: who runs which job, and what that job is.
+
+    Args:
+        metric: of the table.
+        method: in the table.
+        job: of `Jobs`, or of the rival's process.
+        note: what the job is.
+        against: the rival's method that this one of ours is compared with; None: it is the rival's.
+    """
 
     metric: str
     method: str
     job: str
     note: str
+    against: str | None = RIVAL
 
     @property
     def rival(self) -> bool:
-        return self.method.startswith(RIVAL)
-
-    @property
-    def against(self) -> str:
-        """The rival's method that this one of ours is compared with."""
-        return RIVAL + READY if self.method.endswith(READY) else RIVAL
+        return self.against is None
 
 
 TIMED = (
@@ -85,7 +91,13 @@ TIMED = (
     ),
     Timed("pre-training", f"{OURS}, bf16-mixed", "pretrain bf16", "the same with precision = bf16-mixed"),
     Timed("pre-training", f"{OURS}, 2 layers", "pretrain 2 layers", "with 2 message-passing layers, as the rival has"),
-    Timed("pre-training", f"{OURS}{READY}", "steps", "the default recipe in a bare loop over views that are ready"),
+    Timed(
+        "pre-training",
+        f"{OURS}{READY}",
+        "steps",
+        "the default recipe in a bare loop over views that are ready",
+        RIVAL + READY,
+    ),
     Timed(
         "pre-training",
         RIVAL,
@@ -93,12 +105,15 @@ TIMED = (
         "its training function over its data loader, which cuts each graph into METIS patches anew each epoch; its"
         " configuration for the set, 2 message-passing and 4 attention layers; where not installed, torch-scatter is"
         " stood in for by PyTorch Geometric's scatter, torch-sparse by torch's sparse matrices, metis by pymetis",
+        None,
     ),
-    Timed("pre-training", f"{RIVAL}{READY}", "steps", "its training function over batches that are ready"),
+    Timed("pre-training", f"{RIVAL}{READY}", "steps", "its training function over batches that are ready", None),
     Timed("embedding", OURS, "embed", "read out by prototypes, the default"),
     Timed("embedding", f"{OURS}, sum pooling", "embed pooled", "encoder.prototypes = 0"),
-    Timed("embedding", RIVAL, "embed", "its encoder over its data loader, which cuts each graph into METIS patches"),
-    Timed("embedding", f"{RIVAL}{READY}", "encode", "its encoder over batches that are ready"),
+    Timed(
+        "embedding", RIVAL, "embed", "its encoder over its data loader, which cuts each graph into METIS patches", None
+    ),
+    Timed("embedding", f"{RIVAL}{READY}", "encode", "its encoder over batches that are ready", None),
 )
 
 
@@ -141,24 +156,27 @@ def _speeds(name: str, threads: int, options: Options, steps: Steps) -> dict[Tim
 def _speed_rows(name: str, threads: int, speeds: dict[Timed, list[float]]) -> list[ResultRow]:
     on = "1 thread" if threads == 1 else f"{threads} threads"
     table = [
-        _row(name, timed.method, f"{timed.metric}, graphs/s, {on}", values, note=timed.note if values else UNMEASURED)
+        _turn_row(
+            name,
+            timed.method,
+            f"{timed.metric}, graphs/s, {on}",
+            values,
+            note=timed.note if values else UNMEASURED,
+            ours=not timed.rival,
+        )
         for timed, values in speeds.items()
     ]
     of = {(timed.metric, timed.method): values for timed, values in speeds.items()}
-    for timed in (timed for timed in TIMED if not timed.rival):
+    for timed in speeds:
+        if timed.against is None:
+            continue
         theirs = of[timed.metric, timed.against]
         ratios = [a / b for a, b in zip(speeds[timed], theirs, strict=True)] if theirs else []
         note = f"over {timed.against}, turn by turn" if ratios else UNMEASURED
         aim = AIM_SPEED if timed.method == OURS else None
-        table.append(_row(name, timed.method, f"{timed.metric}, times as fast, {on}", ratios, aim=aim, note=note))
+        metric = f"{timed.metric}, times as fast, {on}"
+        table.append(_turn_row(name, timed.method, metric, ratios, aim=aim, note=note, ours=True))
     return table
-
-
-def _row(
-    dataset: str, method: str, metric: str, values: Sequence[float], *, aim: float | None = None, note: str = ""
-) -> ResultRow:
-    """The values are turns or batches, not seeds."""
-    return replace(mean_row(dataset, method, metric, values, aim=aim, note=note), seeds=None)
 
 
 class Jobs:
@@ -316,7 +334,7 @@ def _masking(options: Options, steps: Steps) -> list[ResultRow]:
     graphs = cache(lambda: with_patches(load_dataset("PROTEINS").graphs, 16))
     batches = 10 if options.quick else 100
     table: list[ResultRow] = []
-    metric = f"time to mask {BATCH} graphs, ms"
+    metric, small = f"time to mask {BATCH} graphs, ms", partial(_turn_row, ours=True, lower_is_better=True)
     for strategy in get_args(Strategy):
         values = [
             steps.value(("PROTEINS", metric, strategy, seed, options.quick), partial(_mask, graphs, strategy, seed))
@@ -325,12 +343,12 @@ def _masking(options: Options, steps: Steps) -> list[ResultRow]:
         metis = strategy == "metis"
         note = "partitions made beforehand" if metis else ""
         aim = None if metis else AIM_MASKING
-        table.append(_row("PROTEINS", f"jepakit, {strategy}", metric, values, aim=aim, note=note))
+        table.append(small("PROTEINS", f"jepakit, {strategy}", metric, values, aim=aim, note=note))
     cuts = [
         steps.value(("PROTEINS", metric, "partition", seed, options.quick), partial(_partition, graphs, seed))
         for seed in range(batches)
     ]
-    return [*table, _row("PROTEINS", "jepakit, METIS partitions, once for a data set", metric, cuts)]
+    return [*table, small("PROTEINS", "jepakit, METIS partitions, once for a data set", metric, cuts)]
 
 
 def _batch(graphs: Callable[[], Graphs], seed: int) -> Graphs:
@@ -364,7 +382,8 @@ def _memory(steps: Steps) -> list[ResultRow]:
         each = peaks[-1] / (5 * sizes[-1])
         note = f"{each:.0f} bytes a node or directed edge, {sizes[0]:,} to {sizes[-1]:,} nodes"
         method = "jepakit, embedding" if what == "embedding" else f"jepakit, {what} masks"
-        table.append(ResultRow("a random graph of degree 4", method, metric, exponent, aim=AIM_EXPONENT, note=note))
+        where, aim = "a random graph of degree 4", AIM_EXPONENT
+        table.append(ResultRow(where, method, metric, exponent, aim=aim, note=note, ours=True, lower_is_better=True))
     return table
 
 

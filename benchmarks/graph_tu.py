@@ -217,7 +217,7 @@ def _few_metric(fraction: float) -> str:
 
 def _row(name: str, metric: str, method: str, values: list[float]) -> ResultRow:
     aim = _aim(name) if method == OURS and metric == "accuracy %" else None
-    return mean_row(name, method, metric, values, aim=aim)
+    return mean_row(name, method, metric, values, aim=aim, ours=method == OURS)
 
 
 def _aim(name: str) -> float:

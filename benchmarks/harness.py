@@ -26,7 +26,7 @@ import torch
 from jepakit.cache import cache_folder
 from jepakit.errors import ConfigError, JepakitError
 from jepakit.training import write_text_atomically
-from jepakit.training.result_rows import ResultRow, group_rows, read_rows
+from jepakit.training.result_rows import ResultRow, read_rows
 
 T = TypeVar("T")
 
@@ -133,24 +133,27 @@ def write_results(name: str, rows: Sequence[ResultRow], folder: Path, options: O
     return file
 
 
-def mean_row(
-    dataset: str, method: str, metric: str, values: Sequence[float], *, aim: float | None = None, note: str = ""
-) -> ResultRow:
-    """The mean and spread of a value for each seed; without values, a row that says there are none."""
+def mean_row(dataset: str, method: str, metric: str, values: Sequence[float], **more: Any) -> ResultRow:
+    """The mean and spread of a value for each seed; without values, a row that says there are none.
+
+    Args:
+        dataset: see `ResultRow`.
+        method: see `ResultRow`.
+        metric: see `ResultRow`.
+        values: one for each seed.
+        more: other fields of `ResultRow`.
+    """
     mean = float(np.mean(values)) if values else None
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return ResultRow(dataset, method, metric, mean, spread, len(values) or None, aim=aim, note=note)
+    fields: dict[str, Any] = {"seeds": len(values) or None, **more}
+    return ResultRow(dataset, method, metric, mean, spread, **fields)
 
 
 def judged(row: ResultRow) -> ResultRow:
-    """The row with ``met`` filled in, where it has a value and an aim and does not say so itself.
-
-    Whether the aim is to be reached from below or from above is read off the metric's name, as in every table.
-    """
+    """The row with ``met`` filled in, where it has a value and an aim and ``met`` is not given."""
     if row.met is not None or row.aim is None or row.value is None:
         return row
-    (group,) = group_rows([row])
-    return replace(row, met=row.value <= row.aim if group.lower_is_better else row.value >= row.aim)
+    return replace(row, met=row.value <= row.aim if row.lower_is_better else row.value >= row.aim)
 
 
 def data_dir() -> Path:

@@ -41,7 +41,7 @@ FAMILIES: dict[str, tuple[LPFamily, LPFamily]] = {
 """Of each family the problems, and small ones."""
 JEPA = {"": None, ", JEPA ema": "ema", ", JEPA simsiam": "simsiam", ", JEPA lejepa": "lejepa"}
 _FEW_JEPA = ("", ", JEPA ema")
-GAP, VIOLATION = "error of the objective, %", "error: mean violation of a row"
+GAP, VIOLATION = "error of the objective, %", "mean violation of a row"
 _ITERATIONS = 128
 _TRAINING, _TEST, _FEWER, _UNSEEN = 50, 20, (10, 25), 10**6
 _AIM_WITH, _AIM_WITHOUT = 1.0, 3.0
@@ -93,7 +93,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     for family in FAMILIES:
         floor = steps.value((family, "iterations", options.quick), partial(_floor, family, options.quick))
         method = f"{_ITERATIONS} first-order iterations, nothing learned"
-        table += [ResultRow(family, method, metric, floor[metric]) for metric in (GAP, VIOLATION)]
+        table += [ResultRow(family, method, metric, floor[metric], lower_is_better=True) for metric in (GAP, VIOLATION)]
         for kind in _KINDS:
             for labels in (_TRAINING, 0):
                 for jepa in _FEW_JEPA if kind == _STARTED else JEPA:
@@ -112,9 +112,9 @@ def _curve(options: Options, steps: Steps, seeds: Sequence[int]) -> list[ResultR
                 key = (family, kind, jepa, count, options.quick)
                 found = [steps.value((*key, seed), partial(_measured, *key, seed)) for seed in seeds]
                 metric = f"error of the objective, %, by labelled problems: {kind}"
-                table.append(
-                    mean_row(f"{family}, {count}", f"jepakit: {kind}{jepa}", metric, [one[GAP] for one in found])
-                )
+                gaps = [one[GAP] for one in found]
+                where, method = f"{family}, {count}", f"jepakit: {kind}{jepa}"
+                table.append(mean_row(where, method, metric, gaps, ours=True, lower_is_better=True))
     return table
 
 
@@ -122,8 +122,8 @@ def _method_rows(family: str, kind: str, jepa: str, labels: int, found: Sequence
     method = f"jepakit: {kind}, {'labels' if labels else 'no labels'}{jepa}"
     aim = _AIM_WITH if labels else _AIM_WITHOUT
     return [
-        mean_row(family, method, metric, [one[metric] for one in found], aim=aim if metric == GAP else None)
-        for metric in (GAP, VIOLATION)
+        mean_row(family, method, metric, [one[metric] for one in found], aim=wanted, ours=True, lower_is_better=True)
+        for metric, wanted in ((GAP, aim), (VIOLATION, None))
     ]
 
 

@@ -3,11 +3,10 @@
     python -m benchmarks.lp_known_statuses            # two minutes on two cores
     python -m benchmarks.lp_known_statuses --quick    # a minute: one network
 
-The third day of unit commitment, from the second day's basis, when somebody who knows the answer tells of a share of
-the columns and rows whose state has changed which it is now: between its sides, held at one by a dual that is not 0, or
-at one for no price. The best that can be made of it: what is held leaves the basis, what is between its sides enters,
-then what has no price, as long as the basis stays regular. A network that guesses statuses can be no better than that
-at the share that it has right.
+The third day of unit commitment, from the second day's basis, when the new state is known of a share of the columns and
+rows whose state has changed: between its sides, held at one by a dual that is not 0, or at one for no price. The best
+use of it: what is held leaves the basis, what is between its sides enters, then what has no price, as long as the basis
+stays regular. A network that guesses statuses can be no better than that at the share that it has right.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     for name in names:
         found = steps.value((name,), partial(_measured, name))
         for method, pivots in found.items():
-            table.append(mean_row(name, method, "pivots", pivots))
+            table.append(mean_row(name, method, "pivots", pivots, lower_is_better=True))
     return table
 
 
@@ -49,17 +48,17 @@ def _measured(name: str) -> dict[str, list[float]]:
     assert old.basis is not None
 
     def solved(basis: Basis) -> Solution:
-        return Solver().solve(problem, [Start("told", basis=basis)])
+        return Solver().solve(problem, [Start("known", basis=basis)])
 
     answer = solved(old.basis)
     then, now = _State.of(before, old), _State.of(problem, answer)
-    found = {"nothing told: basis of the day before": [float(answer.pivots)]}
+    found = {"basis of the day before": [float(answer.pivots)]}
     for share in SHARES:
         pivots: list[float] = []
         for draw in range(_DRAWS if share < 1 else 1):
-            told = np.random.default_rng(draw).random(len(now.inside)) < share
-            pivots.append(float(solved(_exchanged(problem, old.basis, then.told(now, told))).pivots))
-        found[f"told of {100 * share:g} % of what has changed"] = pivots
+            known = np.random.default_rng(draw).random(len(now.inside)) < share
+            pivots.append(float(solved(_exchanged(problem, old.basis, then.updated(now, known))).pivots))
+        found[f"basis of the day before, {100 * share:g} % of the changed statuses known"] = pivots
     return found
 
 
@@ -86,8 +85,8 @@ class _State:
         inside = np.minimum(values - lower, upper - values) > _COUNTS * (1 + np.abs(values))
         return cls(inside, np.abs(duals) > _COUNTS, np.where(duals > 0, AT_LOWER, AT_UPPER))
 
-    def told(self, now: _State, where: Array) -> _State:
-        """As it was, and as it is now where that is told."""
+    def updated(self, now: _State, where: Array) -> _State:
+        """As it is now at ``where``, and as it was elsewhere."""
         pairs = ((now.inside, self.inside), (now.held, self.held), (now.side, self.side))
         return _State(*(np.where(where, new, old) for new, old in pairs))
 

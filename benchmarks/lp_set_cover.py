@@ -27,7 +27,7 @@ from benchmarks.lp_ways import (
 )
 from jepakit.lp import LinearProgram, label, train
 from jepakit.lp.encoder import EncoderConfig
-from jepakit.lp.evaluate import COLD, PDLP, ways
+from jepakit.lp.evaluate import COLD, MODEL, PDLP, ways
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.training.result_rows import ResultRow
 
@@ -48,7 +48,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         by_seed: list[Facts] = [one[where] for one in found]
         cold = {metric: median(by_seed, COLD, metric) for metric in (PIVOTS, TIME)}
         fewer = min(cold[PIVOTS] / _FEWER_PIVOTS, median(by_seed, PDLP, PIVOTS))
-        table += rows_of(where, by_seed, {PIVOTS: fewer, TIME: cold[TIME] / _LESS_TIME})
+        table += rows_of(where, by_seed, {PIVOTS: fewer, TIME: cold[TIME] / _LESS_TIME}, MODEL)
     return by_metric(table)
 
 

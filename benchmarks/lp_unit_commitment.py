@@ -52,7 +52,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         by_seed = [
             steps.value((name, seed, options.quick), partial(_measured, name, seed, options.quick)) for seed in seeds
         ]
-        rivals = [way for way in by_seed[0] if not way.startswith("jepakit")]
+        rivals = [name for name, way in by_seed[0].items() if not way["ours"]]
         best = {metric: min(median(by_seed, way, metric) for way in rivals) for metric in (PIVOTS, TIME)}
         table += rows_of(name, by_seed, {PIVOTS: best[PIVOTS] / _FEWER_PIVOTS, TIME: best[TIME]}, FAMILY)
     return by_metric(table)
@@ -72,13 +72,15 @@ def _measured(name: str, seed: int, quick: bool) -> Facts:
     neighbours = Neighbours.of(problems, optima)
     family = LearnedFamily(learned.model, neighbours, choose(problems, learned.model, neighbours))
     by = ways(family, [second, third])
-    by |= {f"{way}, Devex": partial(_with_devex, by[way]) for way in (NEAREST, BEST, ROLLING)}
+    by |= {
+        f"{name}, Devex": replace(by[name], starts=partial(_with_devex, by[name])) for name in (NEAREST, BEST, ROLLING)
+    }
     repeated = facts([second, third] * _TIMES, by)
-    return {way: ones[1::2] for way, ones in repeated.items()}
+    return {name: {**way, "solved": way["solved"][1::2]} for name, way in repeated.items()}
 
 
 def _with_devex(way: Way, problem: LinearProgram, before: Solution | None) -> list[Start]:
-    return [replace(start, edge_weights="devex") for start in way(problem, before)]
+    return [replace(start, edge_weights="devex") for start in way.starts(problem, before)]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from benchmarks.harness import data_dir
 from jepakit.cache import cache_folder
 from jepakit.lp import LinearProgram, SolveConfig, TrainConfig, read_problem
 from jepakit.lp.encoder import EncoderConfig
-from jepakit.lp.evaluate import MODEL, Way, solved
+from jepakit.lp.evaluate import Way, solved
 from jepakit.training.result_rows import ResultRow
 
 __all__ = [
@@ -33,8 +34,9 @@ SEEDS = (0, 1, 2)
 #: Models of the network, and what their files are called.
 NETWORKS = {"copper plate": "NetCopperPlate", "DC": "NetDC", "PTDF": "NetPTDF"}
 PIVOTS, TIME = "pivots", "time in ms, guess included"
-#: Of each way, of each problem: pivots, milliseconds, whether a start was given up, whether a guess alone was enough.
-Facts = dict[str, list[list[float]]]
+#: Of each way, by name: whether it is ours, whether it is learned, and under "solved", of each problem: pivots,
+#: milliseconds, whether a start was given up, whether a guess alone was enough.
+Facts = dict[str, dict[str, Any]]
 
 
 def unit_commitment_days(network: str) -> list[LinearProgram]:
@@ -68,25 +70,29 @@ def taught_by_bases(*, seed: int, epochs: int, batch_size: int, encoder: Encoder
     )
 
 
-def facts(problems: Sequence[LinearProgram], ways: Mapping[str, Way]) -> Facts:
+def facts(problems: Sequence[LinearProgram], by: Mapping[str, Way]) -> Facts:
     """Problems solved in every way, as JSON holds it.
 
     Args:
         problems: unseen ones.
-        ways: cold among them.
+        by: ways by name, cold first.
     """
-    found = solved(problems, ways, SolveConfig())
+    results = solved(problems, by, SolveConfig())
     return {
-        way: [
-            [
-                float(one.solution.pivots),
-                1e3 * one.seconds,
-                float(one.solution.fell_back),
-                float(bool(one.starts) and one.solution.source != "solver" and one.solution.pivots == 0),
-            ]
-            for one in ones
-        ]
-        for way, ones in found.items()
+        name: {
+            "ours": way.ours,
+            "learned": way.learned,
+            "solved": [
+                [
+                    float(one.solution.pivots),
+                    1e3 * one.seconds,
+                    float(one.solution.fell_back),
+                    float(bool(one.starts) and one.solution.source != "solver" and one.solution.pivots == 0),
+                ]
+                for one in results[name]
+            ],
+        }
+        for name, way in by.items()
     }
 
 
@@ -96,31 +102,39 @@ def median(by_seed: Sequence[Facts], way: str, metric: str) -> float:
 
 
 def _medians(by_seed: Sequence[Facts], way: str, metric: str) -> list[float]:
-    return [float(np.median([one[_COLUMN[metric]] for one in found[way]])) for found in by_seed]
+    return [float(np.median([one[_COLUMN[metric]] for one in found[way]["solved"]])) for found in by_seed]
 
 
-def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float], ours: str = MODEL) -> list[ResultRow]:
+def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float], aimed: str) -> list[ResultRow]:
     """Medians and worst cases of pivots and time of each way.
 
     Args:
         where: the data set's name.
         by_seed: `facts` of the same problems, with a model of another seed each; what learns nothing differs in time.
-        aims: of our medians, by metric.
-        ours: the way that has these aims.
+        aims: of medians, by metric.
+        aimed: the way that has these aims.
     """
     rows: list[ResultRow] = []
     for metric, column in _COLUMN.items():
-        for way in by_seed[0]:
-            middle = _medians(by_seed, way, metric)
-            spread = float(np.std(middle, ddof=1)) if len(middle) > 1 and way in (MODEL, ours) else None
-            seeds = len(middle) if spread is not None else None
-            aim = aims.get(metric) if way == ours else None
-            note = _note(by_seed, way) if metric == PIVOTS else ""
-            value = median(by_seed, way, metric)
-            rows.append(ResultRow(where, way, f"{metric}, median", value, spread, seeds, aim=aim, note=note))
-        for way in by_seed[0]:
-            worst = max(one[column] for found in by_seed for one in found[way])
-            rows.append(ResultRow(where, way, f"{metric}, worst", worst))
+        for name, way in by_seed[0].items():
+            middle = _medians(by_seed, name, metric)
+            several = way["learned"] and len(middle) > 1
+            median_row = ResultRow(
+                where,
+                name,
+                f"{metric}, median",
+                median(by_seed, name, metric),
+                float(np.std(middle, ddof=1)) if several else None,
+                len(middle) if several else None,
+                aim=aims.get(metric) if name == aimed else None,
+                note=_note(by_seed, name) if metric == PIVOTS else "",
+                ours=way["ours"],
+                lower_is_better=True,
+            )
+            rows.append(median_row)
+        for name, way in by_seed[0].items():
+            worst = max(one[column] for found in by_seed for one in found[name]["solved"])
+            rows.append(ResultRow(where, name, f"{metric}, worst", worst, ours=way["ours"], lower_is_better=True))
     return rows
 
 
@@ -135,8 +149,8 @@ _COLUMN = {PIVOTS: 0, TIME: 1}
 
 def _note(by_seed: Sequence[Facts], way: str) -> str:
     """How often a start was given up, and how often no pivot was needed."""
-    given_up = int(sum(one[2] for found in by_seed for one in found[way]))
-    certified = int(sum(one[3] for found in by_seed for one in found[way]))
-    count = sum(len(found[way]) for found in by_seed)
+    given_up = int(sum(one[2] for found in by_seed for one in found[way]["solved"]))
+    certified = int(sum(one[3] for found in by_seed for one in found[way]["solved"]))
+    count = sum(len(found[way]["solved"]) for found in by_seed)
     parts = ((given_up, "given up"), (certified, "without any pivot"))
     return ", ".join(f"{number} of {count} {what}" for number, what in parts if number)

@@ -62,7 +62,7 @@ NO_PREDICTIVE = "jepakit: alone, without the predictive term"
 PERCEPTRON = "jepakit: alone, perceptron instead of a linear map"
 PROJECTED = "jepakit: alone, with a projection of both sides"
 ISOTROPY = "jepakit: alone, with a projection and SIGReg"
-CORPUS = "jepakit: alone, told from the whole corpus"
+CORPUS = "jepakit: alone, contrasted with the whole corpus"
 
 VARIANTS: dict[str, TrainConfig] = {
     OURS: TrainConfig(),
@@ -80,6 +80,8 @@ VARIANTS: dict[str, TrainConfig] = {
 #: On MedQuAD, where a training takes a minute, the others have one seed, and those that take much longer none.
 SEVERAL_SEEDS = (OURS, OURS_BM25, UNREAD, ALONE)
 SLOW = (PROJECTED, CORPUS, ISOTROPY)
+METHODS = (*VARIANTS, OURS_BM25)
+"""Those that are ours."""
 SEEN, UNSEEN = "seen documents", "unseen documents"
 AIM_FUSED = {"SciFact, disjoint": 0.73}
 Values = dict[str, list[float]]
@@ -227,12 +229,13 @@ def _rows(home: Home, found: dict[str, list[Values]], aim: float | None) -> list
         wanted = aim if method == OURS else AIM_FUSED.get(home.name) if method == OURS_BM25 else None
         difference = np.mean([values[home.where] for values in seeds], axis=0) - base[home.where]
         note = "" if method == BASE else against_base(difference)
-        at_home.append(mean_row(home.name, method, "NDCG@10 at home", scores, aim=wanted, note=note))
+        row = partial(mean_row, home.name, method, ours=method in METHODS)
+        at_home.append(row("NDCG@10 at home", scores, aim=wanted, note=note))
         for part, chosen in apart.items():
             scores = [float(np.mean(np.array(values[home.where])[chosen])) for values in seeds]
             floor = float(np.mean(np.array(base[home.where])[chosen]))
             wanted = floor if method == OURS and part == UNSEEN else None
-            at_home.append(mean_row(home.name, method, f"NDCG@10 at home, {part}", scores, aim=wanted))
+            at_home.append(row(f"NDCG@10 at home, {part}", scores, aim=wanted))
         away = [name for name in base if name != home.where]
         changes = np.array([[np.mean(values[name]) - np.mean(base[name]) for name in away] for values in seeds])
         for metric, values, limit in (
@@ -240,7 +243,7 @@ def _rows(home: Home, found: dict[str, list[Values]], aim: float | None) -> list
             ("change of NDCG@10 elsewhere, worst", changes.min(1), -0.005),
         ):
             limited = limit if method == OURS else None
-            elsewhere.append(mean_row(home.name, method, metric, values.tolist(), aim=limited))
+            elsewhere.append(row(metric, values.tolist(), aim=limited))
     return at_home + elsewhere
 
 

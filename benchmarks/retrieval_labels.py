@@ -132,7 +132,8 @@ def _labels(
         if method == OURS:
             chosen = ", ".join(f"{strength:g}" for strength in strengths)
             note += f"; strength {chosen}" + (f"; {there} pairs" if count is None else "")
-        table.append(mean_row(name, method, metric, [float(np.mean(values)) for values in seeds], note=note))
+        scores = [float(np.mean(values)) for values in seeds]
+        table.append(mean_row(name, method, metric, scores, note=note, ours=method != LINEAR))
     return table
 
 
@@ -183,7 +184,8 @@ def _presets(name: str, home: Callable[[], Home], base: Values, options: Options
                     for seed in seeds
                 ]
                 note = against_base(np.mean(found, axis=0) - base)
-                table.append(mean_row(name, shown, metric, [float(np.mean(values)) for values in found], note=note))
+                scores = [float(np.mean(values)) for values in found]
+                table.append(mean_row(name, shown, metric, scores, note=note, ours=True))
     return table
 
 

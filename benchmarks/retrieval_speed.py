@@ -16,7 +16,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,8 @@ def _turns(options: Options) -> range:
     return range(1 if options.quick else 3)
 
 
-def _row(
-    dataset: str, method: str, metric: str, values: Sequence[float], *, aim: float | None = None, note: str = ""
-) -> ResultRow:
-    """The values are turns, not seeds."""
-    return replace(mean_row(dataset, method, metric, values, aim=aim, note=note), seeds=None)
+#: The values are turns, not seeds.
+_row = partial(mean_row, seeds=None)
 
 
 def _training(
@@ -103,7 +100,7 @@ def _training(
             ]
             metric = f"training with all choices, time in seconds, {_on(threads)}"
             aim = AIM_TRAINING if threads == CORES else None
-            table.append(_row(home, "jepakit", metric, seconds, aim=aim, note=note))
+            table.append(_row(home, "jepakit", metric, seconds, aim=aim, note=note, ours=True, lower_is_better=True))
     return table
 
 
@@ -211,16 +208,18 @@ def _overhead(
     table: list[ResultRow] = []
     for method in (BASE, OURS, WITH_FEEDBACK):
         note = "an exact index, the question's vector known, its documents met before"
-        table.append(_row(where, method, search, [turn[AGAIN] for turn in spent[method]], note=note))
+        values = [turn[AGAIN] for turn in spent[method]]
+        table.append(_row(where, method, search, values, note=note, ours=method != BASE, lower_is_better=True))
+    ours = partial(_row, where, ours=True, lower_is_better=True, aim=AIM_OVERHEAD)
     alone = "familiarity, prediction and feedback alone"
     values = [turn[FIRST_TIME] for turn in spent[ALONE]]
-    table.append(_row(where, f"jepakit: {alone}", added, values, aim=AIM_OVERHEAD, note=FIRST_TIME))
+    table.append(ours(f"jepakit: {alone}", added, values, note=FIRST_TIME))
     for method in (OURS, WITH_FEEDBACK):
         for time in (FIRST_TIME, AGAIN):
-            more = [ours[time] - base[time] for ours, base in zip(spent[method], spent[BASE], strict=True)]
+            more = [turn[time] - base[time] for turn, base in zip(spent[method], spent[BASE], strict=True)]
             searched = "the base's five documents" + (", and three to move towards" if method == WITH_FEEDBACK else "")
             note = f"with the search for {searched}"
-            table.append(_row(where, f"{method}, {time}", added, more, aim=AIM_OVERHEAD, note=note))
+            table.append(ours(f"{method}, {time}", added, more, note=note))
     return table
 
 
@@ -275,7 +274,7 @@ def _index_rows(kind: str, count: int, measured: dict[str, dict[str, Any]]) -> l
     build, ask = f"index: build and write, {_on(CORES)}", "index: a query, 1 thread"
     table: list[ResultRow] = []
     for method, found in measured.items():
-        row = partial(_row, where, method, note=notes[method])
+        row = partial(_row, where, method, note=notes[method], ours=method != PLAIN, lower_is_better=True)
         table.append(row(f"{build}, time in seconds", [found["build"]]))
         table.append(row(f"{ask}, time in ms, median", [float(np.median(turn)) for turn in found["ask"]]))
         table.append(row(f"{ask}, time in ms, 99 %", [float(np.quantile(np.concatenate(found["ask"]), 0.99))]))
@@ -284,12 +283,14 @@ def _index_rows(kind: str, count: int, measured: dict[str, dict[str, Any]]) -> l
             metric = f"index: memory after the queries, MiB{what}"
             table.append(row(metric, [memory[name]] if name in memory else []))
         if kind == "hnsw":
-            table.append(row("index: recall@10 of the exact answer", [found["recall"]["recall"]]))
+            table.append(
+                row("index: recall@10 of the exact answer", [found["recall"]["recall"]], lower_is_better=False)
+            )
     ours, plain = measured["jepakit"], measured[PLAIN]
     asked = [float(np.median(b) / np.median(a)) for a, b in zip(ours["ask"], plain["ask"], strict=True)]
-    over = f"over {PLAIN}"
-    table.append(_row(where, "jepakit", f"{build}, times as fast", [plain["build"] / ours["build"]], note=over))
-    table.append(_row(where, "jepakit", f"{ask}, times as fast", asked, note=f"{over}, turn by turn"))
+    over, row = f"over {PLAIN}", partial(_row, where, "jepakit", ours=True)
+    table.append(row(f"{build}, times as fast", [plain["build"] / ours["build"]], note=over))
+    table.append(row(f"{ask}, times as fast", asked, note=f"{over}, turn by turn"))
     return table
 
 
@@ -322,13 +323,13 @@ def _encoding(options: Options, steps: Steps) -> list[ResultRow]:
 
             values.append(steps.value(("encoding", name, turn, options.quick), measure))
     metric = f"encoding, documents/s, {_on(CORES)}"
-    table = [_row(where, f"jepakit: {name}", metric, values) for name, values in speeds.items()]
+    table = [_row(where, f"jepakit: {name}", metric, values, ours=True) for name, values in speeds.items()]
     for name, values in speeds.items():
         ratios = [a / b for a, b in zip(values, speeds[FIRST], strict=True)]
         if name != FIRST:
             note = f"over {FIRST}, turn by turn"
             metric = f"encoding, times as fast, {_on(CORES)}"
-            table.append(_row(where, f"jepakit: {name}", metric, ratios, note=note))
+            table.append(_row(where, f"jepakit: {name}", metric, ratios, note=note, ours=True))
     return table + _worth(loaded, where, options, steps)
 
 
@@ -339,7 +340,7 @@ def _worth(
     metric = "encoding: NDCG@10 of the base model"
     if options.quick:
         note = "not measured with --quick"
-        return [ResultRow(where, f"jepakit: {name}", metric, None, note=note) for name in (FIRST, LAST)]
+        return [ResultRow(where, f"jepakit: {name}", metric, None, note=note, ours=True) for name in (FIRST, LAST)]
 
     def measure(name: str) -> list[float]:
         there = load_collection("scifact", CachedEncoder(loaded[name](), EmbeddingCache()))
@@ -348,7 +349,7 @@ def _worth(
     values = {name: steps.value(("NDCG@10", name), partial(measure, name)) for name in (FIRST, LAST)}
     note = against_base(np.array(values[LAST]) - np.array(values[FIRST])).replace("the base model", FIRST)
     return [
-        _row(where, f"jepakit: {name}", metric, [float(np.mean(found))], note=note if name == LAST else "")
+        _row(where, f"jepakit: {name}", metric, [float(np.mean(found))], note=note if name == LAST else "", ours=True)
         for name, found in values.items()
     ]
 

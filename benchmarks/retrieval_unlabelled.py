@@ -56,6 +56,8 @@ CHOICE = "choice"
 SCORE = "NDCG@10, no pairs given"
 GAIN = "gain of the adapter alone in NDCG@10"
 AHEAD = "collections where it is ahead by more than the interval"
+METHODS = (OURS, OURS_BM25, ALONE, FULL)
+"""Those that are ours."""
 EPOCHS = 10
 
 
@@ -113,7 +115,7 @@ def _found(name: str, place: Callable[[], Place], seeds: Sequence[int], options:
     for seed in seeds:
         found.values.setdefault(LINEAR, []).append(known(LINEAR, seed, partial(_linear, place, seed)))
         trained = cache(partial(_trained, place, seed))
-        for method in (OURS, OURS_BM25, ALONE, FULL):
+        for method in METHODS:
             value = known(method, seed, partial(_ours, place, trained, method))
             found.values.setdefault(method, []).append(value)
         found.choices.append(known(CHOICE, seed, partial(_choice, trained)))
@@ -170,7 +172,7 @@ def _scores(name: str, found: Found) -> list[ResultRow]:
     table: list[ResultRow] = []
     base = float(np.mean(found.values[BASE][0]))
     for method, seeds in found.values.items():
-        row = mean_row(name, method, SCORE, [float(np.mean(values)) for values in seeds])
+        row = mean_row(name, method, SCORE, [float(np.mean(values)) for values in seeds], ours=method in METHODS)
         if method != BASE:
             row = replace(row, note=against_base(found.difference(method)))
         if method in (OURS, OURS_BM25):
@@ -189,7 +191,8 @@ def _ahead(found: dict[str, Found]) -> list[ResultRow]:
         ahead = [name for name, those in found.items() if paired_interval(those.difference(method))[0] > 0]
         aim = len(found) // 2 + 1 if method in (OURS, OURS_BM25) else None
         where = f"of {len(found)}: {', '.join(ahead) or 'none'}"
-        table.append(ResultRow("all collections", method, AHEAD, len(ahead), aim=aim, note=where))
+        ours = method in METHODS
+        table.append(ResultRow("all collections", method, AHEAD, len(ahead), aim=aim, note=where, ours=ours))
     return table
 
 
@@ -203,10 +206,11 @@ def _gains(name: str, found: Found) -> list[ResultRow]:
     chosen = f"chosen: strength {listed('strength')}, predictive weight {listed('predictive')}, feedback"
     chosen += f" {listed('feedback')}, sentences {listed('sentences')}, BM25 {listed('words')}"
     base = np.mean(found.values[BASE][0])
-    table = [mean_row(name, "jepakit: on held-out made pairs, before it is weighed", GAIN, made, note=chosen)]
+    method = "jepakit: on held-out made pairs, before it is weighed"
+    table = [mean_row(name, method, GAIN, made, note=chosen, ours=True)]
     for method, where in ((ALONE, "as chosen"), (FULL, "the whole way")):
         gains = [float(np.mean(values) - base) for values in found.values[method]]
-        table.append(mean_row(name, f"jepakit: on the test pairs, {where}", GAIN, gains))
+        table.append(mean_row(name, f"jepakit: on the test pairs, {where}", GAIN, gains, ours=True))
     return table
 
 

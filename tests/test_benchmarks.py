@@ -16,11 +16,11 @@ from jepakit.training.result_rows import ResultRow, read_rows
 
 ROWS = [
     ResultRow("MUTAG", "random encoder", "accuracy %", 88.5, 0.75, 3),
-    ResultRow("MUTAG", "jepakit: JEPA", "accuracy %", 90.25, 0.5, 3, aim=91.0),
-    ResultRow("NCI1", "jepakit: JEPA", "accuracy %", 86.5, 0.25, 3, aim=86.0, note="a | b"),
+    ResultRow("MUTAG", "jepakit: JEPA", "accuracy %", 90.25, 0.5, 3, aim=91.0, ours=True),
+    ResultRow("NCI1", "jepakit: JEPA", "accuracy %", 86.5, 0.25, 3, aim=86.0, note="a | b", ours=True),
     ResultRow("MUTAG", "kernel (published)", "accuracy %", 89.0, note="other folds"),
-    ResultRow("MUTAG", "rival", "time, ms", None, note="not measured"),
-    ResultRow("MUTAG", "jepakit", "time, ms", 4.0, aim=5.0),
+    ResultRow("MUTAG", "rival", "time, ms", None, note="not measured", lower_is_better=True),
+    ResultRow("MUTAG", "jepakit", "time, ms", 4.0, aim=5.0, ours=True, lower_is_better=True),
 ]
 
 
@@ -44,7 +44,7 @@ def test_the_file_has_the_fields_of_the_contract_and_rows_that_can_be_read_back(
     assert time.strptime(content["date"], "%Y-%m-%d")
     assert "cores" in content["machine"]
     assert "torch" in content["machine"]
-    names = ["dataset", "method", "metric", "value", "std", "seeds", "aim", "met", "note"]
+    names = ["dataset", "method", "metric", "value", "std", "seeds", "aim", "met", "note", "ours", "lower_is_better"]
     assert all(list(row) == names for row in content["rows"])
     assert read_rows(content["rows"]) == tuple(judged(row) for row in ROWS)
 
@@ -65,21 +65,22 @@ def test_quick_results_have_a_name_of_their_own_and_the_benchmark_is_told(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "aim", "met"),
+    ("lower_is_better", "value", "aim", "met"),
     [
-        ("accuracy %", 86.0, 86.0, True),
-        ("accuracy %", 85.9, 86.0, False),
-        ("test RMSE", 0.9, 1.0, True),
-        ("test RMSE", 1.1, 1.0, False),
-        ("time to mask, ms", 5.0, 5.0, True),
-        ("graphs/s", None, 10.0, None),
-        ("graphs/s", 10.0, None, None),
+        (False, 86.0, 86.0, True),
+        (False, 85.9, 86.0, False),
+        (True, 0.9, 1.0, True),
+        (True, 1.1, 1.0, False),
+        (True, 5.0, 5.0, True),
+        (False, None, 10.0, None),
+        (False, 10.0, None, None),
     ],
 )
 def test_whether_an_aim_is_met_depends_on_which_way_the_metric_runs(
-    metric: str, value: float | None, aim: float | None, met: bool | None
+    lower_is_better: bool, value: float | None, aim: float | None, met: bool | None
 ) -> None:
-    assert judged(ResultRow("MUTAG", "jepakit", metric, value, aim=aim)).met is met
+    row = ResultRow("MUTAG", "jepakit", "score", value, aim=aim, lower_is_better=lower_is_better)
+    assert judged(row).met is met
 
 
 def test_what_a_benchmark_says_of_its_aim_itself_is_kept() -> None:

@@ -30,8 +30,6 @@ Floor = Literal["no network", "random", "wl", "wl-oa"]
 FLOORS = ("no network", "random", "wl", "wl-oa")
 WL_ITERATIONS = 5
 
-PRETRAINED, RANDOM = "jepakit: pre-trained encoder", "the same encoder, random"
-
 
 @dataclass
 class EvaluateConfig:
@@ -101,15 +99,19 @@ def evaluate(
     if dataset.task == "none":
         return Evaluation(title, ("The data have no labels: there is nothing to probe.",), None, ())
     score, protocol = _probe(dataset, config)
-    probed = {PRETRAINED: score(_features(encoder, dataset))}
+    ours, random = score(_features(encoder, dataset)), None
+    floors: dict[str, ProbeResult] = {}
     if "random" in config.floors and random_encoder is not None:
-        probed[RANDOM] = score(_features(random_encoder, dataset))
+        floors["the same encoder, random"] = random = score(_features(random_encoder, dataset))
     if "no network" in config.floors:
-        probed["no network"] = score(_counts(dataset))
+        floors["no network"] = score(_counts(dataset))
     if dataset.task == "graph classification":
-        probed |= _kernels(dataset.graphs, config)
-    rows = tuple(_row(dataset, method, result) for method, result in probed.items())
-    return Evaluation(title, protocol, _recommendation(probed), rows)
+        floors |= _kernels(dataset.graphs, config)
+    rows = (
+        _row(dataset, "jepakit: pre-trained encoder", ours, ours=True),
+        *(_row(dataset, method, result, ours=False) for method, result in floors.items()),
+    )
+    return Evaluation(title, protocol, None if random is None else _recommendation(ours, random), rows)
 
 
 def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any], ProbeResult], tuple[str, ...]]:
@@ -195,33 +197,31 @@ def _discrete_labels(graphs: Graphs) -> np.ndarray:
     return torch.unique(graphs.x[:, whole], dim=0, return_inverse=True)[1].numpy()
 
 
-def _row(dataset: GraphDataset, method: str, result: ProbeResult) -> ResultRow:
-    scale = 1.0 if result.metric == "rmse" else 100.0
-    unit = result.metric if result.metric == "rmse" else f"{result.metric} %"
+def _row(dataset: GraphDataset, method: str, result: ProbeResult, *, ours: bool) -> ResultRow:
+    scale, unit = (1.0, "") if result.lower_is_better else (100.0, " %")
     return ResultRow(
         dataset=dataset.name,
         method=method,
-        metric=unit,
+        metric=f"{result.metric}{unit}",
         value=scale * result.mean,
         std=None if result.std is None else scale * result.std,
         seeds=len(result.seed_scores),
         note=result.method,
+        ours=ours,
+        lower_is_better=result.lower_is_better,
     )
 
 
-def _recommendation(probed: dict[str, ProbeResult]) -> str | None:
-    if RANDOM not in probed:
-        return None
-    ours, floor = probed[PRETRAINED], probed[RANDOM]
-    lower_is_better = ours.metric == "rmse"
-    gains = np.subtract(ours.seed_scores, floor.seed_scores) * (-1 if lower_is_better else 1)
-    scale = 1 if lower_is_better else 100
+def _recommendation(ours: ProbeResult, random: ProbeResult) -> str:
+    sign, scale = (-1, 1) if ours.lower_is_better else (1, 100)
+    gains = sign * np.subtract(ours.seed_scores, random.seed_scores)
     if len(gains) < 2:
-        return f"{scale * float(gains[0]):+.2f} against the same encoder at random: one seed, so nobody can tell."
-    gain, spread = float(gains.mean()), float(gains.std(ddof=1))
-    size = f"{scale * gain:+.2f} ± {scale * spread:.2f} against the same encoder at random initialisation"
-    if gain > spread:
+        gain = f"{scale * float(gains[0]):+.2f} against the same encoder at random"
+        return f"{gain}: more than one seed is needed to judge it."
+    mean, spread = float(gains.mean()), float(gains.std(ddof=1))
+    size = f"{scale * mean:+.2f} ± {scale * spread:.2f} against the same encoder at random initialisation"
+    if mean > spread:
         return f"Use the pre-trained encoder: {size}."
-    if gain < -spread:
+    if mean < -spread:
         return f"Use the random encoder (random_encoder/ in the run folder): pre-training did harm here, {size}."
     return f"Pre-training made no difference that stands out of the spread ({size}): either encoder will do."

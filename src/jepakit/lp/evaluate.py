@@ -1,10 +1,11 @@
-"""What a start is worth: pivots and time beside those of every way to start that has learned nothing."""
+"""What a start is worth: pivots and time of the model's starts beside those of ways to start that learn nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,6 @@ __all__ = [
     "MODEL",
     "NEAREST",
     "PDLP",
-    "PLAIN",
     "ROLLED",
     "ROLLING",
     "Solved",
@@ -44,14 +44,26 @@ BEST = "jepakit: basis of training that proves the best bound"
 ROLLED = "jepakit: basis of the problem before, rows of one entry as bounds"
 PDLP = "basis guessed from 128 iterations of PDLP"
 ITERATED = "basis guessed from the model's iterations, nothing learned"
-BALANCED = "jepakit: the same with the learned balance, no network"
-#: What HiGHS does by itself with a basis: it gets the problems as they are.
-PLAIN = (NEAREST, ROLLING)
+BALANCED = "jepakit: iterations with the learned balance, no network"
 #: As many as PDLP was found to need for a start that pays on set covers.
 _PDLP_ITERATIONS = 128
 
-Way = Callable[[LinearProgram, "Solution | None"], list[Start]]
-"""From a problem, and what the same way came to on the problem before, to guesses."""
+
+@dataclass(frozen=True)
+class Way:
+    """A way to start.
+
+    Args:
+        starts: from a problem, and the solution of the problem before in the same way (None of the first), to guesses.
+        ours: whether it is one of jepakit's; else it is a floor or a rival.
+        learned: whether another seed of training gives other guesses.
+        reduce: whether our reductions may be used; False: HiGHS gets the problems as they are.
+    """
+
+    starts: Callable[[LinearProgram, Solution | None], list[Start]]
+    ours: bool = False
+    learned: bool = False
+    reduce: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +71,7 @@ class Solved:
     """A problem solved in one way.
 
     Args:
-        solution: what came of it.
+        solution: of the problem.
         starts: the guesses.
         seconds: for the guesses and everything after.
     """
@@ -80,46 +92,50 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
     Raises:
         DataError: there are no problems, one has no optimum, or two ways come to different optima.
     """
-    found = solved(problems, ways(family, problems), config)
+    by = ways(family, problems)
+    results = solved(problems, by, config)
     where = f"{len(problems)} problems"
     rows: list[ResultRow] = []
-    for way, ones in found.items():
-        rows += _spread(where, way, "pivots", [one.solution.pivots for one in ones])
-    for way, ones in found.items():
-        rows += _spread(where, way, "time in ms, guess included", [1e3 * one.seconds for one in ones])
-    guesses = [one.starts[0] for one in found[MODEL]]
-    return (*rows, *_raw(where, problems, guesses, [one.solution for one in found[COLD]]))
+    for name, way in by.items():
+        rows += _spread(where, name, way, "pivots", [one.solution.pivots for one in results[name]])
+    for name, way in by.items():
+        rows += _spread(where, name, way, "time in ms, guess included", [1e3 * one.seconds for one in results[name]])
+    guesses = [one.starts[0] for one in results[MODEL]]
+    return (*rows, *_raw(where, problems, guesses, [one.solution for one in results[COLD]]))
 
 
 def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, Way]:
-    """All that there are to start on problems: cold, without learning, with the model.
+    """All ways to start on problems, by name: cold, which is the first, without learning, with the model.
 
     Args:
         family: a model and its neighbours.
-        problems: where their matrices differ there is no basis to take over from the one before; where they are not
-            the family's there is no neighbour.
+        problems: where their matrices differ, the basis of the problem before cannot be used; where they are not the
+            family's, there is no neighbour.
     """
     pdlp, neighbours = HighsSolver(), family.neighbours
-    found: dict[str, Way] = {
-        COLD: lambda _problem, _before: [],
-        PDLP: lambda problem, _before: [_guessed("pdlp", problem, lambda one: pdlp.iterates(one, _PDLP_ITERATIONS))],
+    by = {
+        COLD: Way(lambda _problem, _before: []),
+        PDLP: Way(
+            lambda problem, _before: [_guessed("pdlp", problem, lambda scaled: pdlp.iterates(scaled, _PDLP_ITERATIONS))]
+        ),
     }
     if iterations := family.model.encoder.config.iterations:
+
+        def iterated(problem: LinearProgram, *balance: Any) -> list[Start]:
+            return [_guessed("iterations", problem, lambda scaled: primal_dual(scaled, iterations, *balance))]
+
+        by[ITERATED] = Way(lambda problem, _before: iterated(problem))
         balance = family.model.balance
-        found[ITERATED] = lambda problem, _before: [
-            _guessed("iterations", problem, lambda one: primal_dual(one, iterations))
-        ]
-        found[BALANCED] = lambda problem, _before: [
-            _guessed("iterations", problem, lambda one: primal_dual(one, iterations, balance))
-        ]
+        by[BALANCED] = Way(lambda problem, _before: iterated(problem, balance), ours=True, learned=True)
     if neighbours is not None and problems and neighbours.nearest(problems[0]) is not None:
-        found[NEAREST] = lambda problem, _before: _known(neighbours.nearest(problem))
-        found[BEST] = lambda problem, _before: _known(neighbours.best(problem))
+        by[NEAREST] = Way(lambda problem, _before: _known(neighbours.nearest(problem)), reduce=False)
+        by[BEST] = Way(lambda problem, _before: _known(neighbours.best(problem)), ours=True)
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
-        found[ROLLING] = found[ROLLED] = _rolling
-    found[FAMILY] = lambda problem, _before: family.starts(problem)[0]
-    found[MODEL] = lambda problem, _before: family.model.starts([problem])
-    return found
+        by[ROLLING] = Way(_rolling, reduce=False)
+        by[ROLLED] = Way(_rolling, ours=True)
+    by[FAMILY] = Way(lambda problem, _before: family.starts(problem)[0], ours=True, learned=True)
+    by[MODEL] = Way(lambda problem, _before: family.model.starts([problem]), ours=True, learned=True)
+    return by
 
 
 def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: SolveConfig) -> dict[str, list[Solved]]:
@@ -127,7 +143,7 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
 
     Args:
         problems: of one family.
-        by: ways to start; `COLD` among them. A name that begins with one of `PLAIN` is solved without our reductions.
+        by: ways to start, by name. The objectives of the others are compared with that of the first.
         config: of the solver.
 
     Raises:
@@ -136,19 +152,19 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
     if not problems:
         raise DataError("no problem", field="problems", expected="one at least")
     # HiGHS goes on from its own last answer faster than from the same basis elsewhere: each way has its own.
-    solvers = {way: Solver(replace(config, reduce=config.reduce and not way.startswith(PLAIN))) for way in by}
-    found: dict[str, list[Solved]] = {way: [] for way in by}
+    solvers = {name: Solver(replace(config, reduce=config.reduce and way.reduce)) for name, way in by.items()}
+    results: dict[str, list[Solved]] = {name: [] for name in by}
     for problem in problems:
-        for way, starts in by.items():
-            before = found[way][-1].solution if found[way] else None
+        for name, way in by.items():
+            before = results[name][-1].solution if results[name] else None
             begin = perf_counter()
-            given = starts(problem, before)
-            solution = solvers[way].solve(problem, given)
-            found[way].append(Solved(solution, given, perf_counter() - begin))
-        cold = found[COLD][-1].solution
-        for ones in found.values():
-            _require_same(problem, ones[-1].solution, cold)
-    return found
+            starts = way.starts(problem, before)
+            solution = solvers[name].solve(problem, starts)
+            results[name].append(Solved(solution, starts, perf_counter() - begin))
+        first, *others = (solutions[-1].solution for solutions in results.values())
+        for solution in (first, *others):
+            _require_same(problem, solution, first)
+    return results
 
 
 def _rolling(_problem: LinearProgram, before: Solution | None) -> list[Start]:
@@ -165,11 +181,12 @@ def _guessed(source: str, problem: LinearProgram, iterated: Callable[[LinearProg
     return Start(source, scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))
 
 
-def _spread(where: str, way: str, metric: str, values: Sequence[float]) -> list[ResultRow]:
+def _spread(where: str, name: str, way: Way, metric: str, values: Sequence[float]) -> list[ResultRow]:
     """The median, and the worst."""
+    spread = {"median": np.median(values), "worst": np.max(values)}
     return [
-        ResultRow(where, way, f"{metric}, median", float(np.median(values))),
-        ResultRow(where, way, f"{metric}, worst", float(np.max(values))),
+        ResultRow(where, name, f"{metric}, {which}", float(value), ours=way.ours, lower_is_better=True)
+        for which, value in spread.items()
     ]
 
 
@@ -190,16 +207,17 @@ def _raw(
         if optimum.basis is not None:
             same = np.concatenate([start.basis.columns, start.basis.rows])
             right.append(float((same == np.concatenate([optimum.basis.columns, optimum.basis.rows])).mean()))
-    return [
-        ResultRow(where, MODEL, "guess: relative gap of the objective, %", 100 * float(np.mean(gaps))),
-        ResultRow(where, MODEL, "guess: largest relative violation, mean", float(np.mean(missed))),
-        ResultRow(where, MODEL, "guess: statuses of the optimal basis, %", 100 * float(np.mean(right))),
-    ]
+    values = (
+        ("guess: relative gap of the objective, %", 100 * float(np.mean(gaps)), True),
+        ("guess: largest relative violation, mean", float(np.mean(missed)), True),
+        ("guess: statuses of the optimal basis, %", 100 * float(np.mean(right)), False),
+    )
+    return [ResultRow(where, MODEL, metric, value, ours=True, lower_is_better=lower) for metric, value, lower in values]
 
 
-def _require_same(problem: LinearProgram, solution: Solution, cold: Solution) -> None:
+def _require_same(problem: LinearProgram, solution: Solution, first: Solution) -> None:
     if solution.status != "optimal":
         raise DataError(f"no optimum: {solution.message}", field="problems", value=problem.name)
-    if abs(solution.objective - cold.objective) > 1e-6 * (1 + abs(cold.objective)):
-        value = (solution.objective, cold.objective)
+    if abs(solution.objective - first.objective) > 1e-6 * (1 + abs(first.objective)):
+        value = (solution.objective, first.objective)
         raise DataError("two starts come to different optima", field=problem.name, value=value)

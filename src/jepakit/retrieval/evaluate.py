@@ -83,17 +83,15 @@ def evaluate(
         BASE: (queries, documents) if floor is None else _encoded(floor, texts, dataset),
         OURS: (adapter.queries(queries, known.query), source.documents),
     }
-    methods = {
-        OURS: ranked(queries, adapter, source, DEPTH, settings, known),
-        BASE: Encoded(sides[BASE][1]).nearest(sides[BASE][0], DEPTH),
-    }
+    ours = {OURS: ranked(queries, adapter, source, DEPTH, settings, known)}
+    floors = {BASE: Encoded(sides[BASE][1]).nearest(sides[BASE][0], DEPTH)}
     if config.bm25:
-        by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH) if texts else methods[BASE]
-        methods["BM25"] = by_words
+        by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH) if texts else floors[BASE]
+        floors["BM25"] = by_words
         if settings.words:
-            methods[f"{OURS} + BM25"] = weighted(methods[OURS], by_words, settings.words * known.collection)
-            methods[f"{BASE} + BM25"] = weighted(methods[BASE], by_words, settings.words)
-    evaluation = compare(dataset, split, methods, ours=OURS, floor=BASE, examples=config.examples)
+            ours[f"{OURS} + BM25"] = weighted(ours[OURS], by_words, settings.words * known.collection)
+            floors[f"{BASE} + BM25"] = weighted(floors[BASE], by_words, settings.words)
+    evaluation = compare(dataset, split, ours, floors, examples=config.examples)
     changed = adapter.changes_documents or floor is not None
     sections = _vector_sections(sides, rows, dataset.splits[split].relevant, documents=changed)
     return replace(evaluation, sections=(*evaluation.sections, *sections))

@@ -1,7 +1,8 @@
 """The rows of a result table, as benchmarks, reports and model cards share them.
 
-A row says what one method scored on one dataset: ``{"dataset", "method", "metric", "value", "std", "seeds", "aim",
-"met", "note"}``. A table is honest when the floors stand beside ours; `group_rows` puts them side by side.
+A row says what one method scored on one dataset, and what it is: whether the method is ours, and whether small values
+of its metric are good. Names of methods and metrics decide nothing. A table is honest when the floors stand beside
+ours; `group_rows` puts them side by side.
 """
 
 from __future__ import annotations
@@ -9,33 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from jepakit.errors import DataError
 
 __all__ = ["ResultGroup", "ResultRow", "format_score", "group_rows", "read_rows"]
-
-T = TypeVar("T")
-
-_LOWER_IS_BETTER = frozenset(
-    (
-        "rmse",
-        "mae",
-        "mse",
-        "error",
-        "loss",
-        "perplexity",
-        "time",
-        "seconds",
-        "latency",
-        "memory",
-        "iterations",
-        "pivots",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -44,14 +25,16 @@ class ResultRow:
 
     Args:
         dataset: the data it was scored on.
-        method: the method; see `ours`.
-        metric: the metric; see `ResultGroup.lower_is_better`.
+        method: the method.
+        metric: the metric.
         value: the mean over seeds, or None where the method gave no result.
         std: the standard deviation over seeds, or None.
         seeds: how many seeds the mean is over, or None.
         aim: the value that was aimed at, or None.
         met: whether the aim was met, or None.
         note: whatever the reader has to know.
+        ours: whether the method is one of jepakit's; else it is a floor or a rival.
+        lower_is_better: whether small values are good: errors, times, memory.
     """
 
     dataset: str
@@ -63,15 +46,8 @@ class ResultRow:
     aim: float | None = None
     met: bool | None = None
     note: str = ""
-
-    @property
-    def ours(self) -> bool:
-        """Whether the method is ours: its name begins with ``jepakit`` or ends in ``(ours)``, or it has an aim.
-
-        Everything else in a table is what ours is measured against: a floor or a rival.
-        """
-        name = self.method.lower()
-        return self.aim is not None or name.startswith("jepakit") or name.endswith("(ours)")
+    ours: bool = False
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,17 +56,13 @@ class ResultGroup:
 
     dataset: str
     metric: str
+    lower_is_better: bool
     ours: tuple[ResultRow, ...]
     others: tuple[ResultRow, ...]
 
     @property
     def rows(self) -> tuple[ResultRow, ...]:
         return self.ours + self.others
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Read off the metric's name: errors, losses, times and memory are to be small, everything else large."""
-        return _lower_is_better(self.metric)
 
     @property
     def best(self) -> float | None:
@@ -101,7 +73,7 @@ class ResultGroup:
         return min(values) if self.lower_is_better else max(values)
 
     def gain_over(self, row: ResultRow) -> float | None:
-        """By how much the best of ours is better than ``row`` (negative: worse), or None where either has no value."""
+        """How much better the best of ours is than ``row`` (negative: worse), or None where either has no value."""
         if not self.ours or self.ours[0].value is None or row.value is None:
             return None
         gain = self.ours[0].value - row.value
@@ -130,19 +102,15 @@ def read_rows(rows: object, *, file: str | Path | None = None) -> tuple[ResultRo
 
 
 def group_rows(rows: Iterable[ResultRow]) -> list[ResultGroup]:
-    """Groups rows by dataset and metric, in order of appearance."""
+    """Groups rows by dataset and metric, in order of appearance.
+
+    Raises:
+        DataError: rows of one group disagree on ``lower_is_better``.
+    """
     groups: dict[tuple[str, str], list[ResultRow]] = {}
     for row in rows:
         groups.setdefault((row.dataset, row.metric), []).append(row)
-    return [
-        ResultGroup(
-            dataset,
-            metric,
-            ours=_best_first([row for row in members if row.ours], metric),
-            others=_best_first([row for row in members if not row.ours], metric),
-        )
-        for (dataset, metric), members in groups.items()
-    ]
+    return [_group(members) for members in groups.values()]
 
 
 def format_score(row: ResultRow, decimals: int) -> str:
@@ -153,13 +121,26 @@ def format_score(row: ResultRow, decimals: int) -> str:
     return f"{row.value:.{decimals}f}{spread}"
 
 
-def _lower_is_better(metric: str) -> bool:
-    return not _LOWER_IS_BETTER.isdisjoint(re.findall("[a-z]+", metric.lower()))
+def _group(rows: Sequence[ResultRow]) -> ResultGroup:
+    first = rows[0]
+    if len({row.lower_is_better for row in rows}) > 1:
+        where = f"{first.dataset}, {first.metric}"
+        raise DataError("rows disagree", field="lower_is_better", value=where, expected="the same in all rows")
+    sign = 1 if first.lower_is_better else -1
+    best_first = sorted(rows, key=lambda row: math.inf if row.value is None else sign * row.value)
+    ours, others = (tuple(row for row in best_first if row.ours is side) for side in (True, False))
+    return ResultGroup(first.dataset, first.metric, first.lower_is_better, ours, others)
 
 
-def _best_first(rows: list[ResultRow], metric: str) -> tuple[ResultRow, ...]:
-    sign = 1 if _lower_is_better(metric) else -1
-    return tuple(sorted(rows, key=lambda row: math.inf if row.value is None else sign * row.value))
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("dataset", "method", "metric"), ((str,), "text")),
+    **dict.fromkeys(("value", "std", "aim"), ((float, int), "a finite number or null")),
+    "seeds": ((int,), "a whole number or null"),
+    "met": ((bool,), "true, false or null"),
+    "note": ((str,), "text or null"),
+    **dict.fromkeys(("ours", "lower_is_better"), ((bool,), "true or false")),
+}
+"""Field -> its types in JSON, and these in words."""
 
 
 def _read_row(row: object, where: str, file: str | Path | None) -> ResultRow:
@@ -167,49 +148,33 @@ def _read_row(row: object, where: str, file: str | Path | None) -> ResultRow:
         raise DataError(
             "is not a row", file=file, field=where, value=row, expected="a mapping with dataset, method, ..."
         )
-    known = [field.name for field in fields(ResultRow)]
-    for key in row:
-        if key not in known:
-            raise DataError("a row has no such field", file=file, field=f"{where}.{key}", expected=", ".join(known))
-    take = partial(_take, row, where=where, file=file)
-    return ResultRow(
-        dataset=_text(take("dataset", (str,), "text"), f"{where}.dataset", file),
-        method=_text(take("method", (str,), "text"), f"{where}.method", file),
-        metric=_text(take("metric", (str,), "text"), f"{where}.metric", file),
-        value=_finite(take("value", (int, float), "a number or null"), f"{where}.value", file),
-        std=_finite(take("std", (int, float), "a number or null"), f"{where}.std", file),
-        seeds=take("seeds", (int,), "a whole number or null"),
-        aim=_finite(take("aim", (int, float), "a number or null"), f"{where}.aim", file),
-        met=take("met", (bool,), "true, false or null"),
-        note=take("note", (str,), "text or null") or "",
-    )
+    if unknown := next((key for key in row if key not in _KINDS), None):
+        expected = ", ".join(_KINDS)
+        raise DataError("a row has no such field", file=file, field=f"{where}.{unknown}", expected=expected)
+    given: dict[str, Any] = {name: value for name, value in row.items() if value is not None}
+    for name, (kinds, expected) in _KINDS.items():
+        value, field = given.get(name), f"{where}.{name}"
+        if not value and kinds == (str,) and name != "note":
+            raise DataError("is missing", file=file, field=field, expected=expected)
+        # bool is an int to Python, but `true` where a number belongs is a mistake.
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise DataError("has another type", file=file, field=field, value=value, expected=expected)
+        if isinstance(value, (float, int)) and float in kinds:
+            given[name] = float(value)
+            if not math.isfinite(given[name]):
+                raise DataError("is not finite", file=file, field=field, value=value, expected=expected)
+    fields: dict[str, Any] = {"value": None, **_kind_read_off_names(given), **given}
+    return ResultRow(**fields)
 
 
-def _take(
-    row: Mapping[str, object],
-    name: str,
-    kinds: tuple[type[T], ...],
-    expected: str,
-    *,
-    where: str,
-    file: str | Path | None,
-) -> T | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    # bool is an int to Python, but `true` where a number belongs is a mistake.
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise DataError("has another type", file=file, field=f"{where}.{name}", value=value, expected=expected)
-    return value
+def _kind_read_off_names(row: Mapping[str, Any]) -> dict[str, bool]:
+    """``ours`` and ``lower_is_better`` of a row written before rows had these fields: the rule of that time.
 
-
-def _text(value: str | None, where: str, file: str | Path | None) -> str:
-    if not value:
-        raise DataError("is missing", file=file, field=where, expected="text")
-    return value
-
-
-def _finite(value: float | None, where: str, file: str | Path | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise DataError("is not finite", file=file, field=where, value=value, expected="a finite number or null")
-    return None if value is None else float(value)
+    Only for reading such rows; new rows say what they are.
+    """
+    small = r"\b(rmse|mae|mse|error|loss|perplexity|time|seconds|latency|memory|iterations|pivots)\b"
+    method, metric = row["method"].lower(), re.sub("[^a-z]", " ", row["metric"].lower())
+    return {
+        "ours": "aim" in row or method.startswith("jepakit") or method.endswith("(ours)"),
+        "lower_is_better": re.search(small, metric) is not None,
+    }

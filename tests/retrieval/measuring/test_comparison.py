@@ -38,7 +38,7 @@ RIGHT, SHIFTED = [0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]
 
 
 def compared(ours: list[int], floor: list[int]) -> Evaluation:
-    return compare(dataset(), "test", {"ours": ranking(ours), "floor": ranking(floor)}, ours="ours", floor="floor")
+    return compare(dataset(), "test", {"ours": ranking(ours)}, {"floor": ranking(floor)})
 
 
 def test_values_means_and_the_recommendation() -> None:
@@ -51,6 +51,7 @@ def test_values_means_and_the_recommendation() -> None:
     assert evaluation.recommendation == "Use ours: it is ahead of floor outside the interval."
     assert f"{1 - SECOND:+.4f} NDCG@10 against floor" in evaluation.summary[0]
     assert "6 of 6 queries gained, 0 lost" in evaluation.summary[0]
+    assert {row.method for row in evaluation.rows if row.ours} == {"ours"}
     assert compared(SHIFTED, RIGHT).recommendation == "Use floor: ours is behind it outside the interval."
     assert "cannot be told apart" in compared(RIGHT, RIGHT).recommendation
 
@@ -94,7 +95,7 @@ def test_an_example_stays_readable_whatever_is_in_it() -> None:
         splits={"test": Pairs.of([0] * 5, list(range(5)))},
     )
     nothing = Hits(torch.tensor([[-1]]), torch.tensor([[-torch.inf]]))
-    evaluation = compare(toy, "test", {"ours": ranking([0]), "floor": nothing}, ours="ours", floor="floor")
+    evaluation = compare(toy, "test", {"ours": ranking([0])}, {"floor": nothing})
     ((query, _, _, before, after, wanted),) = evaluation.sections[0].rows
     assert query == f"{words[:119]}…"
     assert (before, after) == ("nothing", f"a: {words[:119]}…")
@@ -109,4 +110,4 @@ def test_the_table_of_queries_holds_every_method() -> None:
 
 def test_a_split_that_is_not_there() -> None:
     with pytest.raises(DataError, match="split: there is nothing to measure on"):
-        compare(dataset(), "validation", {}, ours="ours", floor="floor")
+        compare(dataset(), "validation", {}, {})

@@ -42,6 +42,7 @@ class ProbeResult:
         chosen: per seed and part, the hyper-parameters that were selected.
         recall: per class in ascending order, the share of its test rows that were recognised, over all seeds and
             parts; empty where there are no classes.
+        lower_is_better: whether the metric is an error; else it is a share.
     """
 
     method: str
@@ -52,6 +53,7 @@ class ProbeResult:
     part_scores: tuple[tuple[float, ...], ...]
     chosen: tuple[tuple[dict[str, float | str], ...], ...]
     recall: tuple[float, ...] = ()
+    lower_is_better: bool = False
 
 
 def summarize(
@@ -60,6 +62,8 @@ def summarize(
     part_scores: Sequence[Sequence[float]],
     chosen: Sequence[Sequence[dict[str, float | str]]],
     recall: Sequence[float] = (),
+    *,
+    lower_is_better: bool = False,
 ) -> ProbeResult:
     """The `ProbeResult` of the scores of each seed's parts."""
     seed_scores = tuple(float(np.nanmean(parts)) for parts in part_scores)
@@ -72,6 +76,7 @@ def summarize(
         part_scores=tuple(tuple(map(float, parts)) for parts in part_scores),
         chosen=tuple(map(tuple, chosen)),
         recall=tuple(map(float, recall)),
+        lower_is_better=lower_is_better,
     )
 
 

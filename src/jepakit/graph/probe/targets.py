@@ -125,7 +125,7 @@ def probe_regression(
         fitted = [_ridge(x, targets[:, task], parts, task) for task in range(targets.shape[1])]
         errors.append([error for error, _ in fitted])
         chosen.append([options for _, options in fitted])
-    return summarize("ridge", "rmse", errors, chosen)
+    return summarize("ridge", "rmse", errors, chosen, lower_is_better=True)
 
 
 def _candidates(classifier: str) -> list[Chosen]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -117,21 +117,19 @@ def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
 def compare(
     dataset: RetrievalDataset,
     split: str,
-    methods: Mapping[str, Hits],
+    ours: Mapping[str, Hits],
+    floors: Mapping[str, Hits],
     *,
-    ours: str,
-    floor: str,
     examples: int = 5,
     seed: int = 0,
 ) -> Evaluation:
-    """Measures several searches on one split, and ours against a floor query by query.
+    """Measures several searches on one split, and the first of ours against the first floor query by query.
 
     Args:
         dataset: the collection.
         split: which of its splits.
-        methods: name -> hits of the queries of that split, in the order of `Pairs.relevant`'s ``queries``.
-        ours: the method that is judged.
-        floor: the method it is judged against.
+        ours: name -> hits of the queries of that split, in the order of `Pairs.relevant`'s ``queries``.
+        floors: the same of floors and rivals.
         examples: how many queries that gained, and that lost, are shown.
         seed: of the bootstrap.
 
@@ -143,29 +141,31 @@ def compare(
         raise DataError("there is nothing to measure on", field="split", value=split, expected=f"one of {known}")
     pairs = dataset.splits[split]
     queries = pairs.relevant.queries
+    methods = {**ours, **floors}
     measured = {name: measure(hits, queries, pairs) for name, hits in methods.items()}
+    judged, floor = next(iter(ours)), next(iter(floors))
     train = dataset.training
     leak = shared_documents(train, pairs)
     seen = seen_queries(train, pairs)
-    rows = _rows(dataset.name, measured, queries, seen)
-    difference = measured[ours].values["NDCG@10"] - measured[floor].values["NDCG@10"]
+    rows = _rows(dataset.name, measured, tuple(ours), queries, seen)
+    difference = measured[judged].values["NDCG@10"] - measured[floor].values["NDCG@10"]
     low, high = paired_interval(difference, seed=seed)
     better, worse = examples_of_change(
-        dataset, split, queries, _scored(floor, methods, measured), _scored(ours, methods, measured), examples
+        dataset, split, queries, _scored(floor, methods, measured), _scored(judged, methods, measured), examples
     )
     gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
     counts = f"{(difference > 0).sum()} of {len(queries)} queries gained, {(difference < 0).sum()} lost"
     return Evaluation(
         rows=rows,
         leak=leak,
-        summary=(f"{ours}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
-        recommendation=_recommendation(ours, floor, low, high),
+        summary=(f"{judged}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
+        recommendation=_recommendation(judged, floor, low, high),
         per_query=_per_query(dataset, queries, seen, measured),
         better=better,
         worse=worse,
         sections=(
-            example_section("Queries that gained most", better, dataset.documents, ours=ours, floor=floor),
-            example_section("Queries that lost most", worse, dataset.documents, ours=ours, floor=floor),
+            example_section("Queries that gained most", better, dataset.documents, ours=judged, floor=floor),
+            example_section("Queries that lost most", worse, dataset.documents, ours=judged, floor=floor),
         ),
     )
 
@@ -174,13 +174,15 @@ def _scored(name: str, methods: Mapping[str, Hits], measured: Mapping[str, Measu
     return Scored(methods[name], measured[name].values["NDCG@10"])
 
 
-def _rows(name: str, measured: Mapping[str, Measured], queries: Tensor, seen: Tensor) -> tuple[ResultRow, ...]:
+def _rows(
+    name: str, measured: Mapping[str, Measured], ours: Sequence[str], queries: Tensor, seen: Tensor
+) -> tuple[ResultRow, ...]:
     apart: dict[str, Tensor | None] = {"": None}
     unseen = queries[~torch.isin(queries, seen)]
     if len(seen) and len(unseen):
         apart |= {", documents seen in training": seen, ", unseen documents": unseen}
     return tuple(
-        ResultRow(name, method, metric + suffix, result.mean(metric, among))
+        ResultRow(name, method, metric + suffix, result.mean(metric, among), ours=method in ours)
         for metric in MEASURES
         for suffix, among in apart.items()
         for method, result in measured.items()
