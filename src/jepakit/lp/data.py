@@ -1,4 +1,4 @@
-"""A linear program as jepakit holds it: two-sided rows, boxed columns, a sparse matrix; nothing is split or dense."""
+"""Linear programs with two-sided rows, bounded columns and a sparse matrix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from jepakit.errors import DataError
 __all__ = ["Array", "LinearProgram"]
 
 Array = np.ndarray
-_SIDES = (("row_lower", "row_upper"), ("lower", "upper"))
 
 
 @dataclass(frozen=True, eq=False)
 class LinearProgram:
-    """min cᵀx + c₀ subject to L ≤ Ax ≤ U and l ≤ x ≤ u, with m rows and n columns; a side may be infinite.
+    """min cᵀx + c₀ subject to L ≤ Ax ≤ U and l ≤ x ≤ u, with m rows and n columns; sides and bounds may be infinite.
 
-    Bounds that cross are no fault of the data: the problem is infeasible, and whoever solves it will say so.
+    Bounds may cross: the problem is then infeasible, and a solve says so.
 
     Args:
         costs: c, ``[n]``.
@@ -30,13 +29,13 @@ class LinearProgram:
         lower: l, ``[n]``.
         upper: u, ``[n]``.
         offset: c₀.
-        maximize: whoever posed it asks for the largest -(cᵀx + c₀); `objective` is told in their sense.
+        maximize: the user maximises -(cᵀx + c₀); `objective` has the user's sign.
         name: of the problem.
         column_names: ``n`` different names, or none.
         row_names: ``m`` different names, or none.
 
     Raises:
-        DataError: names what has another shape, is not a number, or is infinite where nothing can be.
+        DataError: names the field of a wrong shape, of NaN, or infinite where it must not be.
     """
 
     costs: Array
@@ -52,32 +51,25 @@ class LinearProgram:
     row_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._convert()
-        rows, columns = self.rows, self.columns
-        for field, length in (("costs", columns), ("lower", columns), ("upper", columns)):
-            _check_length(field, getattr(self, field), length)
-        for field in ("row_lower", "row_upper"):
-            _check_length(field, getattr(self, field), rows)
-        self._check_values()
-        for field, length in (("column_names", columns), ("row_names", rows)):
-            _check_names(field, getattr(self, field), length)
-
-    def _convert(self) -> None:
         matrix = sp.csc_array(self.matrix, dtype=np.float64)
         matrix.sum_duplicates()
         object.__setattr__(self, "matrix", matrix)
-        for field in ("costs", "row_lower", "row_upper", "lower", "upper"):
-            object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype=np.float64))
-        for field in ("column_names", "row_names"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-
-    def _check_values(self) -> None:
-        for field, values in (("costs", self.costs), ("matrix", self.matrix.data), ("offset", np.array([self.offset]))):
-            _refuse(field, values, ~np.isfinite(values), "a finite number")
-        for low, high in _SIDES:
-            for field, never in ((low, np.inf), (high, -np.inf)):
+        lengths = dict.fromkeys(("costs", "lower", "upper"), self.columns)
+        for field, length in (lengths | dict.fromkeys(("row_lower", "row_upper"), self.rows)).items():
+            values = np.ascontiguousarray(getattr(self, field), dtype=np.float64)
+            object.__setattr__(self, field, values)
+            if values.shape != (length,):
+                expected = str((length,))
+                raise DataError("of another shape than the matrix", field=field, value=values.shape, expected=expected)
+        for field, values in (("costs", self.costs), ("matrix", matrix.data), ("offset", np.array([self.offset]))):
+            _check_values(field, values, ~np.isfinite(values), "a finite number")
+        for fields, never in ((("row_lower", "lower"), np.inf), (("row_upper", "upper"), -np.inf)):
+            for field in fields:
                 values = getattr(self, field)
-                _refuse(field, values, np.isnan(values) | (values == never), f"a number, or {-never:+}")
+                _check_values(field, values, np.isnan(values) | (values == never), f"a number, or {-never:+}")
+        for field, length in (("column_names", self.columns), ("row_names", self.rows)):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+            _check_names(field, getattr(self, field), length)
 
     @property
     def rows(self) -> int:
@@ -90,39 +82,32 @@ class LinearProgram:
         return int(self.matrix.shape[1])  # type: ignore[index]
 
     def objective(self, x: Array) -> float:
-        """What ``x`` comes to, in the sense of whoever posed the problem."""
+        """The objective of ``x`` in the user's sense."""
         return self.in_user_sense(float(self.costs @ x) + self.offset)
 
     def in_user_sense(self, value: float) -> float:
-        """A value of cᵀx + c₀ in the sense of whoever posed the problem."""
+        """A value of cᵀx + c₀ with the sign of the user's objective."""
         return -value if self.maximize else value
 
     def column_name(self, column: int) -> str:
-        """Its name, or ``x0``, ``x1``, ... where there are none."""
+        """The column's name, by default ``x0``, ``x1``, ..."""
         return self.column_names[column] if self.column_names else f"x{column}"
 
     def row_name(self, row: int) -> str:
-        """Its name, or ``r0``, ``r1``, ... where there are none."""
+        """The row's name, by default ``r0``, ``r1``, ..."""
         return self.row_names[row] if self.row_names else f"r{row}"
 
 
-def _check_length(field: str, values: Array, length: int) -> None:
-    if values.shape != (length,):
-        raise DataError("of another shape than the matrix", field=field, value=values.shape, expected=str((length,)))
-
-
-def _refuse(field: str, values: Array, wrong: Array, expected: str) -> None:
+def _check_values(field: str, values: Array, wrong: Array, expected: str) -> None:
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            "no number that can stand here", field=f"{field}[{at}]", value=float(values[at]), expected=expected
-        )
+        raise DataError("not a valid number", field=f"{field}[{at}]", value=float(values[at]), expected=expected)
 
 
 def _check_names(field: str, names: Sequence[str], length: int) -> None:
     if names and len(names) != length:
-        raise DataError("not a name each", field=field, value=len(names), expected=f"{length} names, or none")
+        raise DataError("not one name each", field=field, value=len(names), expected=f"{length} names, or none")
     if len(set(names)) != len(names):
         seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))
-        raise DataError("a name that stands twice", field=field, value=twice, expected="different names")
+        duplicate = next(name for name in names if name in seen or seen.add(name))
+        raise DataError("a duplicate name", field=field, value=duplicate, expected="different names")

@@ -1,8 +1,9 @@
-"""The networks: from problems to embeddings of their columns and rows, and from these to x, y and a basis."""
+"""The networks: a graph network on rows and columns, a perceptron on all numbers, and heads that predict x, y and a
+basis."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +16,13 @@ from jepakit.lp.networks.messages import Passing
 __all__ = ["COLUMNS", "ROWS", "EncoderConfig", "GNNPolicy", "Heads", "KKTNetMLP", "Masked", "Prediction"]
 
 COLUMNS, ROWS = "columns", "rows"
-COLUMN_FEATURES, ROW_FEATURES = 5 + 9, 4 + 9
-#: A distance or a dual of this size is told from 0 as well as one of 1 from it.
-_SMALL = 1e-3
-#: Of the first guess's logits, which of a sure one come to about 1: of which side, and of basic.
-_OF_SIDES, _OF_BASIC = 0.05, 0.15
-#: Statuses that a basis has: at the lower bound, basic, at the upper bound, free and not basic.
+ITERATE_FEATURES = 9
+COLUMN_FEATURES, ROW_FEATURES = 5 + ITERATE_FEATURES, 4 + ITERATE_FEATURES
+#: asinh(v / _RESOLUTION) keeps values near 1e-3 distinct from 0.
+_RESOLUTION = 1e-3
+#: Scales of the first basis logits, of the side and of basic: a clear case gets a logit near 1.
+_SIDE_SCALE, _BASIC_SCALE = 0.05, 0.15
+#: Number of statuses in a basis: at the lower bound, basic, at the upper bound, free; see `jepakit.lp.solving.basis`.
 STATUSES = 4
 
 
@@ -30,10 +32,10 @@ class EncoderConfig:
 
     Args:
         dim: width of the embeddings.
-        depth: rounds of messages of the graph network, hidden layers of the perceptron.
-        width_factor: hidden width of a round's perceptrons, in units of ``dim``.
+        depth: message rounds of the graph network, or hidden layers of the perceptron.
+        width_factor: hidden width, in units of ``dim``.
         dropout: after every hidden activation.
-        iterations: of a first-order method, whose result the network sees beside the problem; 0: it sees the problem.
+        iterations: of the first-order method whose iterates are input features; 0: none.
     """
 
     dim: int = 64
@@ -48,15 +50,15 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class Masked:
-    """Problems of which an encoder must not see all; nor may it see the iterates, which come from the whole problem.
+    """Problems with hidden parts. The iterates are hidden too, because they depend on the whole problem.
 
     Args:
-        problems: all of them.
-        columns: ``[N]`` bool: columns whose costs and bounds are hidden.
-        rows: ``[M]`` bool: rows whose sides are hidden.
-        entries: ``[E]`` bool: entries of the matrix that are hidden.
-        noise: what the perceptron sees in place of hidden numbers, ``[C N + R M + E]`` with C and R features of columns
-            and rows; None: 0.
+        problems: the whole problems.
+        columns: columns whose costs and bounds are hidden, ``[N]`` bool.
+        rows: rows whose sides are hidden, ``[M]`` bool.
+        entries: hidden entries of the matrix, ``[E]`` bool.
+        noise: what the perceptron sees in place of hidden numbers, ``[C N + R M + E]`` with C features per column and R
+            per row; None: 0.
     """
 
     problems: LPBatch
@@ -68,13 +70,13 @@ class Masked:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of problems with N columns and M rows in all.
+    """The output for problems with N columns and M rows in total.
 
     Args:
-        x: between the bounds, ``[N]``.
-        y: the rows' duals, ``[M]``; never of a sign that a row cannot have.
-        column_status: logits, ``[N, 4]``; -inf for a bound that is not there.
-        row_status: logits, ``[M, 4]``, likewise.
+        x: within the bounds, ``[N]``.
+        y: row duals with signs that the sides allow, ``[M]``.
+        column_status: logits, ``[N, 4]``; -inf for a bound that does not exist.
+        row_status: logits, ``[M, 4]``; -inf for a side that does not exist.
     """
 
     x: Tensor
@@ -83,76 +85,64 @@ class Prediction:
     row_status: Tensor
 
 
+def _problems_of(view: LPBatch | Masked) -> LPBatch:
+    return view.problems if isinstance(view, Masked) else view
+
+
 def column_features(view: LPBatch | Masked) -> Tensor:
-    """``[N, COLUMN_FEATURES]``: cost, each bound with a flag that says whether it is there, and the iterate: x, its
-    distances from the bounds, its reduced cost."""
-    problems = view.problems if isinstance(view, Masked) else view
-    sides = _side_features(problems.lower, problems.upper)
-    own = torch.cat([problems.costs.unsqueeze(1), sides], 1)
-    near = problems.near
-    if isinstance(view, Masked) or near is None:
-        return F.pad(own, (0, COLUMN_FEATURES - own.shape[1]))
-    return torch.cat([own, _near_features(near.x, near.reduced, problems.lower, problems.upper)], 1)
+    """``[N, COLUMN_FEATURES]``: cost, bounds, and x and reduced cost of the iterate."""
+    problems = _problems_of(view)
+    near = None if isinstance(view, Masked) else problems.near
+    iterate = None if near is None else (near.x, near.reduced)
+    return torch.cat([problems.costs[:, None], _features(problems.lower, problems.upper, iterate)], 1)
 
 
 def row_features(view: LPBatch | Masked) -> Tensor:
-    """``[M, ROW_FEATURES]``: each side with its flag, and the iterate: activity, its distances from the sides, y."""
-    problems = view.problems if isinstance(view, Masked) else view
-    own = _side_features(problems.row_lower, problems.row_upper)
-    near = problems.near
-    if isinstance(view, Masked) or near is None:
-        return F.pad(own, (0, ROW_FEATURES - own.shape[1]))
-    return torch.cat([own, _near_features(near.activity, near.y, problems.row_lower, problems.row_upper)], 1)
+    """``[M, ROW_FEATURES]``: sides, and activity and dual of the iterate."""
+    problems = _problems_of(view)
+    near = None if isinstance(view, Masked) else problems.near
+    return _features(problems.row_lower, problems.row_upper, None if near is None else (near.activity, near.y))
 
 
-def _near_features(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """``[N, 9]``: a value, its distances from its sides, its dual; these so that small ones differ; and 1."""
+def _features(lower: Tensor, upper: Tensor, iterate: tuple[Tensor, Tensor] | None) -> Tensor:
+    """``[N, 4 + ITERATE_FEATURES]``: the sides, 0 for an infinite one; flags for finite ones; the iterate's value,
+    distances to the sides and dual, plain and through asinh, and a 1. Without an iterate the last part is 0."""
+    finite = torch.stack([lower.isfinite(), upper.isfinite()], 1)
+    sides = torch.stack([lower, upper], 1).masked_fill(~finite, 0)
+    features = torch.cat([sides, finite.float()], 1)
+    if iterate is None:
+        return F.pad(features, (0, ITERATE_FEATURES))
+    value, dual = iterate
     below = torch.where(lower.isfinite(), value - lower, 0)
     above = torch.where(upper.isfinite(), upper - value, 0)
     plain = torch.stack([value, below, above, dual], 1)
-    return torch.cat([plain, torch.asinh(plain / _SMALL) / 5, torch.ones_like(value).unsqueeze(1)], 1)
-
-
-def _side_features(lower: Tensor, upper: Tensor) -> Tensor:
-    there = torch.stack([lower.isfinite(), upper.isfinite()], 1)
-    values = torch.stack([lower, upper], 1).masked_fill(~there, 0)
-    return torch.cat([values, there.float()], 1)
+    return torch.cat([features, plain, torch.asinh(plain / _RESOLUTION) / 5, torch.ones_like(value)[:, None]], 1)
 
 
 class GNNPolicy(nn.Module):
-    """Messages between the rows and columns of a problem along the entries of its matrix: for problems of any size.
+    """A graph network for problems of any size; messages pass along the entries of the matrix.
 
-    ``LPBatch | Masked -> {"columns": [N, dim], "rows": [M, dim]}``. In each round a row hears from its columns, then a
-    column from its rows: the sum weighted by the matrix, and the mean, each through a linear map.
+    ``LPBatch | Masked -> {"columns": [N, dim], "rows": [M, dim]}``. A round sends messages from columns to rows, then
+    from rows to columns: the sum weighted by the matrix, and the mean.
 
     Args:
         config: the network.
 
-    Source: Gasse et al. 2019, section 4.2, with both ways of summing and a residual of every round.
+    Source: Gasse et al. 2019, section 4.2; added are the mean and a residual connection in each round.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.dim = config, config.dim
         self.column_input = _perceptron(COLUMN_FEATURES, config)
         self.row_input = _perceptron(ROW_FEATURES, config)
         self.to_rows = nn.ModuleList(_Round(config) for _ in range(config.depth))
         self.to_columns = nn.ModuleList(_Round(config) for _ in range(config.depth))
 
-    @property
-    def arguments(self) -> dict[str, object]:
-        """What makes the same network."""
-        return {"config": asdict(self.config)}
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-        return self.config.dim
-
     def forward(self, view: LPBatch | Masked) -> dict[str, Tensor]:
-        problems = view.problems if isinstance(view, Masked) else view
-        columns, rows = column_features(view), row_features(view)
-        weight = problems.entry_value
+        """The embeddings of columns and rows."""
+        problems = _problems_of(view)
+        columns, rows, weight = column_features(view), row_features(view), problems.entry_value
         if isinstance(view, Masked):
             columns, rows = columns.masked_fill(view.columns[:, None], 0), rows.masked_fill(view.rows[:, None], 0)
             weight = weight.masked_fill(view.entries, 0)
@@ -167,22 +157,20 @@ class GNNPolicy(nn.Module):
 
 
 class _Round(nn.Module):
-    """``x + g(norm(x), heard)``: one side of a round of messages, ``[N, dim], [N, 2 dim] -> [N, dim]``."""
+    """``x + g(norm(x), norm(messages))``: ``[N, dim], [N, 2 dim] -> [N, dim]``."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        width = round(config.width_factor * config.dim)
+        # `heard_norm` is a name in the state dicts of saved encoders.
         self.norm, self.heard_norm = nn.LayerNorm(config.dim), nn.LayerNorm(2 * config.dim)
-        self.layers = nn.Sequential(
-            nn.Linear(3 * config.dim, width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, config.dim)
-        )
+        self.layers = _perceptron(3 * config.dim, config)
 
-    def forward(self, x: Tensor, heard: Tensor) -> Tensor:
-        return x + self.layers(torch.cat([self.norm(x), self.heard_norm(heard)], 1))
+    def forward(self, x: Tensor, messages: Tensor) -> Tensor:
+        return x + self.layers(torch.cat([self.norm(x), self.heard_norm(messages)], 1))
 
 
 class KKTNetMLP(nn.Module):
-    """A perceptron on all numbers of a problem, one after another: A, then costs, bounds and sides. For one size only.
+    """A perceptron on all numbers of a problem: A, then costs, bounds and sides. It takes problems of one size.
 
     ``LPBatch | Masked -> [G, dim]``.
 
@@ -194,7 +182,7 @@ class KKTNetMLP(nn.Module):
 
     def __init__(self, columns: int, rows: int, config: EncoderConfig) -> None:
         super().__init__()
-        self.columns, self.rows, self.config = columns, rows, config
+        self.columns, self.rows, self.config, self.dim = columns, rows, config, config.dim
         width = round(config.width_factor * config.dim)
         layers: list[nn.Module] = []
         size = columns * rows + COLUMN_FEATURES * columns + ROW_FEATURES * rows
@@ -203,34 +191,24 @@ class KKTNetMLP(nn.Module):
             size = width
         self.layers = nn.Sequential(*layers, nn.Linear(size, config.dim))
 
-    @property
-    def arguments(self) -> dict[str, object]:
-        """What makes the same network."""
-        return {"columns": self.columns, "rows": self.rows, "config": asdict(self.config)}
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-        return self.config.dim
-
     def forward(self, view: LPBatch | Masked) -> Tensor:
         """The embeddings.
 
         Raises:
-            DataError: a problem is of another size.
+            DataError: a problem has another size.
         """
-        problems = view.problems if isinstance(view, Masked) else view
+        problems = _problems_of(view)
         self._require_size(problems)
         parts = (column_features(view), row_features(view), problems.entry_value)
         if isinstance(view, Masked):
             hidden = (view.columns[:, None], view.rows[:, None], view.entries)
             sizes = [part.numel() for part in parts]
             noise = problems.costs.new_zeros(sum(sizes)) if view.noise is None else view.noise
-            seen = zip(parts, hidden, noise.split(sizes), strict=True)
-            parts = tuple(torch.where(mask, other.view_as(part), part) for part, mask, other in seen)
+            masks = zip(parts, hidden, noise.split(sizes), strict=True)
+            parts = tuple(torch.where(mask, other.view_as(part), part) for part, mask, other in masks)
         columns, rows, entries = parts
         count = len(problems)
-        # Packed rows of equal size are numbered through: row r of problem g is g m + r.
+        # Row r of problem g is packed row g m + r.
         matrix = entries.new_zeros(count * self.rows * self.columns)
         matrix[problems.entry_row * self.columns + problems.entry_column % self.columns] = entries
         return self.layers(torch.cat([part.reshape(count, -1) for part in (matrix, columns, rows)], 1))
@@ -245,88 +223,80 @@ class KKTNetMLP(nn.Module):
 
 
 class Heads(nn.Module):
-    """From embeddings to `Prediction`.
+    """Predicts x, y and a basis from embeddings.
 
     Args:
-        encoder: whose embeddings these are.
+        encoder: makes the embeddings.
     """
 
     def __init__(self, encoder: GNNPolicy | KKTNetMLP) -> None:
         super().__init__()
-        outputs = 1 + STATUSES
-        wide = isinstance(encoder, KKTNetMLP)
-        self.of_columns = nn.Linear(encoder.dim, outputs * (encoder.columns if wide else 1))
-        self.of_rows = nn.Linear(encoder.dim, outputs * (encoder.rows if wide else 1))
-        # Before training the basis is the one that the iterates look like, where there are any.
-        for layer in (self.of_columns, self.of_rows):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        columns, rows = (encoder.columns, encoder.rows) if isinstance(encoder, KKTNetMLP) else (1, 1)
+        self.of_columns = nn.Linear(encoder.dim, (1 + STATUSES) * columns)
+        self.of_rows = nn.Linear(encoder.dim, (1 + STATUSES) * rows)
+        # With zero weights the first prediction is the iterate and the basis that it suggests.
+        for parameter in (*self.of_columns.parameters(), *self.of_rows.parameters()):
+            nn.init.zeros_(parameter)
         self.trust = nn.Parameter(torch.ones(()))
 
     def forward(self, embeddings: Tensor | dict[str, Tensor], problems: LPBatch) -> Prediction:
+        """The prediction for ``problems`` from the output of the encoder; iterates are its starting point."""
         columns, rows = (
             (embeddings, embeddings) if isinstance(embeddings, Tensor) else (embeddings[COLUMNS], embeddings[ROWS])
         )
-        of_columns = self.of_columns(columns).view(-1, 1 + STATUSES)
-        of_rows = self.of_rows(rows).view(-1, 1 + STATUSES)
-        x, y = of_columns[:, 0], of_rows[:, 0]
+        x, of_columns = self.of_columns(columns).view(-1, 1 + STATUSES).split([1, STATUSES], 1)
+        y, of_rows = self.of_rows(rows).view(-1, 1 + STATUSES).split([1, STATUSES], 1)
+        x, y = x.squeeze(1), y.squeeze(1)
+        bounds, sides = (problems.lower, problems.upper), (problems.row_lower, problems.row_upper)
         if (near := problems.near) is None:
-            x, y = _between(x, problems.lower, problems.upper), _signed(y, problems.row_lower, problems.row_upper)
+            x, y = _between(x, *bounds), _signed(y, *sides)
         else:
-            x = (near.x + x).clamp(problems.lower, problems.upper)
-            y = _of_sign(near.y + y, problems.row_lower, problems.row_upper)
-            first = _first_guess(near.x, near.reduced, problems.lower, problems.upper)
-            of_columns = of_columns + F.pad(self.trust * first, (1, 0))
-            first = _first_guess(near.activity, near.y, problems.row_lower, problems.row_upper)
-            of_rows = of_rows + F.pad(self.trust * first, (1, 0))
-        return Prediction(
-            x=x,
-            y=y,
-            column_status=_possible(of_columns[:, 1:], problems.lower, problems.upper),
-            row_status=_possible(of_rows[:, 1:], problems.row_lower, problems.row_upper),
-        )
+            x, y = (near.x + x).clamp(*bounds), _with_possible_sign(near.y + y, *sides)
+            of_columns = of_columns + self.trust * _first_logits(near.x, near.reduced, *bounds)
+            of_rows = of_rows + self.trust * _first_logits(near.activity, near.y, *sides)
+        return Prediction(x, y, _possible_statuses(of_columns, *bounds), _possible_statuses(of_rows, *sides))
 
 
-def _first_guess(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Logits of the statuses that an iterate looks like, ``[N, 4]``; `guessed_basis` of the iterations has the rule.
+def _first_logits(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Logits of the basis that an iterate suggests, ``[N, 4]``, by the rule of `iterates.guessed_basis`.
 
-    Basic is what lies further from its sides than its dual is large; of two sides the nearer one is likelier.
+    Basic is likely if the distance to the sides exceeds |dual|; of two sides the nearer one is likelier.
     """
     below, above = value - lower, upper - value
     surplus = torch.minimum(below, above).nan_to_num(posinf=1.0) - dual.abs()
     nearer = torch.where(lower.isfinite() & upper.isfinite(), above - below, 0)
-    side, basic = _OF_SIDES * torch.asinh(nearer / _SMALL), _OF_BASIC * torch.asinh(surplus / _SMALL)
-    # The likelier side has 0, so that of two columns the one with the larger surplus is likelier to be basic.
+    side, basic = _SIDE_SCALE * torch.asinh(nearer / _RESOLUTION), _BASIC_SCALE * torch.asinh(surplus / _RESOLUTION)
+    # The likelier side has logit 0, so the basic logits of different columns are comparable.
     return torch.stack([side.clamp(max=0), basic, (-side).clamp(max=0), torch.zeros_like(value)], 1)
 
 
 def _between(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Any number brought between two bounds, as far as these are there."""
+    """Maps any number into its bounds; the identity without bounds."""
     has_lower, has_upper = lower.isfinite(), upper.isfinite()
     low, high = lower.masked_fill(~has_lower, 0), upper.masked_fill(~has_upper, 0)
     boxed = low + (high - low) * raw.sigmoid()
-    one = torch.where(has_lower, low + F.softplus(raw), torch.where(has_upper, high - F.softplus(-raw), raw))
-    return torch.where(has_lower & has_upper, boxed, one)
+    one_sided = torch.where(has_lower, low + F.softplus(raw), torch.where(has_upper, high - F.softplus(-raw), raw))
+    return torch.where(has_lower & has_upper, boxed, one_sided)
 
 
 def _signed(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Any number made one that the dual of a row with these sides can be."""
+    """Maps any number to a dual with a sign that the sides allow."""
     has_lower, has_upper = lower.isfinite(), upper.isfinite()
-    one = torch.where(has_lower, F.softplus(raw), torch.where(has_upper, -F.softplus(-raw), 0))
-    return torch.where(has_lower & has_upper, raw, one)
+    one_sided = torch.where(has_lower, F.softplus(raw), torch.where(has_upper, -F.softplus(-raw), 0))
+    return torch.where(has_lower & has_upper, raw, one_sided)
 
 
-def _of_sign(duals: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Duals, 0 where they pull towards a side that is not there."""
-    least, most = torch.where(upper.isfinite(), -torch.inf, 0.0), torch.where(lower.isfinite(), torch.inf, 0.0)
-    return duals.clamp(least, most)
+def _with_possible_sign(duals: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Sets positive duals without a lower side, and negative ones without an upper side, to 0."""
+    smallest, largest = torch.where(upper.isfinite(), -torch.inf, 0.0), torch.where(lower.isfinite(), torch.inf, 0.0)
+    return duals.clamp(smallest, largest)
 
 
-def _possible(logits: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+def _possible_statuses(logits: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Sets the logits of statuses that do not exist to -inf."""
     has_lower, has_upper = lower.isfinite(), upper.isfinite()
-    basic = torch.ones_like(has_lower)
-    there = torch.stack([has_lower, basic, has_upper, ~(has_lower | has_upper)], 1)
-    return logits.masked_fill(~there, -torch.inf)
+    possible = torch.stack([has_lower, torch.ones_like(has_lower), has_upper, ~(has_lower | has_upper)], 1)
+    return logits.masked_fill(~possible, -torch.inf)
 
 
 def _perceptron(inputs: int, config: EncoderConfig) -> nn.Sequential:

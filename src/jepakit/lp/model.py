@@ -1,4 +1,4 @@
-"""A trained model: problems in, guesses out."""
+"""The trained model: an encoder with heads that makes starts for problems in their own units."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["LPModel"]
 
 
 class LPModel(nn.Module):
-    """An encoder with heads, from problems in their own units to guesses in them.
+    """An encoder with heads.
 
     Args:
         use_bipartite_graphs: a graph network, for problems of any size; otherwise a perceptron, for one size.
         columns: n of every problem, for the perceptron.
         rows: m of every problem, for the perceptron.
         encoder: the fields of `EncoderConfig`.
-        balance: of the iterations, see `jepakit.lp.solving.iterates.primal_dual`.
+        balance: of the first-order iterations, see `jepakit.lp.solving.iterates.primal_dual`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LPModel(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The constructor's keywords, as `jepakit.training.save_encoder` wants them."""
+        """The constructor's keywords, for `jepakit.training.save_encoder`."""
         return {
             "use_bipartite_graphs": isinstance(self.encoder, GNNPolicy),
             "columns": self.columns,
@@ -59,22 +59,22 @@ class LPModel(nn.Module):
 
     @torch.no_grad()
     def starts(self, problems: Sequence[LinearProgram]) -> list[Start]:
-        """A guess for each problem.
+        """A start for each problem.
 
         Raises:
-            DataError: a problem is of another size than a perceptron's.
+            DataError: a problem has another size than the perceptron's.
         """
         scaled, scalings = zip(*(equilibrated(problem) for problem in problems), strict=True)
         batch = LPBatch.of(scaled, iterations=self.encoder.config.iterations, balance=self.balance)
-        found = _no_worse_than_iterates(self.heads(self.encoder(batch), batch), batch)
+        prediction = _no_worse_than_iterates(self.heads(self.encoder(batch), batch), batch)
         columns, rows = batch.column_ptr.diff().tolist(), batch.row_ptr.diff().tolist()
         parts = zip(
             problems,
             scalings,
-            _split(found.x, columns),
-            _split(found.y, rows),
-            _split(found.column_status, columns),
-            _split(found.row_status, rows),
+            _split(prediction.x, columns),
+            _split(prediction.y, rows),
+            _split(prediction.column_status, columns),
+            _split(prediction.row_status, rows),
             strict=True,
         )
         return [
@@ -83,36 +83,36 @@ class LPModel(nn.Module):
         ]
 
 
-def _no_worse_than_iterates(found: Prediction, batch: LPBatch) -> Prediction:
-    """The prediction, with x and y of the iterates for each problem whose conditions of optimality these miss by less.
+def _no_worse_than_iterates(prediction: Prediction, batch: LPBatch) -> Prediction:
+    """The prediction, with x and y replaced by the iterates in each problem where the iterates' KKT terms are smaller.
 
-    What a network was taught, such as one optimum of many, may be further from any than where it started.
+    A network may move away from every optimum, for example towards the mean of several.
     """
     near = batch.near
     if near is None:
-        return found
-    missed, before = kkt_terms(batch, found.x, found.y), terms_of(batch, near)
-    worse = torch.stack(list(missed.values())).sum(0) > torch.stack(list(before.values())).sum(0)
+        return prediction
+    predicted, iterated = kkt_terms(batch, prediction.x, prediction.y), terms_of(batch, near)
+    worse = torch.stack(list(predicted.values())).sum(0) > torch.stack(list(iterated.values())).sum(0)
     return replace(
-        found,
-        x=torch.where(worse[batch.column_of], near.x, found.x),
-        y=torch.where(worse[batch.row_of], near.y, found.y),
+        prediction,
+        x=torch.where(worse[batch.column_of], near.x, prediction.x),
+        y=torch.where(worse[batch.row_of], near.y, prediction.y),
     )
 
 
 def likeliest_basis(columns: Array, rows: Array) -> Basis:
-    """As many basic ones as there are rows, those that are likeliest to be; of the others the likeliest bound.
+    """The m columns and rows that are most likely basic are basic; the others are at their likeliest bound.
 
     Args:
         columns: logits, ``[n, 4]``.
         rows: logits, ``[m, 4]``.
     """
     logits = np.concatenate([columns, rows])
-    others = logits.copy()
-    others[:, BASIC] = -np.inf
-    # A column of no bounds at all has another status still: every row of logits has a finite one besides.
-    surplus = logits[:, BASIC] - others.max(1)
-    status = others.argmax(1).astype(np.int8)
+    nonbasic = logits.copy()
+    nonbasic[:, BASIC] = -np.inf
+    # At least one nonbasic status is finite: a column without bounds can be free.
+    surplus = logits[:, BASIC] - nonbasic.max(1)
+    status = nonbasic.argmax(1).astype(np.int8)
     status[np.argsort(-surplus, kind="stable")[: len(rows)]] = BASIC
     return Basis(status[: len(columns)], status[len(columns) :])
 

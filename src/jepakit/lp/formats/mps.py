@@ -1,7 +1,7 @@
-"""MPS files, read strictly: what cannot be understood is an error with its line, never a number that was made up.
+"""MPS files, read strictly: anything that is not valid is an error with its line.
 
-Solvers read leniently: they skip a row that is not known and a word in the place of a number, and of a file that was
-cut off they make a smaller problem, which has another optimum. Free and fixed format, gzipped or not.
+Solvers read leniently: they skip unknown rows and words in the place of numbers, and read a truncated file as a smaller
+problem, which has another optimum. Free and fixed format, gzipped or not.
 """
 
 from __future__ import annotations
@@ -16,38 +16,51 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.errors import DataError
-from jepakit.lp.data import LinearProgram
+from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["read_mps"]
 
-#: Sections in their order; those that only other kinds of problems have are refused by name.
+#: Sections of a linear program, in order.
 _SECTIONS = ("NAME", "OBJSENSE", "ROWS", "COLUMNS", "RHS", "RANGES", "BOUNDS", "ENDATA")
 #: First and last character of the six fields of a line in fixed format.
 _FIXED = ((1, 3), (4, 12), (14, 22), (24, 36), (39, 47), (49, 61))
-#: From here on a bound is none.
+#: Numbers of at least this size stand for infinity.
 _INFINITE = 1e20
-_WITH_VALUE, _WITHOUT_VALUE = ("UP", "LO", "FX", "LI", "UI"), ("FR", "MI", "PL", "BV")
+_VALUE = "value"
+#: Type of a bound -> lower and upper bound: the value in the line, a constant, or None to leave it.
+_BOUND_TYPES: dict[str, tuple[str | float | None, str | float | None]] = {
+    "UP": (None, _VALUE),
+    "LO": (_VALUE, None),
+    "FX": (_VALUE, _VALUE),
+    "LI": (_VALUE, None),
+    "UI": (None, _VALUE),
+    "FR": (-np.inf, np.inf),
+    "MI": (-np.inf, None),
+    "PL": (None, np.inf),
+    "BV": (0.0, 1.0),
+}
+_INTEGER_BOUND_TYPES = ("LI", "UI", "BV")
 
 
 def read_mps(file: Path, *, relax: bool = False) -> LinearProgram:
     """A problem in MPS format.
 
-    The first row of type N is the objective, others of this type are left out. A column whose upper bound is below 0
-    and which has no lower bound has none (-inf).
+    The first row of type N is the objective, others of this type are left out. A column with a negative upper bound and
+    no stated lower bound has the lower bound -inf.
 
     Args:
         file: ``.mps`` or ``.mps.gz``.
-        relax: take columns that have to be integer as if they had not; without it they are an error.
+        relax: drop integrality; without it integer columns are an error.
 
     Raises:
         DataError: names the line.
-        FileNotFoundError: it is not there.
+        FileNotFoundError: there is no such file.
     """
     lines = _lines(file)
     try:
         return _Reader(file, fixed=False).read(lines, relax)
     except DataError as error:
-        # Names with spaces are possible in fixed format only, and nothing says which of the two a file has.
+        # Fixed format allows spaces in names. A file does not say which format it has.
         try:
             return _Reader(file, fixed=True).read(lines, relax)
         except DataError:
@@ -66,7 +79,7 @@ def _lines(file: Path) -> list[str]:
 
 @dataclass
 class _Reader:
-    """What has been read so far. Rows of type N that are not the objective have the number -1."""
+    """State of the reader. ``rows`` maps names to row numbers; rows of type N that are not the objective have -1."""
 
     file: Path
     fixed: bool
@@ -101,12 +114,8 @@ class _Reader:
                     return self._problem(relax)
             else:
                 self._data(section, self._fields(text))
-        raise DataError(
-            "ends too early",
-            file=self.file,
-            line=max(1, len(lines)),
-            expected="ENDATA, so it is cut off or no MPS file",
-        )
+        expected = "ENDATA, so it is cut off or no MPS file"
+        raise DataError("ends too early", file=self.file, line=max(1, len(lines)), expected=expected)
 
     def _section(self, words: Sequence[str], before: str) -> str:
         name = words[0].upper()
@@ -136,7 +145,7 @@ class _Reader:
         elif section == "COLUMNS":
             self._column(fields[1:] if self.fixed else fields)
         elif section in ("RHS", "RANGES"):
-            self._side(section, self._without_set(section, fields[1:] if self.fixed else fields))
+            self._sides(section, self._without_set(section, fields[1:] if self.fixed else fields))
         elif section == "BOUNDS":
             self._bound(fields)
         elif section == "OBJSENSE":
@@ -193,13 +202,13 @@ class _Reader:
                     part.append(added)  # type: ignore[arg-type]
 
     def _without_set(self, section: str, fields: list[str]) -> list[str]:
-        """The fields without the name of their set, which may be missing in free format."""
+        """The fields without the name of their set, which free format may omit."""
         if not self.fixed and len(fields) % 2 == 0:
             return fields
         self._one_set(section, fields[0])
         return fields[1:]
 
-    def _side(self, section: str, fields: list[str]) -> None:
+    def _sides(self, section: str, fields: list[str]) -> None:
         if len(fields) not in (2, 4):
             raise self._error(f"nothing that can stand in {section}", " ".join(fields), "rows with numbers")
         values = self.sides if section == "RHS" else self.ranges
@@ -218,10 +227,10 @@ class _Reader:
 
     def _bound(self, fields: list[str]) -> None:
         kind, rest = fields[0].upper(), fields[1:]
-        if kind not in (*_WITH_VALUE, *_WITHOUT_VALUE):
-            known = ", ".join((*_WITH_VALUE, *_WITHOUT_VALUE))
+        if kind not in _BOUND_TYPES:
+            known = ", ".join(_BOUND_TYPES)
             raise self._error("no bound that a column of a linear program can have", fields[0], f"one of {known}")
-        needed = 2 if kind in _WITH_VALUE else 1
+        needed = 2 if _VALUE in _BOUND_TYPES[kind] else 1
         if self.fixed or len(rest) > needed:
             self._one_set("BOUNDS", rest[0] if rest else "")
             rest = rest[1:]
@@ -231,25 +240,15 @@ class _Reader:
             raise self._error("a column that is not in COLUMNS", rest[0])
         column = self.columns[rest[0]]
         value = self._number(rest[1]) if needed == 2 else 0.0
-        self._set_bound(kind, column, value)
+        for bounds, bound in zip((self.lower, self.upper), _BOUND_TYPES[kind], strict=True):
+            if bound is not None:
+                bounds[column] = value if bound == _VALUE else float(bound)
+        if kind in _INTEGER_BOUND_TYPES:
+            self.integer.add(column)
 
     def _one_set(self, section: str, name: str) -> None:
         if self.sets.setdefault(section, name) != name:
             raise self._error(f"a second set in {section}", name, "one: another set is another problem")
-
-    def _set_bound(self, kind: str, column: int, value: float) -> None:
-        if kind in ("LI", "UI", "BV"):
-            self.integer.add(column)
-        if kind in ("LO", "LI", "FX"):
-            self.lower[column] = value
-        if kind in ("UP", "UI", "FX"):
-            self.upper[column] = value
-        if kind in ("FR", "MI"):
-            self.lower[column] = -np.inf
-        if kind in ("FR", "PL"):
-            self.upper[column] = np.inf
-        if kind == "BV":
-            self.lower[column], self.upper[column] = 0.0, 1.0
 
     def _pairs(self, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
         return zip(fields[::2], fields[1::2], strict=True)
@@ -275,26 +274,24 @@ class _Reader:
         if self.objective is None:
             raise self._error("no objective", None, "a row of type N")
         if self.integer and not relax:
-            name = list(self.columns)[min(self.integer)]
-            raise DataError(
-                f"{len(self.integer)} columns have to be integer, such as {name!r}",
-                file=self.file,
-                expected="a linear program; or ask for its relaxation (relax=True, --relax)",
+            problem = (
+                f"{len(self.integer)} columns have to be integer, such as {list(self.columns)[min(self.integer)]!r}"
             )
+            expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
+            raise DataError(problem, file=self.file, expected=expected)
         rows, columns, values = self.entries
         m, n = len(self.types), len(self.columns)
         row_lower, row_upper = self._row_sides(m)
-        lower, upper = self._column_sides(n)
-        costs = np.zeros(n)
-        costs[list(self.costs)] = list(self.costs.values())
+        lower, upper = _filled(self.lower, n, 0.0), _filled(self.upper, n, np.inf)
+        lower[np.isin(np.arange(n), list(self.lower), invert=True) & (upper < 0)] = -np.inf
         sign = -1.0 if self.maximize else 1.0
         return LinearProgram(
-            costs=sign * costs,
+            costs=sign * _filled(self.costs, n, 0.0),
             matrix=sp.csc_array((np.array(values, float), (np.array(rows, int), np.array(columns, int))), shape=(m, n)),
             row_lower=row_lower,
             row_upper=row_upper,
-            lower=lower,
-            upper=upper,
+            lower=_with_infinities(lower),
+            upper=_with_infinities(upper),
             offset=sign * (self.offset or 0.0),
             maximize=self.maximize,
             name=self.name or self.file.name.partition(".")[0],
@@ -302,10 +299,8 @@ class _Reader:
             row_names=tuple(name for name, place in self.rows.items() if place >= 0),
         )
 
-    def _row_sides(self, m: int) -> tuple[np.ndarray, np.ndarray]:
-        side, width = np.zeros(m), np.full(m, np.nan)
-        side[list(self.sides)] = list(self.sides.values())
-        width[list(self.ranges)] = list(self.ranges.values())
+    def _row_sides(self, m: int) -> tuple[Array, Array]:
+        side, width = _filled(self.sides, m, 0.0), _filled(self.ranges, m, np.nan)
         kind = np.array(self.types, dtype="U1")
         low = np.where(kind == "L", -np.inf, side)
         high = np.where(kind == "G", np.inf, side)
@@ -313,18 +308,16 @@ class _Reader:
         span = np.abs(width, where=ranged, out=np.zeros(m))
         low = np.where(ranged & ((kind == "L") | ((kind == "E") & (width < 0))), side - span, low)
         high = np.where(ranged & ((kind == "G") | ((kind == "E") & (width >= 0))), side + span, high)
-        return _unbounded(low), _unbounded(high)
-
-    def _column_sides(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        low, high = np.zeros(n), np.full(n, np.inf)
-        given = np.zeros(n, bool)
-        given[list(self.lower)] = True
-        low[list(self.lower)] = list(self.lower.values())
-        high[list(self.upper)] = list(self.upper.values())
-        low[~given & (high < 0)] = -np.inf
-        return _unbounded(low), _unbounded(high)
+        return _with_infinities(low), _with_infinities(high)
 
 
-def _unbounded(side: np.ndarray) -> np.ndarray:
-    """Infinite where a number stands for it."""
+def _filled(values: dict[int, float], size: int, default: float) -> Array:
+    """An array of values by their place."""
+    array = np.full(size, default)
+    array[list(values)] = list(values.values())
+    return array
+
+
+def _with_infinities(side: Array) -> Array:
+    """Replaces numbers that stand for infinity."""
     return np.where(np.abs(side) >= _INFINITE, np.copysign(np.inf, side), side)
