@@ -13,6 +13,7 @@ __all__ = [
     "JepakitError",
     "MissingExtraError",
     "ModelError",
+    "did_you_mean",
     "require_at_least",
     "require_choice",
     "require_within",
@@ -61,11 +62,13 @@ class ConfigError(JepakitError):
         field: the option's name as it stands in YAML and on the command line.
         value: what was given.
         expected: what it may be.
+        file: the file of options that it stands in.
     """
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
-        self.field, self.value, self.expected = field, value, expected
-        super().__init__(f"{field} = {shorten(value)}: expected {expected}")
+    def __init__(self, field: str, value: object, expected: str, *, file: str | Path | None = None) -> None:
+        self.field, self.value, self.expected, self.file = field, value, expected, file
+        place = "" if file is None else f"{file}: "
+        super().__init__(f"{place}{field} = {shorten(value)}: expected {expected}")
 
 
 class ModelError(JepakitError):
@@ -93,9 +96,13 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if value in known:
         return value
-    nearest = get_close_matches(str(value), known, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    raise ConfigError(field, value, f"one of {', '.join(known)}{hint}")
+    raise ConfigError(field, value, f"one of {', '.join(known)}{did_you_mean(value, known)}")
+
+
+def did_you_mean(value: object, choices: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the choice nearest to ``value``; empty where none is near."""
+    nearest = get_close_matches(str(value), list(choices), n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 def require_at_least(config: object, **least: int) -> None:

@@ -1,11 +1,14 @@
-"""A verb of a system: its options are a dataclass, read from the command line and from YAML."""
+"""A verb of a system: its options are a dataclass, read from the command line and from YAML.
+
+A dataclass that refuses a value raises ConfigError with the name of its own field. What is added here, once, for every
+option: the dotted prefix of nested dataclasses, the name as the user wrote it, and the YAML file it stands in.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, is_dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -14,9 +17,9 @@ import yaml as pyyaml
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
-from jepakit.errors import ConfigError, require_choice
+from jepakit.errors import ConfigError, did_you_mean, require_choice
 
-__all__ = ["Command", "parse"]
+__all__ = ["Command", "config_yaml", "parse", "run_command"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Command:
         run: does it; is given the options and where to write.
         positional: fields given by place instead of by name.
         presets: name -> other defaults, dotted option -> value.
+        aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
+            an earlier version, for the configurations it wrote.
     """
 
     help: str
@@ -36,54 +41,197 @@ class Command:
     run: Callable[[Any, Console], None]
     positional: tuple[str, ...] = ()
     presets: dict[str, dict[str, Any]] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def parse(command: Command, program: str, words: Sequence[str]) -> Any:
-    """The options as their dataclass.
+@dataclass(frozen=True)
+class _Given:
+    """A value that the user gave: for which option, under which name, in which file."""
+
+    option: str
+    value: Any
+    written: str
+    file: Path | None = None
+
+
+def run_command(command: Command, program: str, words: Sequence[str], out: Console) -> None:
+    """Parses the options and runs the command.
 
     Args:
         command: the verb.
         program: what stands before the options on the command line, for messages.
         words: what stands after it.
+        out: where the command writes.
 
     Raises:
-        ConfigError: names the option, the value and what was expected.
+        ConfigError: an option is refused, here or while the command runs; it is named as the user wrote it.
         SystemExit: after ``--help`` or ``--print_config``.
     """
-    types = dict(_option_types(command.options))
-    parser = ArgumentParser(
-        prog=program,
-        usage=" ".join([program, *(name.upper() for name in command.positional), "[--option value ...]"]),
-        description=command.help,
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="a YAML file of options; those given after it win")
-    if command.presets:
-        names = ", ".join(command.presets)
-        parser.add_argument("--preset", type=str, default=None, help=f"other defaults: {names}")
-    parser.add_class_arguments(command.options, as_group=False)
-    named = _named(command, words, flags={f"--{name}" for name, kind in types.items() if kind is bool})
-    if command.presets and (preset := _preset(named)):
-        parser.set_defaults(command.presets[require_choice("preset", preset, command.presets)])
+    options, given = _Reader(command, program).read(words)
     try:
-        parsed = parser.parse_args(named)
-    except ArgumentError as error:
-        raise _config_error(str(error), program, types, named) from error
-    return _built(command.options, parsed.as_dict())
+        command.run(options, out)
+    except ConfigError as error:
+        raise _as_written(error, given) from error
 
 
-def _built(options: type[Any], values: dict[str, Any], prefix: str = "") -> Any:
-    """The dataclass, and those in it, of what was parsed."""
+def parse(command: Command, program: str, words: Sequence[str]) -> Any:
+    """The options as their dataclass; see `run_command`."""
+    return _Reader(command, program).read(words)[0]
+
+
+def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:
+    """The options as YAML that ``--config`` reads."""
+    values = {name: _plain(value) for name, value in asdict(options).items() if name not in leave_out}
+    return pyyaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in cast(dict[Any, Any], value).items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+class _Reader:
+    """Reads the options of one command."""
+
+    def __init__(self, command: Command, program: str) -> None:
+        self.command, self.program = command, program
+        self.types = dict(_option_types(command.options))
+        if command.presets:
+            self.types["preset"] = str
+        parts = [name.split(".") for name in self.types]
+        self.groups = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
+
+    def read(self, words: Sequence[str]) -> tuple[Any, list[_Given]]:
+        shown: set[str] = set()
+        given = list(self._from_words(words, shown))
+        # A preset is only other defaults: whatever is given, wherever it stands, replaces them.
+        preset = {option.option: option for option in given}.get("preset")
+        defaults = {} if preset is None else self._preset(preset)
+        if "help" in shown:
+            self._print_help(defaults)
+            raise SystemExit(0)
+        values = {option.option: _value(self.types[option.option], option) for option in given}
+        options = _built(self.command.options, self.command.options(), {**defaults, **values}, given)
+        if "print_config" in shown:
+            print_yaml = Console(soft_wrap=True, highlight=False, markup=False)
+            print_yaml.print(config_yaml(options), end="")
+            raise SystemExit(0)
+        return options, given
+
+    def _preset(self, given: _Given) -> dict[str, Any]:
+        presets = self.command.presets or {}
+        try:
+            return presets[require_choice("preset", given.value, presets)]
+        except ConfigError as error:
+            raise _as_written(error, [given]) from error
+
+    def _from_words(self, words: Sequence[str], shown: set[str]) -> Iterator[_Given]:
+        places = list(self.command.positional)
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word in ("-h", "--help", "--print-config", "--print_config"):
+                shown.add("help" if word in ("-h", "--help") else "print_config")
+            elif not word.startswith("-"):
+                if not places:
+                    raise ConfigError("argument", word, f"the name of its option before it: --NAME {word}")
+                yield _Given(places[0], word, places.pop(0))
+            else:
+                yield from self._from_option(word, rest)
+
+    def _from_option(self, word: str, rest: list[str]) -> Iterator[_Given]:
+        """One option; its value is taken from ``rest`` unless it stands in ``word``."""
+        written, equals, value = word.removeprefix("--").partition("=")
+        name = written.replace("-", "_")
+        is_file = name == "config" or name in self.groups
+        name = name if is_file else self._option(name, written)
+        if not equals:
+            following = rest[0] if rest and not rest[0].startswith("--") else None
+            if not is_file and self.types[name] is bool:
+                following = following if following is not None and following.lower() in ("true", "false") else None
+                value = "true"
+            elif following is None:
+                raise ConfigError(written, None, _expected(dict if is_file else self.types[name]))
+            if following is not None:
+                value = rest.pop(0)
+        if is_file:
+            yield from self._from_file(Path(value), "" if name == "config" else f"{name}.", written)
+        else:
+            yield _Given(name, value, written)
+
+    def _from_file(self, file: Path, prefix: str, written: str) -> Iterator[_Given]:
+        """The options in a YAML file: all, or those of the group whose prefix is given."""
+        try:
+            content = pyyaml.safe_load(file.read_text("utf-8"))
+        except (OSError, ValueError, pyyaml.YAMLError) as error:
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+            raise ConfigError(written, file, f"a YAML file of options and values ({reason})") from error
+        if not isinstance(content, dict):
+            raise ConfigError(written, file, "a YAML file of options and values")
+        yield from self._from_mapping(cast(dict[Any, Any], content), prefix, file)
+
+    def _from_mapping(self, content: dict[Any, Any], prefix: str, file: Path) -> Iterator[_Given]:
+        for key, value in content.items():
+            written = f"{prefix}{key}"
+            is_mapping = isinstance(value, dict)
+            if written in self.groups and (is_mapping or written not in self.command.aliases):
+                if not is_mapping:
+                    raise ConfigError(written, value, "a mapping of options to values", file=file)
+                yield from self._from_mapping(cast(dict[Any, Any], value), f"{written}.", file)
+            else:
+                yield _Given(self._option(written, written, file), value, written, file)
+
+    def _option(self, name: str, written: str, file: Path | None = None) -> str:
+        """The option that a name stands for."""
+        if name in self.types:
+            return name
+        if name in self.command.aliases:
+            return self.command.aliases[name]
+        hint = did_you_mean(name, [*self.types, *self.command.aliases])
+        raise ConfigError("option", written, f"what `{self.program} --help` lists{hint}", file=file)
+
+    def _print_help(self, defaults: dict[str, Any]) -> None:
+        command = self.command
+        others = [f"--{alias} for --{name}" for alias, name in command.aliases.items()]
+        parser = ArgumentParser(
+            prog=self.program,
+            usage=" ".join([self.program, *(name.upper() for name in command.positional), "[--option value ...]"]),
+            description=command.help,
+            epilog=f"Other names: {', '.join(others)}" if others else None,
+        )
+        parser.add_argument("--config", type=str, help="a YAML file of options; those given after it win")
+        parser.add_argument("--print_config", type=bool, help="print the whole configuration as YAML and exit")
+        if command.presets:
+            parser.add_argument("--preset", type=str, help=f"other defaults: {', '.join(command.presets)}")
+        parser.add_class_arguments(command.options, as_group=False)
+        parser.set_defaults(defaults)
+        parser.print_help()
+
+
+def _as_written(error: ConfigError, given: Sequence[_Given], prefix: str = "") -> ConfigError:
+    """The error of a dataclass whose options begin with ``prefix``, in the user's names."""
+    name, file = f"{prefix}{error.field}", error.file
+    for option in reversed(given):
+        if name == option.option or name.startswith(f"{option.option}."):
+            written = option.written + name.removeprefix(option.option)
+            return ConfigError(written, error.value, error.expected, file=option.file)
+    return ConfigError(name, error.value, error.expected, file=file)
+
+
+def _built(options: type[Any], defaults: Any, values: dict[str, Any], given: list[_Given], prefix: str = "") -> Any:
+    """The dataclass, and those in it; what ``values`` lacks keeps its default."""
     arguments: dict[str, Any] = {}
     for name, kind in get_type_hints(options).items():
-        value = values[name]
+        default = getattr(defaults, name)
         if is_dataclass(kind):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{prefix}{name}", value, "a mapping of options to values")
-            value = _built(cast(type[Any], kind), cast(dict[str, Any], value), f"{prefix}{name}.")
-        arguments[name] = value
-    return options(**arguments)
+            arguments[name] = _built(cast(type[Any], kind), default, values, given, f"{prefix}{name}.")
+        else:
+            arguments[name] = values.get(f"{prefix}{name}", default)
+    try:
+        return options(**arguments)
+    except ConfigError as error:
+        raise _as_written(error, given, prefix) from error
 
 
 def _option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -95,90 +243,53 @@ def _option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{name}", kind
 
 
-def _named(command: Command, words: Sequence[str], flags: set[str]) -> list[str]:
-    """Every option as ``--name=value``: dashes made underscores, flags given a value, positional ones their name."""
-    named: list[str] = []
-    places = list(command.positional)
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
-        name = "--" + name[2:].replace("-", "_")
-        if not word.startswith("-"):
-            if not places:
-                raise ConfigError("argument", word, f"the name of its option before it: --NAME {word}")
-            named.append(f"--{places.pop(0)}={word}")
-        elif equals or not word.startswith("--"):
-            named.append(name + equals + value if equals else word)
-        elif name in flags and (not rest or rest[0].lower() not in ("true", "false")):
-            named.append(f"{name}=true")
-        elif name in ("--help", "--print_config") or not rest or rest[0].startswith("--"):
-            named.append(name)
-        else:
-            named.append(f"{name}={rest.pop(0)}")
-    return named
+def _value(kind: Any, given: _Given) -> Any:
+    """A value as its type.
 
-
-def _values(named: list[str]) -> dict[str, str]:
-    return {name: value for name, _, value in (word.partition("=") for word in named)}
-
-
-def _preset(named: list[str]) -> str | None:
-    """The preset the command line names, or else the one its last YAML file names."""
-    given = _values(named)
-    if "--preset" in given:
-        return given["--preset"]
+    Raises:
+        ConfigError: it is none of that type.
+    """
     try:
-        config = pyyaml.safe_load(Path(given["--config"]).read_text("utf-8"))
-    except (KeyError, OSError, ValueError, pyyaml.YAMLError):
-        return None  # there is none, or the parser will say what is wrong with it
-    return cast(dict[str, Any], config).get("preset") if isinstance(config, dict) else None
+        if given.value is None and NoneType not in get_args(kind):
+            raise ArgumentError(None, "null")
+        return _parser(kind).parse_object({"value": given.value}).value
+    except ArgumentError as error:
+        hint = did_you_mean(given.value, _choices(kind)) if isinstance(given.value, str) else ""
+        raise ConfigError(given.written, given.value, _expected(kind) + hint, file=given.file) from error
 
 
-def _config_error(problem: str, program: str, types: dict[str, Any], named: list[str]) -> ConfigError:
-    """The parser's message in our words."""
-    listed = f"what `{program} --help` lists"
-    wrong_value = re.match(r'Parser key "(?P<key>[^"]+)":.*Got value: (?P<value>.*)', problem, re.DOTALL) or re.match(
-        r'Parser key "(?P<key>[^"]+)":.*Given value: (?P<value>.*)', problem, re.DOTALL
-    )
-    if wrong_value and wrong_value["key"] in types:
-        return _value_error(wrong_value["key"], wrong_value["value"], types[wrong_value["key"]])
-    in_group = re.match(r"Group '(?P<group>.+)' does not accept option '(?P<name>.+)'", problem)
-    unknown = re.match(r"Option '(?P<name>.+)' is not accepted|unrecognized arguments: (?P<word>\S+)", problem)
-    if in_group or unknown:
-        name = ".".join(in_group.groups()) if in_group else unknown["name"] or unknown["word"]  # type: ignore[index]
-        name = name.partition("=")[0].removeprefix("--")
-        nearest = get_close_matches(name, types, n=1)
-        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        return ConfigError("option", name, listed + hint)
-    if without_value := re.match(r"argument --(?P<name>\S+?)[,:].*expected one argument", problem):
-        name = without_value["name"]
-        return ConfigError(name, None, _expected(types[name]) if name in types else "a value")
-    if re.match(r'Parser key "config"|Problems parsing config|Unexpected config', problem):
-        details = " ".join(problem.partition(": ")[2].split())
-        return ConfigError("config", _values(named).get("--config"), f"a YAML file of options and values ({details})")
-    return ConfigError("options", " ".join(problem.split()), listed)
+@lru_cache
+def _parser(kind: Any) -> ArgumentParser:
+    """A parser of one value: what it refuses needs no search for the option that it belongs to."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
+    return parser
 
 
-def _value_error(name: str, value: str, kind: Any) -> ConfigError:
+def _choices(kind: Any) -> list[str]:
+    """The texts among which a value of the type is chosen."""
     if get_origin(kind) is Literal:
-        try:
-            require_choice(name, value, get_args(kind))
-        except ConfigError as error:
-            return error
-    return ConfigError(name, value, _expected(kind))
+        return [str(choice) for choice in get_args(kind)]
+    return [choice for part in get_args(kind) for choice in _choices(part)]
 
 
 def _expected(kind: Any) -> str:
     """A type in words."""
     parts = get_args(kind)
     if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, parts))}"
+        return f"one of {', '.join(sorted(map(str, parts)))}"
     if get_origin(kind) in (Union, UnionType):
         return " or ".join("null" if part is NoneType else _expected(part) for part in parts)
     if get_origin(kind) is list:
         return f"a list [..., ...], each {_expected(parts[0])}"
     if get_origin(kind) is dict:
         return f"a mapping {{name: value}}, each value {_expected(parts[1])}"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Path: "a path",
+        dict: "a YAML file of options and values",
+    }
     return words.get(kind, str(kind))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from jepakit.cli.command import Command
-from jepakit.cli.runs import config_yaml, say, show_rows, trained_run, write_results
+from jepakit.cli.command import Command, config_yaml
+from jepakit.cli.runs import say, show_rows, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
@@ -150,7 +150,7 @@ def _train(options: TrainOptions, out: Console) -> None:
     if options.use_labels:
         problems, optima = _with_optimum(problems, labels, options.workers, out)
     run = RunFolder(options.run)
-    run.start(config_yaml(options), resume=options.resume)
+    run.start(config_yaml(options, leave_out=("run", "resume", "progress")), resume=options.resume)
     result = train(problems, options, optima=optima, run=run, resume=options.resume)
     say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
 

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A reader that has gone is noticed here, not in the interpreter's last moments.
         sys.stdout.flush()
         return status
+    except SystemExit as done:  # --help and --print_config
+        return int(done.code or 0)
     except JepakitError as error:
         return _failed(errors, str(error))
     except KeyboardInterrupt:
@@ -92,14 +94,10 @@ def _run(system: str, words: list[str], out: Console) -> int:
         text = [f"jepakit {system}: {summary}", "", *lines, "", f"jepakit {system} VERB --help tells its options."]
         out.print("\n".join(text), highlight=False, markup=False)
         return 0
-    from jepakit.cli.command import parse
+    from jepakit.cli.command import run_command
 
     verb = require_choice("verb", words[0], commands)
-    try:
-        options = parse(commands[verb], f"jepakit {system} {verb}", words[1:])
-    except SystemExit as done:  # --help and --print_config
-        return int(done.code or 0)
-    commands[verb].run(options, out)
+    run_command(commands[verb], f"jepakit {system} {verb}", words[1:], out)
     return 0
 
 

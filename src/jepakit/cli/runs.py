@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml as pyyaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +16,7 @@ from jepakit.training import RunFolder, write_text_atomically
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 
-__all__ = ["config_yaml", "say", "say_findings", "show_rows", "trained_run", "write_results"]
+__all__ = ["say", "say_findings", "show_rows", "trained_run", "write_results"]
 
 
 def say(out: Console, sentence: str) -> None:
@@ -69,14 +67,3 @@ def trained_run(path: Path | None) -> RunFolder:
     run = RunFolder(path)
     run.require_trained()
     return run
-
-
-def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:
-    """What a run depends on, as YAML: everything but where it is written and what is shown meanwhile."""
-    left_out = ("run", "resume", "progress", *leave_out)
-    values = {name: _plain(value) for name, value in asdict(options).items() if name not in left_out}
-    return pyyaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value

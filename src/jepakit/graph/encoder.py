@@ -61,20 +61,20 @@ class EncoderConfig:
     prototypes: int = 256
 
     def __post_init__(self) -> None:
-        require_choice("encoder.conv", self.conv, LAYERS)
-        require_choice("encoder.norm", self.norm, ("batch", "layer", "none"))
-        require_choice("encoder.jumping", self.jumping, ("concat", "last"))
-        require_choice("encoder.pooling", self.pooling, ("sum", "mean", "max"))
-        require_choice("encoder.position", self.position, get_args(Encoding))
+        require_choice("conv", self.conv, LAYERS)
+        require_choice("norm", self.norm, ("batch", "layer", "none"))
+        require_choice("jumping", self.jumping, ("concat", "last"))
+        require_choice("pooling", self.pooling, ("sum", "mean", "max"))
+        require_choice("position", self.position, get_args(Encoding))
         for name in ("hidden", "layers", "heads", "position_size"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"encoder.{name}", getattr(self, name), "at least 1")
+                raise ConfigError(name, getattr(self, name), "at least 1")
         if self.prototypes < 0:
-            raise ConfigError("encoder.prototypes", self.prototypes, "at least 0")
+            raise ConfigError("prototypes", self.prototypes, "at least 0")
         if not 0 <= self.dropout < 1:
-            raise ConfigError("encoder.dropout", self.dropout, "from 0 to below 1")
+            raise ConfigError("dropout", self.dropout, "from 0 to below 1")
         if self.conv in ("gat", "gps") and self.hidden % self.heads:
-            raise ConfigError("encoder.heads", self.heads, f"a divisor of hidden = {self.hidden}")
+            raise ConfigError("heads", self.heads, f"a divisor of hidden = {self.hidden}")
 
     @property
     def width(self) -> int:

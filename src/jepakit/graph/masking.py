@@ -65,15 +65,15 @@ class Masking:
     length: int = 16
 
     def __post_init__(self) -> None:
-        require_choice("masking.strategy", self.strategy, get_args(Strategy))
+        require_choice("strategy", self.strategy, get_args(Strategy))
         if not 0 < self.ratio < 1:
-            raise ConfigError("masking.ratio", self.ratio, "a number between 0 and 1, both excluded")
+            raise ConfigError("ratio", self.ratio, "a number between 0 and 1, both excluded")
         if self.hops is not None and self.hops < 1:
-            raise ConfigError("masking.hops", self.hops, "at least 1, or null for no limit")
+            raise ConfigError("hops", self.hops, "at least 1, or null for no limit")
         if self.blocks < 1:
-            raise ConfigError("masking.blocks", self.blocks, "at least 1")
+            raise ConfigError("blocks", self.blocks, "at least 1")
         if self.length < 2:
-            raise ConfigError("masking.length", self.length, "at least 2")
+            raise ConfigError("length", self.length, "at least 2")
 
     def __call__(self, graphs: Graphs, generator: torch.Generator) -> Tensor:
         """Draws a mask.

@@ -74,24 +74,24 @@ class ObjectiveConfig:
     decorrelation: float = 0.0
 
     def __post_init__(self) -> None:
-        require_choice("objective.target", self.target, TARGETS)
-        require_choice("objective.predictor", self.predictor, ("mlp", "cross_attention", "none"))
-        require_choice("objective.loss", self.loss, LOSSES)
+        require_choice("target", self.target, TARGETS)
+        require_choice("predictor", self.predictor, ("mlp", "cross_attention", "none"))
+        require_choice("loss", self.loss, LOSSES)
         for key in self.predict:
-            require_choice("objective.predict", key, KEYS)
+            require_choice("predict", key, KEYS)
         if not {"node", "graph"} & {*self.predict}:
-            raise ConfigError("objective.predict", self.predict, "node, graph, or both, with or without descriptor")
+            raise ConfigError("predict", self.predict, "node, graph, or both, with or without descriptor")
         if self.loss == "hyperbolic" and (self.predictor == "none" or self.standardize):
-            raise ConfigError("objective.loss", self.loss, "another loss where predictor = none or standardize = true")
+            raise ConfigError("loss", self.loss, "another loss where predictor = none or standardize = true")
         if self.predictor_depth < 1:
-            raise ConfigError("objective.predictor_depth", self.predictor_depth, "at least 1")
+            raise ConfigError("predictor_depth", self.predictor_depth, "at least 1")
         if not 0 <= self.momentum <= 1:
-            raise ConfigError("objective.momentum", self.momentum, "a number from 0 to 1")
+            raise ConfigError("momentum", self.momentum, "a number from 0 to 1")
         for name in REGULARIZERS:
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"objective.{name}", getattr(self, name), "a weight of at least 0")
+                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
         if self.target == "lejepa" and not any(getattr(self, name) for name in REGULARIZERS):
-            raise ConfigError("objective.sigreg", self.sigreg, "above 0, or another regulariser, with target = lejepa")
+            raise ConfigError("sigreg", self.sigreg, "above 0, or another regulariser, with target = lejepa")
 
 
 def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int, descriptors: int = 0) -> JEPA:

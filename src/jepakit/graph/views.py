@@ -40,17 +40,17 @@ class ViewConfig:
     drop_features: float = 0.0
 
     def __post_init__(self) -> None:
-        require_choice("views.context", self.context, ("token", "drop", "all"))
-        require_choice("views.target", self.target, ("whole", "region", "view"))
+        require_choice("context", self.context, ("token", "drop", "all"))
+        require_choice("target", self.target, ("whole", "region", "view"))
         for name in ("drop_edges", "drop_features"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"views.{name}", getattr(self, name), "from 0 to below 1")
+                raise ConfigError(name, getattr(self, name), "from 0 to below 1")
         if self.context == "all" and self.target == "region":
-            raise ConfigError("views.target", self.target, "whole or view where views.context = all masks nothing")
+            raise ConfigError("target", self.target, "whole or view where views.context = all masks nothing")
         if self.context == "drop" and self.target == "view":
-            raise ConfigError("views.target", self.target, "whole or region where views.context = drop removes nodes")
+            raise ConfigError("target", self.target, "whole or region where views.context = drop removes nodes")
         if self.context == "all" and not (self.drop_edges or self.drop_features):
-            raise ConfigError("views.drop_edges", 0.0, "above 0, or drop_features: the two views are alike")
+            raise ConfigError("drop_edges", 0.0, "above 0, or drop_features: the two views are alike")
 
     @property
     def every_node(self) -> bool:

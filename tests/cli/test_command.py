@@ -1,0 +1,171 @@
+"""Options from words and YAML: other names, groups from files, errors in the user's words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from rich.console import Console
+
+from jepakit.cli.command import Command, config_yaml, parse, run_command
+from jepakit.cli.main import SYSTEMS
+from jepakit.errors import ConfigError
+
+
+@dataclass
+class Target:
+    """A target.
+
+    Args:
+        mode: which.
+        momentum: of it.
+    """
+
+    mode: Literal["ema", "shared"] = "ema"
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.momentum > 1:
+            raise ConfigError("momentum", self.momentum, "at most 1")
+
+
+@dataclass
+class Objective:
+    """An objective.
+
+    Args:
+        target: of it.
+        weights: of its parts.
+    """
+
+    # Not the defaults of Target.
+    target: Target = field(default_factory=lambda: Target(momentum=0.5))
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Options:
+    """Options.
+
+    Args:
+        objective: of it.
+        folder: of it.
+        slow: or not.
+    """
+
+    objective: Objective = field(default_factory=Objective)
+    folder: Path | None = None
+    slow: bool = False
+
+
+def refuse(options: Options, out: Console) -> None:
+    raise ConfigError("objective.target.momentum", options.objective.target.momentum, "another")
+
+
+COMMAND = Command(
+    "does it",
+    Options,
+    refuse,
+    positional=("folder",),
+    # The last is the name of what is now a group: an earlier version wrote `objective: {target: ema}`.
+    aliases={
+        "jepa_mode": "objective.target.mode",
+        "ema_momentum": "objective.target.momentum",
+        "slowly": "slow",
+        "objective.target": "objective.target.mode",
+    },
+)
+
+
+def read(*words: str) -> Options:
+    return parse(COMMAND, "jepakit", words)
+
+
+@pytest.mark.parametrize(("word", "written"), [("--ema-momentum", "ema-momentum"), ("--ema_momentum", "ema_momentum")])
+def test_another_name_is_accepted_and_named_in_errors(word: str, written: str) -> None:
+    assert read("--jepa-mode=shared", word, "0.25").objective.target == Target("shared", 0.25)
+    for value in ("fast", "2"):
+        with pytest.raises(ConfigError) as refused:
+            read(word, value)
+        assert (refused.value.field, refused.value.file) == (written, None)
+    with pytest.raises(ConfigError) as refused:
+        read(word)
+    assert (refused.value.field, refused.value.value) == (written, None)
+
+
+def test_a_flag_may_have_another_name() -> None:
+    assert read("--slowly", "a").folder == Path("a")
+    assert read("--slowly").slow
+    assert not read("--slowly", "false").slow
+
+
+def test_other_names_stand_in_yaml_too(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("jepa_mode: shared\nema_momentum: 1e-5\n")
+    assert read("--config", str(config)).objective.target == Target("shared", 1e-5)
+    config.write_text("objective:\n  target: shared\n")
+    assert read("--config", str(config)).objective.target == Target("shared", 0.5)
+    config.write_text("objective:\n  target:\n    mode: shared\n")
+    assert read("--config", str(config)).objective.target.mode == "shared"
+    for text, name, value in [
+        ("ema_momentum: fast", "ema_momentum", "fast"),
+        ("ema_momentum: 2", "ema_momentum", 2.0),
+        ("objective:\n  target: slow", "objective.target", "slow"),
+        ("objective:\n  target:\n    momentum: 2", "objective.target.momentum", 2.0),
+        ("objective:\n  weights:\n    a: x", "objective.weights", {"a": "x"}),
+        ("jepa_moed: ema", "option", "jepa_moed"),
+    ]:
+        config.write_text(text)
+        with pytest.raises(ConfigError) as refused:
+            read("--config", str(config))
+        assert (refused.value.field, refused.value.value, refused.value.file) == (name, value, config)
+    assert "'jepa_mode'" in str(refused.value)
+
+
+def test_what_a_running_command_refuses_is_named_as_it_was_written(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("ema_momentum: 0.25\n")
+    for words, place in [
+        (["--ema-momentum", "0.25"], ("ema-momentum", None)),
+        (["--config", str(config)], ("ema_momentum", config)),
+        ([], ("objective.target.momentum", None)),
+    ]:
+        with pytest.raises(ConfigError) as refused:
+            run_command(COMMAND, "jepakit", words, Console())
+        assert (refused.value.field, refused.value.file) == place
+
+
+def test_a_group_is_read_from_a_file_of_its_own(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("momentum: 0.1\n")
+    assert read("--objective.target", str(config)).objective.target.momentum == 0.1
+
+
+def test_what_is_not_given_keeps_the_default_of_the_outermost() -> None:
+    assert read("--jepa-mode", "shared").objective.target.momentum == 0.5
+
+
+def test_written_options_are_read_again(tmp_path: Path) -> None:
+    options = read("a/b", "--objective.weights", "{a: 1e-7}", "--slow", "--ema-momentum", "0.1")
+    config = tmp_path / "c.yaml"
+    config.write_text(config_yaml(options))
+    assert read("--config", str(config)) == options
+    assert "folder" not in config_yaml(options, leave_out=("folder",))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_other_name_is_that_of_an_option(system: str) -> None:
+    commands: dict[str, Command] = import_module(SYSTEMS[system][0]).COMMANDS
+    for command in commands.values():
+        names = flat(asdict(command.options()))
+        assert set(command.aliases.values()) <= names
+        assert not names & command.aliases.keys()
+
+
+def flat(options: dict[str, object], prefix: str = "") -> set[str]:
+    nested = {name: value for name, value in options.items() if isinstance(value, dict) and value}
+    inner = {below for name, value in nested.items() for below in flat(value, f"{prefix}{name}.")}
+    return {f"{prefix}{name}" for name in options.keys() - nested.keys()} | inner
