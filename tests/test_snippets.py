@@ -83,7 +83,7 @@ def run_console(block: Block, page: Path) -> None:
         program = Path(sysconfig.get_path("scripts")) / "jepakit"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [str(program), *words[1:]], env=environment, capture_output=True, text=True, timeout=120, check=False
+            [str(program), *words[1:]], env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, f"{page.name}:{block.line}: {shlex.join(words)}\n{done.stdout}{done.stderr}"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -220,11 +220,13 @@ def test_a_class_that_refuses_an_option_names_it() -> None:
 
 
 def test_importing_the_package_loads_no_torch_and_is_quick() -> None:
-    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code = "import jepakit, sys; print(sorted({'torch', 'numpy', 'rich'} & set(sys.modules)), jepakit.__version__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"[] {version('jepakit')}\n"
-    assert time.perf_counter() - began < 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Seconds of the processor: a busy machine does not change them.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
 def test_a_reader_that_has_gone_ends_it_quietly(start: Start) -> None:
@@ -232,7 +234,7 @@ def test_a_reader_that_has_gone_ends_it_quietly(start: Start) -> None:
     os.close(reading)
     process = start("--help", stdout=writing)
     os.close(writing)
-    assert process.communicate(timeout=60)[1] == ""
+    assert process.communicate(timeout=600)[1] == ""
     assert process.returncode == 141
 
 

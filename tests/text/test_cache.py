@@ -185,10 +185,13 @@ def test_twenty_thousand_are_found_at_once(cache: EmbeddingCache) -> None:
     everything = {key_of(number): row for number, row in enumerate(rows)}
     cache.put(everything)
     wanted = [key_of(number) for number in range(0, 40_000, 2)]
-    start = time.monotonic()
+    start = time.process_time()
+    for key in wanted[:1000]:
+        cache.get([key], 384)
+    one_by_one = (time.process_time() - start) * len(wanted) / 1000
+    start = time.process_time()
     found = cache.get(wanted, 384)
-    # A fifth of a second; one query a key takes longer than this.
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < one_by_one / 3
     assert found.keys() == set(wanted)
     assert_all_true(found, everything)
 
@@ -401,7 +404,7 @@ def test_a_process_killed_while_it_writes(tmp_path: Path) -> None:
     for delay in (0.0, 0.013, 0.031):
         process = CONTEXT.Process(target=put_for_ever, args=(str(file),))
         process.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while key_of(count) not in cache.get([key_of(count)], DIM):
             assert time.monotonic() < deadline
             time.sleep(0.002)

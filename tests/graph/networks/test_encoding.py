@@ -1,6 +1,5 @@
 """Structural encodings against dense references, hand-computed graphs, node order, batches and odd graphs."""
 
-import time
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -240,14 +239,11 @@ def test_bad_options(kind: Encoding, size: int, message: str) -> None:
         with_position(packed(nx.path_graph(3)), kind, size)
 
 
-# Measured: 0.1 s for the random walk and 0.7 s for the Laplacian.
 @pytest.mark.data
 @pytest.mark.parametrize("kind", ["random_walk", "laplacian"])
-def test_proteins_takes_seconds_and_agrees_with_the_reference(kind: Encoding, data_dir: Path) -> None:
+def test_proteins_agrees_with_the_reference(kind: Encoding, data_dir: Path) -> None:
     graphs = load_tu(data_dir / "tu" / "PROTEINS").graphs
-    begin = time.perf_counter()
     position = encoded(graphs, kind, 16)
-    assert time.perf_counter() - begin < 10
     reference = dense_return_probabilities if kind == "random_walk" else dense_laplacian_magnitudes
     bounds = list(pairwise(graphs.node_ptr.tolist()))
     for g in [0, 1, 2, int(graphs.nodes_per_graph.argmax())]:

@@ -58,7 +58,7 @@ def serving(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30, **options) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=600, **options) as client:
             yield client
     finally:
         server.should_exit = True
@@ -347,7 +347,7 @@ def test_without_a_token_another_name_of_this_machine_is_refused(client: httpx.C
 def test_bodies_that_are_too_long_are_not_read(client: httpx.Client) -> None:
     chunked = client.post("/search", content=iter([b"{}"]))
     assert (chunked.status_code, list(chunked.json())) == (413, ["error"])
-    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=20) as connection:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=600) as connection:
         connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
@@ -403,7 +403,7 @@ def test_sigterm_ends_it_once_what_was_asked_is_answered(searcher: Searcher, tmp
     command = [sys.executable, "-W", "error", "-c", SLOW_SERVER, *arguments]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client, ThreadPoolExecutor(1) as thread:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client, ThreadPoolExecutor(1) as thread:
             wait_until(lambda: is_up(client), server)
             answer = thread.submit(client.post, "/search", json={"query": "d1 d2", "mode": "dense"})
             wait_until(begun.exists, server)
@@ -411,7 +411,7 @@ def test_sigterm_ends_it_once_what_was_asked_is_answered(searcher: Searcher, tmp
             response = answer.result()
         expected = [[asdict(found) for found in searcher.search(["d1 d2"], mode="dense")[0]]]
         assert (response.status_code, response.json()) == (200, {"results": expected})
-        _, log = server.communicate(timeout=20)
+        _, log = server.communicate(timeout=600)
     finally:
         server.kill()
         server.wait()
@@ -419,11 +419,11 @@ def test_sigterm_ends_it_once_what_was_asked_is_answered(searcher: Searcher, tmp
     assert "Finished server process" in log
     assert "Traceback" not in log
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=600)
 
 
 def wait_until(reached: Callable[[], bool], server: subprocess.Popen[str]) -> None:
-    for _ in range(600):
+    for _ in range(12_000):
         assert server.poll() is None
         if reached():
             return
