@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from jepakit.lp import LearnedFamily, LPModel, TrainConfig, label, train
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
-from jepakit.lp.starts.choice import Choice, choose
+from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.solver import Start
+from jepakit.lp.starts.choice import Choice, choose, edge_weights_for
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.training import RunFolder
 
@@ -38,6 +41,45 @@ def test_without_a_common_matrix_there_is_the_model() -> None:
     problems = [SetCover(20, 24, 0.15).problem(seed) for seed in range(4)]
     neighbours = Neighbours.of(problems, label(problems))
     assert choose(problems, UNTRAINED, neighbours).source == "model"
+
+
+def test_equal_data_give_equal_choices_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source and weights in turn seem to take no time, and an hour."""
+    neighbours = Neighbours.of(PROBLEMS, label(PROBLEMS))
+    choices = set()
+    for period in (1, 2, 12, 24):
+        ticks = count()
+        clock = lambda: 3600.0 * (next(ticks) // period % 2)  # noqa: B023, E731
+        for module in ("highs", "solver"):
+            monkeypatch.setattr(f"jepakit.lp.solving.{module}.perf_counter", clock)
+        choices.add(choose(PROBLEMS, UNTRAINED, neighbours))
+    assert len(choices) == 1
+
+
+@pytest.mark.parametrize(
+    ("steepest", "devex", "rows", "expected"),
+    [
+        # Pivots and rows that are not basic, as measured on problems of the benchmarks; in processor time Devex takes
+        # .77, .41, .24, .57, 1.30, .99 and 1.19 of steepest edges.
+        (152, 159, 2866, "devex"),  # unit commitment, copper plate
+        (209, 265, 5043, "devex"),  # unit commitment, DC
+        (4, 3, 1366, "devex"),  # power flow, 1354 buses
+        (873, 568, 346, "devex"),  # auctions
+        (95, 169, 163, "steepest"),  # set covers
+        (123, 149, 413, "steepest"),  # independent sets
+        (75, 120, 190, "steepest"),  # facility location
+        # However many rows: more than 1.5 times the pivots.
+        (100, 151, 10**6, "steepest"),
+        (100, 150, 10**6, "devex"),
+    ],
+)
+def test_devex_is_chosen_where_setting_up_steepest_edges_costs_more(
+    steepest: int, devex: int, rows: int, expected: str
+) -> None:
+    nonbasic = Basis(np.zeros(1, np.int8), np.zeros(rows, np.int8))
+    assert edge_weights_for(steepest, devex, [Start("neighbour", basis=nonbasic)]) == expected
+    # The same over several starts.
+    assert edge_weights_for(3 * steepest, 3 * devex, 3 * [Start("neighbour", basis=nonbasic)]) == expected
 
 
 def test_neighbours_are_tried_without_themselves() -> None:
