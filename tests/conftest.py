@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Annotations are promises: under test every call checks them. Nothing of this is in the installed package.
 install_import_hook("jepakit.core", "beartype.beartype")
+
+# The time an example takes says nothing on a busy machine.
+settings.register_profile("jepakit", deadline=None)
+settings.load_profile("jepakit")
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from jepakit.core.loss import hyperbolic_coordinates
 from jepakit.errors import ConfigError
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(0, 10**6))
 def test_losses_are_zero_at_the_target_and_agree_where_they_must(n: int, d: int, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)

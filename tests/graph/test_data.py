@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.errors import DataError
-from jepakit.graph.data import Graphs, concatenate, ragged_arange
+from jepakit.graph.data import Graphs, concatenate
 
 Picture = tuple[list[list[float]], list[int], dict[tuple[int, int], float], int]
 """One graph by itself: features, node classes, edges with their feature, label."""
@@ -91,7 +91,7 @@ def test_counts_by_hand(three: Graphs) -> None:
 
 
 @given(random_graphs(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_selection_in_any_order_keeps_each_graph(graphs: Graphs, data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.integers(0, len(graphs) - 1), max_size=8))
     every = pictures(graphs)
@@ -99,7 +99,7 @@ def test_selection_in_any_order_keeps_each_graph(graphs: Graphs, data: st.DataOb
 
 
 @given(random_graphs(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_permutation_and_its_inverse_give_the_same_tensors(graphs: Graphs, data: st.DataObject) -> None:
     order = torch.tensor(data.draw(st.permutations(range(len(graphs)))))
     assert_same(graphs[order][order.argsort()], graphs)
@@ -122,7 +122,7 @@ def test_selection_takes_encodings_and_patches_along(three: Graphs) -> None:
 
 
 @given(random_graphs(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_induced_is_what_networkx_induces(graphs: Graphs, data: st.DataObject) -> None:
     flags = data.draw(st.lists(st.booleans(), min_size=graphs.num_nodes, max_size=graphs.num_nodes))
     subgraphs = pictures(graphs.induced(torch.tensor(flags)))
@@ -152,7 +152,7 @@ def test_induced_by_all_and_by_no_nodes(three: Graphs) -> None:
 
 
 @given(random_graphs())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_concatenating_single_graphs_gives_the_set(graphs: Graphs) -> None:
     assert_same(concatenate([graphs[g] for g in range(len(graphs))]), graphs)
 
@@ -167,14 +167,6 @@ def test_graphs_without_edges_pack() -> None:
     lone = Graphs.pack(torch.ones(2, 1), torch.empty(2, 0, dtype=torch.long), torch.tensor([1, 1]))
     assert lone.edge_ptr.tolist() == [0, 0, 0]
     assert lone[[1, 0]].num_nodes == 2
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=8))
-@settings(deadline=None)
-def test_ragged_arange(pairs: list[tuple[int, int]]) -> None:
-    starts, lengths = (torch.tensor([pair[i] for pair in pairs], dtype=torch.long) for i in (0, 1))
-    expected = [i for start, length in pairs for i in range(start, start + length)]
-    assert ragged_arange(starts, lengths).tolist() == expected
 
 
 @pytest.mark.parametrize(

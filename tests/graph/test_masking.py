@@ -82,7 +82,7 @@ seeds = st.integers(min_value=0, max_value=10**6)
 ratios = st.floats(min_value=0.01, max_value=0.99)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(random_graphs, max_size=6),
     st.builds(
@@ -159,7 +159,7 @@ def test_random_draws_every_subset_equally_often() -> None:
     assert chi_square < 27.9  # the 0.1 % quantile at 9 degrees of freedom
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(connected_graphs, min_size=1, max_size=4), ratios, seeds)
 def test_khop_is_a_connected_ball(parts: list[nx.Graph], ratio: float, seed: int) -> None:
     graphs = packed(*parts)
@@ -168,7 +168,7 @@ def test_khop_is_a_connected_ball(parts: list[nx.Graph], ratio: float, seed: int
         assert is_ball(graph, masked)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(connected_graphs, min_size=1, max_size=4), ratios, st.integers(min_value=2, max_value=9), seeds)
 def test_walk_is_connected(parts: list[nx.Graph], ratio: float, length: int, seed: int) -> None:
     graphs = packed(*parts)

@@ -35,7 +35,7 @@ def test_renumbering_nodes_renumbers_their_embeddings_and_nothing_else(
     encoder = encoder_for(conv, edge_features, position=position, prototypes=3)
 
     @given(graph_sets(edge_features=edge_features), st.integers(0, 10**6))
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     def holds(graphs: Graphs, seed: int) -> None:
         hidden = torch.rand(graphs.num_nodes, generator=torch.Generator().manual_seed(seed)) < 0.3
         graphs = replace(graphs, hidden_nodes=hidden)
@@ -52,7 +52,7 @@ def test_renumbering_nodes_renumbers_their_embeddings_and_nothing_else(
 @pytest.mark.parametrize("pooling", ["sum", "mean", "max"])
 @pytest.mark.parametrize("conv", LAYERS)
 @given(graphs=graph_sets(edge_features=True), data=st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_graph_is_embedded_the_same_in_any_company(
     conv: str, pooling: str, graphs: Graphs, data: st.DataObject
 ) -> None:

@@ -27,7 +27,7 @@ def picked(rows: Tensor, index: Tensor | None) -> Tensor:
 
 @BOTH
 @given(graphs=graph_sets(), seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_masked_node_is_asked_for_once_and_in_its_own_graph(
     context: str, target: str, graphs: Graphs, seed: int
 ) -> None:
@@ -51,7 +51,7 @@ def test_every_masked_node_is_asked_for_once_and_in_its_own_graph(
 
 @BOTH
 @given(graphs=graph_sets(edge_features=True), seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_context_cannot_see_what_is_masked(context: str, target: str, graphs: Graphs, seed: int) -> None:
     """Neither the masked nodes' features nor, where the nodes are dropped, their edges and the edges' features."""
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from jepakit.core.distributed import gather_rows, share_of_rows, sum_over_processes
 from jepakit.core.jepa import JEPA, Embeddings, JEPAOutput, Loss, Views, Where
+from jepakit.core.packed import offsets, owners, select_groups
 from jepakit.core.target import Target
 from jepakit.errors import ConfigError
 
@@ -184,8 +185,7 @@ class CandidateSets:
         self.fixed, self.negatives = fixed, negatives
         order = torch.argsort(context, stable=True)
         self.answers = target[order]
-        counts = context.bincount()
-        self.answer_ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        self.answer_ptr = offsets(context.bincount())
 
     @property
     def constant(self) -> Tensor | None:
@@ -205,11 +205,8 @@ class CandidateSets:
         column = torch.full((self.targets,), -1)
         column[candidates] = torch.arange(len(candidates))
         positive = column[target]
-        first, last = self.answer_ptr[context], self.answer_ptr[context + 1]
-        counts = last - first
-        row = torch.repeat_interleave(torch.arange(len(context)), counts)
-        within = torch.arange(len(row)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        answer = column[self.answers[first[row] + within]]
+        places, ptr = select_groups(self.answer_ptr, context)
+        row, answer = owners(ptr.diff(), len(places)), column[self.answers[places]]
         excluded = torch.zeros(len(context), len(candidates), dtype=torch.bool)
         excluded[row[answer >= 0], answer[answer >= 0]] = True
         excluded[torch.arange(len(pairs)), positive] = False

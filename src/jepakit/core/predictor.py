@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.core.jepa import Where
+from jepakit.core.packed import positions
 from jepakit.errors import ConfigError
 
 __all__ = [
@@ -208,9 +209,8 @@ def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, t
     """
     counts = torch.bincount(group, minlength=groups)
     order = torch.argsort(group, stable=True)
-    first = counts.cumsum(0) - counts
     within = torch.empty_like(group)
-    within[order] = torch.arange(group.numel(), device=group.device) - first[group[order]]
+    within[order] = positions(counts)
     longest = max(int(counts.max()) if groups else 0, 1)
     padded = x.new_zeros(groups, longest, x.shape[-1]).index_put((group, within), x)
     mask = torch.arange(longest, device=x.device) < counts[:, None]

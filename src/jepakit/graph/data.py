@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import offsets, offsets_of_kept, owners, select_groups
 from jepakit.errors import DataError
 
-__all__ = ["GraphDataset", "Graphs", "Task", "concatenate", "ragged_arange"]
+__all__ = ["GraphDataset", "Graphs", "Task", "concatenate"]
 
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
@@ -80,7 +81,7 @@ class Graphs:
     @property
     def graph_of_node(self) -> Tensor:
         """``[N]`` int64: the graph each node belongs to."""
-        return _owner(self.node_ptr, self.num_nodes)
+        return owners(self.nodes_per_graph, self.num_nodes)
 
     @property
     def in_degree(self) -> Tensor:
@@ -94,9 +95,9 @@ class Graphs:
     def __getitem__(self, index: Tensor | Sequence[int] | slice | int) -> Graphs:
         """The graphs at ``index`` (ids, a boolean mask, a slice), in that order, as a new packed set."""
         ids = self._graph_ids(index)
-        nodes, node_ptr = _gather_ranges(self.node_ptr, ids)
-        edges, edge_ptr = _gather_ranges(self.edge_ptr, ids)
-        shift = (node_ptr[:-1] - self.node_ptr[ids]).repeat_interleave(edge_ptr.diff())
+        nodes, node_ptr = select_groups(self.node_ptr, ids)
+        edges, edge_ptr = select_groups(self.edge_ptr, ids)
+        shift = (node_ptr[:-1] - self.node_ptr[ids])[owners(edge_ptr.diff(), len(edges))]
         return replace(
             self,
             **self._take_nodes(nodes),
@@ -117,7 +118,7 @@ class Graphs:
             rest,
             **self._take_nodes(keep.nonzero().squeeze(1)),
             edge_index=new_id[rest.edge_index],
-            node_ptr=_sum_within(keep, self.node_ptr),
+            node_ptr=offsets_of_kept(self.node_ptr, keep),
         )
 
     def with_edges(self, keep: Tensor) -> Graphs:
@@ -125,7 +126,7 @@ class Graphs:
         return replace(
             self,
             edge_index=self.edge_index[:, keep],
-            edge_ptr=_sum_within(keep, self.edge_ptr),
+            edge_ptr=offsets_of_kept(self.edge_ptr, keep),
             edge_attr=None if self.edge_attr is None else self.edge_attr[keep],
         )
 
@@ -197,8 +198,7 @@ class Graphs:
                 value=edge_index[:, bad].tolist(),
                 expected=f"node ids from 0 to {num_nodes - 1}",
             )
-        node_ptr = torch.cat([nodes_per_graph.new_zeros(1), nodes_per_graph.cumsum(0)])
-        owner = _owner(node_ptr, num_nodes)
+        owner = owners(nodes_per_graph, num_nodes)
         source, target = edge_index
         if not torch.equal(owner[source], owner[target]):
             bad = (owner[source] != owner[target]).nonzero()[0, 0]
@@ -213,8 +213,8 @@ class Graphs:
         return cls(
             x=x,
             edge_index=edge_index[:, order],
-            node_ptr=node_ptr,
-            edge_ptr=torch.cat([edges_per_graph.new_zeros(1), edges_per_graph.cumsum(0)]),
+            node_ptr=offsets(nodes_per_graph),
+            edge_ptr=offsets(edges_per_graph),
             edge_attr=None if edge_attr is None else edge_attr[order],
             y=y,
             node_y=node_y,
@@ -242,17 +242,10 @@ class GraphDataset:
     source: str = ""
 
 
-def ragged_arange(starts: Tensor, lengths: Tensor) -> Tensor:
-    """Concatenates ``arange(s, s + n)`` over the pairs (s, n): ``[G], [G] -> [sum(lengths)]``."""
-    offsets = lengths.cumsum(0) - lengths
-    total = int(lengths.sum())
-    return torch.arange(total, device=starts.device) + (starts - offsets).repeat_interleave(lengths)
-
-
 def concatenate(parts: Sequence[Graphs]) -> Graphs:
     """One packed set of several with the same features; what only some of them have is left out."""
-    node_shift = torch.tensor([0] + [part.num_nodes for part in parts]).cumsum(0)
-    edge_shift = torch.tensor([0] + [part.num_edges for part in parts]).cumsum(0)
+    node_shift = offsets(torch.tensor([part.num_nodes for part in parts]))
+    edge_shift = offsets(torch.tensor([part.num_edges for part in parts]))
 
     def joined(name: str) -> Tensor | None:
         values = [getattr(part, name) for part in parts]
@@ -269,20 +262,6 @@ def concatenate(parts: Sequence[Graphs]) -> Graphs:
         edge_ptr=pointers("edge_ptr", edge_shift),
         **{name: joined(name) for name in ("edge_attr", "descriptors", "y", "node_y", "position", "patch")},
     )
-
-
-def _owner(ptr: Tensor, total: int) -> Tensor:
-    groups = torch.arange(ptr.numel() - 1, device=ptr.device)
-    return groups.repeat_interleave(ptr.diff(), output_size=total)
-
-
-def _gather_ranges(ptr: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    lengths = ptr[ids + 1] - ptr[ids]
-    return ragged_arange(ptr[ids], lengths), torch.cat([ptr.new_zeros(1), lengths.cumsum(0)])
-
-
-def _sum_within(flags: Tensor, ptr: Tensor) -> Tensor:
-    return torch.cat([ptr.new_zeros(1), flags.cumsum(0)])[ptr]
 
 
 def _check_finite(values: Tensor, name: str) -> None:

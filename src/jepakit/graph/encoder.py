@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.packed import segment_max, segment_mean, segment_sum
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import Graphs
 from jepakit.graph.networks.encoding import Encoding, with_position
@@ -223,14 +224,8 @@ class GraphEncoder(nn.Module):
 
     def _pool(self, node: Tensor, messages: Messages) -> Tensor:
         if self.config.pooling == "max":
-            index = messages.graph_of_node[:, None].expand_as(node)
-            return node.new_zeros(messages.num_graphs, node.shape[1]).scatter_reduce(
-                0, index, node, reduce="amax", include_self=False
-            )
-        total = messages.sum_nodes(node)
-        if self.config.pooling == "sum":
-            return total
-        return total / messages.node_ptr.diff().clamp(min=1).to(total.dtype)[:, None]
+            return segment_max(node, messages.node_ptr, empty=0.0)
+        return (segment_sum if self.config.pooling == "sum" else segment_mean)(node, messages.node_ptr)
 
     def _layer(self, depth: int) -> nn.Module:
         config = self.config

@@ -16,8 +16,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import gather_ranges, offsets, owners, positions, segment_max
 from jepakit.errors import ConfigError, MissingExtraError, require_choice
-from jepakit.graph.data import Graphs, ragged_arange
+from jepakit.graph.data import Graphs
 
 __all__ = ["Masking", "Strategy", "with_patches"]
 
@@ -182,7 +183,7 @@ class _Regions:
         self.owner = graphs.graph_of_node
         self.neighbour = graphs.edge_index[0]
         self.degree = graphs.in_degree
-        self.start = self.degree.cumsum(0) - self.degree
+        self.start = offsets(self.degree)[:-1]
         self.shuffled = _shuffled_within_graphs(graphs, generator)
         self.mention = self.degree.new_full((graphs.num_nodes,), _UNREACHED)
 
@@ -228,7 +229,7 @@ class _Regions:
         """The seeds and what random walks from them visit first, about two steps of a walk for each node wanted."""
         if not self.neighbour.numel():
             return seeds
-        region = torch.arange(len(share), device=share.device).repeat_interleave((2 * share + length - 1) // length)
+        region = owners((2 * share + length - 1) // length)
         node = seeds.node[region]
         draws = self._uniform(length, len(node))
         visited = []
@@ -251,7 +252,7 @@ class _Regions:
             open_ = self.mention[neighbours] == _UNREACHED
             neighbours, parent = neighbours[open_], parent[open_]
             choices = torch.bincount(parent, minlength=len(head.node))
-            pick = choices.cumsum(0) - choices + (self._uniform(len(choices)) * choices).long()
+            pick = offsets(choices)[:-1] + (self._uniform(len(choices)) * choices).long()
             able = choices.nonzero().squeeze(1)
             following = neighbours[pick[able]]
             won = self._claim(following)
@@ -268,15 +269,14 @@ class _Regions:
     def _seed(self, count: Tensor) -> tuple[_Reached, Tensor]:
         """``count`` (``[G]``) random nodes per graph that nothing has reached, and the graph of each."""
         free = self.shuffled[self.mention[self.shuffled] == _UNREACHED]
-        node = free[_index_in_group(self.owner[free], len(count)) < count[self.owner[free]]]
+        node = free[_first_of_group(self.owner[free], count)]
         self.mention[node] = 0
         return _Reached(node, torch.arange(len(node), device=node.device), torch.zeros_like(node)), self.owner[node]
 
     def _neighbours(self, node: Tensor) -> tuple[Tensor, Tensor]:
         """The neighbours of ``node`` (``[K]``), and for each the position in ``node`` of whose neighbour it is."""
         degree = self.degree[node]
-        parent = torch.repeat_interleave(degree)
-        return self.neighbour[ragged_arange(self.start[node], degree)], parent
+        return self.neighbour[gather_ranges(self.start[node], degree)], owners(degree)
 
     def _claim(self, candidates: Tensor) -> Tensor:
         """Marks the ``candidates`` not reached before as reached; the position of the first mention of each."""
@@ -301,8 +301,8 @@ def _whole_patches(graphs: Graphs, quota: Tensor, generator: torch.Generator) ->
             "graphs with patches; call with_patches(graphs, patch_size) on the data set first",
         )
     owner = graphs.graph_of_node
-    patches = owner.new_zeros(len(graphs)).scatter_reduce(0, owner, graphs.patch + 1, "amax")
-    first = patches.cumsum(0) - patches
+    patches = segment_max(graphs.patch + 1, graphs.node_ptr, empty=0.0)
+    first = offsets(patches)
     lot = _uniform(generator, graphs.device, int(patches.sum()))
     key = owner + lot[first[owner] + graphs.patch]
     shuffled = _shuffled_within_graphs(graphs, generator)
@@ -313,7 +313,7 @@ def _leading(graphs: Graphs, order: Tensor, quota: Tensor) -> Tensor:
     """``[N]`` bool: the first ``quota`` nodes of each graph in ``order``, which lists the nodes graph by graph."""
     owner = graphs.graph_of_node
     chosen = torch.zeros_like(owner, dtype=torch.bool)
-    chosen[order[_index_in_group(owner, len(graphs)) < quota[owner]]] = True
+    chosen[order[_first_of_group(owner, quota)]] = True
     return chosen
 
 
@@ -327,19 +327,18 @@ def _first_of_each(reached: _Reached, share: Tensor, noise: Tensor) -> Tensor:
     span = int(reached.rank.max()) + 1
     order = (reached.region * span + reached.rank + noise).argsort()
     region = reached.region[order]
-    return order[_index_in_group(region, len(share)) < share[region]]
+    return order[_first_of_group(region, share)]
 
 
 def _split_evenly(total: Tensor, parts: Tensor, owner: Tensor) -> Tensor:
     """``total`` (``[G]``) of each group dealt out to its ``parts`` (``[G]``) members, whose groups are ``owner``."""
-    extra = _index_in_group(owner, len(total)) < (total % parts.clamp(min=1))[owner]
+    extra = _first_of_group(owner, total % parts.clamp(min=1))
     return (total // parts.clamp(min=1))[owner] + extra.long()
 
 
-def _index_in_group(group: Tensor, groups: int) -> Tensor:
-    """For sorted group ids ``[K]``, how many of the same group stand before each."""
-    sizes = torch.bincount(group, minlength=groups)
-    return torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+def _first_of_group(group: Tensor, quota: Tensor) -> Tensor:
+    """For sorted group ids ``[K]``, whether each is among the first ``quota`` (``[G]``) of its group: ``[K]`` bool."""
+    return positions(torch.bincount(group, minlength=len(quota))) < quota[group]
 
 
 def _uniform(generator: torch.Generator, device: torch.device, *shape: int) -> Tensor:
@@ -355,4 +354,4 @@ def _undirected_neighbours(graphs: Graphs) -> tuple[Tensor, Tensor]:
     size = max(graphs.num_nodes, 1)
     pairs = torch.cat([target[proper] * size + source[proper], source[proper] * size + target[proper]]).unique()
     degree = torch.bincount(pairs // size, minlength=graphs.num_nodes)
-    return pairs % size, torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    return pairs % size, offsets(degree)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core import Views, Where
+from jepakit.core.packed import owners, positions
 from jepakit.errors import require_at_least, require_choice, require_within
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, Masked
 from jepakit.lp.networks.batch import LPBatch
@@ -93,11 +94,10 @@ def masked_view(problems: LPBatch, config: MaskConfig, generator: torch.Generato
 def _sample_per_problem(pointer: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
     """A random share of each problem's nodes, at least one and not all: ``[N]`` bool."""
     sizes = pointer.diff()
-    owner = torch.repeat_interleave(sizes)
+    owner = owners(sizes)
     counts = (ratio * sizes).round().long().clamp(min=1).minimum((sizes - 1).clamp(min=0))
     # A random order within each problem; its first nodes are taken.
     order = torch.argsort(owner + torch.rand(len(owner), generator=generator, dtype=torch.float64))
-    place = torch.arange(len(owner)) - pointer[:-1][owner]
     chosen = torch.zeros(len(owner), dtype=torch.bool)
-    chosen[order] = place < counts[owner]
+    chosen[order] = positions(sizes) < counts[owner]
     return chosen

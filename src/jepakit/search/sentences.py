@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import gather_ranges, offsets, owners, segment_max
 from jepakit.errors import DataError, ModelError
 from jepakit.search.files import read_array, write_array
 
@@ -60,17 +61,14 @@ class Sentences:
         return torch.cat(found) if found else torch.empty(rows.shape)
 
     def _best(self, queries: Tensor, rows: Tensor) -> Tensor:
-        documents = rows.clamp(min=0).numpy().ravel()
-        counts = (self.first[documents + 1] - self.first[documents]) * (rows.numpy().ravel() >= 0)
-        owner = np.repeat(np.arange(len(documents)), counts)
-        within = np.arange(len(owner)) - np.repeat(counts.cumsum() - counts, counts)
-        places, back = np.unique(self.first[documents][owner] + within, return_inverse=True)
+        documents = rows.clamp(min=0).flatten().numpy()
+        starts, ends = torch.from_numpy(self.first[documents]), torch.from_numpy(self.first[documents + 1])
+        counts = (ends - starts) * (rows.flatten() >= 0)
+        places, back = gather_ranges(starts, counts).unique(return_inverse=True)
         # Queries share documents: each sentence is read once, and compared with all queries of the block.
-        cosines = queries @ torch.from_numpy(self.vectors[places].astype(np.float32)).T
-        asked = torch.from_numpy(owner) // rows.shape[1]
-        best = torch.full((rows.numel(),), -torch.inf)
-        best.scatter_reduce_(0, torch.from_numpy(owner), cosines[asked, torch.from_numpy(back)], "amax")
-        return best.view(rows.shape)
+        cosines = queries @ torch.from_numpy(self.vectors[places.numpy()].astype(np.float32)).T
+        asked = owners(counts) // rows.shape[1]
+        return segment_max(cosines[asked, back], offsets(counts), empty=-torch.inf).view(rows.shape)
 
     def adapted(self, adapter: DocumentAdapter) -> Sentences:
         """As an adapter has them; the same where it leaves documents as they are."""
@@ -80,10 +78,9 @@ class Sentences:
 
     def taken(self, rows: np.ndarray) -> Sentences:
         """Those of some documents, in that order."""
-        counts = np.diff(self.first)[rows]
-        first = np.concatenate([[0], counts.cumsum()])
-        places = np.arange(first[-1]) + np.repeat(self.first[rows] - first[:-1], counts)
-        return Sentences(self.vectors[places], first)
+        counts = torch.from_numpy(np.diff(self.first)[rows])
+        places = gather_ranges(torch.from_numpy(self.first[rows]), counts)
+        return Sentences(self.vectors[places.numpy()], offsets(counts).numpy())
 
     def joined(self, others: Sentences) -> Sentences:
         """Those of these documents, then of the others.

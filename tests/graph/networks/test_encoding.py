@@ -78,7 +78,7 @@ def test_random_walk_by_hand() -> None:
     assert walks[5:].numpy() == pytest.approx(np.array([[0, 1, 0, 1], *[[0, 1 / 3, 0, 1 / 3]] * 3]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches, st.integers(min_value=1, max_value=20))
 def test_random_walk_equals_matrix_powers(parts: list[nx.Graph], size: int) -> None:
     expected = [dense_return_probabilities(part, size) for part in parts]
@@ -120,7 +120,7 @@ def test_laplacian_by_hand() -> None:
     np.testing.assert_allclose(found[5:], np.ones((5, 3)), atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches, st.integers(min_value=1, max_value=12))
 def test_laplacian_equals_dense_projectors(parts: list[nx.Graph], size: int) -> None:
     parts = [*parts, *SYMMETRIC]

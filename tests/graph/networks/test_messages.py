@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from graph_samples import five_graphs, star_of
+from jepakit.core.packed import segment_sum
 from jepakit.graph import Graphs
 from jepakit.graph.networks.messages import Messages
 
@@ -25,7 +26,7 @@ def operations(graphs: Graphs) -> dict[str, tuple[Operation, Tensor]]:
         "weighted sum_neighbors": (lambda x: messages.sum_neighbors(x, weight), nodes),
         "take_sources": (messages.take_sources, nodes),
         "sum_messages": (messages.sum_messages, edges),
-        "sum_nodes": (messages.sum_nodes, nodes),
+        "sum_nodes": (lambda x: segment_sum(x, graphs.node_ptr), nodes),
     }
 
 
@@ -59,7 +60,7 @@ def test_a_directed_path_by_hand() -> None:
     assert messages.sum_neighbors_and_self(x, torch.tensor(2.0)).flatten().tolist() == [2, 21, 210]
     assert messages.take_sources(x).flatten().tolist() == [1, 10]
     assert messages.sum_messages(torch.tensor([[5.0], [7.0]])).flatten().tolist() == [0, 5, 7]
-    assert messages.sum_nodes(x).flatten().tolist() == [111]
+    assert segment_sum(x, graphs.node_ptr).flatten().tolist() == [111]
     # In-degrees with the self loop are 1, 2, 2.
     assert messages.gcn_weight.tolist() == pytest.approx([2**-0.5, 0.5])
 
@@ -76,7 +77,7 @@ def test_the_backward_pass_of_a_directed_path_by_hand() -> None:
 def test_sums_over_empty_graphs_and_isolated_nodes_are_zero() -> None:
     graphs = five_graphs().induced(torch.arange(14) < 7)
     messages = Messages(graphs)
-    totals = messages.sum_nodes(torch.ones(7, 2))
+    totals = segment_sum(torch.ones(7, 2), graphs.node_ptr)
     assert totals[:, 0].tolist() == [4, 2, 1, 0, 0]
     assert messages.sum_neighbors(torch.ones(7, 2))[:, 0].tolist() == [1, 1, 1, 1, 1, 1, 0]
 
@@ -92,7 +93,7 @@ def test_half_precision_is_summed_in_single_precision(dtype: torch.dtype) -> Non
     assert float(heard.detach()[0]) == 3000
     assert float(messages.sum_neighbors_and_self(x.detach(), torch.tensor(2.0))[0]) == 3002
     assert float(messages.sum_messages(torch.ones(6000, 1, dtype=dtype))[0]) == 3000
-    assert float(messages.sum_nodes(x.detach())) == 3001
+    assert float(segment_sum(x.detach(), graphs.node_ptr)) == 3001
     heard[0].sum().backward()
     assert x.grad is not None
     assert x.grad.dtype == dtype

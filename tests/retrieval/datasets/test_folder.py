@@ -246,7 +246,7 @@ def test_a_paragraph_is_whole_where_it_can_be() -> None:
     overlap=st.integers(0, 11),
     code=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_chunks_hold_every_word_once_in_order(texts: list[str], words: int, overlap: int, code: bool) -> None:
     blocks = [Block(text, code) for text in texts]
     config = ChunkConfig(words, min(overlap, words - 1))
@@ -268,7 +268,7 @@ def test_chunks_hold_every_word_once_in_order(texts: list[str], words: int, over
 
 
 @given(text=st.text(st.sampled_from("aB .!?。」\n-1字"), max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_sentences_hold_every_character_once_in_order(text: str) -> None:
     spans = sentence_spans(text)
     assert "".join("".join(text[a:b] for a, b in spans).split()) == "".join(text.split())

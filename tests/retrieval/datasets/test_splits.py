@@ -60,7 +60,7 @@ def apart(parts: list[Pairs], documents: Documents) -> bool:
 
 
 @given(case=judged(), seed=st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_is_in_two_splits_and_every_pair_in_one(case: tuple[Pairs, Documents], seed: int) -> None:
     pairs, documents = case
     splits = split_by_document(pairs, documents, THIRDS, seed=seed)
@@ -72,7 +72,7 @@ def test_nothing_is_in_two_splits_and_every_pair_in_one(case: tuple[Pairs, Docum
 
 
 @given(case=judged(), folds=st.integers(2, 4), seed=st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_is_in_two_folds(case: tuple[Pairs, Documents], folds: int, seed: int) -> None:
     pairs, documents = case
     try:
@@ -155,7 +155,7 @@ def test_leaks_by_hand() -> None:
 
 
 @given(train=judged(), test=judged())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_without_shared_leaves_nothing_shared(train: tuple[Pairs, Documents], test: tuple[Pairs, Documents]) -> None:
     documents = max(train[1], test[1], key=len)
     kept = without_shared(train[0], test[0], documents)

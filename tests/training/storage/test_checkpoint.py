@@ -76,7 +76,7 @@ nested = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(state=st.dictionaries(st.text(), nested, max_size=3))
 def test_any_structure_comes_back(state: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any.safetensors"

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import owners
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.cache import cached_dataset
@@ -123,7 +124,7 @@ def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes
     sizes = torch.tensor([len(trees) for trees in chosen])
     return GraphDataset(
         name="python",
-        graphs=_pack([tree for trees in chosen for tree in trees], torch.arange(len(names)).repeat_interleave(sizes)),
+        graphs=_pack([tree for trees in chosen for tree in trees], owners(sizes)),
         task="graph classification",
         label_names=tuple(names),
         source=f"functions of the standard library of Python {sys.version.split()[0]}, labelled by package",

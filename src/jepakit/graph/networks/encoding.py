@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from jepakit.core.packed import RowLists, gather_ranges, offsets, positions
 from jepakit.errors import ConfigError, DataError, MissingExtraError, require_choice
-from jepakit.graph.data import Graphs, ragged_arange
+from jepakit.graph.data import Graphs
 
 __all__ = ["Encoding", "degree", "laplacian", "random_walk", "with_position"]
 
@@ -97,9 +98,9 @@ def random_walk(graphs: Graphs, size: int) -> Tensor:
 
 def _return_probabilities(graphs: Graphs, steps: int) -> Tensor:
     source, arrivals = graphs.edge_index[0], graphs.in_degree
-    start = arrivals.cumsum(0) - arrivals
+    arriving = RowLists(offsets(arrivals), source)
     share = arrivals.clamp(min=1).float().reciprocal().unsqueeze(1)
-    column = _index_within_graph(graphs)
+    column = positions(graphs.nodes_per_graph)
     out = torch.zeros(graphs.num_nodes, steps, device=graphs.device)
     widest = int(graphs.nodes_per_graph.max())
     columns = max(_WALK_CELLS // graphs.num_nodes, _WALK_COLUMNS)
@@ -110,9 +111,7 @@ def _return_probabilities(graphs: Graphs, steps: int) -> Tensor:
         walk = torch.zeros(graphs.num_nodes, width, device=graphs.device)
         walk[node, own] = 1
         for k in range(steps):
-            # An embedding bag is a sparse matrix with unit weights times a dense one, at many times the speed of
-            # torch.sparse on a CPU.
-            walk = F.embedding_bag(source, walk, start, mode="sum").mul_(share)
+            walk = arriving.sum(walk).mul_(share)
             out[node, k] = walk[node, own]
     return out
 
@@ -194,7 +193,7 @@ def _operator(graphs: Graphs) -> _Operator:
 def _dense_spectrum(graphs: Graphs) -> tuple[Tensor, Tensor]:
     """All eigenvalues, descending ``[G, n]``, and squared eigenvectors ``[N, n]``, n being the largest graph's size."""
     row, column, weight, null, component = _operator(graphs)
-    owner, index = graphs.graph_of_node, _index_within_graph(graphs)
+    owner, index = graphs.graph_of_node, positions(graphs.nodes_per_graph)
     shape = (len(graphs), int(graphs.nodes_per_graph.max()))
     block = torch.zeros(*shape, shape[1], dtype=torch.double)
     block.index_put_((owner[row], index[row], index[column]), weight, accumulate=True)
@@ -249,11 +248,6 @@ def _mean_within_eigenspaces(values: Tensor, squares: Tensor, owner: Tensor) -> 
     return mean.gather(1, space[owner])
 
 
-def _index_within_graph(graphs: Graphs) -> Tensor:
-    """``[N]``: 0, 1, ... within each graph."""
-    return torch.arange(graphs.num_nodes, device=graphs.device) - graphs.node_ptr[graphs.graph_of_node]
-
-
 def _parts_of_like_size(graphs: Graphs, cells: int) -> Iterator[tuple[Graphs, Tensor]]:
     """The bare structure of ``graphs`` in parts of graphs of similar size, each with the node ids it came from.
 
@@ -263,7 +257,7 @@ def _parts_of_like_size(graphs: Graphs, cells: int) -> Iterator[tuple[Graphs, Te
     sizes, order = graphs.nodes_per_graph.sort(stable=True)
     for first, last in _runs(sizes.tolist(), cells):
         ids = order[first:last]
-        yield bare[ids], ragged_arange(graphs.node_ptr[ids], graphs.nodes_per_graph[ids])
+        yield bare[ids], gather_ranges(graphs.node_ptr[ids], graphs.nodes_per_graph[ids])
 
 
 def _runs(sizes: list[int], cells: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from jepakit.core.packed import segment_sum
 from jepakit.graph.networks.messages import Messages
 
 __all__ = ["PrototypeReadout"]
@@ -47,7 +48,7 @@ class PrototypeReadout(nn.Module):
     def forward(self, node: Tensor, messages: Messages) -> Tensor:
         layers = (node.unflatten(1, (self.parts, -1)) - self.centre) / self.scale
         counts = [
-            messages.sum_nodes(torch.softmax(-_distances(x, prototypes) / self.temperature, dim=1))
+            segment_sum(torch.softmax(-_distances(x, prototypes) / self.temperature, dim=1), messages.node_ptr)
             for x, prototypes in zip(layers.unbind(1), self.prototypes, strict=True)
         ]
         return torch.cat(counts, dim=1).sqrt()

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from jepakit.core.packed import gather_ranges, segment_sum
 from jepakit.errors import ConfigError, DataError, MissingExtraError, require_choice
-from jepakit.graph.data import Graphs, ragged_arange
+from jepakit.graph.data import Graphs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -244,7 +245,7 @@ def _sequence_ids(values: Ints, lengths: Ints) -> Ints:
     while lengths.max(initial=0) > 1:
         halved = (lengths + 1) // 2
         starts = np.cumsum(lengths) - lengths
-        left = starts.repeat(halved) + 2 * _ragged_arange(np.zeros_like(halved), halved)
+        left = starts.repeat(halved) + 2 * _gather_ranges(np.zeros_like(halved), halved)
         paired = left + 1 < (starts + lengths).repeat(halved)
         right = np.where(paired, values[np.where(paired, left + 1, left)] + 1, 0)
         values, lengths = _pair_ids(values[left], right), halved
@@ -276,7 +277,7 @@ def _intersection(counts: csr_matrix) -> Floats:
     lowest = step[first][np.cumsum(first) - 1]
     climbed = step - lowest + 1
     ladder = _sparse().csr_matrix(
-        (np.ones(int(climbed.sum())), (graph.repeat(climbed), _ragged_arange(lowest, climbed))),
+        (np.ones(int(climbed.sum())), (graph.repeat(climbed), _gather_ranges(lowest, climbed))),
         shape=(counts.get_shape()[0], len(height)),
     )
     return _product(ladder.multiply(height).tocsr(), ladder)
@@ -310,12 +311,11 @@ def _one_hot_degrees(graphs: Graphs) -> torch.Tensor:
 
 
 def _sums_within(values: torch.Tensor, ptr: torch.Tensor) -> Floats:
-    running = torch.cat([values.new_zeros(1, values.shape[1]).double(), values.double().cumsum(0)])
-    return running[ptr].diff(dim=0).cpu().numpy()
+    return segment_sum(values.double(), ptr).cpu().numpy()
 
 
-def _ragged_arange(starts: Ints, lengths: Ints) -> Ints:
-    return ragged_arange(torch.from_numpy(starts), torch.from_numpy(lengths)).numpy()
+def _gather_ranges(starts: Ints, lengths: Ints) -> Ints:
+    return gather_ranges(torch.from_numpy(starts), torch.from_numpy(lengths)).numpy()
 
 
 def _sparse() -> ModuleType:

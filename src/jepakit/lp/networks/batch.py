@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import offsets, owners, select_groups
 from jepakit.errors import DataError
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import Basis
@@ -109,12 +110,12 @@ class LPBatch:
     @property
     def column_of(self) -> Tensor:
         """The problem each column belongs to, ``[N]`` int64."""
-        return _owner(self.column_ptr)
+        return owners(self.column_ptr.diff(), len(self.costs))
 
     @property
     def row_of(self) -> Tensor:
         """The problem each row belongs to, ``[M]`` int64."""
-        return _owner(self.row_ptr)
+        return owners(self.row_ptr.diff(), len(self.row_lower))
 
     @classmethod
     def of(
@@ -164,7 +165,7 @@ class LPBatch:
             row_lower=packed([problem.row_lower for problem in problems]),
             row_upper=packed([problem.row_upper for problem in problems]),
             entry_row=_numbered([torch.from_numpy(matrix.indices) for matrix in matrices], row_ptr),
-            entry_column=torch.repeat_interleave(torch.from_numpy(sizes)),
+            entry_column=owners(torch.from_numpy(sizes)),
             entry_value=packed([matrix.data for matrix in matrices]),
             entry_by_row=_numbered([_by_row(matrix) for matrix in matrices], entry_ptr),
             column_ptr=column_ptr,
@@ -180,10 +181,10 @@ class LPBatch:
 
     def __getitem__(self, index: Tensor) -> LPBatch:
         """Some of the problems, ``[B]`` int64, in that order."""
-        columns, column_ptr = _gather(self.column_ptr, index)
-        rows, row_ptr = _gather(self.row_ptr, index)
-        entries, entry_ptr = _gather(self.entry_ptr, index)
-        own = torch.repeat_interleave(entry_ptr.diff())
+        columns, column_ptr = select_groups(self.column_ptr, index)
+        rows, row_ptr = select_groups(self.row_ptr, index)
+        entries, entry_ptr = select_groups(self.entry_ptr, index)
+        own = owners(entry_ptr.diff(), len(entries))
         near, optima = self.near, self.optima
         if near is not None:
             near = Near(near.x[columns], near.y[rows], near.activity[rows], near.reduced[columns])
@@ -219,22 +220,6 @@ class LPBatch:
         """A point of all problems, x ``[N]`` and y ``[M]``, with its products."""
         return Near(x, y, self.activity(x), self.costs - self.priced(y))
 
-    def sum_of_columns(self, values: Tensor) -> Tensor:
-        """The sum over the columns of each problem: ``[N] -> [G]``."""
-        return values.new_zeros(len(self)).index_add_(0, self.column_of, values)
-
-    def sum_of_rows(self, values: Tensor) -> Tensor:
-        """The sum over the rows of each problem: ``[M] -> [G]``."""
-        return values.new_zeros(len(self)).index_add_(0, self.row_of, values)
-
-    def mean_of_columns(self, values: Tensor) -> Tensor:
-        """The mean over the columns of each problem: ``[N] -> [G]``; 0 for a problem without."""
-        return self.sum_of_columns(values) / self.column_ptr.diff().clamp(min=1)
-
-    def mean_of_rows(self, values: Tensor) -> Tensor:
-        """The mean over the rows of each problem: ``[M] -> [G]``; 0 for a problem without."""
-        return self.sum_of_rows(values) / self.row_ptr.diff().clamp(min=1)
-
 
 def _by_row(matrix: sp.csc_array) -> Tensor:
     """The places of the entries, row by row: by counting, not by sorting."""
@@ -248,21 +233,7 @@ def _numbered(places: Sequence[Tensor], pointer: Tensor) -> Tensor:
 
 
 def _pointer(sizes: Sequence[int]) -> Tensor:
-    return torch.tensor([0, *sizes]).cumsum(0)
-
-
-def _owner(pointer: Tensor) -> Tensor:
-    return torch.repeat_interleave(pointer.diff())
-
-
-def _gather(pointer: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The places of the elements of some owners, and the pointer among these."""
-    sizes = pointer.diff()[index]
-    taken = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    places = torch.arange(int(taken[-1]), device=index.device) + torch.repeat_interleave(
-        pointer[index] - taken[:-1], sizes
-    )
-    return places, taken
+    return offsets(torch.tensor(sizes))
 
 
 def _summed(weight: Tensor, values: Tensor, to: Tensor, like: Tensor) -> Tensor:

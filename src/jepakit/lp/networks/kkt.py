@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import segment_mean, segment_sum
 from jepakit.errors import ConfigError
 from jepakit.lp.networks.batch import LPBatch, Near
 
@@ -56,14 +57,15 @@ def terms_of(problems: LPBatch, point: Near) -> dict[str, Tensor]:
     x, y, activity, z = point.x, point.y, point.activity, point.reduced
     rows = _sides(activity, y, problems.row_lower, problems.row_upper)
     columns = _sides(x, z, problems.lower, problems.upper)
-    value = problems.sum_of_columns(problems.costs * x)
-    dual_value = problems.sum_of_rows(rows.value) + problems.sum_of_columns(columns.value)
+    row_ptr, column_ptr = problems.row_ptr, problems.column_ptr
+    value = segment_sum(problems.costs * x, column_ptr)
+    dual_value = segment_sum(rows.value, row_ptr) + segment_sum(columns.value, column_ptr)
     size = 1 + torch.maximum(value.abs(), dual_value.abs()).detach()
     return {
-        "primal": problems.mean_of_rows(rows.outside.square()) + problems.mean_of_columns(columns.outside.square()),
-        "dual": problems.mean_of_rows(rows.wrong.square()),
-        "stationarity": problems.mean_of_columns(columns.wrong.square()),
-        "complementary_slackness": problems.mean_of_rows(rows.slack) + problems.mean_of_columns(columns.slack),
+        "primal": segment_mean(rows.outside.square(), row_ptr) + segment_mean(columns.outside.square(), column_ptr),
+        "dual": segment_mean(rows.wrong.square(), row_ptr),
+        "stationarity": segment_mean(columns.wrong.square(), column_ptr),
+        "complementary_slackness": segment_mean(rows.slack, row_ptr) + segment_mean(columns.slack, column_ptr),
         "gap": ((value - dual_value) / size).square(),
     }
 

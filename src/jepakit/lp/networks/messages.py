@@ -1,28 +1,28 @@
-"""Sums along the entries of sparse matrices, fast on a CPU in both directions."""
+"""Messages between the columns and rows of sparse matrices, fast on a CPU in both directions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from jepakit.core.packed import RowLists, offsets, sum_rows
 
 __all__ = ["Passing"]
 
 
 @dataclass(frozen=True)
 class Passing:
-    """A matrix ``[M, N]`` as lists of entries, once by row and once by column.
+    """A matrix ``[M, N]`` as weighted lists of entries, once by row and once by column.
 
     Args:
-        by_row: of each row, the columns it has entries in.
-        by_column: of each column, the rows.
+        by_row: the columns in which each row has entries.
+        by_column: the rows in which each column has entries.
     """
 
-    by_row: _Lists
-    by_column: _Lists
+    by_row: RowLists
+    by_column: RowLists
 
     @classmethod
     def of(cls, row: Tensor, column: Tensor, weight: Tensor, by_row: Tensor, rows: int, columns: int) -> Passing:
@@ -36,67 +36,22 @@ class Passing:
             rows: M.
             columns: N.
         """
-        return cls(
-            _Lists.of(row[by_row], column[by_row], weight[by_row], rows), _Lists.of(column, row, weight, columns)
+        row_ptr, column_ptr = (
+            offsets(torch.bincount(index, minlength=size)) for index, size in ((row, rows), (column, columns))
         )
+        return cls(RowLists(row_ptr, column[by_row], weight[by_row]), RowLists(column_ptr, row, weight))
 
     def to_rows(self, columns: Tensor) -> Tensor:
-        """What rows hear: the sum weighted by the matrix, and the mean: ``[N, D] -> [M, 2 D]``."""
-        return _heard(columns, self.by_row, self.by_column)
+        """Messages to rows: the sum weighted by the matrix, and the mean: ``[N, D] -> [M, 2 D]``."""
+        return _sum_and_mean(columns, self.by_row, self.by_column)
 
     def to_columns(self, rows: Tensor) -> Tensor:
-        """What columns hear: ``[M, D] -> [N, 2 D]``."""
-        return _heard(rows, self.by_column, self.by_row)
+        """Messages to columns: ``[M, D] -> [N, 2 D]``."""
+        return _sum_and_mean(rows, self.by_column, self.by_row)
 
 
-@dataclass(frozen=True)
-class _Lists:
-    """Of each of T targets a list of sources with weights, one after another.
-
-    Args:
-        source: ``[E]`` int64.
-        start: where the list of each target begins, ``[T]`` int64.
-        weight: ``[E]``.
-        size: of each list, at least 1, ``[T]``.
-    """
-
-    source: Tensor
-    start: Tensor
-    weight: Tensor
-    size: Tensor
-
-    @classmethod
-    def of(cls, target: Tensor, source: Tensor, weight: Tensor, targets: int) -> _Lists:
-        """From entries target by target."""
-        size = torch.bincount(target, minlength=targets)
-        return cls(source, size.cumsum(0) - size, weight, size.clamp(min=1).to(weight.dtype))
-
-    def summed(self, values: Tensor, weight: Tensor) -> Tensor:
-        """``[S, D] -> [T, D]``."""
-        if not len(self.start) or not len(values):
-            return values.new_zeros(len(self.start), values.shape[1])
-        return F.embedding_bag(self.source, values, self.start, mode="sum", per_sample_weights=weight)
-
-
-class _Sum(torch.autograd.Function):
-    """A matrix times values; its gradient is the transposed matrix times the gradient, which is there already."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, lists: _Lists, transposed: _Lists, weighted: bool) -> Tensor:
-        ctx.lists, ctx.transposed, ctx.weighted = lists, transposed, weighted
-        if weighted:
-            return lists.summed(values, lists.weight)
-        return lists.summed(values, torch.ones_like(lists.weight)) / lists.size[:, None]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        grad, transposed = grads[0].contiguous(), ctx.transposed
-        if ctx.weighted:
-            return transposed.summed(grad, transposed.weight), None, None, None
-        shared = grad / ctx.lists.size[:, None]
-        return transposed.summed(shared, torch.ones_like(transposed.weight)), None, None, None
-
-
-def _heard(values: Tensor, lists: _Lists, transposed: _Lists) -> Tensor:
+def _sum_and_mean(values: Tensor, lists: RowLists, transposed: RowLists) -> Tensor:
     values = values.contiguous()
-    return torch.cat([_Sum.apply(values, lists, transposed, weighted) for weighted in (True, False)], 1)
+    weighted = sum_rows(values, lists, lambda: transposed)
+    plain = sum_rows(values, replace(lists, weight=None), lambda: replace(transposed, weight=None))
+    return torch.cat([weighted, plain / lists.offsets.diff().clamp(min=1).to(plain.dtype)[:, None]], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jepakit.core.packed import positions
 from jepakit.retrieval.data import Pairs
 
 __all__ = ["ndcg", "top_documents"]
@@ -46,8 +47,7 @@ def ndcg(found: Tensor, queries: Tensor, pairs: Pairs, *, at: int = 10) -> Tenso
     # Best grades of each query first; the place of a pair within its query is its rank in the ideal order.
     order = torch.argsort(row * (int(pairs.grade.max()) + 1 if len(pairs) else 1) - pairs.grade, stable=True)
     row, document, grade = row[order], pairs.document[order], pairs.grade[order].float()
-    counts = torch.bincount(row, minlength=len(queries))
-    within = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
+    within = positions(torch.bincount(row, minlength=len(queries)))
     ideal = torch.zeros(len(queries)).index_add_(
         0, row[within < at], grade[within < at] * discount[within[within < at]]
     )
