@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.lp_ways import SEEDS, by_metric, labels_folder
-from jepakit.lp import LinearProgram, TrainConfig, label, train
+from jepakit.lp import LinearProgram, ObjectiveConfig, TrainConfig, label, train
 from jepakit.lp.data import Array
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families import LPFamily
@@ -135,7 +135,7 @@ def _measured(family: str, kind: str, jepa: str, labels: int, quick: bool, seed:
     if not config.use_bipartite_graphs:
         config = replace(config, **_PERCEPTRON)
     if mode := JEPA[jepa]:
-        config = replace(config, use_jepa=True, jepa_mode=mode)
+        config = replace(config, use_jepa=True, objective=ObjectiveConfig(target=mode))
     config = replace(config, seed=seed, epochs=2 if quick else config.epochs)
     if labels:
         problems, optima = problems[:labels], optima[:labels]

@@ -164,3 +164,15 @@ def test_problems_are_solved_with_an_old_family(folder: str) -> None:
     exact = ("problem", "status", "source", *(["pivots"] if version("highspy") == EXPECTED["highspy"] else []))
     assert [[line[name] for name in exact] for line in found] == [[line[name] for name in exact] for line in expected]
     assert [line["objective"] for line in found] == pytest.approx([line["objective"] for line in expected], rel=1e-6)
+
+
+def test_a_finished_run_of_linear_programs_is_resumed_by_its_old_option_names() -> None:
+    run("lp", "train", "--config", "lp-run/config.yaml", "--run", "lp-run", "--resume", "true")
+    assert_near(guesses("lp-run"), EXPECTED["guesses"]["lp-run"])
+    words = ["lp", "train", "--config", "lp-run/config.yaml", "--run", "lp-run", "--resume", "true", "--jepa-mode"]
+    assert main([*words, "simsiam"]) != 0
+
+
+def test_a_finished_retrieval_run_is_resumed() -> None:
+    run("retrieval", "train", "--config", "retrieval-run/config.yaml", "--run", "retrieval-run", "--resume", "true")
+    assert_near(adapted("retrieval-run"), EXPECTED["adapted"]["retrieval-run"])

@@ -109,9 +109,17 @@ def test_no_block_escapes_for_want_of_a_language(page: Path) -> None:
 
 def test_the_guides_name_every_choice() -> None:
     guides = "".join((ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("objective", "graph", "METHODS"))
-    choices = [*core.__all__, *PRESETS, *LAYERS, *get_args(Strategy), *get_args(Encoding)]
+    tables = (core.LOSSES, core.TARGETS, core.PREDICTORS, core.REGULARIZERS)
+    choices = [
+        *core.__all__,
+        *(name for table in tables for name in table),
+        *PRESETS,
+        *LAYERS,
+        *get_args(Strategy),
+        *get_args(Encoding),
+    ]
     # What they are made of, not what a user chooses among.
-    internal = {"Embeddings", "Loss", "Target", "Diagnosis", "LOSSES"}
+    internal = {"Embeddings", "Loss", "Target", "Diagnosis", "Momentum", "PREDICTION_WIDTHS", "PredictorSize"}
     quoted = " ".join(re.findall(r"`[^`\n]+`", guides))
     words = set(re.findall(r"[\w-]+", quoted))
     assert {choice for choice in choices if choice not in words} - internal == set()

@@ -33,6 +33,7 @@ from jepakit.graph import (
 from jepakit.graph.networks.layers import LAYERS
 from jepakit.training import RunFolder
 from jepakit.training.storage.checkpoint import read_checkpoint
+from objective_choices import every_choice
 
 ENCODER: dict[str, Any] = {
     **{"conv": "gin", "hidden": 16, "layers": 2, "heads": 2, "norm": "batch", "dropout": 0.0, "residual": False},
@@ -103,6 +104,16 @@ def test_the_loss_falls_on_a_set_that_needs_no_data(conv: str, tmp_path: Path) -
     pretrain(necklaces(64), config(encoder={"conv": conv}, epochs=10, learning_rate=3e-3), run=run)
     first, last = first_and_last_loss(run)
     assert last < 0.75 * first
+
+
+@pytest.mark.parametrize("choice", every_choice(), ids=str)
+def test_whatever_core_has_registered_can_be_trained_with(choice: dict[str, Any], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    metrics = pretrain(necklaces(16), config(objective=choice, epochs=1), run=run).fit.metrics
+    (regularizer,) = choice.keys() - {"loss", "target"}
+    assert metrics[f"train/{regularizer}"] > 0
+    total = metrics["train/predict/node"] + 0.1 * metrics[f"train/{regularizer}"]
+    assert metrics["train/total"] == pytest.approx(total, rel=1e-4)
 
 
 @pytest.mark.data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.formats.stored import fingerprint
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch
-from jepakit.lp.objective import build_jepa
+from jepakit.lp.objective import ObjectiveConfig, build_jepa
 from jepakit.lp.pretrain import TrainConfig, train
 from jepakit.lp.starts.labels import label
 from jepakit.lp.views import MaskConfig, ProblemViews
 from jepakit.training import RunFolder
 from lp.problems import by_hand, random_problem
+from objective_choices import every_choice
 
 FAMILY = SetCover(20, 24, 0.15)
 PROBLEMS = [FAMILY.problem(seed) for seed in range(12)]
@@ -69,12 +71,12 @@ def views(model: LPModel, config: TrainConfig) -> object:
 def test_a_simsiam_step_makes_no_target_model_and_ema_moves_one_every_step(graphs: bool) -> None:
     config = replace(QUICK, use_bipartite_graphs=graphs)
     model = LPModel(graphs, 24, 20, {"dim": 16, "depth": 2})
-    simsiam = build_jepa(model.encoder, "simsiam", 0.9, 0.05)
+    simsiam = build_jepa(model.encoder, ObjectiveConfig(target="simsiam", momentum=0.9))
     assert isinstance(simsiam.target, SharedTarget)
     assert not list(simsiam.target.parameters())
     assert not simsiam.target.trains
-    assert build_jepa(model.encoder, "lejepa", 0.9, 0.05).target.trains
-    jepa = build_jepa(model.encoder, "ema", 0.9, 0.05)
+    assert build_jepa(model.encoder, ObjectiveConfig(target="lejepa", momentum=0.9)).target.trains
+    jepa = build_jepa(model.encoder, ObjectiveConfig(target="ema", momentum=0.9))
     assert isinstance(jepa.target, EMATarget)
     optimizer = torch.optim.SGD(jepa.parameters(), lr=1.0)
     for _ in range(3):
@@ -87,6 +89,33 @@ def test_a_simsiam_step_makes_no_target_model_and_ema_moves_one_every_step(graph
         for old, fast, new in zip(before, online, slow, strict=True):
             torch.testing.assert_close(new, 0.9 * old + 0.1 * fast)
         assert any(not torch.equal(old, new) for old, new in zip(before, jepa.target.encoder.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("choice", every_choice(), ids=str)
+def test_whatever_core_has_registered_can_be_trained_with(choice: dict[str, Any], graphs: bool) -> None:
+    config = replace(QUICK, epochs=2, objective=ObjectiveConfig(**choice), use_bipartite_graphs=graphs)
+    metrics = train(PROBLEMS, config).fit.metrics
+    (regularizer,) = choice.keys() - {"loss", "target"}
+    # SIGReg is for a trained target alone, as it was before there were other regularisers.
+    applies = regularizer != "sigreg" or choice["target"] == "lejepa"
+    losses = [value for name, value in metrics.items() if name.startswith("train/predict")]
+    total = sum(losses) / len(losses) + (0.1 * metrics[f"train/{regularizer}"] if applies else 0.0)
+    if choice["target"] == "lejepa" and regularizer != "sigreg":
+        total += 0.05 * metrics["train/sigreg"]
+    assert metrics["train/loss_jepa"] == pytest.approx(total, rel=1e-3)
+
+
+def test_an_objective_that_a_problem_has_no_use_for_is_refused() -> None:
+    for options, field in (
+        ({"target": "byol"}, "target"),
+        ({"momentum": 1.5}, "momentum"),
+        ({"predictor": "cross_attention"}, "predictor"),
+        ({"target": "lejepa", "sigreg": 0.0}, "sigreg"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            ObjectiveConfig(**options)
+        assert caught.value.field == field
 
 
 def test_jepa_alone_comes_first_and_is_logged(tmp_path: Path) -> None:
@@ -130,7 +159,7 @@ def test_without_jepa_the_losses_are_those_of_a_build_without_it(
     # Options of JEPA that are not used change nothing, and neither does there being no JEPA to build at all.
     train(PROBLEMS, PLAIN, run=RunFolder(tmp_path / "plain"))
     monkeypatch.setattr("jepakit.lp.pretrain.build_jepa", None)
-    other = replace(PLAIN, jepa_weight=0.7, jepa_mode="simsiam", jepa_mask_ratio_nodes=0.6)
+    other = replace(PLAIN, jepa_weight=0.7, objective=ObjectiveConfig(target="simsiam"), jepa_mask_ratio_nodes=0.6)
     train(PROBLEMS, other, run=RunFolder(tmp_path / "other"))
     first, second = (
         [
@@ -193,8 +222,6 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"jepa_mode": "byol"}, "jepa_mode"),
-        ({"ema_momentum": 1.5}, "ema_momentum"),
         ({"primal_weight": -1.0}, "primal"),
         ({"basis_weight": -1.0}, "basis"),
         ({"jepa_mask_ratio_nodes": 1.0}, "ratio_nodes"),

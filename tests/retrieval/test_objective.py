@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from toy_collection import WordEncoder, collection
 
-from jepakit.core import Contrast, ContrastiveJEPA
+from jepakit.core import (
+    LOSSES,
+    PREDICTION_WIDTHS,
+    Contrast,
+    ContrastiveJEPA,
+    EMATarget,
+    SIGReg,
+    UnitRows,
+    isotropy_penalty,
+)
 from jepakit.errors import ConfigError
+from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.data import Pairs
-from jepakit.retrieval.encoder import AdapterConfig, Towers, build_predictor
+from jepakit.retrieval.encoder import Adapter, AdapterConfig, Towers, build_predictor
 from jepakit.retrieval.objective import ObjectiveConfig, build_jepa
 from jepakit.retrieval.views import RetrievalViews, ViewConfig
+from jepakit.training import FitConfig
+from objective_choices import every_choice
 
 DIM = 6
 
@@ -99,6 +115,47 @@ def test_variance_is_0_where_every_dimension_is_wide_enough_and_1_at_a_point() -
     assert float(jepa(contrasts).terms["variance"]) == pytest.approx(0.99, abs=0.01)
 
 
+@pytest.mark.parametrize("choice", every_choice([name for name in LOSSES if name not in PREDICTION_WIDTHS]), ids=str)
+def test_whatever_core_has_registered_can_be_trained_with(choice: dict[str, Any]) -> None:
+    dataset = collection(24)
+    encoder = WordEncoder()
+    queries, documents = (encoder.encode(t, "query") for t in (dataset.queries.texts, dataset.documents.passages))
+    network = AdapterConfig(projection_depth=1)
+    adapter = Adapter(encoder.dim, base="words", fingerprint="1", **asdict(network))
+    fit = FitConfig(epochs=2, batch_size=8, progress=False, accelerator="cpu")
+    recipe = Recipe(network, ObjectiveConfig(**choice, isotropy_term="covariance"), ViewConfig(), fit)
+    before = {name: value.clone() for name, value in adapter.state_dict().items()}
+    metrics = fit_adapter(adapter, queries, documents, dataset.splits["all"], recipe).metrics
+    (regularizer,) = choice.keys() - {"loss", "target"}
+    parts = [metrics[f"train/{name}"] for name in ("predict", "contrastive", regularizer)]
+    assert metrics["train/total"] == pytest.approx(parts[0] + parts[1] + 0.1 * parts[2], rel=1e-4)
+    assert any(not torch.equal(value, before[name]) for name, value in adapter.state_dict().items())
+
+
+def test_an_ema_target_is_a_copy_that_moves_by_its_schedule() -> None:
+    adapter = AdapterConfig(projection_depth=1)
+    towers = Towers(DIM, adapter)
+    jepa = build_jepa(towers, build_predictor(DIM, adapter), ObjectiveConfig(target="ema", momentum=0.5), total_steps=1)
+    assert isinstance(jepa.target, EMATarget)
+    with torch.no_grad():
+        for parameter in towers.parameters():
+            parameter.add_(1.0)
+    jepa.after_step()
+    slow, fast = (next(part.parameters()) for part in (jepa.target.encoder, towers))
+    torch.testing.assert_close(slow, fast - 0.5)
+    assert not jepa(batch()).target.requires_grad  # type: ignore[union-attr]
+
+
+def test_isotropy_weighs_sigreg_unless_it_is_the_covariance() -> None:
+    adapter = AdapterConfig(projection_depth=1)
+    weighed = objective(adapter, isotropy=0.5).regularizers["isotropy"]
+    assert isinstance(weighed, UnitRows)
+    assert isinstance(weighed.function, SIGReg)
+    covariance = objective(adapter, isotropy=0.5, isotropy_term="covariance").regularizers["isotropy"]
+    assert isinstance(covariance, UnitRows)
+    assert covariance.function is isotropy_penalty
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -106,6 +163,9 @@ def test_variance_is_0_where_every_dimension_is_wide_enough_and_1_at_a_point() -
         ({"variance": 1.0}, "variance = 1.0: expected 0 where projection_depth is 0"),
         ({"predictive": 0.0, "contrastive": 0.0}, "contrastive = 0: expected above 0 where predictive is 0"),
         ({"temperature": 0.0}, "temperature = 0.0: expected a number above 0"),
+        ({"loss": "hyperbolic"}, "loss = 'hyperbolic'"),
+        ({"loss": "cosin"}, "loss = 'cosin': .*did you mean 'cosine'"),
+        ({"target": "shared"}, "target = 'shared'"),
         ({"predictive": -1.0}, "predictive = -1.0: expected a weight of at least 0"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import signal
 import sys
 import threading
@@ -531,6 +532,19 @@ def test_ctrl_c_reaches_the_caller_and_works_again_afterwards(tmp_path: Path) ->
 def test_an_exit_of_the_callers_own_stays_an_exit() -> None:
     with pytest.raises(SystemExit):
         fit(make_jepa(), make_loader(), config(diagnose_every=1), embed=stops_at(1, SystemExit))
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_the_loggers_of_lightning_keep_their_levels(bad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"pytorch_lightning": logging.WARNING, "lightning_fabric": logging.DEBUG}
+    for name, level in names.items():
+        monkeypatch.setattr(logging.getLogger(name), "level", level)
+    if bad:
+        with pytest.raises(ConfigError):
+            fit(make_jepa(), make_loader(), config(epochs=1, precision="16-mixed"))
+    else:
+        fit(make_jepa(), make_loader(), config(epochs=1))
+    assert {name: logging.getLogger(name).level for name in names} == names
 
 
 def test_it_runs_in_a_thread() -> None:

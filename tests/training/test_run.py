@@ -143,3 +143,19 @@ def test_text_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_one_device_is_always_the_first_process() -> None:
     assert is_first_process(1)
+
+
+def test_a_run_of_an_earlier_version_had_the_defaults_of_options_that_came_later(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    earlier = {"defaults": "objective: {target: simsiam, loss: cosine}", "renamed": {"jepa_mode": "objective.target"}}
+    run.start("jepa_mode: ema\n", resume=False)
+    for now, field in (
+        ("objective: {target: simsiam, loss: cosine}", "objective.target"),
+        ("objective: {target: ema, loss: mse}", "objective.loss"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            run.start(now, resume=True, **earlier)
+        assert caught.value.field == field
+    now = "objective: {target: ema, loss: cosine}"
+    run.start(now, resume=True, **earlier)
+    assert run.config.read_text("utf-8") == now

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from rich.console import Console
 
-from jepakit.cli.command import Command, config_yaml
-from jepakit.cli.runs import say, say_findings, show_rows, trained_run, write_results
+from jepakit.cli.command import Command
+from jepakit.cli.runs import say, say_findings, show_rows, start_run, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
@@ -106,7 +106,7 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
     out.quiet = not first
     dataset = options.load(descriptors="descriptor" in options.objective.predict)
     if first:
-        run.start(config_yaml(options, leave_out=("run", "resume", "progress")), resume=options.resume)
+        start_run(run, options)
     graphs = dataset.graphs
     counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
     say(out, f"{dataset.name}: {counts}; run in {run.path}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from jepakit.cli.command import Command, config_yaml
-from jepakit.cli.runs import say, show_rows, trained_run, write_results
+from jepakit.cli.command import Command
+from jepakit.cli.runs import say, show_rows, start_run, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
@@ -150,7 +150,7 @@ def _train(options: TrainOptions, out: Console) -> None:
     if options.use_labels:
         problems, optima = _with_optimum(problems, labels, options.workers, out)
     run = RunFolder(options.run)
-    run.start(config_yaml(options, leave_out=("run", "resume", "progress")), resume=options.resume)
+    start_run(run, options, renamed=JEPA_NAMES)
     result = train(problems, options, optima=optima, run=run, resume=options.resume)
     say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
 
@@ -269,10 +269,17 @@ def _line(name: str, solution: Solution) -> str:
     return json.dumps(finite) + "\n"
 
 
+#: The names that JEPA's options have in the original KKT networks.
+JEPA_NAMES = {
+    "jepa_mode": "objective.target",
+    "ema_momentum": "objective.momentum",
+    "jepa_sigreg": "objective.sigreg",
+}
+
 COMMANDS = {
     "generate": Command("make problems of a family", GenerateOptions, _generate, ("family",)),
     "label": Command("find the optima of problems to learn from", LabelOptions, _label, ("problems",)),
-    "train": Command("learn to guess the optima of a family", TrainOptions, _train, ("problems",)),
+    "train": Command("learn to guess the optima of a family", TrainOptions, _train, ("problems",), aliases=JEPA_NAMES),
     "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
     "evaluate": Command("compare what is learned with its rivals", EvaluateOptions, _evaluate, ("run",)),
 }

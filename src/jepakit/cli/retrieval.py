@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from jepakit.cli.command import Command, config_yaml, parse
+from jepakit.cli.command import Command, parse
 from jepakit.cli.retrieval_base import text_encoder, tune_base, untuned
-from jepakit.cli.runs import say, say_findings, show_rows, trained_run, write_results
+from jepakit.cli.runs import say, say_findings, show_rows, start_run, trained_run, write_results
 from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.adapter.stage import base_of, stage_of
 from jepakit.retrieval.data import RetrievalDataset
@@ -184,7 +184,7 @@ def run_train(options: TrainOptions, out: Console) -> None:
     run = RunFolder(options.run)
     corpus = options.load()
     dataset = prepared(corpus, seed=options.seed, most_made_pairs=options.most_made_pairs)
-    run.start(config_yaml(options, leave_out=("run", "resume", "progress")), resume=options.resume)
+    start_run(run, options)
     counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
     say(out, f"{dataset.name}: {len(dataset.documents)} documents, {counts} pairs; run in {run.path}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jepakit.cli.command import config_yaml
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.training import RunFolder, write_text_atomically
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 
-__all__ = ["say", "say_findings", "show_rows", "trained_run", "write_results"]
+__all__ = ["say", "say_findings", "show_rows", "start_run", "trained_run", "write_results"]
 
 
 def say(out: Console, sentence: str) -> None:
@@ -53,6 +55,22 @@ def write_results(run: RunFolder, results: dict[str, Any] | None, out: Console) 
         say(out, f"report: {write_report(run.path)}")
     except MissingExtraError as error:
         say(out, f"no report: {error}")
+
+
+def start_run(run: RunFolder, options: Any, *, renamed: Mapping[str, str] | None = None) -> None:
+    """Opens a run folder for training with these options.
+
+    Args:
+        run: the folder.
+        options: the command's.
+        renamed: earlier names of options -> their names now.
+
+    Raises:
+        ConfigError: see `RunFolder.start`.
+    """
+    # Where a run is written, and what is shown meanwhile, does not change it.
+    now, defaults = (config_yaml(some, leave_out=("run", "resume", "progress")) for some in (options, type(options)()))
+    run.start(now, resume=options.resume, defaults=defaults, renamed=renamed)
 
 
 def trained_run(path: Path | None) -> RunFolder:

@@ -5,6 +5,7 @@ from jepakit.core.diagnostics import Diagnosis, diagnose
 from jepakit.core.jepa import JEPA, Embeddings, JEPAOutput, Loss, Views, Where
 from jepakit.core.loss import (
     LOSSES,
+    PREDICTION_WIDTHS,
     NormalizedTarget,
     StandardizedBatch,
     cosine,
@@ -15,13 +16,16 @@ from jepakit.core.loss import (
     smooth_l1,
 )
 from jepakit.core.predictor import (
+    PREDICTORS,
     BidirectionalPredictor,
     CrossAttentionPredictor,
     IdentityPredictor,
     MLPPredictor,
     PredictorPerKey,
+    PredictorSize,
 )
 from jepakit.core.regularizer import (
+    REGULARIZERS,
     SIGReg,
     Subsampled,
     UnitRows,
@@ -31,11 +35,15 @@ from jepakit.core.regularizer import (
     variance_hinge,
 )
 from jepakit.core.schedule import CosineSchedule, WarmupCosine
-from jepakit.core.target import EMATarget, SeparateTarget, SharedTarget, Target
+from jepakit.core.target import TARGETS, EMATarget, Momentum, SeparateTarget, SharedTarget, Target
 
 __all__ = [
     "JEPA",
     "LOSSES",
+    "PREDICTION_WIDTHS",
+    "PREDICTORS",
+    "REGULARIZERS",
+    "TARGETS",
     "BidirectionalPredictor",
     "CandidateSets",
     "Contrast",
@@ -50,8 +58,10 @@ __all__ = [
     "JEPAOutput",
     "Loss",
     "MLPPredictor",
+    "Momentum",
     "NormalizedTarget",
     "PredictorPerKey",
+    "PredictorSize",
     "SIGReg",
     "SeparateTarget",
     "SharedTarget",

@@ -1,16 +1,6 @@
 """Losses: ``(prediction, target) -> scalar``. Gradients reach the target only if the target lets them.
 
-============================  ==========================================  =======================================
-loss                          use it when                                 needs against collapse
-============================  ==========================================  =======================================
-`mse`                         embeddings have a scale that matters        EMA or stop-gradient, or SIGReg
-`normalized_mse`              only directions matter                      EMA or stop-gradient
-`cosine`                      the same, in SimSiam's form                 EMA or stop-gradient
-`smooth_l1`, `huber`          targets have outliers                       EMA or stop-gradient, or SIGReg
-`hyperbolic`                  graph-level targets with a hierarchy        EMA or stop-gradient
-`InfoNCE` (`contrastive`)     pairs, and other rows are true negatives    nothing
-`StandardizedBatch`           two corrupted views of the same thing       `decorrelation`
-============================  ==========================================  =======================================
+``docs/objective.md`` says which is for which data.
 """
 
 from __future__ import annotations
@@ -26,6 +16,7 @@ from jepakit.errors import ConfigError
 
 __all__ = [
     "LOSSES",
+    "PREDICTION_WIDTHS",
     "NormalizedTarget",
     "StandardizedBatch",
     "cosine",
@@ -129,3 +120,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "huber": huber,
     "hyperbolic": hyperbolic,
 }
+
+#: Columns of the prediction, for losses that do not compare it with the target's own: they make coordinates of them.
+PREDICTION_WIDTHS: dict[str, int] = {"hyperbolic": 2}

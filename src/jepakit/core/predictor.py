@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -14,11 +15,13 @@ from jepakit.core.packed import positions
 from jepakit.errors import ConfigError
 
 __all__ = [
+    "PREDICTORS",
     "BidirectionalPredictor",
     "CrossAttentionPredictor",
     "IdentityPredictor",
     "MLPPredictor",
     "PredictorPerKey",
+    "PredictorSize",
     "pad_groups",
 ]
 
@@ -193,6 +196,55 @@ class PredictorPerKey(nn.Module):
         return {
             key: predictor(context[self.sources[key]], asked.get(key)) for key, predictor in self.predictors.items()
         }
+
+
+@dataclass(frozen=True)
+class PredictorSize:
+    """What a predictor is built for.
+
+    Args:
+        dim: width of the context's embeddings.
+        out_dim: width of the prediction.
+        depth: layers, or blocks.
+        hidden: width of the attention.
+        width_factor: hidden width of perceptrons in units of ``hidden``.
+        position_dim: width of ``where.position``; 0: there are none.
+        heads: attention heads.
+    """
+
+    dim: int
+    out_dim: int
+    depth: int
+    hidden: int
+    width_factor: float = 2.0
+    position_dim: int = 0
+    heads: int = 4
+
+
+def _mlp(size: PredictorSize) -> nn.Module:
+    return MLPPredictor(
+        size.dim, size.out_dim, depth=size.depth, width_factor=size.width_factor * size.hidden / size.dim
+    )
+
+
+def _cross_attention(size: PredictorSize) -> nn.Module:
+    return CrossAttentionPredictor(
+        size.dim,
+        size.position_dim,
+        size.out_dim,
+        hidden=size.hidden,
+        depth=size.depth,
+        heads=size.heads,
+        width_factor=size.width_factor,
+    )
+
+
+#: Predictors by the names configurations use.
+PREDICTORS: dict[str, Callable[[PredictorSize], nn.Module]] = {
+    "mlp": _mlp,
+    "cross_attention": _cross_attention,
+    "none": lambda _size: IdentityPredictor(),
+}
 
 
 def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:

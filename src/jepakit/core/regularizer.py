@@ -15,6 +15,7 @@ from jepakit.core.distributed import row_range, sum_over_processes
 from jepakit.errors import ConfigError
 
 __all__ = [
+    "REGULARIZERS",
     "SIGReg",
     "Subsampled",
     "UnitRows",
@@ -207,3 +208,13 @@ class Subsampled(nn.Module):
         first, total = row_range(embeddings)
         step = max(1, -(-total // self.rows))
         return self.term(embeddings[-first % step :: step])
+
+
+#: Makers of regularisers by the names configurations use.
+REGULARIZERS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "sigreg": SIGReg,
+    "vicreg": VICReg,
+    "isotropy": lambda: isotropy_penalty,
+    "decorrelation": lambda: decorrelation,
+    "variance": lambda: variance_hinge,
+}

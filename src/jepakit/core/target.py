@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from jepakit.errors import ConfigError
 
-__all__ = ["EMATarget", "SeparateTarget", "SharedTarget", "Target"]
+__all__ = ["TARGETS", "EMATarget", "Momentum", "SeparateTarget", "SharedTarget", "Target"]
+
+Momentum = float | Callable[[int], float]
 
 
 class Target(nn.Module):
@@ -51,7 +53,7 @@ class EMATarget(Target):
     trains = False
     step: Tensor
 
-    def __init__(self, encoder: nn.Module, momentum: float | Callable[[int], float] = 0.996) -> None:
+    def __init__(self, encoder: nn.Module, momentum: Momentum = 0.996) -> None:
         super().__init__()
         if not callable(momentum) and not 0 <= momentum <= 1:
             raise ConfigError("momentum", momentum, "a number from 0 to 1")
@@ -127,3 +129,11 @@ class SeparateTarget(Target):
         if not self.trains:
             self.encoder.eval()
         return self
+
+
+#: Targets by the names configurations use: ``(context encoder, momentum) -> target``.
+TARGETS: dict[str, Callable[[nn.Module, Momentum], Target]] = {
+    "ema": EMATarget,
+    "simsiam": lambda _encoder, _momentum: SharedTarget(stop_gradient=True),
+    "lejepa": lambda _encoder, _momentum: SharedTarget(stop_gradient=False),
+}

@@ -9,6 +9,7 @@ try:
     from jepakit.lp.formats.convert import from_cvxpy, from_linopy, from_linprog
     from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_problem, write_solution
     from jepakit.lp.model import LPModel
+    from jepakit.lp.objective import ObjectiveConfig
     from jepakit.lp.pretrain import TrainConfig, Trained, train
     from jepakit.lp.solving.basis import Basis
     from jepakit.lp.solving.certificate import Residuals, lower_bound, residuals, upper_bound
@@ -26,6 +27,7 @@ __all__ = [
     "LPModel",
     "LearnedFamily",
     "LinearProgram",
+    "ObjectiveConfig",
     "Residuals",
     "Solution",
     "SolveConfig",

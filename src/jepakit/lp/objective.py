@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core import JEPA, EMATarget, MLPPredictor, PredictorPerKey, SharedTarget, SIGReg, Subsampled, Views, cosine
-from jepakit.errors import ConfigError, require_choice
+from jepakit import training
+from jepakit.core import JEPA, LOSSES, PredictorPerKey, Subsampled, Views
+from jepakit.errors import ConfigError
 from jepakit.lp.encoder import COLUMNS, ROWS, GNNPolicy, Heads, KKTNetMLP, Prediction
 from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.networks.kkt import KKTWeights, kkt_terms
+from jepakit.training.objective import build_predictor, build_regularizers, build_target
 
-__all__ = ["KKTTask", "Projected", "TaskConfig", "build_jepa"]
-
-JEPAMode = Literal["ema", "simsiam", "lejepa"]
+__all__ = ["KKTTask", "ObjectiveConfig", "Projected", "TaskConfig", "build_jepa"]
 
 
 @dataclass
@@ -38,6 +36,28 @@ class TaskConfig:
         for name in ("basis", "values"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(name, getattr(self, name), "a weight of at least 0")
+
+
+@dataclass
+class ObjectiveConfig(training.ObjectiveConfig):
+    """JEPA beside the task. The default loss is 2 - 2 cos; the momentum is constant.
+
+    Args:
+        sigreg: weight of SIGReg, for ``lejepa`` alone.
+    """
+
+    loss: str = "cosine"
+    sigreg: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.predictor == "cross_attention":
+            raise ConfigError("predictor", self.predictor, "mlp or none: nodes of a problem have no position")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """As in `jepakit.training.RegularizerConfig`, but SIGReg's."""
+        return {name: weight for name, weight in super().weights.items() if name != "sigreg" or self.target == "lejepa"}
 
 
 class KKTTask(nn.Module):
@@ -92,29 +112,20 @@ class Projected(nn.Module):
         return {key: self.projectors[key](found[key]) for key in found}
 
 
-def build_jepa(encoder: GNNPolicy | KKTNetMLP, mode: JEPAMode, momentum: float, sigreg: float) -> JEPA:
-    """JEPA on problems: 2 - 2 cos between what is predicted from the masked view and the whole one.
+def build_jepa(encoder: GNNPolicy | KKTNetMLP, config: ObjectiveConfig) -> JEPA:
+    """JEPA on problems: what is predicted from the masked view is compared with the whole one.
 
     Args:
         encoder: trained with it.
-        mode: ``ema``: targets by a slow copy; ``simsiam``: by the encoder itself, no gradient; ``lejepa``: by the
-            encoder itself, with SIGReg against collapse.
-        momentum: of the copy.
-        sigreg: weight of SIGReg.
-
-    Raises:
-        ConfigError: there is no such mode.
+        config: how.
     """
-    require_choice("jepa_mode", mode, ("ema", "simsiam", "lejepa"))
     projected = Projected(encoder)
     keys = _keys(encoder)
-    predictors = {key: MLPPredictor(encoder.dim, width_factor=1.0) for key in keys}
+    predictors = {key: build_predictor(config, encoder.dim, hidden=encoder.dim, width_factor=1.0) for key in keys}
     predictor = predictors["problem"] if len(keys) == 1 else PredictorPerKey(predictors)
-    target = EMATarget(projected, momentum) if mode == "ema" else SharedTarget(stop_gradient=mode == "simsiam")
-    terms: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
-    if mode == "lejepa":
-        terms["sigreg"] = (sigreg, Subsampled(SIGReg()))
-    return JEPA(projected, target, predictor, cosine, terms)
+    target = build_target(config, projected)
+    # A batch of problems has thousands of columns.
+    return JEPA(projected, target, predictor, LOSSES[config.loss], build_regularizers(config, Subsampled))
 
 
 def _keys(encoder: GNNPolicy | KKTNetMLP) -> tuple[str, ...]:

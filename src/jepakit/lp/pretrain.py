@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import torch
 
-from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.errors import ConfigError, DataError
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch, Optimum
 from jepakit.lp.networks.kkt import KKTWeights
-from jepakit.lp.objective import JEPAMode, KKTTask, TaskConfig, build_jepa
+from jepakit.lp.objective import KKTTask, ObjectiveConfig, TaskConfig, build_jepa
 from jepakit.lp.solving.iterates import balance_of, primal_dual
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.starts.choice import choose
@@ -43,10 +43,8 @@ class TrainConfig(FitConfig):
         basis_weight: of the statuses of optimal bases, where optima are given.
         values_weight: of the distance to optimal x and y, where they are given.
         use_jepa: JEPA beside the task.
-        jepa_mode: ``ema``, ``simsiam`` or ``lejepa``.
         jepa_weight: of JEPA beside the task.
-        ema_momentum: of the targets' encoder, for ``ema``.
-        jepa_sigreg: weight of SIGReg, for ``lejepa``.
+        objective: JEPA's target, predictor, loss and regularisers.
         jepa_hidden: what is hidden, see `jepakit.lp.views.MaskConfig`; None: nodes of the graph network, entries of the
             perceptron.
         jepa_mask_ratio_nodes: share of nodes, rows or columns that is hidden.
@@ -65,10 +63,8 @@ class TrainConfig(FitConfig):
     basis_weight: float = 1.0
     values_weight: float = 0.0
     use_jepa: bool = False
-    jepa_mode: JEPAMode = "ema"
     jepa_weight: float = 0.2
-    ema_momentum: float = 0.996
-    jepa_sigreg: float = 0.05
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     jepa_hidden: Hidden | None = None
     jepa_mask_ratio_nodes: float = 0.3
     jepa_mask_ratio_entries: float = 0.5
@@ -76,9 +72,6 @@ class TrainConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("jepa_mode", self.jepa_mode, ("ema", "simsiam", "lejepa"))
-        if not 0 <= self.ema_momentum <= 1:
-            raise ConfigError("ema_momentum", self.ema_momentum, "a number from 0 to 1")
         if not self.use_jepa and self.jepa_pretrain_epochs:
             raise ConfigError("jepa_pretrain_epochs", self.jepa_pretrain_epochs, "0 without use_jepa")
         _ = self.task, self.masks  # what is wrong with these is said now
@@ -154,16 +147,14 @@ def train(
         task = KKTTask(model.encoder, model.heads, config.task)
         views = ProblemViews(batch, config.masks, per_node=isinstance(model.encoder, GNNPolicy))
         loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed)
-        jepa = None
-        if config.use_jepa:
-            jepa = build_jepa(model.encoder, config.jepa_mode, config.ema_momentum, config.jepa_sigreg)
+        jepa = build_jepa(model.encoder, config.objective) if config.use_jepa else None
     # Without JEPA its weight weighs nothing.
     fitted = config if jepa is not None else replace(config, jepa_weight=1.0)
     result = fit(jepa, loader, fitted, run=run, task=task, resume=resume)
     family = _family(model.cpu().eval(), problems, optima)
     if run is not None and is_first_process(config.devices):
         labels = "without labels" if optima is None else "with optimal bases"
-        method = f"KKT loss {labels}" + (f", JEPA ({config.jepa_mode})" if config.use_jepa else "")
+        method = f"KKT loss {labels}" + (f", JEPA ({config.objective.target})" if config.use_jepa else "")
         card = {"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method}
         family.save(run.path)
         # `encoder/` comes last: where it is, the run is complete.

@@ -2,89 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
-from jepakit.core import (
-    ContrastiveJEPA,
-    InfoNCE,
-    SharedTarget,
-    SIGReg,
-    UnitRows,
-    cosine,
-    isotropy_penalty,
-    variance_hinge,
-)
+from jepakit.core import LOSSES, PREDICTION_WIDTHS, ContrastiveJEPA, InfoNCE, Loss, SIGReg, UnitRows
 from jepakit.errors import ConfigError, require_choice
 from jepakit.retrieval.encoder import Towers
+from jepakit.training import RegularizerConfig, TargetConfig
+from jepakit.training.objective import build_regularizers, build_target
 
 __all__ = ["ObjectiveConfig", "build_jepa"]
 
 
 @dataclass
-class ObjectiveConfig:
-    """The loss: λ_predictive ‖ẑ − d‖² + λ_contrastive InfoNCE + λ_isotropy isotropy + λ_variance variance.
+class ObjectiveConfig(RegularizerConfig, TargetConfig):
+    """The loss: λ_predictive ‖ẑ − d‖² + λ_contrastive InfoNCE + weighted regularisers.
 
-    Vectors are of length 1 in the first two; the last two see the projections' output, brought to length √D.
+    Vectors are of length 1 in the first two; regularisers see the projections' output, brought to length √D, and need
+    a projection. The contrast keeps ``lejepa`` from collapsing.
 
     Args:
-        predictive: weight of the squared distance between prediction and target.
+        predictive: weight of the loss between prediction and target.
         contrastive: weight of InfoNCE against the candidates.
-        isotropy: weight of the isotropy term; needs a projection.
-        isotropy_term: ``sigreg``, or the ``covariance`` penalty ‖cov − I‖_F.
-        variance: weight of VICReg's hinge on the standard deviation of each dimension; needs a projection.
+        isotropy_term: what ``isotropy`` weighs: ``sigreg``, or the ``covariance`` penalty ‖cov − I‖_F.
         temperature: τ of InfoNCE, the starting value where it is learned.
         learn_temperature: train log τ with the rest.
         stop_gradient: the predictive term does not move its target.
     """
 
+    target: str = "lejepa"
+    loss: str = "cosine"
     predictive: float = 1.0
     contrastive: float = 1.0
-    isotropy: float = 0.0
     isotropy_term: Literal["sigreg", "covariance"] = "sigreg"
-    variance: float = 0.0
     temperature: float = 0.03
     learn_temperature: bool = False
     stop_gradient: bool = True
 
     def __post_init__(self) -> None:
+        TargetConfig.__post_init__(self)
+        RegularizerConfig.__post_init__(self)
         require_choice("isotropy_term", self.isotropy_term, ("sigreg", "covariance"))
-        for name in ("predictive", "contrastive", "isotropy", "variance"):
+        for name in ("predictive", "contrastive"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(name, getattr(self, name), "a weight of at least 0")
         if self.predictive == 0 and self.contrastive == 0:
             raise ConfigError("contrastive", 0, "above 0 where predictive is 0: nothing else names the right document")
         if not self.temperature > 0:
             raise ConfigError("temperature", self.temperature, "a number above 0")
+        if self.loss in PREDICTION_WIDTHS:
+            raise ConfigError("loss", self.loss, "a loss that compares a prediction of the target's width")
 
 
-def build_jepa(towers: Towers, predictor: nn.Module, config: ObjectiveConfig) -> ContrastiveJEPA:
+def build_jepa(
+    towers: Towers, predictor: nn.Module, config: ObjectiveConfig, *, total_steps: int | None = None
+) -> ContrastiveJEPA:
     """The objective.
 
     Args:
         towers: the encoder of both sides.
         predictor: see `jepakit.retrieval.encoder.build_predictor`.
         config: weights.
+        total_steps: optimiser steps of the run, for the momentum's schedule; None: it is constant.
 
     Raises:
         ConfigError: a regulariser has a weight and there is no projection to regularise.
     """
-    terms: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
-    if config.isotropy:
-        regularizer = SIGReg() if config.isotropy_term == "sigreg" else isotropy_penalty
-        terms["isotropy"] = (config.isotropy, UnitRows(regularizer))
-    if config.variance:
-        terms["variance"] = (config.variance, UnitRows(variance_hinge))
-    if terms and not towers.projections:
-        raise ConfigError(next(iter(terms)), terms[next(iter(terms))][0], "0 where projection_depth is 0")
+    terms = build_regularizers(config, UnitRows)
+    if config.isotropy and config.isotropy_term == "sigreg":
+        terms["isotropy"] = (config.isotropy, UnitRows(SIGReg()))
+    for name, (weight, _) in terms.items():
+        if not towers.projections:
+            raise ConfigError(name, weight, "0 where projection_depth is 0")
+    loss = LOSSES[config.loss]
     return ContrastiveJEPA(
         towers,
-        SharedTarget(stop_gradient=False),
+        build_target(config, towers, total_steps=total_steps),
         predictor,
-        _stopped if config.stop_gradient else cosine,
+        _stopped(loss) if config.stop_gradient else loss,
         terms,
         weight=config.predictive,
         contrast=InfoNCE(temperature=config.temperature, learn_temperature=config.learn_temperature),
@@ -92,5 +89,8 @@ def build_jepa(towers: Towers, predictor: nn.Module, config: ObjectiveConfig) ->
     )
 
 
-def _stopped(prediction: Tensor, target: Tensor) -> Tensor:
-    return cosine(prediction, target.detach())
+def _stopped(loss: Loss) -> Loss:
+    def of_detached(prediction: Tensor, target: Tensor) -> Tensor:
+        return loss(prediction, target.detach())
+
+    return of_detached

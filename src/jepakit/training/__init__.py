@@ -1,7 +1,9 @@
 """Running the objective: fit, run folders, encoder folders, reports."""
 
-from jepakit.training.fit import FitConfig, FitResult, fit
+from jepakit.training.fit import fit
+from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
+from jepakit.training.objective import ObjectiveConfig, PredictorConfig, RegularizerConfig, TargetConfig
 from jepakit.training.run import RunFolder, is_first_process, write_text_atomically
 from jepakit.training.storage.encoder_folder import load_encoder, push_to_hub, save_encoder
 from jepakit.training.storage.weights import write_tensors
@@ -10,7 +12,11 @@ __all__ = [
     "EpochLoader",
     "FitConfig",
     "FitResult",
+    "ObjectiveConfig",
+    "PredictorConfig",
+    "RegularizerConfig",
     "RunFolder",
+    "TargetConfig",
     "fit",
     "is_first_process",
     "load_encoder",

@@ -20,7 +20,7 @@ from jepakit.errors import ConfigError, ModelError
 from jepakit.training.loader import EpochLoader, derived_seed
 from jepakit.training.run import RunFolder
 
-__all__ = ["DiagnosticsCallback", "EpochLog", "JEPAModule", "MetricsFile", "Patience", "ProgressBar"]
+__all__ = ["DiagnosticsCallback", "EpochLog", "JEPAModule", "MetricsFile", "Patience", "ProgressBar", "to_device"]
 
 #: Steps between two looks at whether the loss is finite: a look waits for the device.
 FINITE_EVERY = 20
@@ -68,7 +68,7 @@ class JEPAModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return _moved(batch, device)
+        return to_device(batch, device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         total, terms = self.losses(batch)
@@ -133,17 +133,17 @@ class JEPAModule(pl.LightningModule):
         return means
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
     """The value with every tensor in it on ``device``; Lightning's own mover refuses frozen dataclasses."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):
-        return {key: _moved(part, device) for key, part in cast(Mapping[Any, Any], value).items()}
+        return {key: to_device(part, device) for key, part in cast(Mapping[Any, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_moved(part, device) for part in cast(list[Any], value))
+        return type(value)(to_device(part, device) for part in cast(list[Any], value))
     if is_dataclass(value) and not isinstance(value, type):
         parts = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
-        return replace(value, **{name: _moved(part, device) for name, part in parts.items()})
+        return replace(value, **{name: to_device(part, device) for name, part in parts.items()})
     return value
 
 

@@ -68,12 +68,16 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
-    def start(self, config_yaml: str, *, resume: bool) -> None:
+    def start(
+        self, config_yaml: str, *, resume: bool, defaults: str = "{}", renamed: Mapping[str, str] | None = None
+    ) -> None:
         """Opens the folder for training.
 
         Args:
             config_yaml: the whole configuration.
             resume: go on with what is there.
+            defaults: the default configuration: what a run of an earlier version had of options that it did not know.
+            renamed: earlier names of options -> their names now.
 
         Raises:
             ConfigError: a finished or interrupted run is there and ``resume`` is not set, or ``resume`` is set and the
@@ -84,7 +88,10 @@ class RunFolder:
         if self.path.is_file():
             raise ConfigError("run", self.path, "a folder, not a file")
         if self.config.exists():
-            self._require_same(yaml.safe_load(config_yaml))
+            earlier = {(renamed or {}).get(name, name): value for name, value in _flat(self.read_config())}
+            self._require_same(
+                dict(_flat(yaml.safe_load(defaults))) | earlier, dict(_flat(yaml.safe_load(config_yaml)))
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         write_text_atomically(self.config, config_yaml)
 
@@ -109,9 +116,8 @@ class RunFolder:
             raise DataError("no options", file=self.config, value=config, expected="a mapping of options to values")
         return cast(dict[str, Any], config)
 
-    def _require_same(self, config: dict[str, Any]) -> None:
-        before, now = dict(_flat(self.read_config())), dict(_flat(config))
-        changed = [name for name in now | before if now.get(name) != before.get(name)]
+    def _require_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        changed = [name for name in {**now, **before} if now.get(name) != before.get(name)]
         if changed:
             others = f"; changed too: {', '.join(changed[1:])}" if len(changed) > 1 else ""
             expected = f"{before.get(changed[0])!r} to resume {self.path}{others}"

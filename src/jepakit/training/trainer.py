@@ -20,16 +20,16 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
-from jepakit.training.fit import FitConfig, FitResult
+from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, Patience, ProgressBar
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 
-__all__ = ["parameter_groups", "trained"]
+__all__ = ["fit_with_lightning", "parameter_groups"]
 
 
-def trained(
+def fit_with_lightning(
     jepa: JEPA | None,
     loader: EpochLoader,
     config: FitConfig,
@@ -59,7 +59,7 @@ def trained(
     if checkpoint is not None:
         _check_same_model(module, checkpoint)
     devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices), warnings.catch_warnings(), _keyboard_interrupt():
+    with torch.random.fork_rng(devices), warnings.catch_warnings(), _quiet_lightning(), _keyboard_interrupt():
         # About worker processes and batch-size guesses, which do not apply: batches are gathers from memory.
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
         trainer = _trainer(config, run, stopping, embed)
@@ -77,6 +77,20 @@ def trained(
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
         metrics=_last_metrics(trainer, run),
     )
+
+
+@contextmanager
+def _quiet_lightning() -> Generator[None]:
+    """Leaves out Lightning's start-up lines and tips."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -166,9 +180,6 @@ def _trainer(
             )
         )
         callbacks[-1].FILE_EXTENSION = run.checkpoint.suffix  # pyright: ignore[reportAttributeAccessIssue]
-    # Lightning's start-up lines and tips are not part of a run.
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         trainer = pl.Trainer(
             accelerator=config.accelerator,

@@ -36,9 +36,10 @@ def fit_adapter(
     resume: bool = False,
 ) -> FitResult:
     """Trains an adapter in place, on base vectors ``[Q, D]`` and ``[N, D]``."""
-    jepa = build_jepa(adapter.towers, adapter.predictor, recipe.objective)
     views = RetrievalViews(queries, documents, pairs, recipe.views, recipe.adapter.direction)
     loader = EpochLoader(len(views), recipe.fit.batch_size, views, seed=recipe.fit.seed)
+    total_steps = recipe.fit.epochs * len(loader)
+    jepa = build_jepa(adapter.towers, adapter.predictor, recipe.objective, total_steps=total_steps)
     sample = queries[pairs.queries[:2000]]
     result = fit(jepa, loader, recipe.fit, run=run, resume=resume, embed=lambda: (adapter.eval()(sample), None))
     adapter.cpu().eval()

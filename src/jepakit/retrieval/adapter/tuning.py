@@ -320,8 +320,10 @@ def _fit(
         dim = vectors[0].shape[1]
         towers = Towers(dim, recipe.adapter, TrainedBase(model, config.max_tokens))
         towers.fit_start(vectors[1])
-        jepa = build_jepa(towers, build_predictor(recipe.adapter.output_dim or dim, recipe.adapter), recipe.objective)
+        predictor = build_predictor(recipe.adapter.output_dim or dim, recipe.adapter)
         loader = EpochLoader(len(views), config.batch_size, views, seed=recipe.fit.seed)
+        total_steps = fit_config.epochs * len(loader)
+        jepa = build_jepa(towers, predictor, recipe.objective, total_steps=total_steps)
         # Encoders come in eval mode, and Lightning leaves that as it is.
         fit(jepa.train(), loader, fit_config, run=run, resume=resume)
     if low_rank is not None:

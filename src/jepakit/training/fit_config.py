@@ -1,0 +1,104 @@
+"""How to train, and what training did."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jepakit.errors import ConfigError
+
+__all__ = ["FitConfig", "FitResult"]
+
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "devices": 1,
+    "patience": 1,
+    "unfreeze_epoch": 0,
+    "checkpoint_every": 1,
+    "diagnose_every": 1,
+    "seed": 0,
+}
+
+
+@dataclass
+class FitConfig:
+    """How to train. The same names stand on the command line and in YAML.
+
+    Args:
+        epochs: passes over the data.
+        batch_size: examples per optimiser step, over all devices.
+        learning_rate: of AdamW, after the warm-up.
+        learning_rates: other rates for parameters whose name begins so, such as ``{"encoder": 2e-5}``.
+        weight_decay: of AdamW, on matrices only.
+        warmup_epochs: linear rise of the rate; a cosine to 0 follows.
+        clip_norm: largest gradient norm; 0 switches clipping off.
+        precision: Lightning's name: ``32-true``, ``16-mixed``, ``bf16-mixed``.
+        accelerator: ``auto``, ``cpu``, ``gpu``.
+        devices: how many; more than one trains with DistributedDataParallel.
+        patience: stop when the training loss has not fallen for so many epochs; None never stops.
+        jepa_pretrain_epochs: where there is a task: epochs of JEPA alone before it; fewer than ``epochs``.
+        jepa_weight: weight of JEPA beside the task.
+        freeze: parameters whose name begins so are not trained.
+        unfreeze_epoch: the epoch from which they are; None: never.
+        checkpoint_every: epochs between two checkpoints.
+        diagnose_every: epochs between two looks at the embeddings.
+        logger: ``none``, ``tensorboard`` or ``wandb``, beside metrics.csv.
+        progress: show a bar.
+        seed: of initialisation, order, views and dropout.
+    """
+
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    weight_decay: float = 0.05
+    warmup_epochs: float = 1.0
+    clip_norm: float = 1.0
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    patience: int | None = None
+    jepa_pretrain_epochs: int = 0
+    jepa_weight: float = 1.0
+    freeze: list[str] = field(default_factory=list)
+    unfreeze_epoch: int | None = None
+    checkpoint_every: int = 1
+    diagnose_every: int = 10
+    logger: Literal["none", "tensorboard", "wandb"] = "none"
+    progress: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise ConfigError(name, getattr(self, name), f"at least {least}")
+        for name in ("weight_decay", "warmup_epochs", "clip_norm", "jepa_pretrain_epochs", "jepa_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(name, getattr(self, name), "a number of at least 0")
+        rates = {f"learning_rates.{name}": rate for name, rate in self.learning_rates.items()}
+        for name, rate in {"learning_rate": self.learning_rate, **rates}.items():
+            if not 0 < rate < math.inf:
+                raise ConfigError(name, rate, "a number above 0")
+        if self.seed >= 2**63:
+            raise ConfigError("seed", self.seed, "below 2^63")
+        if self.unfreeze_epoch is not None and not self.freeze:
+            raise ConfigError("unfreeze_epoch", self.unfreeze_epoch, "null where freeze names nothing")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training did.
+
+    Args:
+        epochs: epochs trained in all, resumed ones included.
+        steps: optimiser steps in all.
+        stopped_early: whether ``patience`` ended it.
+        metrics: the last epoch's numbers, named as in metrics.csv.
+    """
+
+    epochs: int
+    steps: int
+    stopped_early: bool
+    metrics: dict[str, float]

@@ -1,0 +1,154 @@
+"""The objective as options, the same in every system. Each name is a key of a table in `jepakit.core`.
+
+A system's own ``ObjectiveConfig`` extends these and adds what only it has; its ``build_jepa`` puts the parts together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from jepakit.core import (
+    LOSSES,
+    PREDICTION_WIDTHS,
+    PREDICTORS,
+    REGULARIZERS,
+    TARGETS,
+    CosineSchedule,
+    PredictorSize,
+    Target,
+)
+from jepakit.errors import ConfigError, require_at_least, require_choice
+
+__all__ = [
+    "ObjectiveConfig",
+    "PredictorConfig",
+    "RegularizerConfig",
+    "TargetConfig",
+    "build_predictor",
+    "build_regularizers",
+    "build_target",
+]
+
+
+@dataclass
+class TargetConfig:
+    """What a prediction is compared with, and how.
+
+    Args:
+        target: a name in `jepakit.core.TARGETS`: ``ema``, a slow copy of the encoder; ``simsiam``, the encoder itself
+            without gradient; ``lejepa``, the encoder itself with gradient, which needs a regulariser.
+        momentum: of the ``ema`` copy, at the first step where it follows a schedule.
+        loss: a name in `jepakit.core.LOSSES`.
+    """
+
+    target: str = "ema"
+    momentum: float = 0.996
+    loss: str = "smooth_l1"
+
+    def __post_init__(self) -> None:
+        require_choice("target", self.target, TARGETS)
+        require_choice("loss", self.loss, LOSSES)
+        if not 0 <= self.momentum <= 1:
+            raise ConfigError("momentum", self.momentum, "a number from 0 to 1")
+
+
+@dataclass
+class PredictorConfig:
+    """What predicts.
+
+    Args:
+        predictor: a name in `jepakit.core.PREDICTORS`: ``mlp`` on a row of the context; ``cross_attention`` from a
+            position to the context; ``none``, where the context's own embedding is the prediction.
+        predictor_depth: layers or blocks.
+    """
+
+    predictor: str = "mlp"
+    predictor_depth: int = 2
+
+    def __post_init__(self) -> None:
+        require_choice("predictor", self.predictor, PREDICTORS)
+        require_at_least(self, predictor_depth=1)
+
+
+@dataclass
+class RegularizerConfig:
+    """Weights of what keeps embeddings from collapsing: a field for each name in `jepakit.core.REGULARIZERS`.
+
+    Args:
+        sigreg: weight of SIGReg.
+        vicreg: weight of VICReg's variance and covariance.
+        isotropy: weight of ‖cov − I‖.
+        decorrelation: weight of ‖corr − I‖² / D.
+        variance: weight of VICReg's variance alone.
+    """
+
+    sigreg: float = 0.0
+    vicreg: float = 0.0
+    isotropy: float = 0.0
+    decorrelation: float = 0.0
+    variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in REGULARIZERS:
+            if not getattr(self, name) >= 0:
+                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name of a regulariser -> its weight, where that is above 0."""
+        return {name: getattr(self, name) for name in REGULARIZERS if getattr(self, name)}
+
+
+@dataclass
+class ObjectiveConfig(RegularizerConfig, PredictorConfig, TargetConfig):
+    """All of them, for a system that predicts parts of its input."""
+
+    def __post_init__(self) -> None:
+        for part in (TargetConfig, PredictorConfig, RegularizerConfig):
+            part.__post_init__(self)
+        if self.loss in PREDICTION_WIDTHS and self.predictor == "none":
+            raise ConfigError("loss", self.loss, "another loss where predictor = none")
+        if self.target == "lejepa" and not self.weights:
+            raise ConfigError("sigreg", self.sigreg, "above 0, or another regulariser, with target = lejepa")
+
+
+def build_target(config: TargetConfig, encoder: nn.Module, *, total_steps: int | None = None) -> Target:
+    """The target of ``encoder``.
+
+    Args:
+        config: which.
+        encoder: the context encoder.
+        total_steps: the momentum rises to 1 along a cosine of so many optimiser steps; None: it is constant.
+    """
+    schedule = None if total_steps is None else CosineSchedule(config.momentum, 1.0, total_steps)
+    return TARGETS[config.target](encoder, schedule or config.momentum)
+
+
+def build_predictor(config: ObjectiveConfig, dim: int, *, hidden: int, **size: Any) -> nn.Module:
+    """The predictor: ``[N, dim] -> [M, D]``, with the width D that the loss wants.
+
+    Args:
+        config: which.
+        dim: width of the embeddings.
+        hidden: see `jepakit.core.PredictorSize`, as the rest.
+        **size: its other fields.
+    """
+    width = PREDICTION_WIDTHS.get(config.loss, dim)
+    return PREDICTORS[config.predictor](PredictorSize(dim, width, config.predictor_depth, hidden, **size))
+
+
+def build_regularizers(
+    config: RegularizerConfig, around: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]] | None = None
+) -> dict[str, tuple[float, Callable[[Tensor], Tensor]]]:
+    """Name -> (weight, regulariser), as `jepakit.core.JEPA` wants them.
+
+    Args:
+        config: the weights.
+        around: wraps each, such as `jepakit.core.UnitRows`.
+    """
+    wrapped = around or (lambda regularizer: regularizer)
+    return {name: (weight, wrapped(REGULARIZERS[name]())) for name, weight in config.weights.items()}
