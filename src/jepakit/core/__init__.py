@@ -22,7 +22,6 @@ from jepakit.core.predictor import (
     IdentityPredictor,
     MLPPredictor,
     PredictorPerKey,
-    PredictorSize,
 )
 from jepakit.core.regularizer import (
     REGULARIZERS,
@@ -35,7 +34,7 @@ from jepakit.core.regularizer import (
     variance_hinge,
 )
 from jepakit.core.schedule import CosineSchedule, WarmupCosine
-from jepakit.core.target import TARGETS, EMATarget, Momentum, SeparateTarget, SharedTarget, Target
+from jepakit.core.target import TARGETS, EMATarget, SeparateTarget, SharedTarget, Target
 
 __all__ = [
     "JEPA",
@@ -58,10 +57,8 @@ __all__ = [
     "JEPAOutput",
     "Loss",
     "MLPPredictor",
-    "Momentum",
     "NormalizedTarget",
     "PredictorPerKey",
-    "PredictorSize",
     "SIGReg",
     "SeparateTarget",
     "SharedTarget",

@@ -116,14 +116,8 @@ class ContrastiveJEPA(JEPA):
     """`JEPA` on `Contrast` views: prediction loss + ``contrast_weight`` · InfoNCE against the candidates.
 
     Args:
-        context_encoder: see `JEPA`, as all that follow.
-        target: encodes the candidates.
-        predictor: ``(context embeddings, where) -> prediction``.
-        loss: of each prediction and its target.
-        regularizers: name -> (weight, function).
-        weight: of the prediction loss.
         contrast: the contrastive loss.
-        contrast_weight: of it.
+        contrast_weight: of it; everything else is `JEPA`'s.
 
     Raises:
         ConfigError: as `JEPA`.

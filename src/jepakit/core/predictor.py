@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,7 +20,6 @@ __all__ = [
     "IdentityPredictor",
     "MLPPredictor",
     "PredictorPerKey",
-    "PredictorSize",
     "pad_groups",
 ]
 
@@ -198,52 +196,16 @@ class PredictorPerKey(nn.Module):
         }
 
 
-@dataclass(frozen=True)
-class PredictorSize:
-    """What a predictor is built for.
-
-    Args:
-        dim: width of the context's embeddings.
-        out_dim: width of the prediction.
-        depth: layers, or blocks.
-        hidden: width of the attention.
-        width_factor: hidden width of perceptrons in units of ``hidden``.
-        position_dim: width of ``where.position``; 0: there are none.
-        heads: attention heads.
-    """
-
-    dim: int
-    out_dim: int
-    depth: int
-    hidden: int
-    width_factor: float = 2.0
-    position_dim: int = 0
-    heads: int = 4
-
-
-def _mlp(size: PredictorSize) -> nn.Module:
-    return MLPPredictor(
-        size.dim, size.out_dim, depth=size.depth, width_factor=size.width_factor * size.hidden / size.dim
-    )
-
-
-def _cross_attention(size: PredictorSize) -> nn.Module:
-    return CrossAttentionPredictor(
-        size.dim,
-        size.position_dim,
-        size.out_dim,
-        hidden=size.hidden,
-        depth=size.depth,
-        heads=size.heads,
-        width_factor=size.width_factor,
-    )
-
-
-#: Predictors by the names configurations use.
-PREDICTORS: dict[str, Callable[[PredictorSize], nn.Module]] = {
-    "mlp": _mlp,
-    "cross_attention": _cross_attention,
-    "none": lambda _size: IdentityPredictor(),
+#: Predictors by the names configurations use, each built by ``(dim, out_dim, depth=, hidden=, width_factor=,
+#: position_dim=, heads=)``: see `CrossAttentionPredictor`. A perceptron's hidden width is ``width_factor * hidden``.
+PREDICTORS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": lambda dim, out_dim, *, depth, hidden, width_factor, **_: MLPPredictor(
+        dim, out_dim, depth=depth, width_factor=width_factor * hidden / dim
+    ),
+    "cross_attention": lambda dim, out_dim, *, position_dim, **sizes: CrossAttentionPredictor(
+        dim, position_dim, out_dim, **sizes
+    ),
+    "none": lambda *_, **__: IdentityPredictor(),
 }
 
 

@@ -7,20 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
-from jepakit.core import (
-    LOSSES,
-    PREDICTION_WIDTHS,
-    PREDICTORS,
-    REGULARIZERS,
-    TARGETS,
-    CosineSchedule,
-    PredictorSize,
-    Target,
-)
+from jepakit.core import LOSSES, PREDICTION_WIDTHS, PREDICTORS, REGULARIZERS, TARGETS, CosineSchedule, Target
 from jepakit.errors import ConfigError, require_at_least, require_choice
 
 __all__ = [
@@ -128,17 +118,19 @@ def build_target(config: TargetConfig, encoder: nn.Module, *, total_steps: int |
     return TARGETS[config.target](encoder, schedule or config.momentum)
 
 
-def build_predictor(config: ObjectiveConfig, dim: int, *, hidden: int, **size: Any) -> nn.Module:
-    """The predictor: ``[N, dim] -> [M, D]``, with the width D that the loss wants.
-
-    Args:
-        config: which.
-        dim: width of the embeddings.
-        hidden: see `jepakit.core.PredictorSize`, as the rest.
-        **size: its other fields.
-    """
+def build_predictor(
+    config: ObjectiveConfig,
+    dim: int,
+    *,
+    hidden: int,
+    width_factor: float = 2.0,
+    position_dim: int = 0,
+    heads: int = 4,
+) -> nn.Module:
+    """The predictor: ``[N, dim] -> [M, D]``, D as the loss wants it; for the sizes see `jepakit.core.PREDICTORS`."""
+    sizes = {"hidden": hidden, "width_factor": width_factor, "position_dim": position_dim, "heads": heads}
     width = PREDICTION_WIDTHS.get(config.loss, dim)
-    return PREDICTORS[config.predictor](PredictorSize(dim, width, config.predictor_depth, hidden, **size))
+    return PREDICTORS[config.predictor](dim, width, depth=config.predictor_depth, **sizes)
 
 
 def build_regularizers(
