@@ -25,7 +25,7 @@ import torch
 
 from jepakit.cache import cache_folder
 from jepakit.errors import ConfigError, JepakitError
-from jepakit.training import write_text_atomically
+from jepakit.files import write_text
 from jepakit.training.result_rows import ResultRow, read_rows
 
 T = TypeVar("T")
@@ -68,8 +68,7 @@ class Steps:
         name = json.dumps(key)
         if name not in self.values:
             self.values[name] = measure()
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(self.file, json.dumps(self.values, indent=1))
+            write_text(self.file, json.dumps(self.values, indent=1))
             shown = self.values[name]
             sys.stderr.write(f"{name} {shown:.4f}\n" if isinstance(shown, float) else f"{name} measured\n")
         return self.values[name]
@@ -127,9 +126,8 @@ def write_results(name: str, rows: Sequence[ResultRow], folder: Path, options: O
         "date": datetime.now(UTC).date().isoformat(),
         "rows": table,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}{'.quick' if options.quick else ''}.json"
-    write_text_atomically(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return file
 
 

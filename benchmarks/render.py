@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS, SOURCE
 from jepakit.errors import DataError, JepakitError
-from jepakit.training import write_text_atomically
+from jepakit.files import write_text
 from jepakit.training.result_rows import ResultGroup, ResultRow, format_score, group_rows, read_rows
 
 __all__ = ["Result", "fill", "read_results"]
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except JepakitError as error:
         sys.exit(f"benchmarks.render: {error}")
     for file, text in filled.items():
-        write_text_atomically(file, text)
+        write_text(file, text)
 
 
 def read_results(folder: Path) -> dict[str, Result]:

@@ -3,6 +3,7 @@
 Every message says where (file, line, field), what stood there, what was expected and, where there is one, the way out.
 """
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -132,8 +133,11 @@ def require_within(config: object, interval: str, *fields: str) -> None:
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """The value as it is shown in a message: its ``repr``, cut at ``limit`` characters, but a path whole."""
+    """The value as it is shown in a message: its `reprlib.repr`, cut at ``limit`` characters, but a path whole."""
     if isinstance(value, Path):
         return repr(str(value))
-    text = repr(value)
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = brief.maxlong = limit
+    brief.maxlist = brief.maxtuple = brief.maxdict = brief.maxset = brief.maxfrozenset = 20
+    text = brief.repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

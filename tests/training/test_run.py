@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.training import RunFolder, is_first_process, write_text_atomically
+from jepakit.training import RunFolder, is_first_process
 
 CONFIG = """\
 epochs: 3
@@ -110,9 +110,6 @@ def test_damaged_files_are_named(run: RunFolder) -> None:
     run.metrics.write_text("epoch,a\n0,1\none,2\n")
     with pytest.raises(DataError, match=r"metrics.csv:3: epoch: not an epoch \(found 'one'\)"):
         run.read_metrics()
-    run.results.write_text("{\n,")
-    with pytest.raises(DataError, match=r"results.json:2: not JSON"):
-        run.read_results()
     run.config.write_text("a: [")
     with pytest.raises(DataError, match=r"config.yaml: not YAML"):
         run.read_config()
@@ -128,17 +125,6 @@ def test_what_is_missing_from_an_unfinished_run_is_said(run: RunFolder, tmp_path
         RunFolder(tmp_path / "nowhere").require_trained()
     with pytest.raises(ModelError, match=r"not a run folder \(no config.yaml\)"):
         RunFolder(tmp_path).require_trained()
-
-
-def test_text_is_replaced_whole(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
-    write_text_atomically(file, "old")
-    opened = file.open()
-    write_text_atomically(file, "new")
-    # Whoever had it open goes on reading the old file: the new one is another.
-    assert (opened.read(), file.read_text()) == ("old", "new")
-    opened.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_one_device_is_always_the_first_process() -> None:

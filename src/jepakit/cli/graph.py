@@ -14,6 +14,7 @@ from rich.console import Console
 from jepakit.cli.command import Command
 from jepakit.cli.runs import say, say_findings, show_rows, start_run, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.files import whole_file
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
@@ -144,10 +145,8 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     dataset = _dataset_of(run, options.dataset)
     embeddings = _encoder(run.encoder).embed(dataset.graphs, key=options.level)
     table = _table(dataset, embeddings, options.level)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = options.out.with_name(options.out.name + ".partial")
-    pq.write_table(table, partial)
-    partial.replace(options.out)
+    with whole_file(options.out) as unfinished:
+        pq.write_table(table, unfinished)
     say(out, f"{table.num_rows} embeddings of {embeddings.shape[1]} dimensions in {options.out}")
 
 

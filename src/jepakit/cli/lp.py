@@ -12,6 +12,7 @@ from rich.console import Console
 from jepakit.cli.command import Command
 from jepakit.cli.runs import say, show_rows, start_run, trained_run, write_results
 from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
+from jepakit.files import write_text
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
 from jepakit.lp.families.named import FamilyName, make_family
@@ -22,7 +23,7 @@ from jepakit.lp.pretrain import TrainConfig, train
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
-from jepakit.training import RunFolder, write_text_atomically
+from jepakit.training import RunFolder
 
 __all__ = ["COMMANDS"]
 
@@ -221,7 +222,7 @@ def _solve(options: SolveOptions, out: Console) -> None:
             _write(options.out, _name(file), problem, solution)
             lines.append(_line(_name(file), solution))
     if options.out is not None:
-        write_text_atomically(options.out / "solutions.jsonl", "".join(lines))
+        write_text(options.out / "solutions.jsonl", "".join(lines))
         say(out, f"written to {options.out}")
     if unread:
         raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")

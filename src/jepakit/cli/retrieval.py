@@ -15,6 +15,7 @@ from jepakit.cli.command import Command, parse
 from jepakit.cli.retrieval_base import text_encoder, tune_base, untuned
 from jepakit.cli.runs import say, say_findings, show_rows, start_run, trained_run, write_results
 from jepakit.errors import ConfigError, DataError
+from jepakit.files import write_text
 from jepakit.retrieval.adapter.stage import base_of, stage_of
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
@@ -39,7 +40,7 @@ from jepakit.search.filters import parse_filter
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
-from jepakit.training import RunFolder, write_text_atomically
+from jepakit.training import RunFolder
 
 __all__ = ["COMMANDS"]
 
@@ -291,7 +292,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)
     if options.per_query is not None:
-        write_text_atomically(options.per_query, _csv(evaluation))
+        write_text(options.per_query, _csv(evaluation))
         say(out, f"each query's NDCG@10: {options.per_query}")
     if options.corpus is None and options.pairs is None:
         write_results(run, evaluation.as_json(), out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from rich.text import Text
 from jepakit.cli.command import config_yaml
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError, MissingExtraError
-from jepakit.training import RunFolder, write_text_atomically
+from jepakit.files import write_json
+from jepakit.training import RunFolder
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 
@@ -50,7 +50,7 @@ def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:
 def write_results(run: RunFolder, results: dict[str, Any] | None, out: Console) -> None:
     """``results.json``, where there are results, and the report."""
     if results is not None:
-        write_text_atomically(run.results, json.dumps(results, indent=2))
+        write_json(run.results, results)
     try:
         say(out, f"report: {write_report(run.path)}")
     except MissingExtraError as error:

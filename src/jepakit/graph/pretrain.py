@@ -13,6 +13,8 @@ from torch import Tensor
 from jepakit.core import Diagnosis, EMATarget, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.files import write_json
+from jepakit.files.tensors import write_tensors
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.descriptors import DescribedTarget, normal_scores
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder
@@ -27,8 +29,6 @@ from jepakit.training import (
     fit,
     is_first_process,
     save_encoder,
-    write_tensors,
-    write_text_atomically,
 )
 
 __all__ = ["PretrainConfig", "Pretrained", "pretrain"]
@@ -167,10 +167,9 @@ def _save(
     role: Literal["context", "target"],
 ) -> None:
     diagnosis = pretrained.diagnosis
-    text = json.dumps({"collapsed": diagnosis.collapsed, **asdict(diagnosis)}, indent=2)
-    write_text_atomically(run.diagnosis, text)
-    tensors = {"embedding": embeddings.contiguous()} | ({} if group is None else {"label": group.contiguous()})
-    write_tensors(tensors, run.embeddings, {"label_names": json.dumps(dataset.label_names)})
+    write_json(run.diagnosis, {"collapsed": diagnosis.collapsed, **asdict(diagnosis)})
+    tensors = {"embedding": embeddings} | ({} if group is None else {"label": group})
+    write_tensors(run.embeddings, tensors, {"label_names": json.dumps(dataset.label_names)})
     # `encoder/` comes last: where it is, the run is complete.
     for name, encoder in (("random_encoder", pretrained.random_encoder), ("encoder", pretrained.encoder)):
         save_encoder(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields, replace
 
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor
 from jepakit.core import Diagnosis, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError
+from jepakit.files import write_json
+from jepakit.files.tensors import write_tensors
 from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, choose
 from jepakit.retrieval.adapter.tuning import Strategy, TuningConfig
@@ -31,8 +32,6 @@ from jepakit.training import (
     FitResult,
     RunFolder,
     save_encoder,
-    write_tensors,
-    write_text_atomically,
 )
 
 __all__ = ["TrainConfig", "Trained", "prepared", "train"]
@@ -220,8 +219,8 @@ def _remember_queries(
 
 def _save(trained: Trained, dataset: RetrievalDataset, run: RunFolder, embeddings: Tensor) -> None:
     diagnosis = trained.diagnosis
-    write_text_atomically(run.diagnosis, json.dumps({"collapsed": diagnosis.collapsed, **asdict(diagnosis)}, indent=2))
-    write_tensors({"embedding": embeddings.contiguous()}, run.embeddings, {})
+    write_json(run.diagnosis, {"collapsed": diagnosis.collapsed, **asdict(diagnosis)})
+    write_tensors(run.embeddings, {"embedding": embeddings}, {})
     # `encoder/` comes last: where it is, the run is complete.
     count = sum(len(pairs) for name, pairs in dataset.splits.items() if name != "test")
     save_encoder(

@@ -4,9 +4,8 @@ from jepakit.training.fit import fit
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.objective import ObjectiveConfig, PredictorConfig, RegularizerConfig, TargetConfig
-from jepakit.training.run import RunFolder, is_first_process, write_text_atomically
+from jepakit.training.run import RunFolder, is_first_process
 from jepakit.training.storage.encoder_folder import load_encoder, push_to_hub, save_encoder
-from jepakit.training.storage.weights import write_tensors
 
 __all__ = [
     "EpochLoader",
@@ -22,6 +21,4 @@ __all__ = [
     "load_encoder",
     "push_to_hub",
     "save_encoder",
-    "write_tensors",
-    "write_text_atomically",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any, cast
 import yaml
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.training.whole_file import whole_file
+from jepakit.files import read_yaml, reading, whole_file, write_text
 
-__all__ = ["RunFolder", "is_first_process", "write_text_atomically"]
+__all__ = ["RunFolder", "is_first_process"]
 
 
 def is_first_process(devices: int) -> bool:
@@ -92,8 +91,7 @@ class RunFolder:
             self._require_same(
                 dict(_flat(yaml.safe_load(defaults))) | earlier, dict(_flat(yaml.safe_load(config_yaml)))
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(self.config, config_yaml)
+        write_text(self.config, config_yaml)
 
     def withdraw(self) -> None:
         """Takes `start` back where it came to no epoch, so that the corrected command can have the folder."""
@@ -108,10 +106,7 @@ class RunFolder:
         Raises:
             DataError: the file is damaged.
         """
-        try:
-            config = yaml.safe_load(self.config.read_text("utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"not YAML ({' '.join(str(error).split())})", file=self.config) from error
+        config = read_yaml(self.config)
         if not isinstance(config, dict):
             raise DataError("no options", file=self.config, value=config, expected="a mapping of options to values")
         return cast(dict[str, Any], config)
@@ -143,7 +138,7 @@ class RunFolder:
         """
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
+        with reading(self.metrics), self.metrics.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for line, row in enumerate(rows, start=2):
             epoch = row.get("epoch")
@@ -160,34 +155,10 @@ class RunFolder:
             ModelError: it cannot be written; on a full disk, for one.
         """
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        self.path.mkdir(parents=True, exist_ok=True)
         with whole_file(self.metrics) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-
-    def read_results(self) -> dict[str, Any]:
-        """results.json, or an empty mapping.
-
-        Raises:
-            DataError: the file is not JSON.
-        """
-        if not self.results.exists():
-            return {}
-        try:
-            return json.loads(self.results.read_text("utf-8"))
-        except json.JSONDecodeError as error:
-            raise DataError("not JSON", file=self.results, line=error.lineno, expected="delete it") from error
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, never meets half of it.
-
-    Raises:
-        ModelError: it cannot be written; on a full disk, for one.
-    """
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -120,7 +120,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     whole = gzip.compress(SMALL.encode())
     file = tmp_path / "cut.mps.gz"
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="cannot be unpacked"):
+    with pytest.raises(DataError, match=r"cut\.mps\.gz: .*cut off"):
         read_mps(file)
     with pytest.raises(DataError, match="ends too early"):
         read_mps(written(tmp_path, "", "empty.mps"))

@@ -5,19 +5,19 @@ cannot be written to only costs the time.
 """
 
 import json
-import tempfile
-import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from jepakit.cache import cache_folder
+from jepakit.errors import JepakitError, ModelError
+from jepakit.files import parse_json, stated_digest
+from jepakit.files.tensors import read_tensors, write_tensors
 from jepakit.graph.data import GraphDataset, Graphs
 
 __all__ = ["cached_dataset", "cached_tensors", "dataset_from_tensors", "dataset_to_tensors"]
@@ -39,8 +39,7 @@ def cached_dataset(key: str, build: Callable[[], GraphDataset]) -> GraphDataset:
 def cached_tensors(key: str, build: Callable[[], Stored]) -> Stored:
     """As `cached_dataset`, for a loader that stores more than its `GraphDataset`.
 
-    The file is written beside its final place and moved there, so that no reader ever sees half of it, and carries a
-    checksum, so that one with a flipped bit is built again too.
+    The file states its digest, so that one with a flipped bit is built again too.
     """
     file = cache_folder() / f"{key}.safetensors"
     stored = _read(file)
@@ -86,31 +85,15 @@ def dataset_from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> 
 
 def _read(file: Path) -> Stored | None:
     try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError):
+        if stated_digest(file) is None:
+            return None
+        tensors, metadata = read_tensors(file)
+        return tensors, parse_json(metadata["header"])
+    except (JepakitError, OSError, KeyError, ValueError):
         return None
-    header = metadata.get("header", "")
-    return (tensors, json.loads(header)) if metadata.get("checksum") == _checksum(tensors, header) else None
 
 
 def _write(file: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
-    text = json.dumps(header, sort_keys=True)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as beside:
-            unfinished = Path(beside) / file.name
-            save_file(tensors, unfinished, metadata={"header": text, "checksum": _checksum(tensors, text)})
-            unfinished.replace(file)
-    except (SafetensorError, OSError):
-        # Safetensors reports a full disk or a read-only folder as its own error; either way the data are in memory.
-        return
-
-
-def _checksum(tensors: dict[str, Tensor], header: str) -> str:
-    value = zlib.crc32(header.encode())
-    for name in sorted(tensors):
-        value = zlib.crc32(tensors[name].numpy().data, zlib.crc32(name.encode(), value))
-    return f"{value:08x}"
+    # On a full disk or in a read-only folder the data are in memory all the same.
+    with suppress(ModelError):
+        write_tensors(file, tensors, {"header": json.dumps(header, sort_keys=True)})

@@ -1,6 +1,5 @@
 """The user's own graphs: node-link JSON, GraphML and Parquet edge lists."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jepakit.errors import DataError
+from jepakit.files import parse_json, read_text, reading
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets.columns import Rows, arrow_column
 from jepakit.graph.datasets.graphml import read_graphml
@@ -88,12 +88,9 @@ def _files(path: Path) -> list[Path]:
 def _read(file: Path) -> list[_Record]:
     if file.suffix == ".graphml":
         return [_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(read_graphml(file))]
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"broken JSON at column {error.colno}: {error.msg}", file=file, line=error.lineno) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text: {error.reason} at byte {error.start}", file=file) from None
+    text = read_text(file)
+    with reading(file):
+        content = parse_json(text)
     if isinstance(content, list):
         return [_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(content)]
     return [_record(file, "", content)]

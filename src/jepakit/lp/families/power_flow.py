@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.errors import ConfigError, DataError, require_within
+from jepakit.files import read_text
 from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["PowerFlow", "read_matpower"]
@@ -72,9 +73,8 @@ def read_matpower(file: Path) -> tuple[LinearProgram, Array]:
 
     Raises:
         DataError: names the file, the table and the line.
-        FileNotFoundError: there is no such file.
     """
-    case = _Case(file, file.read_text("utf-8", "replace"))
+    case = _Case(file, read_text(file, errors="replace"))
     buses, gens, branches = case.buses, case.gens, case.branches
     loads = buses[:, _LOAD] / case.base
     demand = loads + buses[:, _SHUNT] / case.base

@@ -9,12 +9,12 @@ import highspy
 import numpy as np
 
 from jepakit.errors import DataError
+from jepakit.files import read_bytes, read_text, whole_file, write_text
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.formats.mps import read_mps
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.highs import from_highs, to_highs
 from jepakit.lp.solving.solver import Solution
-from jepakit.training import write_text_atomically
 
 __all__ = ["problem_files", "read_basis", "read_problem", "write_basis", "write_problem", "write_solution"]
 
@@ -32,7 +32,6 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
 
     Raises:
         DataError: names the file, in MPS also the line.
-        FileNotFoundError: it is not there.
     """
     name = file.name.lower().removesuffix(".gz")
     if name.endswith(".mps"):
@@ -61,7 +60,7 @@ def write_problem(problem: LinearProgram, file: Path) -> None:
     """Writes a problem in MPS or LP format, gzipped where the name ends so; as a minimisation.
 
     Raises:
-        DataError: the file cannot be written.
+        ModelError: the file cannot be written.
     """
     highs = highspy.Highs()
     highs.setOptionValue("output_flag", False)
@@ -70,13 +69,25 @@ def write_problem(problem: LinearProgram, file: Path) -> None:
     model.row_names_ = [problem.row_name(row) for row in range(problem.rows)]
     model.model_name_ = problem.name
     highs.passModel(model)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if highs.writeModel(str(file)) == highspy.HighsStatus.kError:
-        raise DataError("cannot be written", file=file, expected="room, and a name in .mps, .lp, .mps.gz or .lp.gz")
+    with whole_file(file) as unfinished:
+        if highs.writeModel(str(unfinished)) == highspy.HighsStatus.kError:
+            raise OSError("HiGHS cannot; give room, and a name in .mps, .lp, .mps.gz or .lp.gz")
+        _require_whole(unfinished)
+
+
+def _require_whole(file: Path) -> None:
+    """Raises OSError where the end is missing: on a full disk HiGHS reports that all went well."""
+    try:
+        last = read_bytes(file)[-16:].split()
+    except DataError as error:
+        raise OSError(f"what HiGHS has written cannot be read: {error.problem}") from error
+    if not last or last[-1].lower() not in (b"endata", b"end"):
+        raise OSError("what HiGHS has written is cut off; is the disk full?")
 
 
 def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
-    file.stat()
+    # HiGHS reads it by itself, so that it is looked through before: is it there, whole, and no bomb?
+    read_bytes(file)
     highs, said = highspy.Highs(), list[str]()
     highs.setOptionValue("log_to_console", False)
     highs.cbLogging.subscribe(lambda event: said.append(event.message))
@@ -110,7 +121,7 @@ def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> No
         *_values("Columns", problem.columns, problem.column_name, sign * solution.z),
         *_values("Rows", problem.rows, problem.row_name, sign * solution.y),
     ]
-    write_text_atomically(file, "\n".join([*lines, ""]))
+    write_text(file, "\n".join([*lines, ""]))
 
 
 def _values(title: str, count: int, name: Callable[[int], str], values: Array) -> Iterator[str]:
@@ -135,7 +146,7 @@ def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
         kind = "XU" if basis.rows[row] == AT_UPPER else "XL"
         lines.append(f" {kind} {problem.column_name(column)}  {problem.row_name(row)}")
     lines += [f" UL {problem.column_name(column)}" for column in np.flatnonzero(basis.columns == AT_UPPER).tolist()]
-    write_text_atomically(file, "\n".join([*lines, "ENDATA", ""]))
+    write_text(file, "\n".join([*lines, "ENDATA", ""]))
 
 
 def read_basis(problem: LinearProgram, file: Path) -> Basis:
@@ -144,13 +155,12 @@ def read_basis(problem: LinearProgram, file: Path) -> Basis:
 
     Raises:
         DataError: names the line.
-        FileNotFoundError: it is not there.
     """
     columns = {problem.column_name(place): place for place in range(problem.columns)}
     rows = {problem.row_name(place): place for place in range(problem.rows)}
     of_column = np.full(problem.columns, AT_LOWER, np.int8)
     of_row = np.full(problem.rows, BASIC, np.int8)
-    lines = file.read_text("utf-8", "replace").splitlines()
+    lines = read_text(file, errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         words = line.split()
         if not words or line.startswith(("*", "NAME")):

@@ -6,8 +6,6 @@ problem, which has another optimum. Free and fixed format, gzipped or not.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.errors import DataError
+from jepakit.files import read_text
 from jepakit.lp.data import Array, LinearProgram
 
 __all__ = ["read_mps"]
@@ -54,9 +53,8 @@ def read_mps(file: Path, *, relax: bool = False) -> LinearProgram:
 
     Raises:
         DataError: names the line.
-        FileNotFoundError: there is no such file.
     """
-    lines = _lines(file)
+    lines = read_text(file, errors="replace").splitlines()
     try:
         return _Reader(file, fixed=False).read(lines, relax)
     except DataError as error:
@@ -65,16 +63,6 @@ def read_mps(file: Path, *, relax: bool = False) -> LinearProgram:
             return _Reader(file, fixed=True).read(lines, relax)
         except DataError:
             raise error from None
-
-
-def _lines(file: Path) -> list[str]:
-    data = file.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise DataError(f"cannot be unpacked: {error}", file=file, expected="a whole gzip file") from error
-    return data.decode("utf-8", "replace").splitlines()
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from jepakit.errors import JepakitError, ModelError, require_choice
+from jepakit.errors import ModelError, require_choice
+from jepakit.files import read_json, reading, write_json
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.model import LPModel
 from jepakit.lp.solving.basis import BASIC
 from jepakit.lp.solving.highs import EdgeWeights
 from jepakit.lp.solving.solver import Solution, Solver, Start
 from jepakit.lp.starts.neighbours import Neighbours
-from jepakit.training import write_text_atomically
 
 __all__ = ["Choice", "choose"]
 
@@ -51,7 +50,7 @@ class Choice:
 
     def save(self, file: Path) -> None:
         """Writes it, whole or not at all."""
-        write_text_atomically(file, json.dumps(asdict(self)) + "\n")
+        write_json(file, asdict(self))
 
     @classmethod
     def load(cls, file: Path) -> Choice:
@@ -60,10 +59,9 @@ class Choice:
         Raises:
             ModelError: the file is missing or damaged.
         """
-        try:
-            return cls(**json.loads(file.read_text("utf-8")))
-        except (OSError, ValueError, TypeError, JepakitError) as error:
-            raise ModelError(f"{file}: cannot be read ({error}); train again") from error
+        content = read_json(file, ModelError, expected="a whole file; train again")
+        with reading(file, ModelError, expected="what training has written; train again"):
+            return cls(**content)
 
 
 def choose(problems: Sequence[LinearProgram], model: LPModel, neighbours: Neighbours) -> Choice:

@@ -8,8 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.files.arrays import read_arrays, write_arrays
 from jepakit.lp.data import LinearProgram
-from jepakit.lp.formats.stored import fingerprint, read_arrays, write_arrays
+from jepakit.lp.formats.stored import fingerprint
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.solver import Solver
@@ -97,8 +98,8 @@ def _optimum(solver: Solver, problem: LinearProgram) -> Optimum | str:
 def _keep(optimum: Optimum, file: Path | None) -> None:
     if file is None:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(file, x=optimum.x, y=optimum.y, columns=optimum.basis.columns, rows=optimum.basis.rows)
+    basis = optimum.basis
+    write_arrays(file, {"x": optimum.x, "y": optimum.y, "columns": basis.columns, "rows": basis.rows})
 
 
 def _kept(file: Path | None) -> Optimum | None:

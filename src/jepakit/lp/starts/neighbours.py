@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jepakit.files.arrays import read_arrays, write_arrays
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.formats.stored import matrix_fingerprint, read_arrays, write_arrays
+from jepakit.lp.formats.stored import matrix_fingerprint
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.certificate import DualBounds, lower_bounds
@@ -120,7 +121,7 @@ class Neighbours:
     def save(self, file: Path) -> None:
         """Writes it, whole or not at all."""
         arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        write_arrays(file, **{**arrays, "matrix": np.array(self.matrix)})
+        write_arrays(file, {**arrays, "matrix": np.array(self.matrix)})
 
     @classmethod
     def load(cls, file: Path) -> Neighbours:
@@ -129,7 +130,7 @@ class Neighbours:
         Raises:
             ModelError: the file is missing or damaged.
         """
-        stored = read_arrays(file, cls.__dataclass_fields__)
+        stored = read_arrays(file, cls.__dataclass_fields__, expected="a whole file; train again")
         return cls(matrix=str(stored.pop("matrix")), **stored)
 
 

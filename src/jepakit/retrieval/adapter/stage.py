@@ -8,18 +8,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jepakit.errors import DataError
+from jepakit.files import read_json, reading, write_json
 from jepakit.retrieval.adapter.tuning import Tuned, save_base, tune
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.pretrain import TrainConfig
 from jepakit.text import SentenceEncoder, TextConfig, TextEncoder
-from jepakit.training import RunFolder, write_text_atomically
+from jepakit.training import RunFolder
 
 __all__ = ["base_of", "read_verdict", "stage_of", "tune_in_run"]
 
@@ -74,7 +73,7 @@ def tune_in_run(
         run=stage,
         resume=resume,
     )
-    write_text_atomically(_verdict(run), json.dumps(_as_json(tuned), indent=2) + "\n")
+    write_json(_verdict(run), _as_json(tuned))
     if tuned.strength:
         save_base(tuned.encoder, _base(run))
     # Last of all: until here a killed run goes on from it.
@@ -91,11 +90,10 @@ def read_verdict(run: RunFolder) -> str | None:
     file = _verdict(run)
     if not file.exists():
         return None
-    try:
-        verdict = json.loads(file.read_text("utf-8"))
+    way_out = "the outcome of tuning; delete it: tuning goes on then"
+    verdict = read_json(file, expected=way_out)
+    with reading(file, expected=way_out):
         strength, sentence = float(verdict["strength"]), str(verdict["sentence"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError("not the outcome of tuning", file=file, expected="delete it: tuning goes on then") from error
     # The base is written after the verdict.
     return sentence if not strength or _base(run).is_dir() else None
 

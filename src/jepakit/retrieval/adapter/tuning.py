@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.errors import ConfigError, MissingExtraError, require_at_least, require_choice
+from jepakit.files import whole_folder
 from jepakit.retrieval.adapter.recipe import Recipe
 from jepakit.retrieval.adapter.selection import paired_interval, smallest_good
 from jepakit.retrieval.data import Pairs, RetrievalDataset
@@ -27,7 +28,7 @@ from jepakit.retrieval.datasets.splits import train_and_dev
 from jepakit.retrieval.encoder import Side, Towers, build_predictor
 from jepakit.retrieval.measuring.metrics import ndcg, top_documents
 from jepakit.retrieval.objective import build_jepa
-from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors, whole_folder
+from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors
 from jepakit.retrieval.views import RetrievalViews
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
 from jepakit.text.encoder import readable

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jepakit.errors import DataError
-from jepakit.training import write_text_atomically
+from jepakit.files import read_json, reading, write_json
 
 __all__ = ["SearchSettings"]
 
@@ -28,7 +27,7 @@ class SearchSettings:
 
     def write(self, file: Path) -> None:
         """Writes it as JSON."""
-        write_text_atomically(file, json.dumps(asdict(self), indent=2) + "\n")
+        write_json(file, asdict(self))
 
     @classmethod
     def read(cls, file: Path) -> SearchSettings:
@@ -39,12 +38,9 @@ class SearchSettings:
         """
         if not file.exists():
             return cls()
-        try:
-            weights = json.loads(file.read_text("utf-8"))
+        weights = read_json(file)
+        with reading(file, expected='{"words": a number, "feedback": a number, "sentences": a number}'):
             settings = cls(**{name: weights[name] for name in asdict(cls())})
-        except (ValueError, KeyError, TypeError) as error:
-            expected = '{"words": a number, "feedback": a number, "sentences": a number}'
-            raise DataError("not the settings of a search", file=file, expected=expected) from error
         for name, weight in asdict(settings).items():
             if not isinstance(weight, int | float) or not 0 <= weight <= 1:
                 raise DataError("not a weight", file=file, field=name, value=weight, expected="a number from 0 to 1")

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from jepakit.core import MLPPredictor
 from jepakit.errors import ConfigError
+from jepakit.files import whole_folder
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors, whole_folder
+from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors
 from jepakit.retrieval.serving.searcher import require_base
 from jepakit.text import Kind, SentenceEncoder
 from jepakit.text.quiet import quiet

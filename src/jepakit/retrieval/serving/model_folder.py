@@ -1,18 +1,12 @@
-"""Model folders of sentence-transformers: what can be written as one, and writing it whole and right or not at all."""
+"""Model folders of sentence-transformers: what can be written as one, and whether it was written right."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor
 
 from jepakit.errors import ConfigError, ModelError
@@ -22,33 +16,10 @@ from jepakit.text.encoder import in_one_line
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["PROBES", "require_torch", "require_vectors", "whole_folder"]
+__all__ = ["PROBES", "require_torch", "require_vectors"]
 
 PROBES = ["how do I read a file", "open() returns a file object, and readlines() its lines."]
 """Texts by which a model that was written is compared with the one it was made of."""
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Generator[Path]:
-    """A folder to write into, which takes the name ``folder`` when all that was written is on the disk.
-
-    Raises:
-        ModelError: ``folder`` is there and not empty, or cannot be written.
-    """
-    target = folder.expanduser().resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ModelError(f"{target}: is there already; give a new folder, or remove it first")
-    partial = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
-    try:
-        partial.mkdir(parents=True)
-        mode = partial.stat().st_mode & 0o666
-        yield partial
-        _finish(partial, mode)
-        partial.rename(target)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{target}: the model could not be written ({error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def require_torch(model: SentenceTransformer) -> None:
@@ -85,13 +56,3 @@ def require_vectors(folder: Path, encoder: SentenceEncoder, queries: Tensor, doc
     ]
     if not all(near):
         raise ModelError(f"{encoder.name}: written and loaded again, it gives other vectors; it cannot be kept")
-
-
-def _finish(folder: Path, mode: int) -> None:
-    """Files that others may read too, and that are on the disk when the folder gets its name."""
-    # safetensors makes files that only their owner can read, whatever the umask says.
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
-            with path.open("rb+") as opened:
-                os.fsync(opened.fileno())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from jepakit.core.diagnostics import Finding
 from jepakit.errors import DataError, ModelError
+from jepakit.files import parse_json, read_json, read_text, reading
+from jepakit.files.tensors import read_tensors
 from jepakit.training.report.sections import ReportSection, read_sections
 from jepakit.training.result_rows import ResultRow, read_rows
 from jepakit.training.run import RunFolder
@@ -93,7 +93,7 @@ def read_run(path: Path) -> RunParts:
         raise ModelError(f"{path}: there is no run folder here")
     parts = RunParts(
         folder,
-        config=_if_there(folder.config, _read_text),
+        config=_if_there(folder.config, read_text),
         metrics=_if_there(folder.metrics, _read_metrics),
         results=_if_there(folder.results, _read_results),
         embeddings=_if_there(folder.embeddings, _read_embeddings),
@@ -108,16 +108,8 @@ def _if_there(file: Path, read: Callable[[Path], T]) -> T | None:
     return read(file) if file.exists() else None
 
 
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError("is not UTF-8 text", file=file, line=line, expected="the file as jepakit wrote it") from error
-
-
 def _read_metrics(file: Path) -> Metrics:
-    reader = csv.reader(_read_text(file).splitlines())
+    reader = csv.reader(read_text(file).splitlines())
     header = next(reader, [])
     rows: list[list[str]] = []
     for cells in reader:
@@ -156,19 +148,6 @@ def _number(cell: str, file: Path, line: int, field: str) -> float:
         ) from error
 
 
-def _read_json(file: Path) -> dict[str, object]:
-    def refuse(constant: str) -> NoReturn:
-        raise DataError("a number is not finite", file=file, value=constant, expected="finite numbers or null")
-
-    try:
-        content = json.loads(_read_text(file), parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise DataError(f"is not JSON: {error.msg}", file=file, line=error.lineno) from error
-    if not isinstance(content, dict):
-        raise DataError("is no JSON object", file=file, value=content, expected="{...}")
-    return content
-
-
 def _text(content: dict[str, object], field: str, file: Path) -> str:
     value = content.get(field)
     if value is not None and not isinstance(value, str):
@@ -177,7 +156,7 @@ def _text(content: dict[str, object], field: str, file: Path) -> str:
 
 
 def _read_results(file: Path) -> Results:
-    content = _read_json(file)
+    content = read_json(file)
     summary = content.get("summary", [])
     if not isinstance(summary, list) or not all(isinstance(line, str) for line in summary):
         raise DataError("is not a list of texts", file=file, field="summary", value=summary, expected="a list of texts")
@@ -191,7 +170,7 @@ def _read_results(file: Path) -> Results:
 
 
 def _read_diagnosis(file: Path) -> Diagnosed:
-    content = _read_json(file)
+    content = read_json(file)
     collapsed, findings, values = (
         content.get(key, default) for key, default in (("collapsed", None), ("findings", []), ("values", {}))
     )
@@ -226,12 +205,9 @@ def _finding(finding: object, index: int, file: Path) -> Finding:
 
 
 def _read_embeddings(file: Path) -> Embeddings:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 -- not a mapping
-            names = json.loads((opened.metadata() or {}).get("label_names", "[]"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{file}: is damaged or no safetensors file: {error}") from error
+    tensors, metadata = read_tensors(file)
+    with reading(file, ModelError):
+        names = parse_json(metadata.get("label_names", "[]"))
     embedding, label = tensors.get("embedding"), tensors.get("label")
     if embedding is None or embedding.ndim != 2 or not embedding.is_floating_point():
         found = None if embedding is None else f"{embedding.dtype} {tuple(embedding.shape)}"

@@ -12,6 +12,7 @@ from string import Template
 
 import numpy as np
 
+from jepakit.files import write_text
 from jepakit.training.report.data import Diagnosed, Metrics, Results, RunParts, read_run
 from jepakit.training.report.embeddings import embedding_section
 from jepakit.training.report.figures import line_chart
@@ -19,7 +20,6 @@ from jepakit.training.report.page import DIAGNOSTICS, described, figure, missing
 from jepakit.training.report.sections import table_section
 from jepakit.training.report.table import result_table
 from jepakit.training.result_rows import group_rows
-from jepakit.training.run import write_text_atomically
 
 __all__ = ["write_report"]
 
@@ -58,7 +58,7 @@ def write_report(run: str | Path) -> Path:
         ),
         version=escape(version("jepakit")),
     )
-    write_text_atomically(parts.folder.report, text)
+    write_text(parts.folder.report, text)
     return parts.folder.report
 
 

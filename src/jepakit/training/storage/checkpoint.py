@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from jepakit.errors import ModelError
-from jepakit.training.storage.weights import write_tensors
+from jepakit.files import parse_json, reading
+from jepakit.files.tensors import read_tensors, write_tensors
 
 __all__ = ["SafetensorsCheckpointIO", "read_checkpoint", "write_checkpoint"]
 
@@ -29,8 +29,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(checkpoint, "checkpoint", tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(tensors, path, {"skeleton": json.dumps(skeleton)})
+    write_tensors(path, tensors, {"skeleton": json.dumps(skeleton)})
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -39,15 +38,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is missing or damaged.
     """
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:  # pyright: ignore[reportUnknownArgumentType]
-            skeleton = json.loads((file.metadata() or {})["skeleton"])
-            return _unflatten(skeleton, file.get_tensor)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: there is no checkpoint here") from error
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        way_out = "delete it, and --resume begins the run again"
-        raise ModelError(f"{path}: the checkpoint is damaged ({error}); {way_out}") from error
+    way_out = "a whole checkpoint; delete it, and --resume begins the run again"
+    tensors, metadata = read_tensors(path, expected=way_out)
+    with reading(path, ModelError, expected=way_out):
+        return _unflatten(parse_json(metadata["skeleton"], finite=False), tensors.__getitem__)
 
 
 class SafetensorsCheckpointIO(CheckpointIO):

@@ -9,24 +9,22 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import torch
 from torch import nn
 
 from jepakit.errors import ConfigError, ModelError, require_choice
+from jepakit.files import digest_of, read_json, stated_digest, whole_folder, write_json, write_text
 from jepakit.training.storage.hub import download, upload
 from jepakit.training.storage.model_card import render_model_card
-from jepakit.training.storage.weights import load_weights, read_weights, write_weights
+from jepakit.training.storage.weights import load_weights, read_weights, require_fit, write_weights
 
 __all__ = ["Role", "load_encoder", "push_to_hub", "save_encoder"]
 
@@ -58,8 +56,8 @@ def save_encoder(
 ) -> Path:
     """Writes an encoder folder, whole or not at all.
 
-    The files are written into a folder beside ``folder``, which takes its place only when they are complete; a crash at
-    any moment leaves the old encoder, the new one, or (between two renames) the old one as ``.NAME.*.previous``.
+    The files are written into a folder beside ``folder``, which takes its place only when they are complete; see
+    `jepakit.files.whole_folder`. ``config.json`` holds a digest of the weights and of itself.
 
     Args:
         encoder: any module. Tied weights are stored once and are tied again by the constructor.
@@ -84,15 +82,8 @@ def save_encoder(
     _check_json(config)
     target = Path(folder).expanduser().resolve()
     _check_replaceable(target)
-    partial = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
-    try:
-        partial.mkdir(parents=True)
-        _write_files(encoder, partial, _EncoderConfig(architecture, dict(config), role), card or {}, name=target.name)
-        _swap_in(partial, target)
-    except OSError as error:
-        raise ModelError(f"{target}: could not be written ({error.strerror}); what was there stays") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(target, replace=True) as unfinished:
+        _write_files(encoder, unfinished, _EncoderConfig(architecture, dict(config), role), card or {})
     return Path(folder)
 
 
@@ -120,8 +111,10 @@ def load_encoder(
     """
     folder = _find_folder(source, endpoint, token)
     saved = _read_config(folder)
+    architecture = encoder_class or _import_class(saved.architecture, folder)
+    _require_fit(architecture, saved, folder)
     weights = read_weights(folder / _WEIGHTS)
-    encoder = _build(encoder_class or _import_class(saved.architecture, folder), saved, folder)
+    encoder = _build(architecture, saved, folder)
     load_weights(encoder, weights, file=folder / _WEIGHTS)
     try:
         return encoder.to(device).eval()
@@ -207,45 +200,25 @@ def _check_replaceable(folder: Path) -> None:
 
 def _describes_encoder(file: Path) -> bool:
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        description = read_json(file, ModelError)
+    except ModelError:
         return False
-    return isinstance(description, dict) and {"format_version", "jepakit_version", "architecture"} <= description.keys()
+    return {"format_version", "jepakit_version", "architecture"} <= description.keys()
 
 
-def _write_files(
-    encoder: nn.Module, folder: Path, saved: _EncoderConfig, card: Mapping[str, object], *, name: str
-) -> None:
-    description = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit"), **asdict(saved)}
-    write_weights(encoder, folder / _WEIGHTS)
-    (folder / _CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+def _write_files(encoder: nn.Module, folder: Path, saved: _EncoderConfig, card: Mapping[str, object]) -> None:
     readme = render_model_card(
         card,
-        name=name,
+        name=folder.name,
         architecture=saved.architecture,
         role=saved.role,
         parameters=sum(parameter.numel() for parameter in encoder.parameters()),
         needs_class=not _is_ours(saved.architecture.partition(":")[0]),
     )
-    (folder / _CARD).write_text(readme, encoding="utf-8")
-    # Without it a power cut after the rename can leave the new name with empty files.
-    for file in folder.iterdir():
-        with file.open("rb+") as opened:
-            os.fsync(opened.fileno())
-
-
-def _swap_in(partial: Path, target: Path) -> None:
-    previous = target.parent / f"{partial.name.removesuffix('.partial')}.previous"
-    replaces = target.exists()
-    if replaces:
-        target.rename(previous)
-    try:
-        partial.rename(target)
-    except OSError:
-        if replaces:
-            previous.rename(target)
-        raise
-    shutil.rmtree(previous, ignore_errors=True)
+    write_text(folder / _CARD, readme)
+    write_weights(encoder, folder / _WEIGHTS)
+    about = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit"), **asdict(saved)}
+    write_json(folder / _CONFIG, {**about, "digests": {_WEIGHTS: digest_of(folder / _WEIGHTS)}})
 
 
 def _find_folder(source: str | Path, endpoint: str | None, token: str | None) -> Path:
@@ -271,13 +244,8 @@ def _read_config(folder: Path) -> _EncoderConfig:
     if missing:
         raise ModelError(f"{folder} is not a complete encoder folder: {' and '.join(missing)} is missing")
     file = folder / _CONFIG
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{file}:{error.lineno}: is not JSON: {error.msg} (column {error.colno})") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{file}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    if not isinstance(description, dict) or "format_version" not in description:
+    description = read_json(file, ModelError)
+    if "format_version" not in description:
         raise ModelError(f"{file}: does not describe a jepakit encoder; expected the key format_version")
     found = description["format_version"]
     if found != _FORMAT_VERSION:
@@ -292,6 +260,10 @@ def _read_config(folder: Path) -> _EncoderConfig:
             raise ModelError(f"{file}: {key} is {description.get(key)!r}; expected a {kind.__name__}")
     if description["role"] not in ("context", "target"):
         raise ModelError(f"{file}: role is {description['role']!r}; expected context or target")
+    stated = stated_digest(folder / _WEIGHTS)
+    # Folders from before digests have none.
+    if description.get("digests", {_WEIGHTS: stated}) != {_WEIGHTS: stated}:
+        raise ModelError(f"{folder / _WEIGHTS}: not the weights of this {_CONFIG}; save the encoder again")
     return _EncoderConfig(description["architecture"], description["config"], description["role"])
 
 
@@ -316,6 +288,17 @@ def _import_class(architecture: str, folder: Path) -> type[nn.Module]:
     if not (isinstance(found, type) and issubclass(found, nn.Module) and _is_ours(found.__module__)):
         raise ModelError(f"{folder / _CONFIG}: {architecture} is no encoder class of jepakit's")
     return found
+
+
+def _require_fit(encoder_class: type[nn.Module], saved: _EncoderConfig, folder: Path) -> None:
+    """Compares the weights with the class before anything is allocated, where it can be built without memory."""
+    try:
+        with torch.device("meta"):
+            built = _build(encoder_class, saved, folder)
+    except (NotImplementedError, RuntimeError):
+        # A constructor that computes with values; `load_weights` compares again.
+        return
+    require_fit(built, folder / _WEIGHTS)
 
 
 def _build(encoder_class: type[nn.Module], saved: _EncoderConfig, folder: Path) -> nn.Module:

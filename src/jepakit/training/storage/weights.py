@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from jepakit.errors import ModelError
-from jepakit.training.whole_file import whole_file
+from jepakit.files import parse_json, reading
+from jepakit.files.tensors import read_header, read_tensors, write_tensors
 
-__all__ = ["load_weights", "read_weights", "write_tensors", "write_weights"]
-
-
-def write_tensors(tensors: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
-    """Writes a safetensors file so that a reader, or a crash, never meets half of it.
-
-    Raises:
-        ModelError: it cannot be written; on a full disk, for one.
-    """
-    with whole_file(file) as partial:
-        # safetensors makes files that only their owner can read, whatever the umask says.
-        partial.touch()
-        mode = partial.stat().st_mode
-        save_file(dict(tensors), partial, metadata=dict(metadata))
-        partial.chmod(mode)
-        # Without it a power cut after the rename can leave the new name with an empty file.
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
+__all__ = ["load_weights", "read_weights", "require_fit", "write_weights"]
 
 
 def write_weights(module: nn.Module, file: Path) -> None:
@@ -57,7 +38,7 @@ def write_weights(module: nn.Module, file: Path) -> None:
             stored[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         else:
             aliases[name] = kept
-    write_tensors(stored, file, {"format": "pt", "aliases": json.dumps(aliases)})
+    write_tensors(file, stored, {"format": "pt", "aliases": json.dumps(aliases)})
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -66,13 +47,21 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: the file is damaged or no safetensors file.
     """
-    try:
-        with safe_open(file, framework="pt") as opened:
-            stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 -- not a mapping
-            aliases = json.loads((opened.metadata() or {}).get("aliases", "{}"))
-        return stored | {name: stored[kept] for name, kept in aliases.items()}
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"{file}: is damaged or no safetensors file: {error}") from error
+    stored, metadata = read_tensors(file)
+    with reading(file, ModelError):
+        return stored | {name: stored[kept] for name, kept in _aliases(metadata).items()}
+
+
+def require_fit(module: nn.Module, file: Path) -> None:
+    """As `load_weights`, by the header of a weights file alone."""
+    shapes, metadata = read_header(file)
+    with reading(file, ModelError):
+        shapes |= {name: shapes[kept] for name, kept in _aliases(metadata).items()}
+    _require_shapes(module, shapes, file)
+
+
+def _aliases(metadata: Mapping[str, str]) -> dict[str, str]:
+    return parse_json(metadata.get("aliases", "{}"))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, file: Path) -> None:
@@ -81,21 +70,25 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, file: Path
     Raises:
         ModelError: they belong to another architecture; the message names the first few tensors that differ.
     """
+    _require_shapes(module, {name: tuple(tensor.shape) for name, tensor in weights.items()}, file)
+    module.load_state_dict(weights)
+
+
+def _require_shapes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
     built = module.state_dict()
     differences = {
-        "missing": [name for name in built if name not in weights],
-        "unexpected": sorted(weights.keys() - built.keys()),
+        "missing": [name for name in built if name not in shapes],
+        "unexpected": sorted(shapes.keys() - built.keys()),
         "of another shape": [
-            f"{name} {tuple(weights[name].shape)} where {tuple(tensor.shape)} belongs"
+            f"{name} {shapes[name]} where {tuple(tensor.shape)} belongs"
             for name, tensor in built.items()
             # A lazy parameter has no shape before it is given one.
-            if name in weights and not is_lazy(tensor) and tensor.shape != weights[name].shape
+            if name in shapes and not is_lazy(tensor) and tuple(tensor.shape) != shapes[name]
         ],
     }
     if any(differences.values()):
         told = "; ".join(f"{kind}: {_first_few(names)}" for kind, names in differences.items() if names)
         raise ModelError(f"{file}: holds the weights of another architecture than {type(module).__qualname__}: {told}")
-    module.load_state_dict(weights)
 
 
 def _first_few(names: list[str], limit: int = 3) -> str:

@@ -1,10 +1,8 @@
 """Tables with a SMILES column, as CSV: read and checked, not yet understood as molecules."""
 
 import csv
-import gzip
 import io
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.errors import DataError
+from jepakit.files import read_bytes, reading
 
 __all__ = ["SmilesTable", "read_csv_bytes", "read_smiles_table"]
 
@@ -42,11 +41,7 @@ def read_csv_bytes(path: Path) -> bytes:
     """
     if not path.name.endswith((".csv", ".csv.gz")):
         raise DataError("not a SMILES table by its name", file=path, expected="a .csv or .csv.gz file")
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"the file cannot be read: {error}", file=path) from error
+    return read_bytes(path)
 
 
 def read_smiles_table(
@@ -63,11 +58,8 @@ def read_smiles_table(
     Raises:
         DataError: no text in UTF-8, no CSV, no rows, a column missing or ambiguous, a label that is not a number.
     """
-    try:
+    with reading(path, expected="a file saved as UTF-8"):
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError("the file is not UTF-8 text", file=path, line=line) from error
     reader = csv.reader(io.StringIO(text, newline=""))
     smiles, lines, labels = [], [], []
     try:
