@@ -79,5 +79,5 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
     file = tmp_path / "neighbours.npz"
     Neighbours.of(PROBLEMS, label(PROBLEMS)).save(file)
     file.write_bytes(file.read_bytes()[:-200] if damage is None else damage)
-    with pytest.raises(ModelError, match=r"neighbours\.npz: cannot be read"):
+    with pytest.raises(ModelError, match=r"neighbours\.npz: "):
         Neighbours.load(file)

@@ -107,7 +107,7 @@ def test_a_truncated_file_is_damaged(tmp_path: Path, keep: int) -> None:
     file = tmp_path / "c.safetensors"
     write_checkpoint(trained_state(), file)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ModelError, match=r"c.safetensors: the checkpoint is damaged .*delete it, and --resume"):
+    with pytest.raises(ModelError, match=r"c\.safetensors: .*delete it, and --resume"):
         read_checkpoint(file)
 
 
@@ -116,12 +116,12 @@ def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
 
     file = tmp_path / "weights.safetensors"
     save_file({"a": torch.zeros(2)}, file)
-    with pytest.raises(ModelError, match="damaged"):
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
         read_checkpoint(file)
     save_file({"a": torch.zeros(2)}, file, metadata={"skeleton": '{"unknown": 3}'})
-    with pytest.raises(ModelError, match="damaged"):
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
         read_checkpoint(file)
-    with pytest.raises(ModelError, match="there is no checkpoint here"):
+    with pytest.raises(ModelError, match=r"missing\.safetensors"):
         read_checkpoint(tmp_path / "missing.safetensors")
 
 

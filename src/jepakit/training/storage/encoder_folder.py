@@ -207,6 +207,7 @@ def _describes_encoder(file: Path) -> bool:
 
 
 def _write_files(encoder: nn.Module, folder: Path, saved: _EncoderConfig, card: Mapping[str, object]) -> None:
+    write_weights(encoder, folder / _WEIGHTS)
     readme = render_model_card(
         card,
         name=folder.name,
@@ -216,7 +217,6 @@ def _write_files(encoder: nn.Module, folder: Path, saved: _EncoderConfig, card: 
         needs_class=not _is_ours(saved.architecture.partition(":")[0]),
     )
     write_text(folder / _CARD, readme)
-    write_weights(encoder, folder / _WEIGHTS)
     about = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit"), **asdict(saved)}
     write_json(folder / _CONFIG, {**about, "digests": {_WEIGHTS: digest_of(folder / _WEIGHTS)}})
 
