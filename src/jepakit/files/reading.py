@@ -127,7 +127,7 @@ def parse_json(text: str, *, finite: bool = True) -> Any:
         finite: refuse NaN and Infinity, which Python writes and JSON has not.
 
     Raises:
-        ValueError: it is no JSON, or is nested more than `MAX_DEPTH` times.
+        ValueError, DataError: it is no JSON, or is nested more than `MAX_DEPTH` times.
     """
     content = json.loads(text, parse_constant=_refuse_constant if finite else None)
     level = [content]
@@ -236,7 +236,7 @@ def _decoded(raw: bytes, line: int) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise DataError("a number is not finite", value=name, expected="finite numbers or null")
 
 
 def _fault(error: type[DataError | ModelError], problem: str, file: Path, **place: Any) -> DataError | ModelError:
