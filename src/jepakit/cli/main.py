@@ -75,6 +75,10 @@ def _dispatch(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         out.print(version("jepakit"), highlight=False)
         return 0
+    if words[0] == "verify":
+        from jepakit.cli.verify import run_verify
+
+        return run_verify(words[1:], out)
     system = require_choice("system", words[0], SYSTEMS)
     try:
         return _run(system, words[1:], out)
@@ -103,5 +107,6 @@ def _run(system: str, words: list[str], out: Console) -> int:
 
 def _overview() -> str:
     lines = [f"  {name:12}{summary}" for name, (_, summary) in SYSTEMS.items()]
+    lines.append(f"  {'verify':12}whether the files of a run, encoder or index are as they were written")
     text = ["jepakit: joint-embedding predictive learning on structured data", "", *lines, ""]
     return "\n".join([*text, "jepakit SYSTEM tells its verbs, jepakit SYSTEM VERB --help their options."])

@@ -104,7 +104,7 @@ def numbered_lines(file: Path, error: type[DataError | ModelError] = DataError) 
 
 
 def read_json(
-    file: Path, error: type[DataError | ModelError] = DataError, *, expected: str | None = None
+    file: Path, error: type[DataError | ModelError] = DataError, *, expected: str | None = None, finite: bool = True
 ) -> dict[str, Any]:
     """The object in a JSON file; compared with its digest and without it, where `write_json` has written the file.
 
@@ -113,7 +113,7 @@ def read_json(
     """
     text = read_text(file, error, limit=MAX_SETTINGS_BYTES)
     with reading(file, error, expected=expected):
-        content = parse_json(text)
+        content = parse_json(text, finite=finite)
         if not isinstance(content, dict):
             raise DataError("not a JSON object", value=content, expected="{...}")
         return unsealed(cast(dict[str, Any], content))
