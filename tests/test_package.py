@@ -174,7 +174,7 @@ def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
 def test_files_that_are_not_code_are_in_the_package() -> None:
     package = files("jepakit")
     assert package.joinpath("py.typed").is_file()
-    assert package.joinpath("training", "report", "report.html.in").is_file()
+    assert package.joinpath("training", "report", "report.html.j2").is_file()
 
 
 def test_public_names_exist_and_say_what_they_are() -> None:

@@ -210,8 +210,11 @@ def test_a_collapse_is_the_first_thing_on_the_page(run: Path) -> None:
     assert "alert" not in {attributes.get("role") for _, attributes in Page(write_report(run)).tags}
 
 
-def test_everything_from_a_file_is_escaped(run: Path) -> None:
-    evil = "<img src=x onerror=alert(1)>&\"'${facts}"
+@pytest.mark.parametrize(
+    "evil",
+    ["<img src=x onerror=alert(1)>&\"'${facts}", "<script>alert(1)</script>", "{{ facts }}{% raw %}{# &lt; #}"],
+)
+def test_everything_from_a_file_is_escaped(evil: str, run: Path) -> None:
     (run / "config.yaml").write_text(f"dataset: {evil}\n")
     rows = [{"dataset": evil, "method": "jepakit" + evil, "metric": evil, "value": 1.0, "note": evil}, row(evil, 0.5)]
     (run / "results.json").write_text(
@@ -231,6 +234,7 @@ def test_everything_from_a_file_is_escaped(run: Path) -> None:
     write_embeddings(run, torch.eye(4), torch.zeros(4, dtype=torch.long), json.dumps([evil]))
     page = Page(write_report(run))
     assert not page.all("img")
+    assert not page.all("script")
     assert page.text.count(evil) >= 16
     labels = [str(attributes.get("aria-label")) for attributes in page.all("svg")]
     assert sum(evil in label for label in labels) == 3

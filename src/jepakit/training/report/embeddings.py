@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -10,77 +10,74 @@ from torch import Tensor
 from jepakit.core.diagnostics import effective_rank
 from jepakit.training.report.data import Embeddings
 from jepakit.training.report.embedding_map import project_to_plane, sample_rows, singular_values
-from jepakit.training.report.figures import MARKERS, point_map, spectrum_chart
-from jepakit.training.report.page import figure, missing, section
+from jepakit.training.report.figures import MARKERS, LegendEntry, ReportFigure, point_map, spectrum_chart
 
-__all__ = ["embedding_section"]
+__all__ = ["EmbeddingFigures", "embedding_figures"]
 
 _MAP_POINTS = 3000
 _SPECTRUM_ROWS = 5000
 
 
-def embedding_section(embeddings: Embeddings | None, *, collapsed: bool) -> str:
-    """The section on the embeddings.
+@dataclass(frozen=True)
+class EmbeddingFigures:
+    """Sentences on what is wrong with the embeddings, and the figures that can be drawn."""
+
+    problems: tuple[str, ...]
+    figures: tuple[ReportFigure, ...]
+
+
+def embedding_figures(embeddings: Embeddings, *, collapsed: bool) -> EmbeddingFigures:
+    """The spectrum and the map.
 
     Args:
-        embeddings: None where the run has none.
+        embeddings: of the run.
         collapsed: whether the run's diagnosis says so; the map then carries a warning.
     """
-    if embeddings is None:
-        return section("Embeddings", missing("embeddings.safetensors", "no spectrum and no map"))
-    lost = f"{embeddings.dropped:,} rows are not finite and left out."
-    parts = [f'<p class="bad">{lost}</p>'] if embeddings.dropped else []
+    problems = [f"{embeddings.dropped:,} rows are not finite and left out."] if embeddings.dropped else []
     rows = embeddings.embedding[sample_rows(len(embeddings.embedding), _SPECTRUM_ROWS)]
+    figures: tuple[ReportFigure, ...] = ()
     if len(rows) < 3:
-        parts.append('<p class="missing">Too few rows for a spectrum or a map.</p>')
+        problems.append("Too few rows for a spectrum or a map.")
     elif (rank := effective_rank(rows)) == 0:
-        parts.append('<p class="bad">All embeddings are equal: there is nothing to draw.</p>')
+        problems.append("All embeddings are equal: there is nothing to draw.")
     else:
-        parts += [_spectrum(rows, rank, len(embeddings.embedding)), _map(embeddings, collapsed=collapsed)]
-    return section("Embeddings", *parts)
+        figures = (_spectrum(rows, rank, len(embeddings.embedding)), _map(embeddings, collapsed=collapsed))
+    return EmbeddingFigures(tuple(problems), figures)
 
 
-def _spectrum(rows: Tensor, rank: float, count: int) -> str:
+def _spectrum(rows: Tensor, rank: float, count: int) -> ReportFigure:
     singular = singular_values(rows)
     reading = f"effective rank {rank:.1f} of {len(singular)}"
-    caption = f"<b>Spectrum</b> singular values of {_of(len(rows), count)} centred embeddings; {reading}"
     description = f"Singular values of the embeddings on a logarithmic axis, {reading}"
-    return figure(
-        f"{caption} <span>— a cliff on the left is a collapse</span>",
+    return ReportFigure(
+        "Spectrum",
+        f"singular values of {_of(len(rows), count)} centred embeddings; {reading}",
         spectrum_chart(singular, rank, name="spectrum", description=description),
+        hint="a cliff on the left is a collapse",
     )
 
 
-def _map(embeddings: Embeddings, *, collapsed: bool) -> str:
+def _map(embeddings: Embeddings, *, collapsed: bool) -> ReportFigure:
     ids = sample_rows(len(embeddings.embedding), _MAP_POINTS)
     plane = project_to_plane(embeddings.embedding[ids])
     colour, legend = _classes(embeddings, ids)
-    warning = ""
-    if collapsed:
-        warning = (
-            '<span class="bad">— collapsed: any shape it shows is drawn from the little spread that is left</span>'
-        )
-    elif plane.method == "UMAP":
-        warning = "<span>— neighbours are meaningful, distances between groups are not</span>"
-    classes = ", ".join(f"{name} ({count})" for _, name, count in legend)
+    classes = ", ".join(f"{entry.name} ({entry.count})" for entry in legend)
     description = (
         f"The embeddings in a plane by {plane.method}, {'by class: ' + classes if classes else 'without labels'}"
     )
-    return figure(
-        f"<b>Map ({escape(plane.method)})</b> {_of(len(ids), len(embeddings.embedding))} embeddings {warning}",
-        f'<ul class="legend">{"".join(_legend_item(*item) for item in legend)}</ul>' if legend else "",
+    readable = plane.method == "UMAP" and not collapsed
+    return ReportFigure(
+        f"Map ({plane.method})",
+        f"{_of(len(ids), len(embeddings.embedding))} embeddings",
         point_map(plane.points, colour, name="map", description=description),
+        hint="neighbours are meaningful, distances between groups are not" if readable else "",
+        warning="collapsed: any shape is drawn from the little spread that is left" if collapsed else "",
+        legend=legend,
     )
 
 
-def _legend_item(which: int, name: str, count: int) -> str:
-    colour, shape = ("--muted", "●") if which < 0 else (f"--c{which}", MARKERS[which][1])
-    swatch = f'<span aria-hidden="true" style="color: var({colour})">{shape}</span>'
-    return f'<li>{swatch} {escape(name)} <span class="hint">{count:,}</span></li>'
-
-
-def _classes(embeddings: Embeddings, ids: Tensor) -> tuple[np.ndarray, list[tuple[int, str, int]]]:
-    """A colour for each sampled row, -1 for none, and the legend: colour, class, rows. Rare classes share one entry."""
+def _classes(embeddings: Embeddings, ids: Tensor) -> tuple[np.ndarray, list[LegendEntry]]:
+    """A colour for each sampled row, -1 for none, and the legend. Rare classes share one entry."""
     if embeddings.label is None:
         return np.full(len(ids), -1), []
     label = embeddings.label[ids].numpy()
@@ -88,16 +85,17 @@ def _classes(embeddings: Embeddings, ids: Tensor) -> tuple[np.ndarray, list[tupl
     kept = np.sort(classes[np.argsort(-counts, kind="stable")[: len(MARKERS)]])
     names = embeddings.label_names
     colour = np.full(len(label), -1)
-    legend: list[tuple[int, str, int]] = []
+    legend: list[LegendEntry] = []
     for which, value in enumerate(kept):
         colour[label == value] = which
         name = names[value] if value < len(names) else f"class {value}"
-        legend.append((which, name, int((label == value).sum())))
+        legend.append(LegendEntry(f"--c{which}", MARKERS[which][1], name, int((label == value).sum())))
     unlabelled = int((label < 0).sum())
     others = int((colour < 0).sum()) - unlabelled
     kinds = {f"{len(classes) - len(kept)} other classes": others, "no label": unlabelled}
     if others or unlabelled:
-        legend.append((-1, ", ".join(kind for kind, count in kinds.items() if count), others + unlabelled))
+        name = ", ".join(kind for kind, count in kinds.items() if count)
+        legend.append(LegendEntry("--muted", "●", name, others + unlabelled))
     return colour, legend
 
 

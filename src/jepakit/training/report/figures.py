@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MARKERS", "line_chart", "point_map", "spectrum_chart"]
+__all__ = ["MARKERS", "LegendEntry", "ReportFigure", "line_chart", "point_map", "spectrum_chart"]
 
 # matplotlib's marker and the character that looks like it in a legend made of text.
 MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
@@ -29,6 +31,29 @@ _CLASS_COLOURS = tuple(f"#0000f{index}" for index in range(len(MARKERS)))
 _VARIABLES = {_MUTED: "--muted", _GRID: "--grid", _ACCENT: "--accent", _BAD: "--bad"} | {
     colour: f"--c{index}" for index, colour in enumerate(_CLASS_COLOURS)
 }
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A class of points: the CSS variable of its colour, its shape, its name, and how many there are."""
+
+    colour: str
+    shape: str
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A chart under its caption: a title, what it reads, how to read it, what is wrong with it."""
+
+    title: str
+    text: str
+    svg: str
+    hint: str = ""
+    warning: str = ""
+    legend: Sequence[LegendEntry] = ()
+    wide: bool = False
 
 
 def line_chart(
@@ -164,6 +189,5 @@ def _svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + ids.get(found[2], found[2]), text)
     view_box = re.search(r'viewBox="[^"]+"', text)
     start = f'<svg {view_box[0] if view_box else ""} role="img" aria-label="{html.escape(description)}"'
-    return re.sub(
-        r"<svg[^>]*>", lambda _: f'{start} xmlns:xlink="http://www.w3.org/1999/xlink" class="chart">', text, count=1
-    )
+    start += ' xmlns:xlink="http://www.w3.org/1999/xlink" class="chart">'
+    return re.sub(r"<svg[^>]*>", lambda _: start, text, count=1)

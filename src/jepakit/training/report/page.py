@@ -1,10 +1,8 @@
-"""The few pieces of HTML that all parts of a report are made of. Captions come as HTML; everything else is escaped."""
+"""Words of a report: what the diagnostics are called, how numbers and sentences are written."""
 
 from __future__ import annotations
 
-from html import escape
-
-__all__ = ["DIAGNOSTICS", "described", "figure", "missing", "number", "section", "sentence"]
+__all__ = ["DIAGNOSTICS", "described", "number", "sentence"]
 
 DIAGNOSTICS = {
     "effective_rank": ("Effective rank", "directions in use; higher is better"),
@@ -22,21 +20,6 @@ DIAGNOSTICS = {
 def described(diagnostic: str) -> tuple[str, str]:
     """The name of a diagnostic for people, and how to read it; of an unknown one its own name."""
     return DIAGNOSTICS.get(diagnostic, (diagnostic, ""))
-
-
-def section(title: str, *parts: str) -> str:
-    """A heading and the parts that are not empty."""
-    return f"<section>\n<h2>{escape(title)}</h2>\n{chr(10).join(part for part in parts if part)}\n</section>"
-
-
-def figure(caption: str, *parts: str) -> str:
-    """A figure under its caption, which is HTML."""
-    return f"<figure><figcaption>{caption}</figcaption>{''.join(parts)}</figure>"
-
-
-def missing(file: str, consequence: str) -> str:
-    """The line that stands where a part is left out."""
-    return f"<p class='missing'>{escape(file)} is not in the run folder: {escape(consequence)}.</p>"
 
 
 def number(value: float) -> str:

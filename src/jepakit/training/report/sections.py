@@ -7,15 +7,13 @@ for each column, a text, a finite number or null; ``text`` may be missing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from html import escape
 from pathlib import Path
 
 from jepakit.errors import DataError
-from jepakit.training.report.page import number, section
 
-__all__ = ["ReportSection", "read_sections", "table_section"]
+__all__ = ["ReportSection", "read_sections"]
 
 Cell = str | float | None
 
@@ -36,6 +34,12 @@ class ReportSection:
     rows: tuple[tuple[Cell, ...], ...]
     text: str = ""
 
+    @property
+    def numeric(self) -> list[int]:
+        """Which columns hold a number."""
+        columns = enumerate(zip(*self.rows, strict=True))
+        return [index for index, cells in columns if any(isinstance(cell, float) for cell in cells)]
+
 
 def read_sections(sections: object, *, file: str | Path | None = None) -> tuple[ReportSection, ...]:
     """Checks parsed JSON sections and returns them.
@@ -49,26 +53,6 @@ def read_sections(sections: object, *, file: str | Path | None = None) -> tuple[
     """
     found = _list(sections, "sections", file)
     return tuple(_read(one, f"sections[{index}]", file) for index, one in enumerate(found))
-
-
-def table_section(shown: ReportSection) -> str:
-    """The section as HTML; nothing where it has no rows."""
-    if not shown.rows:
-        return ""
-    numeric = [any(isinstance(cell, float) for cell in column) for column in zip(*shown.rows, strict=True)]
-    style = [' class="number"' if has_numbers else "" for has_numbers in numeric]
-    names = zip(shown.columns, style, strict=True)
-    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in names)
-    rows = "".join(f"<tr>{_cells(row, style)}</tr>" for row in shown.rows)
-    text = f"<p>{escape(shown.text)}</p>" if shown.text else ""
-    table = f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return section(shown.title, text, table)
-
-
-def _cells(row: Sequence[Cell], style: Sequence[str]) -> str:
-    first, *others = ("" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row)
-    cells = (f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(others, style[1:], strict=True))
-    return f'<th scope="row">{escape(first)}</th>{"".join(cells)}'
 
 
 def _read(content: object, where: str, file: str | Path | None) -> ReportSection:
