@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from word_model import noisy, write_word_model
 
-from jepakit.cli import retrieval
+from jepakit.retrieval import pipeline
 from jepakit.cli.main import main
 from jepakit.retrieval import Index
 from jepakit.retrieval.adapter.tuning import TrainedBase
@@ -152,7 +152,7 @@ def test_what_was_tuned_is_not_tuned_again(
     words = ["retrieval", "train", "--run", str(run), *home.words, *TUNED]
     words += [] if answers else written(noisy(answers=False), folder)
     with monkeypatch.context() as patch:
-        patch.setattr(retrieval, "train", interrupted)
+        patch.setattr(pipeline, "train", interrupted)
         assert main(words) == 130
     out = capsys.readouterr().out
     assert "to go on, add --resume" in out
@@ -191,4 +191,4 @@ def test_faults_are_told_in_one_line(home: Home, tmp_path: Path, capsys: pytest.
     run = Path(shutil.copytree(home.run, tmp_path / "run"))
     (run / "tuning" / "tuned.json").write_text("{}")
     again = ["--run", str(run), *home.words, *TUNED, "--resume"]
-    assert f"{run}/tuning/tuned.json: not the outcome of tuning; expected delete it" in refused(*again)
+    assert refused(*again).startswith(f"error: {run}/tuning/tuned.json: ")

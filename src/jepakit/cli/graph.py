@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from jepakit.cli.command import Command
-from jepakit.cli.runs import say, say_findings, show_rows, start_run, trained_run, write_results
+from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.files import whole_file
 from jepakit.graph.data import GraphDataset
@@ -21,7 +21,7 @@ from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
-from jepakit.training import RunFolder, is_first_process, load_encoder
+from jepakit.training import RunFolder, load_encoder
 
 __all__ = ["COMMANDS"]
 
@@ -101,40 +101,28 @@ class EmbedOptions:
 
 def run_pretrain(options: PretrainOptions, out: Console) -> None:
     """Pre-trains, probes, reports."""
-    run = RunFolder(options.run or Path("runs") / f"graph-{Path(options.dataset).stem}")
-    # The other processes of a distributed run repeat this command line: they train, and leave the rest to the first.
-    first = is_first_process(options.devices)
-    out.quiet = not first
     dataset = options.load(descriptors="descriptor" in options.objective.predict)
-    if first:
-        start_run(run, options)
-    graphs = dataset.graphs
-    counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
-    say(out, f"{dataset.name}: {counts}; run in {run.path}")
-    try:
+    run = RunFolder(options.run or Path("runs") / f"graph-{Path(options.dataset).stem}")
+    with training_run(run, options, out) as training:
+        graphs = dataset.graphs
+        counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
+        say(out, f"{dataset.name}: {counts}; run in {run.path}")
         pretrained = pretrain(dataset, options, run=run, resume=options.resume)
-    except KeyboardInterrupt:
-        if run.metrics.exists():
-            say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
-        raise
-    finally:
-        if first:
-            run.withdraw()
-    if not first:
-        return
-    say_findings(out, pretrained.diagnosis)
-    if options.probe:
-        _finish(evaluate(dataset, pretrained.encoder, pretrained.random_encoder, options.evaluate), run, out)
-    else:
-        write_results(run, None, out)
+        training.diagnosis = pretrained.diagnosis
+        if training.is_first and options.probe:
+            evaluation = evaluate(dataset, pretrained.encoder, pretrained.random_encoder, options.evaluate)
+            _show(evaluation, out)
+            training.results = evaluation.as_json()
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
     run = trained_run(options.run)
     dataset = _dataset_of(run, options.dataset)
-    random_encoder = _encoder(run.path / "random_encoder")
-    _finish(evaluate(dataset, _encoder(run.encoder), random_encoder, options), run, out)
+    random_encoder = _encoder(run.random_encoder)
+    evaluation = evaluate(dataset, _encoder(run.encoder), random_encoder, options)
+    _show(evaluation, out)
+    write_results(run, evaluation.as_json(), out)
 
 
 def run_embed(options: EmbedOptions, out: Console) -> None:
@@ -165,11 +153,10 @@ def _table(dataset: GraphDataset, embeddings: torch.Tensor, level: str) -> pa.Ta
     return pa.table({**columns, "embedding": values})
 
 
-def _finish(evaluation: Evaluation, run: RunFolder, out: Console) -> None:
+def _show(evaluation: Evaluation, out: Console) -> None:
     show_rows(out, evaluation.rows)
     for sentence in [evaluation.recommendation] if evaluation.rows else evaluation.summary:
         say(out, sentence or "")
-    write_results(run, evaluation.as_json(), out)
 
 
 def _encoder(folder: Path) -> GraphEncoder:

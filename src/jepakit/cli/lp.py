@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from jepakit.cli.command import Command
-from jepakit.cli.runs import say, show_rows, start_run, trained_run, write_results
-from jepakit.errors import ConfigError, DataError, JepakitError, require_at_least
-from jepakit.files import write_text
+from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import evaluate
 from jepakit.lp.families.named import FamilyName, make_family
-from jepakit.lp.formats.files import problem_files, read_basis, read_problem, write_basis, write_problem, write_solution
-from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.formats.files import problem_files, read_problem, write_problem
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.pretrain import TrainConfig, train
-from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.sequence import solve_files
+from jepakit.lp.solving.solver import Solution, SolveConfig
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
 from jepakit.training import RunFolder
@@ -147,13 +144,14 @@ def _label(options: LabelOptions, out: Console) -> None:
 
 def _train(options: TrainOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
-    optima = None
-    if options.use_labels:
-        problems, optima = _with_optimum(problems, labels, options.workers, out)
     run = RunFolder(options.run)
-    start_run(run, options, renamed=JEPA_NAMES)
-    result = train(problems, options, optima=optima, run=run, resume=options.resume)
-    say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
+    with training_run(run, options, out, renamed=JEPA_NAMES) as training:
+        optima = None
+        if options.use_labels:
+            problems, optima = _with_optimum(problems, labels, options.workers, out)
+        result = train(problems, options, optima=optima, run=run, resume=options.resume)
+        training.diagnosis = result.diagnosis
+        say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
 
 
 def _evaluate(options: EvaluateOptions, out: Console) -> None:
@@ -189,48 +187,29 @@ def _read(path: Path | None, *, relax: bool) -> tuple[list[LinearProgram], Path]
 def _solve(options: SolveOptions, out: Console) -> None:
     files = problem_files(_required(options.problems))
     family = None if options.family is None else LearnedFamily.load(options.family)
-    solver = Solver(options)
-    lines: list[str] = []
     unread = 0
-    before: tuple[str, Start] | None = None
-    for file in files:
-        try:
-            problem = read_problem(file, relax=options.relax)
-            matrix = matrix_fingerprint(problem)
-            starts: list[Start] = []
-            if options.start is not None:
-                starts.append(Start("basis file", basis=read_basis(problem, options.start)))
-            elif options.rolling and before is not None and before[0] == matrix:
-                starts.append(before[1])
-            if family is not None:
-                guesses, told = family.starts(problem)
-                starts += guesses
-                if told:
-                    say(out, f"{_name(file)}: no guess of the model: {told}")
-        except JepakitError as error:
-            # One bad file does not keep the others from being solved.
-            if len(files) == 1:
-                raise
-            unread += 1
-            say(out, f"{_name(file)}: {error}")
+    for solved in solve_files(
+        files,
+        options,
+        family=family,
+        start=options.start,
+        rolling=options.rolling,
+        relax=options.relax,
+        out=options.out,
+    ):
+        if solved.note:
+            say(out, f"{solved.name}: no guess of the model: {solved.note}")
+        if solved.solution is not None:
+            say(out, f"{solved.name}: {_sentence(solved.solution)}")
             continue
-        solution = solver.solve(problem, starts)
-        say(out, f"{_name(file)}: {_sentence(solution)}")
-        if solution.status == "optimal":
-            before = matrix, Start("problem before", solution.x, solution.y, solution.basis)
-        if options.out is not None:
-            _write(options.out, _name(file), problem, solution)
-            lines.append(_line(_name(file), solution))
+        if solved.error is not None and len(files) == 1:
+            raise solved.error
+        unread += 1
+        say(out, f"{solved.name}: {solved.error}")
     if options.out is not None:
-        write_text(options.out / "solutions.jsonl", "".join(lines))
         say(out, f"written to {options.out}")
     if unread:
         raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
-
-
-def _name(file: Path) -> str:
-    name = file.name.removesuffix(".gz")
-    return name[: name.rindex(".")] if "." in name else name
 
 
 def _sentence(solution: Solution) -> str:
@@ -240,34 +219,6 @@ def _sentence(solution: Solution) -> str:
     if solution.status != "optimal":
         return f"{solution.status}: {solution.message} ({work})"
     return f"optimal, {solution.objective:.10g}, certified to {solution.gap:.1e} ({work})"
-
-
-def _write(folder: Path, name: str, problem: LinearProgram, solution: Solution) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if solution.status == "optimal":
-        write_solution(solution, problem, folder / f"{name}.sol")
-        if solution.basis is not None:
-            write_basis(solution.basis, problem, folder / f"{name}.bas")
-
-
-def _line(name: str, solution: Solution) -> str:
-    """The facts as a line of JSON."""
-    facts = {
-        "problem": name,
-        "status": solution.status,
-        "message": solution.message,
-        "objective": solution.objective,
-        "lower": solution.lower,
-        "upper": solution.upper,
-        "source": solution.source,
-        "pivots": solution.pivots,
-        "seconds": solution.seconds,
-        "fell_back": solution.fell_back,
-    }
-    finite = {
-        key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in facts.items()
-    }
-    return json.dumps(finite) + "\n"
 
 
 #: The names that JEPA's options have in the original KKT networks.

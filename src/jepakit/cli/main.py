@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -35,36 +39,86 @@ class _Output(Console):
         raise BrokenPipeError
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit status: 0, 2 for an error of the user's, 130 when interrupted."""
+    """Runs a command line and returns its exit status.
+
+    ======  ==========================================================================================
+    status  meaning
+    ======  ==========================================================================================
+    0       done
+    2       not done; one line on stderr says why: an option, the data, a file, the disk or the memory
+    130     interrupted (Ctrl-C); a training that can be resumed says how
+    141     the reader of the output (head, less) has gone
+    143     terminated (SIGTERM); as for 130
+    ======  ==========================================================================================
+
+    Any other error is a fault of jepakit and leaves its traceback, with status 1.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     errors = Console(stderr=True, soft_wrap=True)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
-        status = _dispatch(words)
+        with _sigterm_interrupts():
+            status = _dispatch(words)
         # A reader that has gone is noticed here, not in the interpreter's last moments.
         sys.stdout.flush()
         return status
     except SystemExit as done:  # --help and --print_config
         return int(done.code or 0)
-    except JepakitError as error:
-        return _failed(errors, str(error))
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        return 130
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, _Terminated)
+        errors.print("terminated" if terminated else "interrupted")
+        return 143 if terminated else 130
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.filename is None:
+    except (JepakitError, OSError, MemoryError, RuntimeError) as error:
+        message = _in_one_line(error)
+        if message is None:
             raise
-        return _failed(errors, f"{error.filename}: {error.strerror}")
+        errors.print(Text.assemble(("error: ", "bold red"), message))
+        return 2
 
 
-def _failed(errors: Console, message: str) -> int:
-    errors.print(Text.assemble(("error: ", "bold red"), message))
-    return 2
+def _in_one_line(error: Exception) -> str | None:
+    """What went wrong outside jepakit, and the way out; None where the error is a fault of jepakit."""
+    if isinstance(error, JepakitError):
+        return str(error)
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error) or type(error).__name__
+        return reason if error.filename is None else f"{error.filename}: {reason}"
+    # torch's error for an accelerator is known by its name: torch is not imported for this.
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if full or "can't allocate memory" in str(error):
+        place = "of the accelerator " if type(error).__module__.startswith("torch") else ""
+        return f"the memory {place}is full; a smaller batch_size, a smaller encoder or fewer workers need less"
+    if isinstance(error, BrokenExecutor):
+        return "a worker process was killed, mostly because the memory is full; fewer workers need less"
+    if "home directory" in str(error):
+        return "there is no home folder for the cache; set HOME or XDG_CACHE_HOME to a folder"
+    return None
+
+
+@contextmanager
+def _sigterm_interrupts() -> Generator[None]:
+    """SIGTERM raises `_Terminated`, where signals can be handled: in the main thread."""
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(words: list[str]) -> int:

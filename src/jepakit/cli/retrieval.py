@@ -5,41 +5,37 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
-from torch import Tensor
 
 from jepakit.cli.command import Command, parse
-from jepakit.cli.retrieval_base import text_encoder, tune_base, untuned
-from jepakit.cli.runs import say, say_findings, show_rows, start_run, trained_run, write_results
+from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, DataError
 from jepakit.files import write_text
-from jepakit.retrieval.adapter.stage import base_of, stage_of
+from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
-from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Evaluation
+from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index, open_searcher
 from jepakit.retrieval.presets import PRESETS
-from jepakit.retrieval.pretrain import TrainConfig, prepared, train
-from jepakit.retrieval.ranking.sentences import encode_sentences
+from jepakit.retrieval.pretrain import prepared
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer
 from jepakit.retrieval.serving.rerank import CrossEncoderReranker
 from jepakit.retrieval.serving.searcher import (
     Found,
     Mode,
-    Searcher,
-    document_fingerprint,
     load_adapter,
     require_base,
 )
 from jepakit.search.filters import parse_filter
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
-from jepakit.text import TextConfig, TextEncoder, load_text_encoder
+from jepakit.text import load_text_encoder
 from jepakit.training import RunFolder
 
 __all__ = ["COMMANDS"]
@@ -71,24 +67,16 @@ class CorpusOptions:
 
 
 @dataclass
-class TrainOptions(TrainConfig, CorpusOptions):
+class TrainOptions(PipelineConfig, CorpusOptions):
     """Training and what surrounds it.
 
     Args:
-        text: the base model.
         run: folder of the run.
         resume: go on with an interrupted run.
-        index: make the index of the corpus too, in ``index/`` of the run.
-        vectors: the kind of index.
-        evaluate: what is measured on the test pairs, if there are any.
     """
 
-    text: TextConfig = field(default_factory=TextConfig)
     run: Path = RUN
     resume: bool = False
-    index: bool = True
-    vectors: IndexConfig = field(default_factory=IndexConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
 @dataclass
@@ -184,33 +172,13 @@ def run_train(options: TrainOptions, out: Console) -> None:
     """Trains, measures, indexes, reports."""
     run = RunFolder(options.run)
     corpus = options.load()
-    dataset = prepared(corpus, seed=options.seed, most_made_pairs=options.most_made_pairs)
-    start_run(run, options)
-    counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
-    say(out, f"{dataset.name}: {len(dataset.documents)} documents, {counts} pairs; run in {run.path}")
-    try:
-        tune_base(run, dataset, options.text, options, out, resume=options.resume)
-        text = base_of(run, options.text)
-        tuned = text != options.text
-        with text_encoder(text, show=options.progress) as encoder:
-            trained = train(dataset, encoder, options, run=run, resume=options.resume, tuned=tuned)
-            say(out, trained.choice.sentence)
-            say_findings(out, trained.diagnosis)
-            trained.choice.settings.write(run.path / "search.json")
-            with untuned(run, options.text, show=options.progress) as floor:
-                settings = trained.choice.settings
-                evaluation = evaluate(dataset, encoder, trained.adapter, settings, options.evaluate, floor=floor)
-            if options.index:
-                _write_index(run, corpus, encoder, options.vectors, out)
-    except KeyboardInterrupt:
-        if run.metrics.exists() or stage_of(run).path.exists():
-            say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
-        raise
-    finally:
-        if not stage_of(run).path.exists():
-            run.withdraw()
-    _show(evaluation, out)
-    write_results(run, None if evaluation is None else evaluation.as_json(), out)
+    with training_run(run, options, out) as training:
+        adapted = adapt(corpus, options, run, resume=options.resume, say=partial(say, out))
+        training.diagnosis = adapted.trained.diagnosis
+        if training.is_first:
+            _show_index(adapted.index, out)
+            _show(adapted.evaluation, out)
+            training.results = None if adapted.evaluation is None else adapted.evaluation.as_json()
 
 
 def run_index(options: IndexOptions, out: Console) -> None:
@@ -227,13 +195,10 @@ def run_index(options: IndexOptions, out: Console) -> None:
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
     with text_encoder(base_of(run, saved.text)) as encoder:
         if options.add:
-            adapter = load_adapter(run.encoder)
-            index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
-            parts = None if index.sentences is None else encode_sentences(dataset.documents, encoder).adapted(adapter)
-            index.add(dataset.documents, _vectors(dataset, encoder, adapter), parts)
+            index = add_to_index(run, dataset, encoder)
             say(out, f"{len(dataset.documents)} documents added, {len(index)} in {index.folder}")
         else:
-            _write_index(run, dataset, encoder, options.vectors, out)
+            _show_index(build_index(run, dataset, encoder, options.vectors), out)
 
 
 def run_search(options: SearchOptions, out: Console) -> None:
@@ -298,42 +263,14 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         write_results(run, evaluation.as_json(), out)
 
 
-def open_searcher(run: RunFolder, encoder: TextEncoder) -> Searcher:
-    """The search of a finished run.
-
-    Raises:
-        ModelError: there is no index, or it or the adapter was made with another base model.
-    """
-    adapter = load_adapter(run.encoder)
-    index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
-    return Searcher(index, encoder, adapter, SearchSettings.read(run.path / "search.json"))
-
-
 def _saved(run: RunFolder) -> TrainOptions:
     """The options a run was trained with."""
     return parse(COMMANDS["train"], "jepakit retrieval train", ["--config", str(run.config)])
 
 
-def _write_index(
-    run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, config: IndexConfig, out: Console
-) -> None:
-    adapter = load_adapter(run.encoder)
-    read = SearchSettings.read(run.path / "search.json").sentences > 0
-    fingerprint = document_fingerprint(encoder, adapter)
-    index = Index.build(
-        run.path / "index",
-        dataset.documents,
-        _vectors(dataset, encoder, adapter),
-        base=encoder.name,
-        fingerprint=fingerprint,
-        sentences=encode_sentences(dataset.documents, encoder).adapted(adapter) if read else None,
-        config=config,
-    )
-    say(out, f"index of {len(index)} documents: {index.folder}")
-
-
-def _vectors(dataset: RetrievalDataset, encoder: TextEncoder, adapter: Adapter) -> Tensor:
-    return adapter.documents(encoder.encode(dataset.documents.passages, "document"))
+def _show_index(index: Index | None, out: Console) -> None:
+    if index is not None:
+        say(out, f"index of {len(index)} documents: {index.folder}")
 
 
 def _show(evaluation: Evaluation | None, out: Console) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -14,23 +16,77 @@ from jepakit.cli.command import config_yaml
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.files import write_json
-from jepakit.training import RunFolder
+from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 
-__all__ = ["say", "say_findings", "show_rows", "start_run", "trained_run", "write_results"]
+__all__ = ["TrainingRun", "say", "show_rows", "trained_run", "training_run", "write_results"]
+
+
+class _TrainingOptions(Protocol):
+    devices: int
+    resume: bool
+
+
+@dataclass
+class TrainingRun:
+    """What a training command hands to the frame around it.
+
+    Args:
+        is_first: whether this process writes; the others of a distributed run repeat its command line, and only train.
+        diagnosis: of the trained encoder, to be shown.
+        results: what ``results.json`` says.
+    """
+
+    is_first: bool
+    diagnosis: Diagnosis | None = None
+    results: dict[str, Any] | None = None
+
+
+@contextmanager
+def training_run(
+    run: RunFolder, options: _TrainingOptions, out: Console, *, renamed: Mapping[str, str] | None = None
+) -> Generator[TrainingRun]:
+    """The frame around a training command.
+
+    The folder is started, in the first process only; it is withdrawn where nothing came of it, so that the corrected
+    command can have it; an interruption (Ctrl-C, SIGTERM) is answered with how to go on; at the end the findings are
+    shown, and results and report are written.
+
+    Args:
+        run: where to.
+        options: a dataclass; everything in it but ``run``, ``resume`` and ``progress`` is the run's configuration.
+        out: where the command writes; all processes but the first are silenced.
+        renamed: earlier names of options -> their names now.
+
+    Raises:
+        ConfigError: see `jepakit.training.RunFolder.start`.
+    """
+    training = TrainingRun(is_first_process(options.devices))
+    out.quiet = not training.is_first
+    if training.is_first:
+        configs = (config_yaml(some, leave_out=("run", "resume", "progress")) for some in (options, type(options)()))
+        config, defaults = configs
+        run.start(config, resume=options.resume, defaults=defaults, renamed=renamed)
+    try:
+        yield training
+    except KeyboardInterrupt:
+        if run.has_begun:
+            say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
+        raise
+    finally:
+        if training.is_first:
+            run.withdraw()
+    if training.is_first:
+        for finding in () if training.diagnosis is None else training.diagnosis.findings:
+            colour = "red" if finding.severity == "error" else "yellow"
+            out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
+        write_results(run, training.results, out)
 
 
 def say(out: Console, sentence: str) -> None:
     """Text as it is: a path may hold brackets, and is broken over two lines by nobody."""
     out.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def say_findings(out: Console, diagnosis: Diagnosis) -> None:
-    """What is wrong with the embeddings, and what to change."""
-    for finding in diagnosis.findings:
-        colour = "red" if finding.severity == "error" else "yellow"
-        out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
 
 
 def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:
@@ -55,22 +111,6 @@ def write_results(run: RunFolder, results: dict[str, Any] | None, out: Console) 
         say(out, f"report: {write_report(run.path)}")
     except MissingExtraError as error:
         say(out, f"no report: {error}")
-
-
-def start_run(run: RunFolder, options: Any, *, renamed: Mapping[str, str] | None = None) -> None:
-    """Opens a run folder for training with these options.
-
-    Args:
-        run: the folder.
-        options: the command's.
-        renamed: earlier names of options -> their names now.
-
-    Raises:
-        ConfigError: see `RunFolder.start`.
-    """
-    # Where a run is written, and what is shown meanwhile, does not change it.
-    now, defaults = (config_yaml(some, leave_out=("run", "resume", "progress")) for some in (options, type(options)()))
-    run.start(now, resume=options.resume, defaults=defaults, renamed=renamed)
 
 
 def trained_run(path: Path | None) -> RunFolder:

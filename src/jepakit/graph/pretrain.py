@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -13,23 +12,13 @@ from torch import Tensor
 from jepakit.core import Diagnosis, EMATarget, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError, require_choice
-from jepakit.files import write_json
-from jepakit.files.tensors import write_tensors
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.descriptors import DescribedTarget, normal_scores
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
 from jepakit.graph.views import GraphViews, ViewConfig
-from jepakit.training import (
-    EpochLoader,
-    FitConfig,
-    FitResult,
-    RunFolder,
-    fit,
-    is_first_process,
-    save_encoder,
-)
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, save_trained
 
 __all__ = ["PretrainConfig", "Pretrained", "pretrain"]
 
@@ -124,8 +113,22 @@ def pretrain(
     embeddings = exported.embed(observed, key=key)
     before = effective_rank(random_encoder.embed(observed, key=key))
     pretrained = Pretrained(exported, random_encoder, result, diagnose(embeddings, group=group, reference_rank=before))
-    if run is not None and is_first_process(config.devices):
-        _save(pretrained, dataset, config, run, embeddings, group, "target" if keeps_copy else "context")
+    if run is not None:
+        save_trained(
+            run,
+            exported,
+            random_encoder,
+            devices=config.devices,
+            diagnosis=pretrained.diagnosis,
+            embeddings=embeddings,
+            labels=group,
+            label_names=dataset.label_names,
+            role="target" if keeps_copy else "context",
+            card={
+                "dataset": f"{dataset.name}: {len(dataset.graphs)} graphs, without labels. {dataset.source}",
+                "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",
+            },
+        )
     return pretrained
 
 
@@ -155,30 +158,3 @@ def _observed(dataset: GraphDataset, graphs: Graphs, limit: int = 2000) -> tuple
     sample = torch.arange(0, len(graphs), -(-len(graphs) // limit))
     observed = graphs[sample]
     return observed, observed.y if dataset.task == "graph classification" else None
-
-
-def _save(
-    pretrained: Pretrained,
-    dataset: GraphDataset,
-    config: PretrainConfig,
-    run: RunFolder,
-    embeddings: Tensor,
-    group: Tensor | None,
-    role: Literal["context", "target"],
-) -> None:
-    diagnosis = pretrained.diagnosis
-    write_json(run.diagnosis, {"collapsed": diagnosis.collapsed, **asdict(diagnosis)})
-    tensors = {"embedding": embeddings} | ({} if group is None else {"label": group})
-    write_tensors(run.embeddings, tensors, {"label_names": json.dumps(dataset.label_names)})
-    # `encoder/` comes last: where it is, the run is complete.
-    for name, encoder in (("random_encoder", pretrained.random_encoder), ("encoder", pretrained.encoder)):
-        save_encoder(
-            encoder,
-            run.path / name,
-            config=encoder.arguments,
-            role=role if name == "encoder" else "context",
-            card={
-                "dataset": f"{dataset.name}: {len(dataset.graphs)} graphs, without labels. {dataset.source}",
-                "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",
-            },
-        )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from jepakit.core import Diagnosis, diagnose
+from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.data import LinearProgram
-from jepakit.lp.encoder import EncoderConfig, GNNPolicy
+from jepakit.lp.encoder import COLUMNS, EncoderConfig, GNNPolicy
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch, Optimum
 from jepakit.lp.networks.kkt import KKTWeights
@@ -21,12 +25,15 @@ from jepakit.lp.starts.choice import choose
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
-from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, is_first_process, save_encoder
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, is_first_process, save_trained
 
 __all__ = ["TrainConfig", "Trained", "train"]
 
 #: Without labels the balance is that of what so many iterations on so many problems come to.
 _MANY, _FEW = 1000, 16
+
+#: The diagnosis is of so many columns at most, of so many problems.
+DIAGNOSED_PROBLEMS, DIAGNOSED_COLUMNS = 16, 2000
 
 
 @dataclass
@@ -102,11 +109,15 @@ class Trained:
 
     Args:
         family: the model, in eval mode, and what it was trained on.
+        random_model: the same one before training: the floor.
         fit: epochs, steps, last metrics.
+        diagnosis: of its embeddings of columns, or of problems for the perceptron.
     """
 
     family: LearnedFamily
+    random_model: LPModel
     fit: FitResult
+    diagnosis: Diagnosis
 
     @property
     def model(self) -> LPModel:
@@ -144,22 +155,50 @@ def train(
         torch.manual_seed(config.seed)
         first = problems[0]
         model = LPModel(config.use_bipartite_graphs, first.columns, first.rows, asdict(config.encoder), balance)
+        random_model = copy.deepcopy(model).eval()
         task = KKTTask(model.encoder, model.heads, config.task)
         views = ProblemViews(batch, config.masks, per_node=isinstance(model.encoder, GNNPolicy))
         loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed)
         jepa = build_jepa(model.encoder, config.objective) if config.use_jepa else None
     # Without JEPA its weight weighs nothing.
     fitted = config if jepa is not None else replace(config, jepa_weight=1.0)
-    result = fit(jepa, loader, fitted, run=run, task=task, resume=resume)
+    sample = batch[torch.arange(min(len(batch), DIAGNOSED_PROBLEMS))]
+
+    def observed(model: LPModel) -> tuple[Tensor, Tensor | None]:
+        return _embeddings(model, sample)
+
+    result = fit(jepa, loader, fitted, run=run, task=task, resume=resume, embed=lambda: observed(model))
     family = _family(model.cpu().eval(), problems, optima)
-    if run is not None and is_first_process(config.devices):
+    embeddings, group = observed(model)
+    diagnosis = diagnose(embeddings, group=group, reference_rank=effective_rank(observed(random_model)[0]))
+    if run is not None:
         labels = "without labels" if optima is None else "with optimal bases"
         method = f"KKT loss {labels}" + (f", JEPA ({config.objective.target})" if config.use_jepa else "")
-        card = {"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method}
-        family.save(run.path)
-        # `encoder/` comes last: where it is, the run is complete.
-        save_encoder(model, run.encoder, config=model.arguments, card=card)
-    return Trained(family, result)
+        if is_first_process(config.devices):
+            family.save(run.path)
+        save_trained(
+            run,
+            model,
+            random_model,
+            devices=config.devices,
+            diagnosis=diagnosis,
+            embeddings=embeddings,
+            labels=group,
+            card={"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method},
+        )
+    return Trained(family, random_model, result, diagnosis)
+
+
+@torch.no_grad()
+def _embeddings(model: LPModel, sample: LPBatch) -> tuple[Tensor, Tensor | None]:
+    """Of an even choice of columns with the problem of each, or, from the perceptron, of problems."""
+    # A copy: the model may be in training, and on another device than the problems.
+    embeddings = copy.deepcopy(model.encoder).cpu().eval()(sample)
+    if isinstance(embeddings, Tensor):
+        return embeddings, None
+    columns = embeddings[COLUMNS]
+    chosen = torch.arange(0, len(columns), -(-len(columns) // DIAGNOSED_COLUMNS))
+    return columns[chosen], sample.column_of[chosen]
 
 
 def _family(model: LPModel, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> LearnedFamily:

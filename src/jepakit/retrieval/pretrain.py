@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, field, fields, replace
 
 import torch
@@ -10,8 +11,6 @@ from torch import Tensor
 from jepakit.core import Diagnosis, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError
-from jepakit.files import write_json
-from jepakit.files.tensors import write_tensors
 from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, choose
 from jepakit.retrieval.adapter.tuning import Strategy, TuningConfig
@@ -27,12 +26,7 @@ from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
-from jepakit.training import (
-    FitConfig,
-    FitResult,
-    RunFolder,
-    save_encoder,
-)
+from jepakit.training import FitConfig, FitResult, RunFolder, save_trained
 
 __all__ = ["TrainConfig", "Trained", "prepared", "train"]
 
@@ -135,6 +129,7 @@ def train(
         torch.manual_seed(config.seed)
         adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
         adapter.towers.fit_start(documents)
+        untrained = copy.deepcopy(adapter).eval()
         words = LexicalIndex.build(dataset.documents.passages)
 
         def by_words(rows: Tensor) -> Hits:
@@ -166,7 +161,19 @@ def train(
     diagnosis = diagnose(adapter(before), reference_rank=effective_rank(before))
     trained = Trained(adapter, choice, result, diagnosis)
     if run is not None:
-        _save(trained, dataset, run, adapter(before))
+        count = sum(len(pairs) for name, pairs in dataset.splits.items() if name != "test")
+        save_trained(
+            run,
+            adapter,
+            untrained,
+            devices=config.devices,
+            diagnosis=diagnosis,
+            embeddings=adapter(before),
+            card={
+                "dataset": f"{dataset.name}: {len(dataset.documents)} documents, {count} pairs. {dataset.origin}",
+                "method": f"adapter of {adapter.base}, strength {choice.strength:g}",
+            },
+        )
     return trained
 
 
@@ -215,20 +222,3 @@ def _remember_queries(
     rows = asked.queries
     first = torch.full((int(rows.max()) + 1,), documents).scatter_reduce(0, asked.query, asked.document, "amin")
     adapter.familiar_queries.fit(queries[rows], first[rows], quantiles=_QUERY_QUANTILES, generator=generator)
-
-
-def _save(trained: Trained, dataset: RetrievalDataset, run: RunFolder, embeddings: Tensor) -> None:
-    diagnosis = trained.diagnosis
-    write_json(run.diagnosis, {"collapsed": diagnosis.collapsed, **asdict(diagnosis)})
-    write_tensors(run.embeddings, {"embedding": embeddings}, {})
-    # `encoder/` comes last: where it is, the run is complete.
-    count = sum(len(pairs) for name, pairs in dataset.splits.items() if name != "test")
-    save_encoder(
-        trained.adapter,
-        run.encoder,
-        config=trained.adapter.arguments,
-        card={
-            "dataset": f"{dataset.name}: {len(dataset.documents)} documents, {count} pairs. {dataset.origin}",
-            "method": f"adapter of {trained.adapter.base}, strength {trained.choice.strength:g}",
-        },
-    )

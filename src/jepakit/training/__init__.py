@@ -6,6 +6,7 @@ from jepakit.training.loader import EpochLoader
 from jepakit.training.objective import ObjectiveConfig, PredictorConfig, RegularizerConfig, TargetConfig
 from jepakit.training.run import RunFolder, is_first_process
 from jepakit.training.storage.encoder_folder import load_encoder, push_to_hub, save_encoder
+from jepakit.training.storage.trained import save_trained
 
 __all__ = [
     "EpochLoader",
@@ -21,4 +22,5 @@ __all__ = [
     "load_encoder",
     "push_to_hub",
     "save_encoder",
+    "save_trained",
 ]

@@ -52,6 +52,10 @@ class RunFolder:
         return self.path / "encoder"
 
     @property
+    def random_encoder(self) -> Path:
+        return self.path / "random_encoder"
+
+    @property
     def results(self) -> Path:
         return self.path / "results.json"
 
@@ -93,9 +97,14 @@ class RunFolder:
             )
         write_text(self.config, config_yaml)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether an epoch of the run, or of one of its stages, is complete."""
+        return self.metrics.exists() or any(self.path.glob(f"*/{self.metrics.name}"))
+
     def withdraw(self) -> None:
-        """Takes `start` back where it came to no epoch, so that the corrected command can have the folder."""
-        if not self.metrics.exists():
+        """Takes `start` back where no epoch is complete, so that the corrected command can have the folder."""
+        if not self.has_begun and self.path.is_dir():
             self.config.unlink(missing_ok=True)
             if not any(self.path.iterdir()):
                 self.path.rmdir()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -95,13 +97,27 @@ def _quiet_lightning() -> Generator[None]:
 
 @contextmanager
 def _keyboard_interrupt() -> Generator[None]:
-    """Ctrl-C as what it is: Lightning makes ``exit(1)`` of it."""
+    """Ctrl-C and SIGTERM as what they are: Lightning makes ``exit(1)`` of them, and leaves Ctrl-C ignored."""
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)
+            raise error.__context__ from None
         raise
+
+
+class _KeepSigterm(Callback):
+    """Leaves SIGTERM to the handler that was there: Lightning's waits for a process that it has just ended."""
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread() and callable(self.handler):
+            signal.signal(signal.SIGTERM, self.handler)
 
 
 def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float]:
@@ -160,7 +176,7 @@ def _trainer(
     embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
 ) -> pl.Trainer:
     log = EpochLog()
-    callbacks: list[Callback] = [log]
+    callbacks: list[Callback] = [log, _KeepSigterm()]
     if embed is not None:
         callbacks.append(DiagnosticsCallback(embed, config.diagnose_every))
     if run is not None:

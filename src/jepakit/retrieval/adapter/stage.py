@@ -1,31 +1,30 @@
-"""Tuning the base as a stage of a run, which is done once and before everything else.
+"""The base model of a run: as it is, or tuned as a stage of the run before everything else.
 
 ::
 
-    run/tuning/   metrics of the stage, its checkpoint until it is complete, and what came of it
+    run/tuning/   metrics of the stage, its checkpoint until it is complete, and its outcome
     run/base/     the tuned base, where it is surely better: from then on the base of everything in the run
 """
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jepakit.files import read_json, reading, write_json
-from jepakit.retrieval.adapter.tuning import Tuned, save_base, tune
+from rich.console import Console
+from rich.progress import Progress
+
+from jepakit.retrieval.adapter.tuning import save_base, tune
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.pretrain import TrainConfig
-from jepakit.text import SentenceEncoder, TextConfig, TextEncoder
-from jepakit.training import RunFolder
+from jepakit.text import CachedEncoder, EmbeddingCache, SentenceEncoder, TextConfig, TextEncoder, load_text_encoder
+from jepakit.training import RunFolder, is_first_process
+from jepakit.training.stages import finish_stage
 
-__all__ = ["base_of", "read_verdict", "stage_of", "tune_in_run"]
-
-
-def stage_of(run: RunFolder) -> RunFolder:
-    """The stage's part of a run; it is there as soon as an epoch is."""
-    return RunFolder(run.path / "tuning")
+__all__ = ["base_of", "text_encoder", "tune_base", "untuned"]
 
 
 def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
@@ -34,78 +33,88 @@ def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
     return replace(text, base=str(folder)) if folder.is_dir() else text
 
 
-def tune_in_run(
-    run: RunFolder,
-    dataset: RetrievalDataset,
-    encoder: SentenceEncoder,
-    config: TrainConfig,
-    *,
-    cached: TextEncoder | None = None,
-    resume: bool = False,
+@contextmanager
+def text_encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
+    """The base model, with its cache where it has one; a bar shows its progress on a terminal."""
+    with _cached(load_text_encoder(config), config, show) as encoder:
+        yield encoder
+
+
+@contextmanager
+def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> Generator[TextEncoder | None]:
+    """The base as it was before the run tuned it; None where it did not."""
+    if base_of(run, text) == text:
+        yield None
+        return
+    with text_encoder(text, show=show) as encoder:
+        yield encoder
+
+
+def tune_base(
+    run: RunFolder, dataset: RetrievalDataset, text: TextConfig, config: TrainConfig, *, resume: bool = False
 ) -> str:
-    """Tunes the base by ``config.strategy``, and keeps it where it is surely better.
+    """Tunes the base by ``config.strategy``, unless that is finished, and keeps it where it is surely better.
 
     Args:
         run: the run, not the stage.
         dataset: with splits train and dev.
-        encoder: the base, in torch.
-        config: strategy, recipe and how sure is sure.
-        cached: the same base with a cache of vectors.
-        resume: go on from the checkpoint of the stage.
+        text: the base.
+        config: strategy (not ``frozen``), recipe and the confidence that is asked for.
+        resume: go on from the checkpoint of the stage, or with its outcome.
 
     Returns:
-        What came of it, as a sentence.
+        The outcome, as a sentence.
 
     Raises:
         ConfigError, DataError, MissingExtraError: see `jepakit.retrieval.adapter.tuning.tune`.
+        DataError: the file of the outcome is damaged.
         ModelError: the tuned base cannot be written.
     """
-    stage = stage_of(run)
-    confidence = config.selection.confidence
-    tuned = tune(
-        dataset,
-        encoder,
-        config.recipe,
-        config.tuning,
-        config.strategy,
-        cached=cached,
-        confidence=confidence,
-        run=stage,
-        resume=resume,
-    )
-    write_json(_verdict(run), _as_json(tuned))
-    if tuned.strength:
-        save_base(tuned.encoder, _base(run))
-    # Last of all: until here a killed run goes on from it.
-    shutil.rmtree(stage.checkpoint.parent, ignore_errors=True)
-    return tuned.sentence
+    stage = RunFolder(run.path / "tuning")
 
+    def work() -> dict[str, Any]:
+        # Only torch holds weights that can be trained; vectors are made as they are without training.
+        encoder = load_text_encoder(replace(text, backend="torch"))
+        vectors = encoder if text.backend == "torch" else load_text_encoder(text)
+        with _cached(vectors, text, config.progress) as cached:
+            tuned = tune(
+                dataset,
+                encoder,
+                config.recipe,
+                config.tuning,
+                config.strategy,  # pyright: ignore[reportArgumentType]
+                cached=cached,
+                confidence=config.selection.confidence,
+                run=stage,
+                resume=resume,
+            )
+        if tuned.strength and is_first_process(config.devices):
+            save_base(tuned.encoder, _base(run))
+        values = {name: value for name, value in vars(tuned).items() if name != "encoder"}
+        return {**values, "sentence": tuned.sentence}
 
-def read_verdict(run: RunFolder) -> str | None:
-    """What came of the stage, as a sentence; None where it is not complete.
+    def products(outcome: dict[str, Any]) -> list[Path]:
+        return [_base(run)] if float(outcome["strength"]) else []
 
-    Raises:
-        DataError: the file that says so is damaged.
-    """
-    file = _verdict(run)
-    if not file.exists():
-        return None
-    way_out = "the outcome of tuning; delete it: tuning goes on then"
-    verdict = read_json(file, expected=way_out)
-    with reading(file, expected=way_out):
-        strength, sentence = float(verdict["strength"]), str(verdict["sentence"])
-    # The base is written after the verdict.
-    return sentence if not strength or _base(run).is_dir() else None
+    outcome = finish_stage(stage, "tuned.json", work, products=products, devices=config.devices, resume=resume)
+    return outcome["sentence"]
 
 
 def _base(run: RunFolder) -> Path:
     return run.path / "base"
 
 
-def _verdict(run: RunFolder) -> Path:
-    return stage_of(run).path / "tuned.json"
+@contextmanager
+def _cached(encoder: SentenceEncoder, config: TextConfig, show: bool) -> Generator[TextEncoder]:
+    if not config.cache:
+        yield encoder
+        return
+    console = Console(stderr=True)
+    # Where nobody looks, a bar that is taken away leaves an empty line.
+    with Progress(console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
+        task = bar.add_task("encoding", total=None, visible=False)
 
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=done < total)
 
-def _as_json(tuned: Tuned) -> dict[str, Any]:
-    values = {name: value for name, value in vars(tuned).items() if name != "encoder"}
-    return {**values, "sentence": tuned.sentence}
+        yield CachedEncoder(encoder, EmbeddingCache(), progress=progress)

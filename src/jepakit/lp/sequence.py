@@ -1,0 +1,109 @@
+"""Solving problems one after another: each may start from the answer before, and from what a family has learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jepakit.errors import JepakitError
+from jepakit.files import write_text
+from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_solution
+from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.starts.family import LearnedFamily
+
+__all__ = ["Solved", "solve_files"]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One file of a sequence.
+
+    Args:
+        name: of the file, without its endings.
+        solution: of its problem; None where it could not be read.
+        error: why it could not.
+        note: why the family had no start from its model; empty where it had one, or where there is no family.
+    """
+
+    name: str
+    solution: Solution | None = None
+    error: JepakitError | None = None
+    note: str = ""
+
+    @property
+    def json_line(self) -> str:
+        """The facts of the solution as a line of JSON."""
+        names = ("status", "message", "objective", "lower", "upper", "source", "pivots", "seconds", "fell_back")
+        facts = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
+        finite = {
+            key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in facts.items()
+        }
+        return json.dumps(finite) + "\n"
+
+
+def solve_files(
+    files: Sequence[Path],
+    config: SolveConfig | None = None,
+    *,
+    family: LearnedFamily | None = None,
+    start: Path | None = None,
+    rolling: bool = True,
+    relax: bool = False,
+    out: Path | None = None,
+) -> Iterator[Solved]:
+    """Solves the problems of files in turn. A file that cannot be read does not keep the others from being solved.
+
+    Args:
+        files: in MPS or LP format.
+        config: how to solve.
+        family: makes guesses.
+        start: a basis file to start each from.
+        rolling: start from the answer before, too, where the matrix is the same; of several starts the one is used
+            whose certified bound is best.
+        relax: solve the relaxation of problems with integer columns.
+        out: folder for NAME.sol and NAME.bas of each, and, when the sequence has been used up, solutions.jsonl.
+
+    Raises:
+        ModelError: a file cannot be written.
+    """
+    solver = Solver(config or SolveConfig())
+    lines: list[str] = []
+    before: tuple[str, Start] | None = None
+    for file in files:
+        name = _name(file)
+        try:
+            problem = read_problem(file, relax=relax)
+            matrix = matrix_fingerprint(problem)
+            starts: list[Start] = []
+            if start is not None:
+                starts.append(Start("basis file", basis=read_basis(problem, start)))
+            elif rolling and before is not None and before[0] == matrix:
+                starts.append(before[1])
+            guesses, note = ([], "") if family is None else family.starts(problem)
+        except JepakitError as error:
+            yield Solved(name, error=error)
+            continue
+        solution = solver.solve(problem, [*starts, *guesses])
+        solved = Solved(name, solution, note=note)
+        if solution.status == "optimal":
+            before = matrix, Start("problem before", solution.x, solution.y, solution.basis)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            if solution.status == "optimal":
+                write_solution(solution, problem, out / f"{name}.sol")
+                if solution.basis is not None:
+                    write_basis(solution.basis, problem, out / f"{name}.bas")
+            lines.append(solved.json_line)
+        yield solved
+    if out is not None:
+        write_text(out / "solutions.jsonl", "".join(lines))
+
+
+def _name(file: Path) -> str:
+    name = file.name.removesuffix(".gz")
+    return name[: name.rindex(".")] if "." in name else name

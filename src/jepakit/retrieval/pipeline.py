@@ -1,0 +1,143 @@
+"""From documents and pairs to a search: tune the base, train the adapter, measure it, index the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, untuned
+from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+from jepakit.retrieval.measuring.comparison import Evaluation
+from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+from jepakit.retrieval.ranking.sentences import encode_sentences
+from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.serving.searcher import Searcher, document_fingerprint, load_adapter
+from jepakit.search.index import Index
+from jepakit.search.vectors import IndexConfig
+from jepakit.text import TextConfig, TextEncoder
+from jepakit.training import RunFolder, is_first_process
+
+__all__ = ["Adapted", "PipelineConfig", "adapt", "add_to_index", "build_index", "open_searcher"]
+
+
+@dataclass
+class PipelineConfig(TrainConfig):
+    """Training, and what follows it.
+
+    Args:
+        text: the base model.
+        index: make the index of the corpus too, in ``index/`` of the run.
+        vectors: the kind of index.
+        evaluate: what is measured on the test pairs, if there are any.
+    """
+
+    text: TextConfig = field(default_factory=TextConfig)
+    index: bool = True
+    vectors: IndexConfig = field(default_factory=IndexConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a run has made.
+
+    Args:
+        trained: the adapter and how it was chosen.
+        evaluation: on the test pairs; None where there are none, and in all processes but the first.
+        index: of the corpus; None where none was wanted, and in all processes but the first.
+    """
+
+    trained: Trained
+    evaluation: Evaluation | None = None
+    index: Index | None = None
+
+
+def adapt(
+    corpus: RetrievalDataset,
+    config: PipelineConfig,
+    run: RunFolder,
+    *,
+    resume: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Adapted:
+    """Adapts a text encoder to documents and pairs, measures it, and indexes the documents.
+
+    Args:
+        corpus: the documents; pairs are made from them where there are none.
+        config: how.
+        run: receives the adapter, the tuned base, the search settings and the index.
+        resume: go on with what is there.
+        say: is given a sentence about each step.
+
+    Raises:
+        ConfigError: options that do not go together.
+        DataError: there is nothing to learn from.
+    """
+    dataset = prepared(corpus, seed=config.seed, most_made_pairs=config.most_made_pairs)
+    counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
+    say(f"{dataset.name}: {len(dataset.documents)} documents, {counts} pairs; run in {run.path}")
+    if config.strategy != "frozen":
+        say(tune_base(run, dataset, config.text, config, resume=resume))
+    base = base_of(run, config.text)
+    with text_encoder(base, show=config.progress) as encoder:
+        trained = train(dataset, encoder, config, run=run, resume=resume, tuned=base != config.text)
+        if not is_first_process(config.devices):
+            return Adapted(trained)
+        say(trained.choice.sentence)
+        trained.choice.settings.write(run.path / "search.json")
+        with untuned(run, config.text, show=config.progress) as floor:
+            settings = trained.choice.settings
+            evaluation = evaluate(dataset, encoder, trained.adapter, settings, config.evaluate, floor=floor)
+        index = build_index(run, corpus, encoder, config.vectors) if config.index else None
+    return Adapted(trained, evaluation, index)
+
+
+def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, config: IndexConfig) -> Index:
+    """Makes the index of a run anew, of the documents of ``dataset``.
+
+    Raises:
+        ModelError: the run has no adapter.
+    """
+    adapter = load_adapter(run.encoder)
+    read = SearchSettings.read(run.path / "search.json").sentences > 0
+    return Index.build(
+        run.path / "index",
+        dataset.documents,
+        _vectors(dataset, encoder, adapter),
+        base=encoder.name,
+        fingerprint=document_fingerprint(encoder, adapter),
+        sentences=encode_sentences(dataset.documents, encoder).adapted(adapter) if read else None,
+        config=config,
+    )
+
+
+def add_to_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder) -> Index:
+    """Adds the documents of ``dataset`` to the index of a run.
+
+    Raises:
+        ModelError: there is no index, or it was made with another base model.
+    """
+    adapter = load_adapter(run.encoder)
+    index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
+    parts = None if index.sentences is None else encode_sentences(dataset.documents, encoder).adapted(adapter)
+    index.add(dataset.documents, _vectors(dataset, encoder, adapter), parts)
+    return index
+
+
+def open_searcher(run: RunFolder, encoder: TextEncoder) -> Searcher:
+    """The search of a finished run.
+
+    Raises:
+        ModelError: there is no index, or it or the adapter was made with another base model.
+    """
+    adapter = load_adapter(run.encoder)
+    index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
+    return Searcher(index, encoder, adapter, SearchSettings.read(run.path / "search.json"))
+
+
+def _vectors(dataset: RetrievalDataset, encoder: TextEncoder, adapter: Adapter) -> Tensor:
+    return adapter.documents(encoder.encode(dataset.documents.passages, "document"))

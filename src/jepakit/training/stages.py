@@ -1,0 +1,59 @@
+"""Stages of a run that trains more than once: what is finished is not done again.
+
+A stage is a folder in the run, with metrics and a checkpoint of its own while it trains, and its outcome at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jepakit.core.distributed import is_distributed
+from jepakit.files import read_json, reading, write_json
+from jepakit.training.run import RunFolder, is_first_process
+
+__all__ = ["finish_stage"]
+
+
+def finish_stage(
+    stage: RunFolder,
+    outcome: str,
+    work: Callable[[], dict[str, Any]],
+    *,
+    products: Callable[[dict[str, Any]], list[Path]],
+    devices: int,
+    resume: bool,
+) -> dict[str, Any]:
+    """The outcome of a stage, which is worked out unless the run that is resumed already has it.
+
+    Args:
+        stage: the folder of the stage.
+        outcome: name of the file in it that holds the outcome; it is written last.
+        work: trains, in every process; writes what the run needs of the stage, in the first process; returns the
+            outcome, which JSON can hold.
+        products: the files or folders that an outcome promises; where one is missing, the stage is not finished.
+        devices: how many train.
+        resume: whether a finished stage counts.
+
+    Raises:
+        DataError: the file of the outcome is damaged.
+    """
+    file = stage.path / outcome
+    if resume and file.exists():
+        way_out = "the outcome of a finished stage; delete it: the stage goes on then"
+        finished: dict[str, Any] = read_json(file, expected=way_out)
+        with reading(file, expected=way_out):
+            if all(path.exists() for path in products(finished)):
+                return finished
+    values = work()
+    if is_first_process(devices):
+        write_json(file, values)
+        # Last of all: until here a killed run goes on from it.
+        shutil.rmtree(stage.checkpoint.parent, ignore_errors=True)
+    if devices > 1 and is_distributed():
+        torch.distributed.barrier()
+    return values
