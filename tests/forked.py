@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["jepakit.cli.graph", "jepakit.graph.probe.classes"])
+CONTEXT.set_forkserver_preload(
+    ["jepakit.cli.graph", "jepakit.cli.lp", "jepakit.cli.retrieval", "jepakit.graph.probe.classes"]
+)
 
 
 def start_command(words: Sequence[str], log: Path, *, without: str | None = None) -> BaseProcess:
@@ -39,6 +42,8 @@ def _command(words: list[str], log: str, without: str | None) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     import torch
 
     from jepakit.cli.main import main

@@ -14,9 +14,8 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from word_model import noisy, write_word_model
 
-from jepakit.retrieval import pipeline
 from jepakit.cli.main import main
-from jepakit.retrieval import Index
+from jepakit.retrieval import Index, pipeline
 from jepakit.retrieval.adapter.tuning import TrainedBase
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Side

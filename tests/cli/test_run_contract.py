@@ -1,0 +1,195 @@
+"""What every training command keeps: real processes, killed, interrupted and refused, on one device and on two.
+
+A command whose options are a `FitConfig` trains; one that is added needs its tiny inputs in ``INPUTS``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_runs import environment, rows_but_seconds, write_tu
+from word_model import noisy, write_word_model
+
+from forked import start_command
+from jepakit.cli.command import Command
+from jepakit.cli.main import SYSTEMS, main
+from jepakit.training import FitConfig, RunFolder, load_encoder
+
+#: Seconds after which a process is taken to hang: far more than a busy machine needs.
+LIMIT = 400
+
+
+def graphs(folder: Path) -> str:
+    data = write_tu(folder / "TOY", "TOY", node_labels=3)
+    probe = "--evaluate.classifier logistic --evaluate.folds 2 --evaluate.seeds [0] --evaluate.floors [random]"
+    return f"--dataset {data} --epochs 12 --batch-size 8 --encoder.hidden 16 --encoder.layers 2 {probe}"
+
+
+def programs(folder: Path) -> str:
+    size = '{"rows":20,"columns":24,"density":0.15}'
+    words = ["lp", "generate", "set-cover", "--size", size, "--count", "8", "--out", str(folder / "problems")]
+    assert main(words) == 0
+    return f"{folder / 'problems'} --epochs 12 --batch-size 2 --encoder.dim 8 --encoder.depth 1 --encoder.dropout 0.1"
+
+
+def documents(folder: Path) -> str:
+    data = noisy(40)
+    rows = [{"id": name, "text": text} for name, text in zip(data.documents.ids, data.documents.texts, strict=True)]
+    pairs = data.splits["all"]
+    asked = zip(pairs.query.tolist(), pairs.document.tolist(), strict=True)
+    answers = [{"query": data.queries.texts[query], "document": data.documents.ids[row]} for query, row in asked]
+    for name, lines in (("corpus", rows), ("pairs", answers)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    base = f"--text.base {write_word_model(folder)} --text.device cpu --text.cache false"
+    files = f"--corpus {folder / 'corpus.jsonl'} --pairs {folder / 'pairs.jsonl'}"
+    return f"{files} {base} --epochs 6 --batch-size 16 --selection.folds 2"
+
+
+INPUTS: dict[str, Callable[[Path], str]] = {
+    "graph pretrain": graphs,
+    "lp train": programs,
+    "retrieval train": documents,
+}
+
+
+def training_commands() -> list[str]:
+    modules = {system: import_module(module) for system, (module, _) in SYSTEMS.items()}
+    commands: dict[str, dict[str, Command]] = {system: module.COMMANDS for system, module in modules.items()}
+    return [
+        f"{system} {verb}"
+        for system, verbs in commands.items()
+        for verb, command in verbs.items()
+        if issubclass(command.options, FitConfig)
+    ]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, the command line that made it without its folder, and what came before it in that folder."""
+
+    words: list[str]
+    run: Path
+    refused: int
+    left_by_refusal: bool
+
+
+@pytest.fixture(scope="module", params=training_commands())
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The run that no one disturbs, in the folder of a command that was refused."""
+    folder = tmp_path_factory.mktemp("inputs")
+    assert request.param in INPUTS, "a new training command needs tiny inputs"
+    common = "--accelerator cpu --diagnose-every 2"
+    words = [*request.param.split(), *INPUTS[request.param](folder).split(), *common.split()]
+    run, log = folder / "run", folder / "log"
+    refused = ended([*words, "--run", str(run), "--freeze", "[nothing_like_it]"], log)
+    assert refused != 2 or "error: freeze = 'nothing_like_it'" in log.read_text()
+    left = run.exists()
+    assert ended([*words, "--run", str(run)], log) == 0, log.read_text()
+    return Finished(words, run, refused, left)
+
+
+def ended(words: list[str], log: Path) -> int | None:
+    process = start_command(words, log)
+    process.join(LIMIT)
+    return process.exitcode
+
+
+def wait_for_epoch(run: Path, epoch: int) -> None:
+    until = time.monotonic() + LIMIT
+    while len(RunFolder(run).read_metrics()) <= epoch:
+        assert time.monotonic() < until, "the run does not get on"
+        time.sleep(0.002)
+
+
+def assert_same_run(run: Path, reference: Path) -> None:
+    assert rows_but_seconds(run) == rows_but_seconds(reference)
+    for name in ("encoder", "random_encoder"):
+        ours, theirs = (load_file(folder / name / "model.safetensors") for folder in (run, reference))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    for name in ("config.yaml", "results.json", "diagnosis.json"):
+        assert (run / name).exists() == (reference / name).exists()
+        if (run / name).exists():
+            assert (run / name).read_text() == (reference / name).read_text()
+
+
+def test_a_refused_command_leaves_its_folder_to_the_corrected_one(finished: Finished) -> None:
+    assert finished.refused == 2
+    assert not finished.left_by_refusal
+    RunFolder(finished.run).require_trained()
+
+
+def test_a_finished_run_is_not_begun_again_and_only_resumed_as_it_was(finished: Finished, tmp_path: Path) -> None:
+    words = [*finished.words, "--run", str(finished.run)]
+    before = {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+    assert ended(words, tmp_path / "log") == 2
+    assert ended([*words, "--resume", "--learning-rate", "0.5"], tmp_path / "log") == 2
+    said = (tmp_path / "log").read_text()
+    assert "error: run = " in said
+    assert "error: learning-rate = 0.5: " in said
+    assert before == {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+
+
+def test_encoders_and_the_sections_of_the_report(finished: Finished) -> None:
+    run = RunFolder(finished.run)
+    assert type(load_encoder(run.encoder)) is type(load_encoder(run.random_encoder))
+    report = run.report.read_text()
+    sections = re.findall(r"<h2[^>]*>(.*?)</h2>", report)
+    assert {"Results", "Training", "Is it collapsing?", "Embeddings", "Configuration"} <= set(sections)
+    for file in ("metrics.csv", "diagnosis.json", "embeddings.safetensors", "config.yaml"):
+        assert not re.search(rf"class=.missing.[^<]*{re.escape(file)}", report)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_run_that_was_ended_is_resumed_to_the_same_numbers(
+    number: signal.Signals, status: int, finished: Finished, tmp_path: Path
+) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    process = start_command([*finished.words, "--run", str(run)], log)
+    wait_for_epoch(run, 1)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join(LIMIT)
+    assert process.exitcode == status
+    said = log.read_text()
+    assert "Traceback" not in said
+    if number != signal.SIGKILL:
+        assert f"--config {run}/config.yaml --run {run} --resume" in said
+        assert said.splitlines()[-1] == {130: "interrupted", 143: "terminated"}[status]
+    system, verb = finished.words[:2]
+    resume = [system, verb, "--config", f"{run}/config.yaml", "--run", str(run), "--resume"]
+    assert ended(resume, log) == 0, log.read_text()
+    assert_same_run(run, finished.run)
+    assert not list(run.rglob("*.partial"))
+
+
+def test_two_devices_train_one_model_and_write_one_run(
+    finished: Finished, tmp_path: Path, start: Callable[..., object]
+) -> None:
+    run = tmp_path / "run"
+    words = [*finished.words, "--devices", "2", "--run", str(run)]
+    process = start(*words, start_new_session=True, env=environment())
+    out, errors = process.communicate(timeout=LIMIT)  # type: ignore[attr-defined]
+    assert process.returncode == 0, errors  # type: ignore[attr-defined]
+    assert "Traceback" not in errors
+    assert out.count("report: ") == 1
+    rows, alone = rows_but_seconds(run), rows_but_seconds(finished.run)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(row["epoch"], row["step"]) for row in alone]
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values() if value)
+    names = {path.name for path in finished.run.iterdir()}
+    assert {path.name for path in run.iterdir()} == names
+    RunFolder(run).require_trained()
