@@ -86,7 +86,7 @@ def test_a_command_that_was_refused_leaves_its_folder_to_the_corrected_one(
     words = ["graph", "pretrain", *toy.options, "--probe", "false", "--epochs", "1", "--run", str(tmp_path / "run")]
     refused = {
         "--freeze=[decoder]": "freeze = 'decoder': expected the beginning of a parameter's name",
-        "--jepa-pretrain-epochs=1": "jepa_pretrain_epochs = 1: expected 0 where there is no task",
+        "--jepa-pretrain-epochs=1": "jepa-pretrain-epochs = 1: expected 0",
         "--learning-rate=1e30": "epoch 0: the loss or a weight is no longer a finite number",
     }
     for option, message in refused.items():
