@@ -14,7 +14,7 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import BASE, OURS, EvaluateConfig, evaluate
-from jepakit.retrieval.measuring.comparison import Evaluation
+from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.training.report.data import read_run
 
@@ -31,13 +31,13 @@ def adapter(**options: object) -> Adapter:
     return made.eval()
 
 
-def evaluated(made: Adapter, dataset: RetrievalDataset) -> Evaluation:
+def evaluated(made: Adapter, dataset: RetrievalDataset) -> Comparison:
     evaluation = evaluate(dataset, ENCODER, made, SearchSettings(), EvaluateConfig(bm25=False))
     assert evaluation is not None
     return evaluation
 
 
-def table(evaluation: Evaluation, title: str) -> dict[tuple[object, ...], tuple[object, ...]]:
+def table(evaluation: Comparison, title: str) -> dict[tuple[object, ...], tuple[object, ...]]:
     (found,) = (section for section in evaluation.sections if section.title == title)
     return {row[:2] if "Vectors of" in found.columns else row[:1]: row for row in found.rows}
 

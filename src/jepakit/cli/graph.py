@@ -18,10 +18,11 @@ from jepakit.files import whole_file
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
-from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
+from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
 from jepakit.training import RunFolder, load_encoder
+from jepakit.training.results import Evaluation
 
 __all__ = ["COMMANDS"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -157,9 +157,9 @@ def _train(options: TrainOptions, out: Console) -> None:
 def _evaluate(options: EvaluateOptions, out: Console) -> None:
     run = trained_run(options.run)
     problems, _ = _read(options.problems, relax=options.relax)
-    rows = evaluate(problems, LearnedFamily.load(run.path), options)
-    show_rows(out, rows)
-    write_results(run, {"rows": [asdict(row) for row in rows]}, out)
+    evaluation = evaluate(problems, LearnedFamily.load(run.path), options)
+    show_rows(out, evaluation.rows)
+    write_results(run, evaluation.as_json(), out)
 
 
 def _with_optimum(

@@ -19,7 +19,7 @@ from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-from jepakit.retrieval.measuring.comparison import Evaluation
+from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index, open_searcher
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import prepared
@@ -273,7 +273,7 @@ def _show_index(index: Index | None, out: Console) -> None:
         say(out, f"index of {len(index)} documents: {index.folder}")
 
 
-def _show(evaluation: Evaluation | None, out: Console) -> None:
+def _show(evaluation: Comparison | None, out: Console) -> None:
     if evaluation is None:
         say(out, "no test pairs: nothing was measured")
         return
@@ -289,7 +289,7 @@ def _shown(rank: int, document: Found, limit: int = 300) -> Text:
     return Text.assemble((head, "bold"), (score, "dim"), "    ", text[:limit] + ("…" if len(text) > limit else ""))
 
 
-def _csv(evaluation: Evaluation) -> str:
+def _csv(evaluation: Comparison) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(evaluation.per_query[0]))
     writer.writeheader()

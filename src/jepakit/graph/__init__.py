@@ -6,7 +6,7 @@ try:
     from jepakit.graph.data import GraphDataset, Graphs, concatenate
     from jepakit.graph.datasets import load_dataset
     from jepakit.graph.encoder import EncoderConfig, GraphEncoder
-    from jepakit.graph.evaluate import EvaluateConfig, Evaluation, evaluate
+    from jepakit.graph.evaluate import EvaluateConfig, evaluate
     from jepakit.graph.finetune import FinetuneConfig, finetune
     from jepakit.graph.masking import Masking, with_patches
     from jepakit.graph.networks.encoding import with_position
@@ -14,6 +14,7 @@ try:
     from jepakit.graph.presets import PRESETS, preset
     from jepakit.graph.pretrain import PretrainConfig, Pretrained, pretrain
     from jepakit.graph.views import GraphViews, ViewConfig
+    from jepakit.training.results import Evaluation
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jepakit"):
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +23,9 @@ from jepakit.graph.probe.classes import (
 )
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.training.result_rows import ResultRow
+from jepakit.training.results import Evaluation
 
-__all__ = ["EvaluateConfig", "Evaluation", "evaluate", "floor_kernels"]
+__all__ = ["EvaluateConfig", "evaluate", "floor_kernels"]
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 FLOORS = ("no network", "random", "wl", "wl-oa")
@@ -60,27 +61,6 @@ class EvaluateConfig:
                 raise ConfigError(name, getattr(self, name), f"at least {least}")
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The table and what follows from it.
-
-    Args:
-        title: of the report.
-        summary: the protocol, in sentences.
-        recommendation: which encoder to use; None where there are no labels to tell by.
-        rows: ours and the floors.
-    """
-
-    title: str
-    summary: tuple[str, ...]
-    recommendation: str | None
-    rows: tuple[ResultRow, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """What results.json holds."""
-        return asdict(self)
-
-
 def evaluate(
     dataset: GraphDataset, encoder: GraphEncoder, random_encoder: GraphEncoder | None, config: EvaluateConfig
 ) -> Evaluation:
@@ -97,7 +77,7 @@ def evaluate(
     """
     title = f"JEPA pre-training on {dataset.name}"
     if dataset.task == "none":
-        return Evaluation(title, ("The data have no labels: there is nothing to probe.",), None, ())
+        return Evaluation(title=title, summary=("The data have no labels: there is nothing to probe.",))
     score, protocol = _probe(dataset, config)
     ours, random = score(_features(encoder, dataset)), None
     floors: dict[str, ProbeResult] = {}
@@ -111,7 +91,8 @@ def evaluate(
         _row(dataset, "jepakit: pre-trained encoder", ours, ours=True),
         *(_row(dataset, method, result, ours=False) for method, result in floors.items()),
     )
-    return Evaluation(title, protocol, None if random is None else _recommendation(ours, random), rows)
+    recommendation = None if random is None else _recommendation(ours, random)
+    return Evaluation(title=title, summary=protocol, recommendation=recommendation, rows=rows)
 
 
 def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any], ProbeResult], tuple[str, ...]]:

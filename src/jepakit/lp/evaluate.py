@@ -19,6 +19,7 @@ from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.training.result_rows import ResultRow
+from jepakit.training.results import Evaluation
 
 __all__ = [
     "BALANCED",
@@ -81,7 +82,7 @@ class Solved:
     seconds: float
 
 
-def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: SolveConfig) -> tuple[ResultRow, ...]:
+def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: SolveConfig) -> Evaluation:
     """A table of pivots and seconds of each way to start, and of how good the raw guesses are.
 
     Args:
@@ -101,7 +102,11 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
     for name, way in by.items():
         rows += _spread(where, name, way, "time in ms, guess included", [1e3 * one.seconds for one in results[name]])
     guesses = [one.starts[0] for one in results[MODEL]]
-    return (*rows, *_raw(where, problems, guesses, [one.solution for one in results[COLD]]))
+    rows += _raw(where, problems, guesses, [one.solution for one in results[COLD]])
+    summary = (
+        "Pivots and time of every way to start; the guess is part of the time. All ways end at the same optimum.",
+    )
+    return Evaluation(title=f"Starts of {where}", summary=summary, rows=tuple(rows))
 
 
 def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, Way]:

@@ -11,7 +11,7 @@ try:
     from jepakit.retrieval.datasets.splits import shared_documents, split_by_document, without_shared
     from jepakit.retrieval.encoder import Adapter, AdapterConfig
     from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-    from jepakit.retrieval.measuring.comparison import Evaluation, Measured, compare, measure
+    from jepakit.retrieval.measuring.comparison import Comparison, Measured, compare, measure
     from jepakit.retrieval.objective import ObjectiveConfig
     from jepakit.retrieval.presets import PRESETS
     from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
@@ -41,9 +41,9 @@ __all__ = [
     "AdapterConfig",
     "BM25Config",
     "Choice",
+    "Comparison",
     "Documents",
     "EvaluateConfig",
-    "Evaluation",
     "Found",
     "Hits",
     "Index",

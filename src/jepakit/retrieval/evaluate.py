@@ -12,7 +12,7 @@ from jepakit.errors import ConfigError
 from jepakit.retrieval.adapter.inspection import prediction_section, spread_section
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.measuring.comparison import Evaluation, compare
+from jepakit.retrieval.measuring.comparison import Comparison, compare
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH, Encoded, familiar, ranked
@@ -54,7 +54,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     floor: TextEncoder | None = None,
-) -> Evaluation | None:
+) -> Comparison | None:
     """Measures on a split; None where there is none to measure on and none was named.
 
     Args:

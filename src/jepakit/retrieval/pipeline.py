@@ -11,7 +11,7 @@ from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, un
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-from jepakit.retrieval.measuring.comparison import Evaluation
+from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
@@ -52,7 +52,7 @@ class Adapted:
     """
 
     trained: Trained
-    evaluation: Evaluation | None = None
+    evaluation: Comparison | None = None
     index: Index | None = None
 
 

@@ -10,7 +10,7 @@ import torch
 
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
-from jepakit.retrieval.measuring.comparison import Evaluation, compare
+from jepakit.retrieval.measuring.comparison import Comparison, compare
 from jepakit.search.hits import Hits
 
 #: Where the right document of a query stands second instead of first.
@@ -37,7 +37,7 @@ def ranking(first: list[int]) -> Hits:
 RIGHT, SHIFTED = [0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]
 
 
-def compared(ours: list[int], floor: list[int]) -> Evaluation:
+def compared(ours: list[int], floor: list[int]) -> Comparison:
     return compare(dataset(), "test", {"ours": ranking(ours)}, {"floor": ranking(floor)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import ir_measures
@@ -18,10 +18,10 @@ from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.splits import Leak, seen_queries, shared_documents
 from jepakit.retrieval.measuring.examples import Example, Scored, example_section, examples_of_change
 from jepakit.search.hits import Hits
-from jepakit.training.report.sections import ReportSection
 from jepakit.training.result_rows import ResultRow
+from jepakit.training.results import Evaluation
 
-__all__ = ["MEASURES", "Evaluation", "Measured", "compare", "measure"]
+__all__ = ["MEASURES", "Comparison", "Measured", "compare", "measure"]
 
 MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 
@@ -45,38 +45,21 @@ class Measured:
         return float(chosen.mean()) if len(chosen) else None
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Methods beside each other on one split.
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Evaluation):
+    """Searches beside each other on one split.
 
     Args:
-        rows: the table.
         leak: what training and this split share.
-        summary: sentences for the report.
-        recommendation: what to use.
         per_query: one mapping a query: its id and text, whether it is seen, NDCG@10 of each method.
         better: the queries that gained most.
         worse: those that lost most.
-        sections: tables for the report.
     """
 
-    rows: tuple[ResultRow, ...]
     leak: Leak
-    summary: tuple[str, ...]
-    recommendation: str
     per_query: tuple[dict[str, Any], ...]
     better: tuple[Example, ...]
     worse: tuple[Example, ...]
-    sections: tuple[ReportSection, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """What ``results.json`` holds."""
-        return {
-            "summary": list(self.summary),
-            "recommendation": self.recommendation,
-            "rows": [asdict(row) for row in self.rows],
-            "sections": [asdict(section) for section in self.sections],
-        }
 
 
 def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
@@ -122,7 +105,7 @@ def compare(
     *,
     examples: int = 5,
     seed: int = 0,
-) -> Evaluation:
+) -> Comparison:
     """Measures several searches on one split, and the first of ours against the first floor query by query.
 
     Args:
@@ -155,7 +138,8 @@ def compare(
     )
     gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
     counts = f"{(difference > 0).sum()} of {len(queries)} queries gained, {(difference < 0).sum()} lost"
-    return Evaluation(
+    return Comparison(
+        title=f"Search in {dataset.name}",
         rows=rows,
         leak=leak,
         summary=(f"{judged}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
