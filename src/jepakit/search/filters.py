@@ -8,13 +8,15 @@ from typing import Any, TypeGuard, cast
 
 from jepakit.errors import ConfigError
 
-__all__ = ["Condition", "Filter", "Value", "filter_sql", "parse_filter"]
+__all__ = ["Condition", "Conditions", "Filter", "Value", "conditions_of", "filter_sql", "parse_filter"]
 
 Value = str | int | float | bool
 Condition = Value | Sequence[Value] | Mapping[str, Value]
 """A value, several of which one must be there, or bounds: ``{"gte": 2020, "lt": 2024}``."""
 Filter = Mapping[str, Condition]
 """Field -> condition; all must hold, and a document without the field fails."""
+Conditions = Mapping[str, tuple[Value, ...] | Mapping[str, Value]]
+"""Field -> values of which one must be there, or bounds by their signs: ``{">=": 2020, "<": 2024}``."""
 
 _EXAMPLE = "field=value, field=one|other, or field>=number, for example: lang=en|de year>=2020"
 _WORD = re.compile(r"\s*(?P<field>[^=<>|!]*[^=<>|!\s])\s*(?P<sign>>=|<=|=|>|<)\s*(?P<value>[^=<>].*)", re.DOTALL)
@@ -50,50 +52,66 @@ def parse_filter(words: Sequence[str]) -> dict[str, Condition]:
     return found
 
 
+def conditions_of(where: Filter) -> Conditions:
+    """The conditions of a filter, each of them checked, for an engine to put into its own language.
+
+    Raises:
+        ConfigError: the filter is not one.
+    """
+    return {field: _condition(field, condition) for field, condition in where.items()}
+
+
 def filter_sql(where: Filter) -> tuple[str, tuple[Value, ...]]:
     """A filter as a condition on the column ``metadata`` (a JSON object), and the values for its question marks.
 
     Fields and values are bound, never written into the statement.
 
     Raises:
-        ConfigError: the filter is none.
+        ConfigError: the filter is not one.
     """
     clauses, values = ["1"], list[Value]()
-    for field, condition in where.items():
-        clause, bound = _clause(field, condition)
+    for field, condition in conditions_of(where).items():
+        if isinstance(condition, Mapping):
+            clause = " AND ".join(_bound_sql(sign, value) for sign, value in condition.items())
+            values += [field, *condition.values()]
+        else:
+            clause = " OR ".join(_equal_sql(value) for value in condition)
+            values += [field, *condition]
         clauses.append(f"EXISTS (SELECT 1 FROM json_each(metadata) AS one WHERE one.key = ? AND ({clause}))")
-        values += [field, *bound]
     return " AND ".join(clauses), tuple(values)
 
 
-def _clause(field: str, condition: object) -> tuple[str, list[Value]]:
+def _equal_sql(value: Value) -> str:
+    # JSON's truth values become 1 and 0 in SQLite, which the number 1 is not to match, nor the other way round.
+    kind = "IN" if isinstance(value, bool) else "NOT IN"
+    return f"one.type {kind} ('true', 'false') AND one.value = ?"
+
+
+def _bound_sql(sign: str, value: Value) -> str:
+    # In SQLite any text is above any number; here they cannot be compared.
+    kinds = "'text'" if isinstance(value, str) else "'integer', 'real'"
+    return f"one.type IN ({kinds}) AND one.value {sign} ?"
+
+
+def _condition(field: str, condition: object) -> tuple[Value, ...] | dict[str, Value]:
     if isinstance(condition, Mapping):
         bounds = cast("Mapping[str, object]", condition)
         if not bounds or set(bounds) - set(_BOUNDS):
             raise ConfigError(f"filter.{field}", dict(bounds), 'bounds such as {"gte": 2020, "lt": 2024}')
-        parts = [_bound(field, name, value) for name, value in bounds.items()]
-        return " AND ".join(part for part, _ in parts), [value for _, value in parts]
+        checked: dict[str, Value] = {}
+        for name, value in bounds.items():
+            if not _is_value(value) or isinstance(value, bool):
+                raise ConfigError(f"filter.{field}.{name}", value, "a number or text")
+            checked[_BOUNDS[name]] = value
+        return checked
     choices = [condition] if isinstance(condition, str | int | float) else condition
     if not isinstance(choices, list | tuple) or not choices:
         raise ConfigError(f"filter.{field}", condition, "a value, a list of values, or bounds")
-    parts = [_equal(field, value) for value in cast("Sequence[object]", choices)]
-    return " OR ".join(part for part, _ in parts), [value for _, value in parts]
-
-
-def _equal(field: str, value: object) -> tuple[str, Value]:
-    if not _is_value(value):
-        raise ConfigError(f"filter.{field}", value, "text, a number, true or false")
-    # JSON's truth values become 1 and 0 in SQLite, which the number 1 is not to match, nor the other way round.
-    kind = "IN" if isinstance(value, bool) else "NOT IN"
-    return f"one.type {kind} ('true', 'false') AND one.value = ?", value
-
-
-def _bound(field: str, name: str, value: object) -> tuple[str, Value]:
-    if not _is_value(value) or isinstance(value, bool):
-        raise ConfigError(f"filter.{field}.{name}", value, "a number or text")
-    # In SQLite any text is above any number; here they cannot be compared.
-    kinds = "'text'" if isinstance(value, str) else "'integer', 'real'"
-    return f"one.type IN ({kinds}) AND one.value {_BOUNDS[name]} ?", value
+    values = tuple(cast("Sequence[object]", choices))
+    unfit = [value for value in values if not _is_value(value)]
+    if unfit:
+        raise ConfigError(f"filter.{field}", unfit[0], "text, a number, true or false")
+    return cast("tuple[Value, ...]", values)
 
 
 def _is_value(value: object) -> TypeGuard[Value]:

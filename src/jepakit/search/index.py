@@ -41,6 +41,8 @@ class Index:
         sentences: of each row, where they are kept.
     """
 
+    has_words = True
+
     def __init__(
         self,
         folder: Path,
@@ -130,6 +132,26 @@ class Index:
 
     def __len__(self) -> int:
         return self.manifest.documents
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self.manifest.dim
+
+    @property
+    def base(self) -> str:
+        """The name of the encoder that the vectors are from."""
+        return self.manifest.base
+
+    @property
+    def fingerprint(self) -> str:
+        """Of that encoder, and of the adapter where that changes documents."""
+        return self.manifest.fingerprint
+
+    @property
+    def generation(self) -> int:
+        """Counts every change."""
+        return self.manifest.generation
 
     @property
     def rows(self) -> int:
@@ -223,6 +245,10 @@ class Index:
             ModelError: as `build`.
         """
         self._change(None, None, None, lambda store: sorted(set(store.rows(ids))))
+
+    def close(self) -> None:
+        """Closes the file of the documents."""
+        self._store.close()
 
     def _change(
         self,

@@ -16,7 +16,7 @@ from jepakit.search.files import read_array, read_json, write_array, write_json
 from jepakit.search.hits import Hits
 from jepakit.search.nearest import Engine, Exact, Graph
 
-__all__ = ["IndexConfig", "VectorIndex", "Vectors"]
+__all__ = ["IndexConfig", "VectorIndex", "Vectors", "check_vectors"]
 
 Vectors = Tensor | np.ndarray
 """``[N, D]``; any float type is brought to float32."""
@@ -127,8 +127,7 @@ class VectorIndex:
         Raises:
             DataError: as `build`.
         """
-        block = _as_array(vectors)
-        _check(block, self.dim, self.size, names)
+        block = check_vectors(vectors, self.dim, first=self.size, names=names)
         if len(block):
             self._engine.add(block)
             self._alive = np.concatenate([self._alive, np.ones(len(block), bool)])
@@ -167,8 +166,7 @@ class VectorIndex:
         """
         if k < 1:
             raise ConfigError("k", k, "at least 1")
-        wanted = _as_array(queries)
-        _check(wanted, self.dim, 0, None, field="queries")
+        wanted = check_vectors(queries, self.dim, field="queries")
         if allowed is not None or not self._alive.all():
             allowed = self._alive if allowed is None else self._alive & allowed
         if not len(wanted) or not len(self):
@@ -265,16 +263,22 @@ def _split(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + _BLOCK]
 
 
-def _check(vectors: np.ndarray, dim: int, first: int, names: Sequence[str] | None, *, field: str = "vectors") -> None:
-    """Raises the DataError of the first row that is no unit vector.
+def check_vectors(
+    given: Vectors, dim: int, *, first: int = 0, names: Sequence[str] | None = None, field: str = "vectors"
+) -> np.ndarray:
+    """Vectors as float32 on the CPU, ``[n, D]``.
 
     Args:
-        vectors: ``[n, D]``.
+        given: any float type.
         dim: what D should be.
         first: number of the first row, for the message.
         names: what else the message calls the rows.
         field: what the message calls the whole.
+
+    Raises:
+        DataError: a row is no unit vector of this width and not zero.
     """
+    vectors = _as_array(given)
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise DataError("vectors of another width", field=field, value=vectors.shape, expected=f"[N, {dim}]")
     # One number a row: NaN and inf show in the length as well, and no copy of the vectors is made.
@@ -290,6 +294,7 @@ def _check(vectors: np.ndarray, dim: int, first: int, names: Sequence[str] | Non
             value=float(length[row]) if finite else None,
             expected="unit vectors, or rows of zeros for blank texts",
         )
+    return vectors
 
 
 def _nothing(queries: int, k: int) -> Hits:

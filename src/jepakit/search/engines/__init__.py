@@ -1,0 +1,1 @@
+"""Databases that others run, behind the interface of `jepakit.search.collection.Collection`."""
