@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from places import postgres
 from safetensors.torch import load_file
 
 from jepakit import load_encoder
 from jepakit.cli.main import main
-from jepakit.retrieval import Adapter, Index
+from jepakit.retrieval import Adapter, Index, Searcher
 
 TOPICS = {
     "bread": "Mix flour, water, salt and yeast. Let the dough rise for two hours and bake it until the crust is brown.",
@@ -118,6 +119,31 @@ def test_search_prints_the_document_that_answers(home: Home, capsys: pytest.Capt
         first = capsys.readouterr().out.splitlines()[0]
         assert first.startswith(" 1. Bicycle")
         assert "bicycle.md" in first
+
+
+def test_a_database_gives_what_the_runs_own_index_gives(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    with postgres() as server:
+        address = f"{server}&table=docs"
+        assert main(["retrieval", "index", "--run", str(home.run), "--to", address]) == 0
+        own, there = Searcher.open(home.run), Searcher.open(home.run, index=address)
+        questions = [question for some in QUESTIONS.values() for question in some]
+        expected = own.search(questions, 3, mode="dense", where={"path": ["bread.md", "bees.md", "soap.md"]})
+        answers = there.search(questions, 3, mode="dense", where={"path": ["bread.md", "bees.md", "soap.md"]})
+        assert bool(there.notes) == bool(own.settings.words or own.settings.sentences)
+        if not own.settings.sentences:
+            for some, others in zip(answers, expected, strict=True):
+                assert [found.id for found in some] == [found.id for found in others]
+                assert [found.score for found in some] == pytest.approx([found.score for found in others], abs=1e-4)
+        there.index.close()
+        own.index.close()
+        words = ["retrieval", "search", "pump up the tyre", "--run", str(home.run), "--index", address]
+        assert main([*words, "--where", "[path=chess.md|bicycle.md]"]) == 0
+        assert capsys.readouterr().out.splitlines()[-4].startswith(" 1. Bicycle")
+        assert main(["retrieval", "index", "--run", str(home.run), "--to", address, "--delete", "[bicycle.md]"]) == 0
+        assert main(words) == 0
+        assert "bicycle.md" not in capsys.readouterr().out.replace("documents deleted", "")
+        assert main([*words, "--mode", "words"]) == 2
+        assert main(["retrieval", "index", "--run", str(home.run), "--to", address]) == 2
 
 
 def test_metadata_narrow_a_search(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

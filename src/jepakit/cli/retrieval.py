@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Comparison
-from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index, open_searcher
+from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import prepared
 from jepakit.retrieval.ranking.settings import SearchSettings
@@ -29,13 +31,15 @@ from jepakit.retrieval.serving.rerank import CrossEncoderReranker
 from jepakit.retrieval.serving.searcher import (
     Found,
     Mode,
+    Searcher,
     load_adapter,
     require_base,
 )
+from jepakit.search.collection import open_collection
 from jepakit.search.filters import parse_filter
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
-from jepakit.text import load_text_encoder
+from jepakit.text import TextEncoder, load_text_encoder
 from jepakit.training import RunFolder
 
 __all__ = ["COMMANDS"]
@@ -88,6 +92,8 @@ class IndexOptions:
         corpus: other documents; by default the run's own.
         add: add to the index that is there, instead of replacing it.
         delete: ids of documents to take out of the index that is there; nothing is added then.
+        to: a new table or collection in a database, instead of the run's own index; or, with ``--add`` and
+            ``--delete``, one that is there. Such as ``postgresql://user@host/db?table=docs``.
         vectors: the kind of index.
     """
 
@@ -95,6 +101,7 @@ class IndexOptions:
     corpus: str | None = None
     add: bool = False
     delete: list[str] = field(default_factory=list)
+    to: str | None = None
     vectors: IndexConfig = field(default_factory=IndexConfig)
 
 
@@ -105,6 +112,8 @@ class SearchOptions:
     Args:
         query: what is asked.
         run: folder of a finished run.
+        index: another folder, or a database: ``postgresql://user@host/db?table=docs``, ``qdrant://host:6333?collection=docs``,
+            ``milvus://host:19530?collection=docs``; by default the run's own index.
         k: how many documents.
         mode: ``dense``, ``words``, or ``fused`` as the held-out pairs had it.
         where: conditions on metadata, such as ``[lang=en|de, year>=2020]``.
@@ -113,6 +122,7 @@ class SearchOptions:
 
     query: str | None = None
     run: Path = RUN
+    index: str | None = None
     k: int = 5
     mode: Mode = "fused"
     where: list[str] = field(default_factory=list)
@@ -125,12 +135,14 @@ class ServeOptions:
 
     Args:
         run: folder of a finished run.
+        index: another folder or a database, as for ``search``.
         host: address to listen on; one that others reach needs a token.
         port: port to listen on.
         token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
     """
 
     run: Path = RUN
+    index: str | None = None
     host: str = "127.0.0.1"
     port: int = 8765
     token_file: Path | None = None
@@ -184,21 +196,23 @@ def run_train(options: TrainOptions, out: Console) -> None:
 def run_index(options: IndexOptions, out: Console) -> None:
     """Makes, extends or thins out an index."""
     run = trained_run(options.run)
+    place = options.to or run.path / "index"
     if options.delete:
         if options.add or options.corpus:
             raise ConfigError("delete", options.delete, "neither --add nor --corpus beside it")
-        index = Index.open(run.path / "index")
-        index.delete(options.delete)
-        say(out, f"{len(options.delete)} documents deleted, {len(index)} left in {index.folder}")
+        with closing(open_collection(place)) as index:
+            index.delete(options.delete)
+            say(out, f"{len(options.delete)} documents deleted, {len(index)} left in {_shown_place(place)}")
         return
     saved = _saved(run)
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
     with text_encoder(base_of(run, saved.text)) as encoder:
-        if options.add:
-            index = add_to_index(run, dataset, encoder)
-            say(out, f"{len(dataset.documents)} documents added, {len(index)} in {index.folder}")
-        else:
+        if not options.add and options.to is None:
             _show_index(build_index(run, dataset, encoder, options.vectors), out)
+            return
+        index = add_to_index(run, dataset, encoder, to=options.to, create=not options.add)
+        with closing(index):
+            say(out, f"{len(dataset.documents)} documents added, {len(index)} in {_shown_place(place)}")
 
 
 def run_search(options: SearchOptions, out: Console) -> None:
@@ -207,9 +221,10 @@ def run_search(options: SearchOptions, out: Console) -> None:
         raise ConfigError("query", options.query, "what to search for")
     run = trained_run(options.run)
     with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        searcher = open_searcher(run, encoder)
+        searcher = open_searcher(run, encoder, options.index, out)
         k = options.k if options.rerank is None else max(options.k, RERANKED)
-        (found,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
+        with closing(searcher.index):
+            (found,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
     if options.rerank is not None:
         found = CrossEncoderReranker(options.rerank).rerank(options.query, found, options.k)
     if not found:
@@ -226,8 +241,8 @@ def run_serve(options: ServeOptions, out: Console) -> None:
     run = trained_run(options.run)
     token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()
     with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        app = make_app(open_searcher(run, encoder), token=token)
-        say(out, f"serving {run.path / 'index'} at http://{options.host}:{options.port}")
+        app = make_app(open_searcher(run, encoder, options.index, out), token=token)
+        say(out, f"serving {_shown_place(options.index or run.path / 'index')} at http://{options.host}:{options.port}")
         run_server(app, host=options.host, port=options.port)
 
 
@@ -261,6 +276,19 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         say(out, f"each query's NDCG@10: {options.per_query}")
     if options.corpus is None and options.pairs is None:
         write_results(run, evaluation.as_json(), out)
+
+
+def open_searcher(run: RunFolder, encoder: TextEncoder, index: str | None, out: Console) -> Searcher:
+    """`Searcher.open`, and prints its notes."""
+    searcher = Searcher.open(run.path, index=index, encoder=encoder)
+    for note in searcher.notes:
+        say(out, f"{_shown_place(index or run.path / 'index')}: {note}")
+    return searcher
+
+
+def _shown_place(place: str | Path) -> str:
+    """Without a user's name and password."""
+    return re.sub(r"//[^/@]*@", "//", str(place))
 
 
 def _saved(run: RunFolder) -> TrainOptions:

@@ -15,13 +15,14 @@ from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
-from jepakit.retrieval.serving.searcher import Searcher, document_fingerprint, load_adapter
+from jepakit.retrieval.serving.searcher import document_fingerprint, load_adapter
+from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextConfig, TextEncoder
 from jepakit.training import RunFolder, is_first_process
 
-__all__ = ["Adapted", "PipelineConfig", "adapt", "add_to_index", "build_index", "open_searcher"]
+__all__ = ["Adapted", "PipelineConfig", "adapt", "add_to_index", "build_index"]
 
 
 @dataclass
@@ -115,28 +116,31 @@ def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder,
     )
 
 
-def add_to_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder) -> Index:
-    """Adds the documents of ``dataset`` to the index of a run.
+def add_to_index(
+    run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, *, to: str | None = None, create: bool = False
+) -> Collection:
+    """Adds the documents of ``dataset`` to the index of a run, or to a collection in a database.
+
+    Args:
+        run: finished.
+        dataset: the documents.
+        encoder: the run's base model.
+        to: address of the collection, see `jepakit.search.collection.open_collection`; None: the run's own index.
+        create: make the collection first.
 
     Raises:
+        ConfigError: the collection to make is there already.
         ModelError: there is no index, or it was made with another base model.
     """
     adapter = load_adapter(run.encoder)
-    index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
+    fingerprint = document_fingerprint(encoder, adapter)
+    if create and to is not None:
+        index = create_collection(to, dim=adapter.out_dim, base=encoder.name, fingerprint=fingerprint)
+    else:
+        index = open_collection(to or run.path / "index", fingerprint=fingerprint)
     parts = None if index.sentences is None else encode_sentences(dataset.documents, encoder).adapted(adapter)
     index.add(dataset.documents, _vectors(dataset, encoder, adapter), parts)
     return index
-
-
-def open_searcher(run: RunFolder, encoder: TextEncoder) -> Searcher:
-    """The search of a finished run.
-
-    Raises:
-        ModelError: there is no index, or it or the adapter was made with another base model.
-    """
-    adapter = load_adapter(run.encoder)
-    index = Index.open(run.path / "index", fingerprint=document_fingerprint(encoder, adapter))
-    return Searcher(index, encoder, adapter, SearchSettings.read(run.path / "search.json"))
 
 
 def _vectors(dataset: RetrievalDataset, encoder: TextEncoder, adapter: Adapter) -> Tensor:

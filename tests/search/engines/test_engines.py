@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import torch
-from places import KINDS, Place, postgres
+from places import KINDS, Place
 from torch import Tensor
 from toy_index import DIM, documents_of, vectors_of
 
@@ -19,12 +18,6 @@ from jepakit.search.documents import Documents
 from jepakit.search.filters import Filter
 
 ODD = ("a' OR '1'='1", 'b"; DROP TABLE docs; --', "c] or true", "d\\", "e %s {id} $1", "Zürich 東京", " ", "f\ttab")
-
-
-@pytest.fixture(scope="session")
-def server() -> Generator[str]:
-    with postgres() as address:
-        yield address
 
 
 @pytest.fixture(params=KINDS)

@@ -34,6 +34,7 @@ from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
 from jepakit.retrieval.data import Documents
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.serving.searcher import Mode, Searcher, document_fingerprint
+from jepakit.search.collection import Collection
 from jepakit.search.index import Index
 from jepakit.text import Kind, TextEncoder
 
@@ -157,7 +158,8 @@ class _Service:
 
     def __init__(self, searcher: Searcher, max_characters: int) -> None:
         self._given, self._max_characters = searcher, max_characters
-        self._folder = searcher.index.folder
+        # A database is asked anew by every request; a folder's index is opened anew when it has changed.
+        self._folder = searcher.index.folder if isinstance(searcher.index, Index) else None
         self._fingerprint = document_fingerprint(searcher.encoder, searcher.adapter)
         self._changing = Lock()
         self._state = self._opened()
@@ -198,14 +200,14 @@ class _Service:
 
     def health(self) -> Response:
         """What is served."""
-        manifest, adapter = self._searcher().index.manifest, self._given.adapter
+        index, adapter = self._searcher().index, self._given.adapter
         return _json(
             {
-                "documents": manifest.documents,
+                "documents": len(index),
                 "base": self._given.encoder.name,
                 "strength": None if adapter is None else float(adapter.strength),
-                "fingerprint": manifest.fingerprint,
-                "generation": manifest.generation,
+                "fingerprint": index.fingerprint,
+                "generation": index.generation,
             }
         )
 
@@ -220,15 +222,17 @@ class _Service:
                 self._state = self._opened()
             return self._state[1]
 
-    def _changed(self, change: Callable[[Index], None]) -> Response:
+    def _changed(self, change: Callable[[Collection], None]) -> Response:
         with self._changing:
-            change(Index.open(self._folder, fingerprint=self._fingerprint))
+            change(self._opened()[1].index)
             self._state = self._opened()
         return self.health()
 
     def _opened(self) -> tuple[object, Searcher]:
         # Looked at first: what is published meanwhile is noticed by the next request.
         stamp = _stamp(self._folder)
+        if self._folder is None:
+            return stamp, self._given
         index = Index.open(self._folder, fingerprint=self._fingerprint)
         return stamp, Searcher(index, self._given.encoder, self._given.adapter, self._given.settings)
 
@@ -250,8 +254,10 @@ class _InTurns:
         return torch.cat(found) if found else torch.zeros(0, self.dim)
 
 
-def _stamp(folder: Path) -> object:
+def _stamp(folder: Path | None) -> object:
     """Changes with every change of an index, whose manifest is replaced then; None: it is not there."""
+    if folder is None:
+        return None
     try:
         found = (folder / "manifest.json").stat()
     except OSError:

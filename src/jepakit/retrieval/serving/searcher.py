@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
+import yaml
 from torch import Tensor
 
 from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.retrieval.adapter.familiarity import Familiarity
+from jepakit.retrieval.adapter.stage import base_of
 from jepakit.retrieval.data import Metadata
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH, familiar, ranked
+from jepakit.search.collection import Collection, open_collection
 from jepakit.search.filters import Filter
 from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
-from jepakit.search.index import Index
 from jepakit.search.sentences import Sentences
-from jepakit.text import TextEncoder
-from jepakit.training import load_encoder
+from jepakit.text import TextConfig, TextEncoder, load_text_encoder
+from jepakit.training import RunFolder, load_encoder
 
 __all__ = [
     "Found",
@@ -61,19 +63,20 @@ class Searcher:
     """Searches an index.
 
     Args:
-        index: the documents.
+        index: the documents; a folder's index, or a collection in a database.
         encoder: the base model.
         adapter: trained on that base; None searches with the base alone.
         settings: what was chosen besides.
 
     Raises:
         ModelError: the adapter was trained on another base.
-        ConfigError: sentences have a weight, and the index keeps none.
+        ConfigError: sentences or words have a weight, and the index has none, or the adapter changes documents, and
+            nothing says that the collection holds them as changed.
     """
 
     def __init__(
         self,
-        index: Index,
+        index: Collection,
         encoder: TextEncoder,
         adapter: Adapter | None = None,
         settings: SearchSettings | None = None,
@@ -85,7 +88,48 @@ class Searcher:
         if self.settings.sentences and index.sentences is None:
             expected = "0 for an index without sentences; or build it with those of jepakit.retrieval.encode_sentences"
             raise ConfigError("settings.sentences", self.settings.sentences, expected)
+        if self.settings.words and not index.has_words:
+            raise ConfigError("settings.words", self.settings.words, "0: the collection is searched by vectors only")
+        if adapter is not None and adapter.changes_documents and index.fingerprint is None:
+            expected = "a collection that jepakit wrote for this adapter, which changes documents: index --to ADDRESS"
+            raise ConfigError("index", None, expected)
+        self.notes: tuple[str, ...] = ()
         self._all = _Indexed(index)
+
+    @classmethod
+    def open(cls, run: str | Path, *, index: str | Path | None = None, encoder: TextEncoder | None = None) -> Searcher:
+        """The search of a finished run, in its own index or in a database.
+
+        What a database cannot do is left out, and `notes` says so.
+
+        Args:
+            run: folder of the run.
+            index: a folder or an address, see `jepakit.search.collection.open_collection`; None: the run's own index.
+            encoder: the run's base model; None: loaded as the run's ``config.yaml`` says.
+
+        Raises:
+            ModelError: there is no index, or it or the adapter was made with another base model.
+            ConfigError: the address is not one, or the database lacks what it names.
+        """
+        folder = RunFolder(Path(run))
+        encoder = encoder or load_text_encoder(base_of(folder, _text_config(folder)))
+        adapter, settings = load_adapter(folder.encoder), SearchSettings.read(folder.path / "search.json")
+        place = folder.path / "index" if index is None else index
+        collection = open_collection(place, fingerprint=document_fingerprint(encoder, adapter))
+        if collection.dim != adapter.out_dim:
+            raise ConfigError("index", collection.dim, f"vectors of {adapter.out_dim} numbers, as {encoder.name} gives")
+        notes: list[str] = []
+        if collection.fingerprint is None:
+            notes.append(f"nothing there says which encoder its vectors are from; they are taken for {encoder.name}'s")
+        if settings.words and not collection.has_words:
+            notes.append(f"BM25, weighted {settings.words:g} in this run, is left out: it is searched by vectors only")
+            settings = replace(settings, words=0)
+        if settings.sentences and collection.sentences is None:
+            notes.append(f"sentences, weighted {settings.sentences:g} in this run, are left out: it keeps none")
+            settings = replace(settings, sentences=0)
+        searcher = cls(collection, encoder, adapter, settings)
+        searcher.notes = tuple(notes)
+        return searcher
 
     def search(
         self, queries: Sequence[str], k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
@@ -134,37 +178,31 @@ class Searcher:
 class _Indexed:
     """An index as a `jepakit.retrieval.ranking.vectors.Source`, which keeps what it has computed of a document."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Collection) -> None:
         self.index = index
-        self._generation, self._familiarity = -1, torch.empty(0)
+        self._generation: int | None = None
+        self._familiarity: dict[int, float] = {}
 
     def nearest(self, queries: Tensor, k: int) -> Hits:
         return self.index.search_vectors(queries, k)
 
     def vectors_of(self, hits: Hits) -> Tensor:
-        if not len(self.index):
-            return torch.zeros(*hits.rows.shape, self.index.manifest.dim)
-        some = int(self.index.alive.argmax())
-        rows = hits.rows.masked_fill(~hits.found, some)
-        return self.index.vectors(rows.flatten()).view(*rows.shape, -1) * hits.found.unsqueeze(-1)
+        vectors = torch.zeros(*hits.rows.shape, self.index.dim)
+        vectors[hits.found] = self.index.vectors(hits.rows[hits.found])
+        return vectors
 
     def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
-        known = self._remembered()
-        rows = hits.rows[hits.found]
-        new = rows[known[rows].isnan()].unique()
-        if len(new):
-            known[new] = memory(self.index.vectors(new))
+        if self.index.generation != self._generation or self._generation is None:
+            self._generation, self._familiarity = self.index.generation, {}
+        rows = hits.rows[hits.found].tolist()
+        known = self._familiarity
+        new = [row for row in dict.fromkeys(rows) if row not in known]
+        if new:
+            known.update(zip(new, memory(self.index.vectors(new)).tolist(), strict=True))
         # Where nothing was found there is nothing familiar.
         found = torch.zeros(hits.rows.shape)
-        found[hits.found] = known[rows]
+        found[hits.found] = torch.tensor([known[row] for row in rows])
         return found
-
-    def _remembered(self) -> Tensor:
-        """The familiarity of each row, NaN where it is not known yet; rows are numbered anew when the index changes."""
-        if self.index.manifest.generation != self._generation:
-            self._generation = self.index.manifest.generation
-            self._familiarity = torch.full((self.index.rows,), torch.nan)
-        return self._familiarity
 
     def sentences(self) -> Sentences | None:
         return self.index.sentences
@@ -173,12 +211,22 @@ class _Indexed:
 class _Filtered(_Indexed):
     """What a filter leaves of an index."""
 
-    def __init__(self, index: Index, where: Filter) -> None:
+    def __init__(self, index: Collection, where: Filter) -> None:
         super().__init__(index)
         self.where = where
 
     def nearest(self, queries: Tensor, k: int) -> Hits:
         return self.index.search_vectors(queries, k, self.where)
+
+
+def _text_config(run: RunFolder) -> TextConfig:
+    try:
+        settings = yaml.safe_load(run.config.read_text("utf-8"))
+        return TextConfig(**settings["text"])
+    except FileNotFoundError:
+        raise ModelError(f"{run.path}: no run there (config.yaml is missing)") from None
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ModelError(f"{run.config}: damaged (its section text is not that of a run)") from error
 
 
 def require_question(k: int, mode: Mode) -> None:

@@ -82,7 +82,7 @@ class Address:
     def __str__(self) -> str:
         """Without the user's name and password, and without options: what a message may show."""
         host = self.parts.netloc.rpartition("@")[2]
-        return self.parts._replace(netloc=host, query="", fragment="").geturl()
+        return f"{self.parts.scheme}:{'//' if self.parts.netloc else ''}{host}{self.parts.path}"
 
 
 class Database(ABC):

@@ -177,7 +177,7 @@ class PgVector(Database):
             }
             for name, record in records.items()
         ]
-        with self._one_at_a_time, _explained(self.name), self._db.transaction(), self._db.cursor() as cursor:
+        with self._connected(), self._db.transaction(), self._db.cursor() as cursor:
             cursor.executemany(self._sql.SQL(statement).format(**self._names), rows)
 
     def _remove(self, ids: Sequence[str]) -> None:
@@ -214,11 +214,19 @@ class PgVector(Database):
         return f"jsonb_build_object({', '.join(pairs)})"
 
     def _query(self, statement: str, values: Sequence[Any], settings: Mapping[str, str] | None = None) -> list[Any]:
-        with self._one_at_a_time, _explained(self.name), self._db.transaction():
+        with self._connected(), self._db.transaction():
             for name, value in (settings or {}).items():
                 self._db.execute("SELECT set_config(%s, %s, true)", (name, value))
             cursor = self._db.execute(self._sql.SQL(statement).format(**self._names), tuple(values))
             return [] if cursor.description is None else cursor.fetchall()
+
+    @contextmanager
+    def _connected(self) -> Generator[None]:
+        """One thread at a time has the connection, which is made anew when the server has closed it."""
+        with self._one_at_a_time, _explained(self.name):
+            if self._db.broken:
+                self._db = _connected(self._address)
+            yield
 
     def _require_column(self, option: str, columns: Mapping[str, str]) -> None:
         column = self._address.options[option]
