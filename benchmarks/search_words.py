@@ -148,7 +148,8 @@ class Tantivy(Engine):
     def delete(self, numbers: Sequence[int]) -> None:
         def change(writer: Any) -> None:
             for number in numbers:
-                writer.delete_documents("number", number)
+                query = self.library.Query.term_query(self.index.schema, "number", number)
+                writer.delete_documents_by_query(query)
 
         self._write(change)
 
