@@ -74,6 +74,7 @@ class KKTTask(nn.Module):
         self.encoder, self.heads, self.config = encoder, heads, config
 
     def forward(self, views: Views) -> dict[str, Tensor]:
+        """The weighted terms, each a mean over the problems."""
         problems: LPBatch = views.target
         found: Prediction = self.heads(self.encoder(problems), problems)
         weights = asdict(self.config.kkt)
@@ -106,6 +107,7 @@ class Projected(nn.Module):
         self.projectors = nn.ModuleDict({key: _projector(encoder) for key in _keys(encoder)})
 
     def forward(self, view: object) -> Tensor | dict[str, Tensor]:
+        """The projected embeddings, in the shape of the encoder's output."""
         found = self.encoder(view)
         if isinstance(found, Tensor):
             return self.projectors["problem"](found)

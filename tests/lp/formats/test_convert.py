@@ -37,7 +37,7 @@ def test_linprog(sparse: bool) -> None:
     [
         ({"A_ub": [[1, 2, 3]], "b_ub": [1]}, r"A_ub: of another shape.*\(1, 3\)"),
         ({"A_ub": [[1, 2]]}, "A_ub, b_ub: one without the other"),
-        ({"bounds": [(0, 1)] * 3}, "bounds: no bounds"),
+        ({"bounds": [(0, 1)] * 3}, "bounds: of another shape"),
         ({"A_eq": [[1, np.nan]], "b_eq": [1]}, r"matrix\[1\]: not a valid number \(found nan\)"),
         ({"bounds": (np.inf, None)}, r"lower\[0\]"),
     ],

@@ -1,4 +1,4 @@
-"""Linear programs from what other libraries have: SciPy's ``linprog``, linopy, CVXPY."""
+"""Linear programs from other libraries: SciPy's ``linprog`` arguments, linopy, CVXPY."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "from_cvxpy", "from_linopy", "from_linprog"]
 
 Bounds = Sequence[Sequence[float | None]] | Sequence[float | None] | Array
-"""(lower, upper) for all columns, or a pair for each; None: no bound."""
+"""(lower, upper) for all columns, or one pair per column; None: no bound."""
 
 
 def from_linprog(
@@ -32,79 +32,73 @@ def from_linprog(
     b_eq: ArrayLike | None = None,
     bounds: Bounds = (0, None),
 ) -> LinearProgram:
-    """min cᵀx subject to A_ub x ≤ b_ub, A_eq x = b_eq and bounds, as ``scipy.optimize.linprog`` takes it.
+    """min cᵀx subject to A_ub x ≤ b_ub, A_eq x = b_eq and bounds, with the arguments of ``scipy.optimize.linprog``.
 
     The rows of A_ub come first. Matrices may be dense or sparse.
 
     Raises:
-        DataError: names what does not fit.
+        DataError: names the argument that does not fit.
     """
     costs = np.atleast_1d(np.asarray(c, float))
-    least, most = _rows("A_ub", A_ub, b_ub, len(costs)), _rows("A_eq", A_eq, b_eq, len(costs))
+    inequalities, right = _rows("A_ub", A_ub, b_ub, len(costs))
+    equations, sides = _rows("A_eq", A_eq, b_eq, len(costs))
     lower, upper = _bounds(bounds, len(costs))
     return LinearProgram(
         costs=costs,
-        matrix=sp.csc_array(sp.vstack([least[0], most[0]], format="csc")),
-        row_lower=np.concatenate([np.full(len(least[1]), -np.inf), most[1]]),
-        row_upper=np.concatenate([least[1], most[1]]),
+        matrix=sp.csc_array(sp.vstack([inequalities, equations], format="csc")),
+        row_lower=np.concatenate([np.full(len(right), -np.inf), sides]),
+        row_upper=np.concatenate([right, sides]),
         lower=lower,
         upper=upper,
     )
 
 
 def _rows(name: str, matrix: Any, sides: ArrayLike | None, columns: int) -> tuple[sp.csc_array, Array]:
-    right = f"b{name[1:]}"
     if (matrix is None) != (sides is None):
-        raise DataError("one without the other", field=f"{name}, {right}", expected="both or none")
+        raise DataError("one without the other", field=f"{name}, b{name[1:]}", expected="both or none")
     if matrix is None:
         return sp.csc_array((0, columns)), np.zeros(0)
     rows = sp.csc_array(matrix if sp.issparse(matrix) else np.atleast_2d(np.asarray(matrix, float)))
     values = np.atleast_1d(np.asarray(sides, dtype=float))
     shape = (len(values), columns)
     if rows.shape != shape:  # pyright: ignore[reportUnnecessaryComparison]
-        raise DataError(
-            "of another shape than its right-hand side and c", field=name, value=rows.shape, expected=str(shape)
-        )
+        problem = "of another shape than its right-hand side and c"
+        raise DataError(problem, field=name, value=rows.shape, expected=str(shape))
     return rows, values
 
 
 def _bounds(bounds: Bounds, columns: int) -> tuple[Array, Array]:
-    missing = [[-np.inf, np.inf]]
+    # As floats None becomes NaN.
     given = np.array(np.atleast_2d(np.asarray(bounds, dtype=object)), dtype=float)
     if given.shape not in ((1, 2), (columns, 2)):
-        raise DataError("no bounds", field="bounds", value=given.shape, expected=f"(2,) or {(columns, 2)}")
-    # None has become NaN.
-    pairs = np.broadcast_to(np.where(np.isnan(given), missing, given), (columns, 2))
+        raise DataError("of another shape", field="bounds", value=given.shape, expected=f"(2,) or {(columns, 2)}")
+    pairs = np.broadcast_to(np.where(np.isnan(given), [[-np.inf, np.inf]], given), (columns, 2))
     return pairs[:, 0].copy(), pairs[:, 1].copy()
 
 
 def from_linopy(model: linopy.Model, *, relax: bool = False) -> LinearProgram:
-    """A linopy model, its variables and constraints in linopy's order.
+    """The problem of a linopy model, with variables and constraints in linopy's order; raises as `from_highs`.
 
     Args:
-        model: it is left as it is.
-        relax: take variables that have to be integer as if they had not.
-
-    Raises:
-        DataError: it is not linear.
+        model: the model.
+        relax: drop integrality; without it integer variables are an error.
     """
     return from_highs(model.to_highspy(), relax=relax)
 
 
 def from_cvxpy(problem: cvxpy.Problem) -> LinearProgram:
-    """A CVXPY problem in CVXPY's own standard form: other columns than its variables, the same optimum.
+    """A CVXPY problem in CVXPY's standard form: its columns are not the variables, its optimum is the same.
 
     Raises:
-        DataError: it is not linear.
+        DataError: the problem is not linear.
     """
     import cvxpy
 
     if not problem.is_lp() or problem.is_mixed_integer():
-        raise DataError(
-            "not a linear program", field="problem", expected="linear objective and constraints, no integers"
-        )
+        expected = "linear objective and constraints, no integers"
+        raise DataError("not a linear program", field="problem", expected=expected)
     data, _, _ = problem.get_problem_data(cvxpy.SCIPY)
     _, offset, *_ = data["param_prob"].apply_parameters()
-    plain = from_linprog(data["c"], data.get("G"), data.get("h"), data.get("A"), data.get("b"), (None, None))
-    # CVXPY minimises in any case, the offset included.
-    return replace(plain, offset=float(offset), maximize=isinstance(problem.objective, cvxpy.Maximize))
+    standard = from_linprog(data["c"], data.get("G"), data.get("h"), data.get("A"), data.get("b"), (None, None))
+    # The standard form is a minimisation, the offset included.
+    return replace(standard, offset=float(offset), maximize=isinstance(problem.objective, cvxpy.Maximize))

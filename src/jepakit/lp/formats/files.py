@@ -1,4 +1,4 @@
-"""Problems and solutions in files: MPS and LP in, ``.sol`` and ``.bas`` out, ``.bas`` in."""
+"""Files of problems (MPS, LP), solutions (``.sol``) and bases (``.bas``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jepakit.lp.solving.solver import Solution
 __all__ = ["problem_files", "read_basis", "read_problem", "write_basis", "write_problem", "write_solution"]
 
 _ENDINGS = (".mps", ".lp")
-#: Kind of a line in a basis file -> status of its column, and of its row where it names one.
+#: Type of a line in a basis file -> status of its column, and of its row if it names one.
 _KINDS = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER, None), "LL": (AT_LOWER, None)}
 
 
@@ -27,8 +27,12 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
     """A problem in MPS (``.mps``, ``.mps.gz``) or LP format (``.lp``, ``.lp.gz``).
 
     Args:
-        file: its ending tells the format.
-        relax: take columns that have to be integer as if they had not; without it they are an error.
+        file: its name gives the format.
+        relax: drop integrality; without it integer columns are an error.
+
+    Raises:
+        DataError: names the file, in MPS also the line.
+        FileNotFoundError: there is no such file.
 
     Raises:
         DataError: names the file, in MPS also the line.
@@ -42,10 +46,10 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
 
 
 def problem_files(path: Path) -> list[Path]:
-    """The problems in a folder by name, or the one file.
+    """The problem files of a folder, sorted by name; a path that is no folder is returned as it is.
 
     Raises:
-        DataError: there are none in the folder.
+        DataError: the folder has no problem files.
     """
     if not path.is_dir():
         return [path]
@@ -57,7 +61,7 @@ def problem_files(path: Path) -> list[Path]:
 
 
 def write_problem(problem: LinearProgram, file: Path) -> None:
-    """Writes a problem in MPS or LP format, gzipped where the name ends so; as a minimisation.
+    """Writes a problem as a minimisation, in the format that the name ends in: MPS or LP, gzipped with ``.gz``.
 
     Raises:
         ModelError: the file cannot be written.
@@ -102,10 +106,10 @@ def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
 
 
 def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> None:
-    """What was found, column by column and row by row, in the text format of HiGHS' solution files.
+    """Writes a solution in the text format of HiGHS' solution files.
 
     Raises:
-        DataError: there is no solution to write.
+        DataError: the solution has no point.
         ModelError: the file cannot be written.
     """
     if not np.isfinite(solution.x).all():
@@ -131,10 +135,10 @@ def _values(title: str, count: int, name: Callable[[int], str], values: Array) -
 
 
 def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
-    """The basis in the MPS format of basis files, which other solvers read too.
+    """Writes a basis in the MPS format of basis files, which other solvers read too.
 
     Raises:
-        DataError: not as many are basic as there are rows, which such a file cannot say.
+        DataError: the number of basic columns and rows differs from the number of rows; the format cannot express it.
         ModelError: the file cannot be written.
     """
     if basis.basic != problem.rows:
@@ -150,8 +154,9 @@ def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
 
 
 def read_basis(problem: LinearProgram, file: Path) -> Basis:
-    """A basis of this problem, in the MPS format of basis files; rows that are not named are basic,
-    columns are at their lower bound.
+    """Reads a basis of this problem in the MPS format of basis files.
+
+    Rows that the file does not name are basic, columns are at their lower bound.
 
     Raises:
         DataError: names the line.

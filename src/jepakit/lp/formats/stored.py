@@ -13,13 +13,13 @@ __all__ = ["fingerprint", "matrix_fingerprint"]
 
 
 def fingerprint(problem: LinearProgram) -> str:
-    """The same for the same numbers, whatever the names."""
+    """A hash of all numbers of a problem; names do not count."""
     sides = (problem.costs, problem.row_lower, problem.row_upper, problem.lower, problem.upper)
     return _digest([*sides, *_of_matrix(problem)])
 
 
 def matrix_fingerprint(problem: LinearProgram) -> str:
-    """The same for the same matrix."""
+    """A hash of the matrix."""
     return _digest(_of_matrix(problem))
 
 

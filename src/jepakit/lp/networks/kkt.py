@@ -1,4 +1,4 @@
-"""The KKT loss: by how much x and y miss the conditions of optimality, as something to minimise. It needs no labels."""
+"""The KKT loss: violations of the optimality conditions by x and y. It needs no labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core.packed import segment_mean, segment_sum
-from jepakit.errors import ConfigError
+from jepakit.errors import require_at_least
 from jepakit.lp.networks.batch import LPBatch, Near
 
 __all__ = ["KKTWeights", "kkt_terms", "terms_of"]
@@ -20,10 +20,10 @@ class KKTWeights:
 
     Args:
         primal: squared violation of rows and bounds.
-        dual: squared duals of rows that pull towards a side which is not there.
-        stationarity: squared reduced costs c - Aᵀy that no bound can hold: what is left of c = Aᵀy + z.
-        complementary_slackness: squared products of a dual and the distance to the side that it pulls towards.
-        gap: squared difference of cᵀx and the dual's value, relative to 1 + their size.
+        dual: squared row duals of the wrong sign: the row has no side on their side.
+        stationarity: squared reduced costs c - Aᵀy of the wrong sign.
+        complementary_slackness: squared products of a dual and the distance to its side.
+        gap: squared difference of cᵀx and the dual objective, relative to 1 + their size.
     """
 
     primal: float = 1.0
@@ -33,27 +33,25 @@ class KKTWeights:
     gap: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("primal", "dual", "stationarity", "complementary_slackness", "gap"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
+        require_at_least(self, primal=0, dual=0, stationarity=0, complementary_slackness=0, gap=0)
 
 
 def kkt_terms(problems: LPBatch, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """The terms of each problem, ``[G]`` each: means of squares over its rows and columns.
 
-    All are 0 at an optimum with its duals, and only there: primal feasibility, duals and reduced costs z = c - Aᵀy of
-    signs that fit the sides that are there, and complementary slackness.
+    Their sum is 0 if and only if x and y are primal and dual optimal: both are feasible, with z = c - Aᵀy, and
+    complementary slackness holds.
 
     Args:
         problems: scaled.
         x: ``[N]``.
-        y: the rows' duals, ``[M]``.
+        y: row duals, ``[M]``.
     """
     return terms_of(problems, problems.at(x, y))
 
 
 def terms_of(problems: LPBatch, point: Near) -> dict[str, Tensor]:
-    """`kkt_terms` of a point whose products with the matrix are known."""
+    """`kkt_terms` of a point and its products with the matrix."""
     x, y, activity, z = point.x, point.y, point.activity, point.reduced
     rows = _sides(activity, y, problems.row_lower, problems.row_upper)
     columns = _sides(x, z, problems.lower, problems.upper)
@@ -72,13 +70,13 @@ def terms_of(problems: LPBatch, point: Near) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Sides:
-    """Of values between two sides, and their duals.
+    """Terms of values with two sides, and their duals.
 
     Args:
-        outside: by how much a value lies outside.
-        wrong: the size of a dual that pulls towards a side which is not there.
+        outside: violation of a side.
+        wrong: size of a dual of the wrong sign.
         slack: squared product of a dual and the distance to its side.
-        value: what it adds to the dual's value.
+        value: contribution to the dual objective.
     """
 
     outside: Tensor
@@ -89,7 +87,7 @@ class _Sides:
 
 def _sides(values: Tensor, duals: Tensor, lower: Tensor, upper: Tensor) -> _Sides:
     has_lower, has_upper = lower.isfinite(), upper.isfinite()
-    # An infinite side would make NaN of 0 times infinity, in the gradient too.
+    # 0 times an infinite side would be NaN, in the gradient too.
     low, high = lower.masked_fill(~has_lower, 0), upper.masked_fill(~has_upper, 0)
     below = torch.where(has_lower, low - values, 0).relu()
     above = torch.where(has_upper, values - high, 0).relu()

@@ -1,4 +1,4 @@
-"""Where a family's starts come from, and how HiGHS goes on from them: tried out on problems of training."""
+"""Chooses the source of a family's starts, and the edge weights of the dual simplex method, on training problems."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from jepakit.lp.starts.neighbours import Neighbours
 
 __all__ = ["Choice", "choose"]
 
-#: Problems of training that starts are tried on.
-_TRIED = 6
+#: Number of training problems on which starts are compared.
+_COMPARED = 6
 #: Devex is chosen where it saves this share of the estimated cost and needs at most so many times the pivots of
-#: steepest edges; the limit on pivots is for problems larger than those that are tried.
+#: steepest edges; the limit on pivots is for problems larger than those compared.
 _SAVING, _MOST_PIVOTS = 0.2, 1.5
 #: Costs in units of one pivot: a solve without pivots, and the linear solve that sets up one steepest edge. Fitted to
 #: the processor time of HiGHS 1.15 on unit commitment, DC power flow, set covers, auctions, facility location and
@@ -34,10 +34,10 @@ Source = Literal["both", "model", "training"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What was found to pay.
+    """What to start from, and how.
 
     Args:
-        source: the ``model``, the optima of ``training``, or ``both``, of which the one that proves more is used.
+        source: the ``model``, the optima of ``training``, or ``both``: the solver uses the start with the better bound.
         edge_weights: see `jepakit.lp.solving.solver.Start`.
     """
 
@@ -49,12 +49,12 @@ class Choice:
         require_choice("edge_weights", self.edge_weights, ("choose", "devex", "steepest"))
 
     def save(self, file: Path) -> None:
-        """Writes it, whole or not at all."""
+        """Writes a JSON file."""
         write_json(file, asdict(self))
 
     @classmethod
     def load(cls, file: Path) -> Choice:
-        """Gives it back.
+        """Reads what `save` wrote.
 
         Raises:
             ModelError: the file is missing or damaged.
@@ -65,30 +65,30 @@ class Choice:
 
 
 def choose(problems: Sequence[LinearProgram], model: LPModel, neighbours: Neighbours) -> Choice:
-    """By pivots the source, by pivots and the cost of setting them up the edge weights.
+    """Chooses the source that needs fewer pivots, then the edge weights by pivots and set-up cost.
 
-    The model has seen the problems that it is tried on; their own optima are hidden from the neighbours. So where both
-    need as many pivots the neighbours are chosen, who cost less besides.
+    The model was trained on the problems of the comparison, while a neighbour is never the problem itself. A tie
+    therefore goes to the neighbours, which are also cheaper.
 
     Args:
-        problems: of training, as the neighbours have them.
+        problems: of training, in the order of ``neighbours``.
         model: trained on them.
-        neighbours: none of them where matrices differ.
+        neighbours: empty if the matrices differ.
     """
-    tried = np.unique(np.linspace(0, len(problems) - 1, _TRIED).round().astype(int))
-    starts: dict[Source, list[Start]] = {"model": [model.starts([problems[at]])[0] for at in tried]}
+    compared = np.unique(np.linspace(0, len(problems) - 1, _COMPARED).round().astype(int))
+    starts: dict[Source, list[Start]] = {"model": [model.starts([problems[at]])[0] for at in compared]}
     if len(neighbours) > 1:
-        found = [neighbours.best(problems[at], without=int(at)) for at in tried]
-        starts["training"] = [start for start in found if start is not None]
+        best = [neighbours.best(problems[at], without=int(at)) for at in compared]
+        starts["training"] = [start for start in best if start is not None]
     solver = Solver()
 
     def solved(source: Source, weights: EdgeWeights) -> list[Solution]:
-        pairs = zip(tried, starts[source], strict=True)
+        pairs = zip(compared, starts[source], strict=True)
         return [solver.solve(problems[at], [replace(start, edge_weights=weights)]) for at, start in pairs]
 
     steepest = {source: solved(source, "steepest") for source in starts}
-    # Of equals the last: training.
-    source = min(reversed(starts), key=lambda one: np.median([solution.pivots for solution in steepest[one]]))
+    # On a tie `min` takes the first: training.
+    source = min(reversed(starts), key=lambda name: np.median([solution.pivots for solution in steepest[name]]))
     devex, exact = (sum(one.pivots for one in each) for each in (solved(source, "devex"), steepest[source]))
     return Choice(source, edge_weights_for(exact, devex, starts[source]))
 

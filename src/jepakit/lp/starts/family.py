@@ -1,4 +1,4 @@
-"""What has been learned of a family: a model and its neighbours, in the folder of the run that trained them."""
+"""A trained family: a model and the solved training problems, in the folder of their run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NEIGHBOURS, _CHOICE = "neighbours.npz", "starts.json"
 
 @dataclass(frozen=True)
 class LearnedFamily:
-    """Makes guesses for problems of its family.
+    """Makes starts for problems of a family.
 
     Args:
         model: trained.
-        neighbours: what it was trained on, where that has labels.
-        choice: which of the two to ask.
+        neighbours: the training problems with their optima; None without labels.
+        choice: which of the two makes starts.
     """
 
     model: LPModel
@@ -34,10 +34,10 @@ class LearnedFamily:
 
     @classmethod
     def load(cls, run: Path) -> LearnedFamily:
-        """From the folder of a finished run.
+        """Loads the folder of a finished run.
 
         Raises:
-            ModelError: it is none, or damaged.
+            ModelError: the run is not finished, not of this system, or damaged.
         """
         folder = RunFolder(run)
         folder.require_trained()
@@ -50,22 +50,22 @@ class LearnedFamily:
         return cls(model, Neighbours.load(file), Choice.load(folder.path / _CHOICE))
 
     def save(self, run: Path) -> None:
-        """Writes all but the model to the folder of a run; nothing where there were no labels."""
+        """Writes neighbours and choice to the folder of a run; nothing without labels."""
         if self.neighbours is not None:
             self.neighbours.save(run / _NEIGHBOURS)
             self.choice.save(run / _CHOICE)
 
     def starts(self, problem: LinearProgram) -> tuple[list[Start], str]:
-        """Guesses for a problem, and what is to be said about them: nothing, or why there is none of the model."""
-        found: list[Start] = []
-        told = ""
+        """Starts for a problem, and why the model made none; empty if it did or was not chosen."""
+        starts: list[Start] = []
+        reason = ""
         if self.neighbours is not None and self.choice.source != "model":
             best = self.neighbours.best(problem)
-            found += [] if best is None else [best]
-        # A problem of another matrix than those of training has the model left.
-        if self.choice.source != "training" or not found:
+            starts += [] if best is None else [best]
+        # Without a neighbour of the same matrix only the model can make a start.
+        if self.choice.source != "training" or not starts:
             try:
-                found += self.model.starts([problem])
+                starts += self.model.starts([problem])
             except DataError as error:
-                told = str(error)
-        return [replace(start, edge_weights=self.choice.edge_weights) for start in found], told
+                reason = str(error)
+        return [replace(start, edge_weights=self.choice.edge_weights) for start in starts], reason

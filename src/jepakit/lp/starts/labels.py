@@ -1,4 +1,4 @@
-"""Labels: optima by HiGHS, of many problems side by side, each kept as soon as it is there."""
+"""Labels: optima by HiGHS, of many problems in parallel, each cached as soon as it is computed."""
 
 from __future__ import annotations
 
@@ -22,56 +22,57 @@ def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, worke
     """The optima of problems, with their bases.
 
     Args:
-        problems: that have optima; `with_optimum` leaves out those that have none.
-        cache: a folder that keeps them by what the problem is; interrupted work goes on where it was. None keeps none.
-        workers: processes; a script that asks for more than one needs ``if __name__ == "__main__":``.
+        problems: each must have an optimum; `with_optimum` leaves out those that have none.
+        cache: a folder of optima by the fingerprint of their problem, so that interrupted work can be resumed; None: no
+            cache.
+        workers: number of processes; a script needs ``if __name__ == "__main__":`` to use more than one.
 
     Raises:
         ConfigError: ``workers`` is less than 1.
-        DataError: a problem has no optimum; it is named.
+        DataError: names a problem without an optimum.
     """
-    found: list[Optimum] = []
-    for place, optimum in enumerate(_found(problems, cache, workers)):
+    optima: list[Optimum] = []
+    for place, optimum in enumerate(_optima_or_reasons(problems, cache, workers)):
         if isinstance(optimum, str):
             raise DataError(f"no optimum: {optimum}", field=f"problems[{place}]", value=problems[place].name)
-        found.append(optimum)
-    return found
+        optima.append(optimum)
+    return optima
 
 
 def with_optimum(
     problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1
 ) -> tuple[list[LinearProgram], list[Optimum], list[str]]:
-    """Those of the problems that have an optimum, their optima, and of the others why they have none, by name.
+    """The problems that have an optimum, their optima, and a line per other problem: its name and the reason.
 
     Args:
-        problems: perturbed ones, for example.
+        problems: for example perturbed ones, which may be infeasible.
         cache: see `label`.
-        workers: processes.
+        workers: see `label`.
 
     Raises:
         ConfigError: ``workers`` is less than 1.
     """
-    found = list(_found(problems, cache, workers))
-    pairs = [(one, optimum) for one, optimum in zip(problems, found, strict=True) if not isinstance(optimum, str)]
-    told = [f"{one.name}: {why}" for one, why in zip(problems, found, strict=True) if isinstance(why, str)]
-    return [one for one, _ in pairs], [optimum for _, optimum in pairs], told
+    results = list(zip(problems, _optima_or_reasons(problems, cache, workers), strict=True))
+    pairs = [(problem, optimum) for problem, optimum in results if not isinstance(optimum, str)]
+    left_out = [f"{problem.name}: {reason}" for problem, reason in results if isinstance(reason, str)]
+    return [problem for problem, _ in pairs], [optimum for _, optimum in pairs], left_out
 
 
-def _found(problems: Sequence[LinearProgram], cache: Path | None, workers: int) -> Iterator[Optimum | str]:
-    """Of each problem the optimum, or why there is none."""
+def _optima_or_reasons(problems: Sequence[LinearProgram], cache: Path | None, workers: int) -> Iterator[Optimum | str]:
+    """For each problem the optimum, or the reason why there is none."""
     if workers < 1:
         raise ConfigError("workers", workers, "at least 1")
     files = [None if cache is None else cache / f"{fingerprint(problem)}.npz" for problem in problems]
-    kept = [_kept(file) for file in files]
-    solved = _solved([problem for problem, optimum in zip(problems, kept, strict=True) if optimum is None], workers)
-    for optimum, file in zip(kept, files, strict=True):
+    cached = [_read(file) for file in files]
+    solved = _solved([problem for problem, optimum in zip(problems, cached, strict=True) if optimum is None], workers)
+    for optimum, file in zip(cached, files, strict=True):
         if optimum is not None:
             yield optimum
             continue
-        found = next(solved)
-        if not isinstance(found, str):
-            _keep(found, file)
-        yield found
+        result = next(solved)
+        if not isinstance(result, str):
+            _write(result, file)
+        yield result
 
 
 def _solved(problems: list[LinearProgram], workers: int) -> Iterator[Optimum | str]:
@@ -79,12 +80,12 @@ def _solved(problems: list[LinearProgram], workers: int) -> Iterator[Optimum | s
         solver = Solver()
         yield from (_optimum(solver, problem) for problem in problems)
         return
-    # A forked process would share locks of torch's and HiGHS' threads with this one.
+    # Spawned, because a forked process inherits locks of the threads of torch and HiGHS.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_alone, problems, chunksize=1)
+        yield from pool.map(_optimum_by_own_solver, problems, chunksize=1)
 
 
-def _alone(problem: LinearProgram) -> Optimum | str:
+def _optimum_by_own_solver(problem: LinearProgram) -> Optimum | str:
     return _optimum(Solver(), problem)
 
 
@@ -95,18 +96,18 @@ def _optimum(solver: Solver, problem: LinearProgram) -> Optimum | str:
     return Optimum(solution.x, solution.y, solution.basis)
 
 
-def _keep(optimum: Optimum, file: Path | None) -> None:
+def _write(optimum: Optimum, file: Path | None) -> None:
     if file is None:
         return
     basis = optimum.basis
     write_arrays(file, {"x": optimum.x, "y": optimum.y, "columns": basis.columns, "rows": basis.rows})
 
 
-def _kept(file: Path | None) -> Optimum | None:
+def _read(file: Path | None) -> Optimum | None:
     if file is None or not file.exists():
         return None
     try:
         stored = read_arrays(file, ("x", "y", "columns", "rows"))
     except ModelError:
-        return None  # damaged: it is made again
+        return None  # A damaged file is computed again.
     return Optimum(stored["x"], stored["y"], Basis(stored["columns"], stored["rows"]))

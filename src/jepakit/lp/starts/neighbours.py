@@ -1,4 +1,4 @@
-"""The unlearned rival, and a second opinion: the basis of a training problem whose duals prove most of this one."""
+"""Solved training problems as starts: the basis of the one whose duals prove the best bound for a new problem."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from jepakit.lp.solving.solver import Start
 
 __all__ = ["Neighbours"]
 
-#: Where costs vary, so many of the nearest are asked what they prove: it takes a product with the matrix each.
-_JUDGED = 64
+#: If costs vary, a lower bound takes a product with the matrix, and is computed for this many nearest problems only.
+_BOUNDS_WITH_COSTS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Problems of one matrix with their optima; there are none where the matrices differ.
+    """P problems of one matrix with their optima; empty if the matrices differ.
 
     Args:
-        matrix: which one, as a hash; empty where there are none.
-        varying: which of costs, bounds and sides, one after another, differ between the problems, ``[V]`` int64.
-        numbers: these of each problem, ``[P, V]``, 0 for an infinite one.
-        spread: of each over the problems, ``[V]``.
+        matrix: its fingerprint; empty without problems.
+        varying: indices into costs, bounds and sides, concatenated, that differ between the problems, ``[V]`` int64.
+        numbers: the values there, ``[P, V]``, 0 for an infinite one.
+        spread: standard deviation of each, ``[V]``.
         x: ``[P, n]``.
         y: ``[P, m]``.
         columns: statuses, ``[P, n]`` int8.
@@ -49,7 +49,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum]) -> Neighbours:
-        """Remembers problems, where they have one matrix."""
+        """From problems and their optima."""
         matrices = {matrix_fingerprint(problem) for problem in problems}
         if len(matrices) != 1:
             none, nothing = np.zeros((0, 0)), np.zeros(0)
@@ -72,35 +72,35 @@ class Neighbours:
         return len(self.numbers)
 
     def nearest(self, problem: LinearProgram) -> Start | None:
-        """The optimum of the problem whose changing numbers are nearest; None for a problem of another matrix."""
-        if not self._of_its_matrix(problem):
+        """The optimum of the problem whose varying numbers are nearest; None for a problem of another matrix."""
+        if not self._has_matrix_of(problem):
             return None
         return self._start(int(self._by_distance(problem)[0]))
 
     def best(self, problem: LinearProgram, *, without: int | None = None) -> Start | None:
-        """The optimum whose duals prove the highest lower bound; the nearest where none proves any.
+        """The optimum whose duals prove the highest lower bound; the nearest if none proves a bound.
+
+        As long as costs stay the same, every optimal basis stays dual feasible. The distance from its bound to the
+        optimum is what the dual simplex method has to gain from there.
 
         Args:
             problem: the problem.
-            without: one of the remembered ones, which is not asked.
-
-        Where sides and bounds change, and costs do not, all optimal bases stay dual feasible: what the duals of one
-        miss of the optimum is what the dual simplex method has to climb from there.
+            without: index of a problem that is left out.
         """
-        if not self._of_its_matrix(problem):
+        if not self._has_matrix_of(problem):
             return None
         near = self._by_distance(problem)
         near = near[near != without]
         if self._costs_vary:
-            near = near[:_JUDGED]
+            near = near[:_BOUNDS_WITH_COSTS]
             bounds = lower_bounds(problem, self.y[near])
         else:
-            bounds = self._proofs.bounds(problem)[near]
-        # Without a single bound the first of them, which is the nearest.
+            bounds = self._dual_bounds.bounds(problem)[near]
+        # If all bounds are -inf, argmax is the first, which is the nearest.
         return self._start(int(near[bounds.argmax()]))
 
     def _by_distance(self, problem: LinearProgram) -> Array:
-        """The nearest one first."""
+        """Indices of the problems, the nearest first."""
         distance = (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
         return np.argsort(distance, kind="stable")
 
@@ -109,23 +109,23 @@ class Neighbours:
         return bool((self.varying < self.x.shape[1]).any())
 
     @cached_property
-    def _proofs(self) -> DualBounds:
+    def _dual_bounds(self) -> DualBounds:
         return DualBounds(self.y)
 
-    def _of_its_matrix(self, problem: LinearProgram) -> bool:
+    def _has_matrix_of(self, problem: LinearProgram) -> bool:
         return len(self) > 0 and matrix_fingerprint(problem) == self.matrix
 
     def _start(self, at: int) -> Start:
         return Start("neighbour", self.x[at], self.y[at], Basis(self.columns[at], self.rows[at]))
 
     def save(self, file: Path) -> None:
-        """Writes it, whole or not at all."""
+        """Writes an ``.npz`` file."""
         arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
         write_arrays(file, {**arrays, "matrix": np.array(self.matrix)})
 
     @classmethod
     def load(cls, file: Path) -> Neighbours:
-        """Gives it back.
+        """Reads what `save` wrote.
 
         Raises:
             ModelError: the file is missing or damaged.
