@@ -138,7 +138,9 @@ def test_a_mistake_in_yaml_names_the_file_and_the_key(
 def test_a_folder_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], toy: Toy) -> None:
     words = ["graph", "pretrain", *toy.options, "--run", "/proc/nowhere/run"]
     assert main(words) == 2
-    assert capsys.readouterr().err == "error: /proc/nowhere: No such file or directory\n"
+    said = capsys.readouterr().err
+    assert said.startswith("error: /proc/nowhere")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["graph"], ["graph", "--help"]])

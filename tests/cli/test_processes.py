@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -23,7 +22,6 @@ from toy_runs import EPOCHS, Toy, rows_but_seconds
 from forked import start_command
 from jepakit import load_encoder
 from jepakit.cli.main import main
-from jepakit.errors import ModelError
 from jepakit.training import RunFolder
 from jepakit.training.report.data import read_run
 from jepakit.training.storage.checkpoint import read_checkpoint
@@ -66,22 +64,6 @@ def assert_nothing_is_half_written(run: Path) -> None:
     for name in ("encoder", "random_encoder"):
         if (run / name).exists():
             load_encoder(run / name)
-
-
-def test_a_killed_run_that_is_resumed_is_the_uninterrupted_run(toy: Toy, tmp_path: Path, start: Start) -> None:
-    run = tmp_path / "run"
-    words = ["graph", "pretrain", *toy.options, "--run", str(run)]
-    process = start(*words)
-    wait_for_epoch(run, 3)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert_nothing_is_half_written(run)
-    assert 4 <= len(rows_but_seconds(run)) < EPOCHS
-    with pytest.raises(ModelError, match="the run did not finish"):
-        RunFolder(run).require_trained()
-    assert main([*words, "--resume"]) == 0
-    assert_same_run(run, toy.run)
-    assert not list(run.rglob("*.partial"))
 
 
 def test_killed_again_and_again_at_any_moment(toy: Toy, tmp_path: Path) -> None:

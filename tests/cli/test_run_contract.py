@@ -25,6 +25,7 @@ from word_model import noisy, write_word_model
 from forked import start_command
 from jepakit.cli.command import Command
 from jepakit.cli.main import SYSTEMS, main
+from jepakit.files import locked
 from jepakit.training import FitConfig, RunFolder, load_encoder
 
 #: Seconds after which a process is taken to hang: far more than a busy machine needs.
@@ -38,7 +39,8 @@ def graphs(folder: Path) -> str:
 
 
 def programs(folder: Path) -> str:
-    size = '{"rows":20,"columns":24,"density":0.15}'
+    # Fewer than 50 columns in all: from there on the report's map of them takes most of the time.
+    size = '{"rows":8,"columns":6,"density":0.4}'
     words = ["lp", "generate", "set-cover", "--size", size, "--count", "8", "--out", str(folder / "problems")]
     assert main(words) == 0
     return f"{folder / 'problems'} --epochs 12 --batch-size 2 --encoder.dim 8 --encoder.depth 1 --encoder.dropout 0.1"
@@ -139,6 +141,14 @@ def test_a_finished_run_is_not_begun_again_and_only_resumed_as_it_was(finished: 
     said = (tmp_path / "log").read_text()
     assert "error: run = " in said
     assert "error: learning-rate = 0.5: " in said
+    assert before == {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(finished: Finished, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+    with locked(finished.run):
+        assert ended([*finished.words, "--run", str(finished.run), "--resume"], tmp_path / "log") == 2
+    assert f"error: {finished.run}: " in (tmp_path / "log").read_text()
     assert before == {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from rich.text import Text
 from jepakit.cli.command import config_yaml
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError, MissingExtraError
-from jepakit.files import write_json
+from jepakit.files import locked, write_json
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
@@ -61,9 +61,17 @@ def training_run(
 
     Raises:
         ConfigError: see `jepakit.training.RunFolder.start`.
+        ModelError: another process trains in the folder, or it cannot be written.
     """
     training = TrainingRun(is_first_process(options.devices))
     out.quiet = not training.is_first
+    with locked(run.path) if training.is_first else nullcontext():
+        yield from _framed(training, run, options, out, renamed)
+
+
+def _framed(
+    training: TrainingRun, run: RunFolder, options: _TrainingOptions, out: Console, renamed: Mapping[str, str] | None
+) -> Generator[TrainingRun]:
     if training.is_first:
         configs = (config_yaml(some, leave_out=("run", "resume", "progress")) for some in (options, type(options)()))
         config, defaults = configs

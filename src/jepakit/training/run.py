@@ -12,6 +12,7 @@ import yaml
 
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.files import read_yaml, reading, whole_file, write_text
+from jepakit.files.locking import LOCK_NAME
 
 __all__ = ["RunFolder", "is_first_process"]
 
@@ -106,7 +107,8 @@ class RunFolder:
         """Takes `start` back where no epoch is complete, so that the corrected command can have the folder."""
         if not self.has_begun and self.path.is_dir():
             self.config.unlink(missing_ok=True)
-            if not any(self.path.iterdir()):
+            if {path.name for path in self.path.iterdir()} <= {LOCK_NAME}:
+                (self.path / LOCK_NAME).unlink(missing_ok=True)
                 self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
