@@ -1,5 +1,6 @@
 # make demo   pre-train on the built-in dataset, probe, write a report
 # make test   lint, types, import rules, docs, all tests
+# make test-lowest   all tests with the oldest versions that pyproject.toml allows, in .venv-lowest; TESTS names some
 # make docs   docs/_build/html/index.html
 # make clean  remove what the others made
 #
@@ -9,6 +10,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 WORKERS ?= 2
+LOWEST ?= .venv-lowest
+TESTS ?= tests
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -17,7 +20,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 DEMO = --epochs 6 --encoder.hidden 64 --encoder.layers 3 \
 	--evaluate.classifier svm --evaluate.folds 3 --evaluate.jobs 2
 
-.PHONY: demo test docs clean
+.PHONY: demo test test-lowest docs clean
 
 demo: $(VENV)/.installed-demo
 	rm -rf $(RUN)
@@ -32,12 +35,15 @@ test: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W docs docs/_build/html
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W docs docs/_build/html
 	@echo docs/_build/html/index.html
 
 clean:
-	rm -rf .venv runs build dist docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lowest runs build dist docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
@@ -46,6 +52,11 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[dev,docs]'
+	touch $@
+
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable '.[dev]'
 	touch $@
 
 $(BIN)/python:

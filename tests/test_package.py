@@ -147,6 +147,18 @@ def test_every_direct_dependency_has_a_tested_version() -> None:
     assert set(map(normalized, pinned)) == declared
 
 
+def test_the_lowest_versions_are_the_lower_bounds() -> None:
+    lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    # Older wheels of torch for a CPU are not on the package index.
+    del pins["torch"]
+    listed = PROJECT["dependencies"] + [one for extra in PROJECT["optional-dependencies"].values() for one in extra]
+    bounds = {(re.match(r"[\w.-]+", one) or [""])[0]: one.partition(">=")[2] for one in listed}
+    assert pins == {name: bounds[name] for name in pins}
+    runtime = requirements(None).union(*(requirements(extra) for extra in RUNTIME))
+    assert runtime - {normalized(name) for name in pins} == {"torch"}
+
+
 def test_importing_jepakit_loads_neither_torch_nor_a_system() -> None:
     code = (
         "import sys, jepakit; "
