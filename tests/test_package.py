@@ -253,7 +253,8 @@ def rule_broken_by(node: ast.AST) -> str | None:
         broad = node.type is None or (
             isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
         )
-        return "catches everything" if broad else None
+        # A boundary may turn everything into an error of ours, but not swallow it.
+        return "catches everything" if broad and not isinstance(node.body[-1], ast.Raise) else None
     if not isinstance(node, ast.Call):
         return None
     called = ast.unparse(node.func)
@@ -271,6 +272,8 @@ def rule_broken_by(node: ast.AST) -> str | None:
         ("import pickle", "imports a pickle"),
         ("import pickletools", None),
         ("try:\n    pass\nexcept Exception:\n    pass", "catches everything"),
+        ("try:\n    pass\nexcept Exception as e:\n    if e.args:\n        raise", "catches everything"),
+        ("try:\n    pass\nexcept Exception as e:\n    raise DataError from e", None),
         ("try:\n    pass\nexcept ValueError:\n    pass", None),
         ("out.print(1)", None),
         ("torch.load('x')", "calls torch.load"),
