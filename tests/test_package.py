@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions
 from importlib.resources import files
@@ -91,10 +91,16 @@ def imported(node: ast.AST) -> set[str]:
     return set()
 
 
+@cache
+def owners_of_packages() -> Mapping[str, list[str]]:
+    """Package -> distributions; it reads the metadata of all that is installed, for a second or more."""
+    return packages_distributions()
+
+
 def distributions(packages: set[str]) -> set[str]:
     """The distributions that packages come from, without Python's own and ours."""
     foreign = packages - sys.stdlib_module_names - {"jepakit"}
-    owners = packages_distributions()
+    owners = owners_of_packages()
     return {normalized(owners[package][0]) if package in owners else package for package in foreign}
 
 
