@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.lp_ways import SEEDS, by_metric, labels_folder
-from jepakit.lp import LinearProgram, ObjectiveConfig, TrainConfig, label, train
+from jepakit.lp import LinearProgram, ObjectiveConfig, PretrainConfig, label, pretrain
 from jepakit.lp.data import Array
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families import LPFamily
@@ -47,7 +47,7 @@ _TRAINING, _TEST, _FEWER, _UNSEEN = 50, 20, (10, 25), 10**6
 _AIM_WITH, _AIM_WITHOUT = 1.0, 3.0
 
 #: With labels x and y are regressed, and the KKT loss weighs little; without, products weigh more than violations.
-_WITH = TrainConfig(
+_WITH = PretrainConfig(
     epochs=10,
     batch_size=4,
     learning_rate=2e-3,
@@ -139,7 +139,7 @@ def _measured(family: str, kind: str, jepa: str, labels: int, quick: bool, seed:
     config = replace(config, seed=seed, epochs=2 if quick else config.epochs)
     if labels:
         problems, optima = problems[:labels], optima[:labels]
-    model = train(problems, config, optima=optima if labels else None).model
+    model = pretrain(problems, config, optima=optima if labels else None).encoder
     unseen, best = _problems(family, quick, training=False)
     return _errors(unseen, best, [start.x for start in model.starts(unseen) if start.x is not None])
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from benchmarks.harness import Options, Steps, data_dir, main
 from benchmarks.lp_ways import PIVOTS, SEEDS, Facts, by_metric, facts, labels_folder, median, rows_of, taught_by_bases
-from jepakit.lp import label, train
+from jepakit.lp import label, pretrain
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import FAMILY, NEAREST, ways
 from jepakit.lp.families.power_flow import PowerFlow
@@ -41,7 +41,7 @@ def _measured(name: str, seed: int, quick: bool) -> Facts:
     optima = label(problems, cache=labels_folder(), workers=2)
     encoder = EncoderConfig(dim=32, depth=3, iterations=128)
     config = taught_by_bases(seed=seed, epochs=2 if quick else 10, batch_size=4, encoder=encoder)
-    family = train(problems, config, optima=optima).family
+    family = pretrain(problems, config, optima=optima).family
     unseen = [made.problem(_UNSEEN + number) for number in range(_TEST)]
     return facts(unseen, ways(family, unseen))
 

@@ -25,7 +25,7 @@ from benchmarks.lp_ways import (
     rows_of,
     taught_by_bases,
 )
-from jepakit.lp import LinearProgram, label, train
+from jepakit.lp import LinearProgram, label, pretrain
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import COLD, MODEL, PDLP, ways
 from jepakit.lp.families.combinatorial import SetCover
@@ -58,7 +58,7 @@ def _measured(seed: int, count: int) -> dict[str, Facts]:
     encoder = EncoderConfig(dim=32, depth=3, iterations=128)
     config = taught_by_bases(seed=seed, epochs=30, batch_size=4, encoder=encoder)
     optima = label(problems, cache=labels_folder(), workers=2)
-    family = train(problems, config, optima=optima).family
+    family = pretrain(problems, config, optima=optima).family
     return {where: facts(_unseen(cover, count), ways(family, [])) for where, cover in TESTED.items()}
 
 

@@ -30,7 +30,7 @@ from benchmarks.lp_ways import (
     taught_by_bases,
     unit_commitment_days,
 )
-from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, train, with_optimum
+from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, pretrain, with_optimum
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ROLLING, Way, ways
 from jepakit.lp.families.perturbed import Perturbed
@@ -67,7 +67,7 @@ def _measured(name: str, seed: int, quick: bool) -> Facts:
     problems, optima, _ = with_optimum(problems, cache=labels_folder(), workers=2)
     encoder = EncoderConfig(dim=24, depth=3, iterations=256)
     config = taught_by_bases(seed=seed, epochs=1 if quick else 5, batch_size=2, encoder=encoder)
-    learned = train(problems[:_TRAINING], config, optima=optima[:_TRAINING]).family
+    learned = pretrain(problems[:_TRAINING], config, optima=optima[:_TRAINING]).family
     # A network is trained on some, for it takes minutes; to remember a problem takes nothing.
     neighbours = Neighbours.of(problems, optima)
     family = LearnedFamily(learned.model, neighbours, choose(problems, learned.model, neighbours))

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.harness import data_dir
 from jepakit.cache import cache_folder
-from jepakit.lp import LinearProgram, SolveConfig, TrainConfig, read_problem
+from jepakit.lp import LinearProgram, PretrainConfig, SolveConfig, read_problem
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import Way, solved
 from jepakit.training.result_rows import ResultRow
@@ -54,9 +54,9 @@ def labels_folder() -> Path:
     return cache_folder() / "benchmarks" / "lp_labels"
 
 
-def taught_by_bases(*, seed: int, epochs: int, batch_size: int, encoder: EncoderConfig) -> TrainConfig:
+def taught_by_bases(*, seed: int, epochs: int, batch_size: int, encoder: EncoderConfig) -> PretrainConfig:
     """Training for starts: the statuses of optimal bases alone, without the KKT loss."""
-    return TrainConfig(
+    return PretrainConfig(
         seed=seed,
         epochs=epochs,
         batch_size=batch_size,

@@ -40,12 +40,12 @@ from jepakit.retrieval import (
     AdapterConfig,
     Hits,
     ObjectiveConfig,
+    PretrainConfig,
     RetrievalDataset,
     SearchSettings,
     SelectionConfig,
-    TrainConfig,
     ViewConfig,
-    train,
+    pretrain,
     weighted,
 )
 from jepakit.retrieval.datasets.splits import seen_queries
@@ -64,16 +64,16 @@ PROJECTED = "jepakit: alone, with a projection of both sides"
 ISOTROPY = "jepakit: alone, with a projection and SIGReg"
 CORPUS = "jepakit: alone, contrasted with the whole corpus"
 
-VARIANTS: dict[str, TrainConfig] = {
-    OURS: TrainConfig(),
-    UNREAD: TrainConfig(selection=SelectionConfig(sentences=[])),
-    ALONE: TrainConfig(selection=ALONE_SELECTION),
-    UNGATED: TrainConfig(selection=ALONE_SELECTION, familiarity=False),
-    NO_PREDICTIVE: TrainConfig(selection=replace(ALONE_SELECTION, predictive=[0.0])),
-    PERCEPTRON: TrainConfig(selection=ALONE_SELECTION, adapter=AdapterConfig(predictor_depth=2)),
-    PROJECTED: TrainConfig(selection=ALONE_SELECTION, adapter=AdapterConfig(projection_depth=1)),
-    CORPUS: TrainConfig(selection=ALONE_SELECTION, views=ViewConfig(candidates="corpus")),
-    ISOTROPY: TrainConfig(
+VARIANTS: dict[str, PretrainConfig] = {
+    OURS: PretrainConfig(),
+    UNREAD: PretrainConfig(selection=SelectionConfig(sentences=[])),
+    ALONE: PretrainConfig(selection=ALONE_SELECTION),
+    UNGATED: PretrainConfig(selection=ALONE_SELECTION, familiarity=False),
+    NO_PREDICTIVE: PretrainConfig(selection=replace(ALONE_SELECTION, predictive=[0.0])),
+    PERCEPTRON: PretrainConfig(selection=ALONE_SELECTION, adapter=AdapterConfig(predictor_depth=2)),
+    PROJECTED: PretrainConfig(selection=ALONE_SELECTION, adapter=AdapterConfig(projection_depth=1)),
+    CORPUS: PretrainConfig(selection=ALONE_SELECTION, views=ViewConfig(candidates="corpus")),
+    ISOTROPY: PretrainConfig(
         selection=ALONE_SELECTION, adapter=AdapterConfig(projection_depth=1), objective=ObjectiveConfig(isotropy=0.02)
     ),
 }
@@ -202,9 +202,9 @@ def _linear(home: Home, seed: int) -> Values:
     return home.everywhere(lambda there, rows: there.by_map(rows, best))
 
 
-def _trained(home: Home, encoder: TextEncoder, config: TrainConfig) -> tuple[Adapter, SearchSettings]:
-    trained = train(home.dataset(), encoder, config)
-    return trained.adapter, trained.choice.settings
+def _trained(home: Home, encoder: TextEncoder, config: PretrainConfig) -> tuple[Adapter, SearchSettings]:
+    trained = pretrain(home.dataset(), encoder, config)
+    return trained.encoder, trained.choice.settings
 
 
 def _ours(home: Home, trained: Callable[[], tuple[Adapter, SearchSettings]], *, fused: bool) -> Values:

@@ -21,10 +21,10 @@ from benchmarks.retrieval_homes import ALONE_SELECTION, HOMES, base_encoder, hom
 from jepakit.retrieval import (
     AdapterConfig,
     ObjectiveConfig,
+    PretrainConfig,
     RetrievalDataset,
-    TrainConfig,
     ViewConfig,
-    train,
+    pretrain,
 )
 from jepakit.retrieval.measuring.metrics import ndcg
 from jepakit.retrieval.ranking.sentences import with_sentences
@@ -33,19 +33,19 @@ from jepakit.training.result_rows import ResultRow
 
 DEFAULT, METRIC = "defaults", "held-out NDCG@10"
 SENTENCES = (0.1, 0.2, 0.3, 0.4, 0.5)
-SETTINGS: dict[str, TrainConfig] = {
-    DEFAULT: TrainConfig(),
-    "told from the corpus": TrainConfig(views=ViewConfig(candidates="corpus")),
-    "told from the batch": TrainConfig(views=ViewConfig(candidates="batch")),
-    "five hard negatives too": TrainConfig(views=ViewConfig(hard_negatives=5)),
-    "temperature 0.02": TrainConfig(objective=ObjectiveConfig(temperature=0.02)),
-    "temperature 0.05": TrainConfig(objective=ObjectiveConfig(temperature=0.05)),
-    "temperature 0.1": TrainConfig(objective=ObjectiveConfig(temperature=0.1)),
-    "5 epochs": TrainConfig(epochs=5),
-    "20 epochs": TrainConfig(epochs=20),
-    "learning rate 0.0003": TrainConfig(learning_rate=3e-4),
-    "perceptron": TrainConfig(adapter=AdapterConfig(predictor_depth=2)),
-    "queries and documents predicted": TrainConfig(adapter=AdapterConfig(direction="both")),
+SETTINGS: dict[str, PretrainConfig] = {
+    DEFAULT: PretrainConfig(),
+    "told from the corpus": PretrainConfig(views=ViewConfig(candidates="corpus")),
+    "told from the batch": PretrainConfig(views=ViewConfig(candidates="batch")),
+    "five hard negatives too": PretrainConfig(views=ViewConfig(hard_negatives=5)),
+    "temperature 0.02": PretrainConfig(objective=ObjectiveConfig(temperature=0.02)),
+    "temperature 0.05": PretrainConfig(objective=ObjectiveConfig(temperature=0.05)),
+    "temperature 0.1": PretrainConfig(objective=ObjectiveConfig(temperature=0.1)),
+    "5 epochs": PretrainConfig(epochs=5),
+    "20 epochs": PretrainConfig(epochs=20),
+    "learning rate 0.0003": PretrainConfig(learning_rate=3e-4),
+    "perceptron": PretrainConfig(adapter=AdapterConfig(predictor_depth=2)),
+    "queries and documents predicted": PretrainConfig(adapter=AdapterConfig(direction="both")),
 }
 
 
@@ -83,8 +83,8 @@ def _dataset(name: str, encoder: TextEncoder) -> RetrievalDataset:
     return home_dataset(load_collection(name, encoder).dataset, disjoint=True)
 
 
-def _held_out(dataset: Callable[[], RetrievalDataset], encoder: TextEncoder, config: TrainConfig) -> dict[str, float]:
-    choice = train(dataset(), encoder, replace(config, selection=ALONE_SELECTION, progress=False)).choice
+def _held_out(dataset: Callable[[], RetrievalDataset], base: TextEncoder, config: PretrainConfig) -> dict[str, float]:
+    choice = pretrain(dataset(), base, replace(config, selection=ALONE_SELECTION, progress=False)).choice
     predictive, strength, best = max(choice.tried, key=lambda tried: tried[2])
     return {"base": choice.base, "best": best, "strength": strength, "predictive": predictive}
 

@@ -39,12 +39,12 @@ from benchmarks.retrieval_homes import (
 from jepakit.cli.command import Command, parse
 from jepakit.retrieval import (
     PRESETS,
+    PretrainConfig,
+    Pretrained,
     RetrievalDataset,
     SearchSettings,
     SelectionConfig,
-    TrainConfig,
-    Trained,
-    train,
+    pretrain,
 )
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
@@ -114,7 +114,7 @@ def _labels(
     for seed in [0] if options.quick else [0, 1, 2]:
         drawn = cache(lambda seed=seed: _drawn(home().dataset, count, seed))
         trained = cache(
-            lambda seed=seed, drawn=drawn: train(drawn(), home().encoder, TrainConfig(seed=seed, progress=False))
+            lambda seed=seed, drawn=drawn: pretrain(drawn(), home().encoder, PretrainConfig(seed=seed, progress=False))
         )
 
         def known(method: str, measure: Callable[[], Any], seed: int = seed) -> Any:
@@ -149,8 +149,8 @@ def _drawn(dataset: RetrievalDataset, count: int | None, seed: int) -> Retrieval
     return replace(dataset, splits={"train": pairs[torch.isin(pairs.query, taken)]})
 
 
-def _ours(home: Callable[[], Home], trained: Callable[[], Trained], *, alone: bool) -> Values:
-    there, adapter, settings = home().collection, trained().adapter, trained().choice.settings
+def _ours(home: Callable[[], Home], trained: Callable[[], Pretrained], *, alone: bool) -> Values:
+    there, adapter, settings = home().collection, trained().encoder, trained().choice.settings
     settings = SearchSettings() if alone else settings
     return there.values(there.by_adapter(there.test.relevant.queries, adapter, settings))
 
@@ -189,24 +189,24 @@ def _presets(name: str, home: Callable[[], Home], base: Values, options: Options
     return table
 
 
-def configured(preset: str, start: str, seed: int) -> TrainConfig:
+def configured(preset: str, start: str, seed: int) -> PretrainConfig:
     """A preset as the command line applies it."""
-    command = Command("train", TrainConfig, lambda *_: None, presets=ALL_PRESETS)
+    command = Command("train", PretrainConfig, lambda *_: None, presets=ALL_PRESETS)
     given = {"preset": preset, "adapter.start": start, "seed": seed, "progress": "false"}
     given |= {"selection.feedback": "[]", "selection.sentences": "[]"}
     return parse(command, "train", [f"--{option}={value}" for option, value in given.items()])
 
 
-def _as_trained(home: Home, config: TrainConfig) -> Values:
+def _as_trained(home: Home, config: PretrainConfig) -> Values:
     # Nothing is chosen: the one setting there is, on as little as `train` can hold out.
     config.selection = SelectionConfig(predictive=[], strengths=[1.0], feedback=[], sentences=[], folds=2, enough=1)
-    there, adapter = home.collection, as_trained(train(home.dataset, home.encoder, config).adapter)
+    there, adapter = home.collection, as_trained(pretrain(home.dataset, home.encoder, config).encoder)
     return there.values(there.by_adapter(there.test.relevant.queries, adapter, SearchSettings()))
 
 
-def _with_choice(home: Home, config: TrainConfig) -> Values:
-    trained = train(home.dataset, home.encoder, config)
-    there, adapter = home.collection, trained.adapter
+def _with_choice(home: Home, config: PretrainConfig) -> Values:
+    trained = pretrain(home.dataset, home.encoder, config)
+    there, adapter = home.collection, trained.encoder
     return there.values(there.by_adapter(there.test.relevant.queries, adapter, trained.choice.settings))
 
 

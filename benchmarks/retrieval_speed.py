@@ -3,7 +3,7 @@
     python -m benchmarks.retrieval_speed            # most of an hour on two idle cores, 4 GB of temporary files
     python -m benchmarks.retrieval_speed --quick    # minutes: 50,000 and 20,000 vectors, 60 documents, one turn
 
-Training is `jepakit.retrieval.train` with all its choices, on vectors that are in the cache. The index is measured
+Training is `jepakit.retrieval.pretrain` with all its choices, on vectors that are in the cache. The index is measured
 without documents and words, `jepakit.search.vectors.VectorIndex` alone, because that is what FAISS has: each variant
 is built in a process of its own and opened in another, see `benchmarks.retrieval_speed_index`. Vectors lie in clusters,
 as those of texts do; the graphs have 200,000 of them, because building one takes minutes. What is compared takes turns,
@@ -33,12 +33,12 @@ from jepakit.retrieval import (
     Adapter,
     Hits,
     Index,
+    PretrainConfig,
     Searcher,
     SearchSettings,
-    TrainConfig,
     encode_sentences,
     load_dataset,
-    train,
+    pretrain,
 )
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.measuring.metrics import top_documents
@@ -87,7 +87,7 @@ def _training(
         dataset, clock = home_dataset(collection().dataset, HOMES[home][1]), clock_for(threads)
         encode_sentences(dataset.documents, encoder)
         start = clock()
-        train(dataset, encoder, TrainConfig(progress=False))
+        pretrain(dataset, encoder, PretrainConfig(progress=False))
         return clock() - start
 
     table: list[ResultRow] = []
@@ -226,7 +226,7 @@ def _overhead(
 def _searches(collection: Collection, encoder: TextEncoder, folder: Path) -> Searches:
     torch.set_num_threads(CORES)
     dataset = home_dataset(collection.dataset, HOMES[SCIFACT[0]][1])
-    adapter = train(dataset, encoder, TrainConfig(progress=False)).adapter
+    adapter = pretrain(dataset, encoder, PretrainConfig(progress=False)).encoder
     name, fingerprint = encoder.name, encoder.fingerprint
     index = Index.build(folder, collection.dataset.documents, collection.documents, base=name, fingerprint=fingerprint)
     vectors = dict(zip(collection.dataset.queries.texts, collection.queries, strict=True))

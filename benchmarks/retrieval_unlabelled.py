@@ -3,11 +3,11 @@
     python -m benchmarks.retrieval_unlabelled            # a quarter of an hour on two cores once all is encoded
     python -m benchmarks.retrieval_unlabelled --quick    # minutes: one seed, the two small collections
 
-All pairs and questions of a collection are dropped; `jepakit.retrieval.prepared` makes pairs of its documents, those of
-the test among them, as for anyone who brings documents and nothing else. Everything is chosen on made pairs that were
-held out, and measured on the real test pairs; the same adapter followed all the way stands beside it and shows what
-the choice is worth. Seeds differ in the training and in what is held out. The made pairs are the same: encoding others
-takes an hour. Intervals are paired by question and pool the seeds.
+All pairs and questions of a collection are dropped; `jepakit.retrieval.with_training_pairs` makes pairs of its
+documents, those of the test among them, as for anyone who brings documents and nothing else. Everything is chosen on
+made pairs that were held out, and measured on the real test pairs; the same adapter followed all the way stands beside
+it and shows what the choice is worth. Seeds differ in the training and in what is held out. The made pairs are the
+same: encoding others takes an hour. Intervals are paired by question and pool the seeds.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from benchmarks.retrieval_homes import (
     load_collection,
 )
 from jepakit.retrieval import (
+    PretrainConfig,
+    Pretrained,
     Queries,
     RetrievalDataset,
     SearchSettings,
-    TrainConfig,
-    Trained,
     paired_interval,
-    prepared,
-    train,
+    pretrain,
+    with_training_pairs,
 )
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
@@ -100,7 +100,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
 
 def _place(name: str, encoder: TextEncoder) -> Place:
     collection = load_collection(name, encoder)
-    made = prepared(replace(collection.dataset, queries=Queries((), ()), splits={}))
+    made = with_training_pairs(replace(collection.dataset, queries=Queries((), ()), splits={}))
     return Place(collection, made, encoder)
 
 
@@ -139,12 +139,12 @@ def _linear(place: Callable[[], Place], seed: int) -> list[float]:
     return there.values(there.by_map(there.test.relevant.queries, weight))
 
 
-def _trained(place: Callable[[], Place], seed: int) -> Trained:
-    return train(place().made, place().encoder, TrainConfig(seed=seed, progress=False))
+def _trained(place: Callable[[], Place], seed: int) -> Pretrained:
+    return pretrain(place().made, place().encoder, PretrainConfig(seed=seed, progress=False))
 
 
-def _ours(place: Callable[[], Place], trained: Callable[[], Trained], method: str) -> list[float]:
-    there, adapter, settings = place().collection, trained().adapter, trained().choice.settings
+def _ours(place: Callable[[], Place], trained: Callable[[], Pretrained], method: str) -> list[float]:
+    there, adapter, settings = place().collection, trained().encoder, trained().choice.settings
     rows = there.test.relevant.queries
     if method == FULL:
         return there.values(there.by_adapter(rows, as_trained(adapter), SearchSettings()))
@@ -153,7 +153,7 @@ def _ours(place: Callable[[], Place], trained: Callable[[], Trained], method: st
     return there.values(there.by_adapter(rows, adapter, settings, fused=method == OURS_BM25))
 
 
-def _choice(trained: Callable[[], Trained]) -> dict[str, float]:
+def _choice(trained: Callable[[], Pretrained]) -> dict[str, float]:
     choice = trained().choice
     low, high = choice.interval
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from jepakit.lp.formats.stored import fingerprint
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.objective import ObjectiveConfig, build_jepa
-from jepakit.lp.pretrain import TrainConfig, train
+from jepakit.lp.pretrain import PretrainConfig, pretrain
 from jepakit.lp.starts.labels import label
 from jepakit.lp.views import MaskConfig, ProblemViews
 from jepakit.training import RunFolder
@@ -29,7 +30,7 @@ from objective_choices import every_choice
 
 FAMILY = SetCover(20, 24, 0.15)
 PROBLEMS = [FAMILY.problem(seed) for seed in range(12)]
-QUICK = TrainConfig(
+QUICK = PretrainConfig(
     epochs=3,
     batch_size=4,
     progress=False,
@@ -50,9 +51,9 @@ def metrics(run: RunFolder) -> list[dict[str, float]]:
 def test_all_four_combinations_run(graphs: bool, use_jepa: bool, tmp_path: Path) -> None:
     config = replace(QUICK if use_jepa else PLAIN, use_bipartite_graphs=graphs)
     run = RunFolder(tmp_path / "run")
-    result = train(PROBLEMS, config, run=run)
+    result = pretrain(PROBLEMS, config, run=run)
     assert np.isfinite([row["train/total"] for row in metrics(run)]).all()
-    starts = result.model.starts(PROBLEMS)
+    starts = result.encoder.starts(PROBLEMS)
     loaded = load_encoder(run.encoder)
     assert isinstance(loaded, LPModel)
     for start, again in zip(starts, loaded.starts(PROBLEMS), strict=True):
@@ -62,7 +63,7 @@ def test_all_four_combinations_run(graphs: bool, use_jepa: bool, tmp_path: Path)
         np.testing.assert_array_equal(start.basis.rows, again.basis.rows)
 
 
-def views(model: LPModel, config: TrainConfig) -> object:
+def views(model: LPModel, config: PretrainConfig) -> object:
     make = ProblemViews(LPBatch.of(PROBLEMS), config.masks, per_node=config.use_bipartite_graphs)
     return make(torch.arange(4), torch.Generator().manual_seed(0))
 
@@ -95,7 +96,7 @@ def test_a_simsiam_step_makes_no_target_model_and_ema_moves_one_every_step(graph
 @pytest.mark.parametrize("choice", every_choice(), ids=str)
 def test_whatever_core_has_registered_can_be_trained_with(choice: dict[str, Any], graphs: bool) -> None:
     config = replace(QUICK, epochs=2, objective=ObjectiveConfig(**choice), use_bipartite_graphs=graphs)
-    metrics = train(PROBLEMS, config).fit.metrics
+    metrics = pretrain(PROBLEMS, config).fit.metrics
     (regularizer,) = choice.keys() - {"loss", "target"}
     # SIGReg is for a trained target alone, as it was before there were other regularisers.
     applies = regularizer != "sigreg" or choice["target"] == "lejepa"
@@ -120,7 +121,7 @@ def test_an_objective_that_a_problem_has_no_use_for_is_refused() -> None:
 
 def test_jepa_alone_comes_first_and_is_logged(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    train(PROBLEMS, replace(QUICK, jepa_pretrain_epochs=2), run=run)
+    pretrain(PROBLEMS, replace(QUICK, jepa_pretrain_epochs=2), run=run)
     rows = metrics(run)
     assert all("train/loss_jepa" in row for row in rows)
     assert ["train/task/primal" in row for row in rows] == [False, False, True]
@@ -130,7 +131,7 @@ def test_jepa_alone_comes_first_and_is_logged(tmp_path: Path) -> None:
 
 
 def test_the_checkpoint_holds_the_target_and_a_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    whole = train(PROBLEMS, replace(QUICK, epochs=4), run=RunFolder(tmp_path / "whole"))
+    whole = pretrain(PROBLEMS, replace(QUICK, epochs=4), run=RunFolder(tmp_path / "whole"))
     broken = RunFolder(tmp_path / "broken")
 
     seen = 0
@@ -146,21 +147,21 @@ def test_the_checkpoint_holds_the_target_and_a_run_goes_on_to_the_same_weights(t
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EMATarget, "update", stopping)
         with pytest.raises(InterruptedError):
-            train(PROBLEMS, replace(QUICK, epochs=4), run=broken)
+            pretrain(PROBLEMS, replace(QUICK, epochs=4), run=broken)
     assert broken.checkpoint.exists()
-    resumed = train(PROBLEMS, replace(QUICK, epochs=4), run=broken, resume=True)
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    resumed = pretrain(PROBLEMS, replace(QUICK, epochs=4), run=broken, resume=True)
+    for name, value in whole.encoder.state_dict().items():
+        assert torch.equal(value, resumed.encoder.state_dict()[name]), name
 
 
 def test_without_jepa_the_losses_are_those_of_a_build_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Options of JEPA that are not used change nothing, and neither does there being no JEPA to build at all.
-    train(PROBLEMS, PLAIN, run=RunFolder(tmp_path / "plain"))
-    monkeypatch.setattr("jepakit.lp.pretrain.build_jepa", None)
+    pretrain(PROBLEMS, PLAIN, run=RunFolder(tmp_path / "plain"))
+    monkeypatch.setattr(import_module("jepakit.lp.pretrain"), "build_jepa", None)
     other = replace(PLAIN, jepa_weight=0.7, objective=ObjectiveConfig(target="simsiam"), jepa_mask_ratio_nodes=0.6)
-    train(PROBLEMS, other, run=RunFolder(tmp_path / "other"))
+    pretrain(PROBLEMS, other, run=RunFolder(tmp_path / "other"))
     first, second = (
         [
             {name: value for name, value in row.items() if name.startswith("train/")}
@@ -176,7 +177,7 @@ def test_labels_teach_bases_that_save_pivots() -> None:
     config = replace(PLAIN, epochs=40, batch_size=8, encoder=EncoderConfig(dim=32, depth=3))
     family = SetCover(60, 60, 0.08)
     problems, unseen = ([family.problem(seed) for seed in some] for some in (range(40), range(100, 110)))
-    model = train(problems, config, optima=label(problems)).model
+    model = pretrain(problems, config, optima=label(problems)).encoder
     solver = Solver()
     cold = [solver.solve(problem) for problem in unseen]
     warm = [solver.solve(problem, [start]) for problem, start in zip(unseen, model.starts(unseen), strict=True)]
@@ -212,11 +213,11 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
     with pytest.raises(DataError, match=r"problems\[1\]: no optimum: no point meets all rows .*\(found 'nothing'\)"):
         label([by_hand(), nothing])
     with pytest.raises(DataError, match=r"problems\[0\]: too small"):
-        train([random_problem(0, 1, 5)], PLAIN)
+        pretrain([random_problem(0, 1, 5)], PLAIN)
     with pytest.raises(DataError, match="another size than the perceptron's"):
-        train([*PROBLEMS[:2], by_hand()], replace(PLAIN, use_bipartite_graphs=False))
+        pretrain([*PROBLEMS[:2], by_hand()], replace(PLAIN, use_bipartite_graphs=False))
     with pytest.raises(DataError, match="problems: no problem"):
-        train([], PLAIN)
+        pretrain([], PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -230,5 +231,5 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        TrainConfig(**options)  # type: ignore[arg-type]
+        PretrainConfig(**options)  # type: ignore[arg-type]
     assert MaskConfig().hidden == "nodes"

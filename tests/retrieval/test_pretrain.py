@@ -15,12 +15,12 @@ from jepakit.retrieval.adapter.selection import SelectionConfig
 from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
-from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.training import RunFolder
 
 ENCODER = WordEncoder()
-QUICK = TrainConfig(
+QUICK = PretrainConfig(
     epochs=15,
     batch_size=32,
     learning_rate=1e-2,
@@ -29,16 +29,16 @@ QUICK = TrainConfig(
 )
 
 
-def trained(dataset: RetrievalDataset, **options: object) -> Trained:
-    return train(dataset, ENCODER, replace(QUICK, **options))  # type: ignore[arg-type]
+def trained(dataset: RetrievalDataset, **options: object) -> Pretrained:
+    return pretrain(dataset, ENCODER, replace(QUICK, **options))  # type: ignore[arg-type]
 
 
 def test_a_dictionary_is_learned_and_holds_for_documents_it_has_not_seen() -> None:
-    dataset = prepared(collection())
+    dataset = with_training_pairs(collection())
     result = trained(dataset)
     assert result.choice.strength > 0
     assert result.choice.base < 0.15
-    evaluation = evaluate(dataset, ENCODER, result.adapter, SearchSettings(), EvaluateConfig(bm25=False))
+    evaluation = evaluate(dataset, ENCODER, result.encoder, SearchSettings(), EvaluateConfig(bm25=False))
     assert evaluation is not None
     values = {row.method: row.value for row in evaluation.rows if row.metric == "NDCG@10"}
     assert values["jepakit: adapter"] > values["base model"] + 0.3  # type: ignore[operator]
@@ -49,12 +49,12 @@ def test_a_dictionary_is_learned_and_holds_for_documents_it_has_not_seen() -> No
 
 
 def test_where_the_base_is_right_already_it_is_returned() -> None:
-    dataset = prepared(collection(foreign=False))
+    dataset = with_training_pairs(collection(foreign=False))
     result = trained(dataset)
     assert result.choice.strength == 0.0
     assert "the base is returned" in result.choice.sentence
     queries = ENCODER.encode(dataset.queries.texts, "query")
-    torch.testing.assert_close(result.adapter.queries(queries), queries)
+    torch.testing.assert_close(result.encoder.queries(queries), queries)
 
 
 def test_words_are_weighted_in_where_they_find_what_vectors_do_not() -> None:
@@ -120,12 +120,12 @@ def test_no_more_folds_are_trained_than_it_takes() -> None:
 
 
 def test_test_pairs_change_nothing() -> None:
-    dataset = prepared(collection(60))
+    dataset = with_training_pairs(collection(60))
     wrong = Pairs.of(dataset.splits["test"].query.tolist(), dataset.splits["test"].document.roll(1).tolist())
     first = trained(dataset, epochs=2)
     second = trained(replace(dataset, splits={**dataset.splits, "test": wrong}), epochs=2)
-    for name, value in first.adapter.state_dict().items():
-        assert torch.equal(value, second.adapter.state_dict()[name])
+    for name, value in first.encoder.state_dict().items():
+        assert torch.equal(value, second.encoder.state_dict()[name])
     assert first.choice == second.choice
 
 
@@ -136,18 +136,18 @@ def test_the_same_seed_gives_the_same_adapter_and_leaves_the_callers_generator_a
     torch.manual_seed(3)
     first, second = trained(dataset, epochs=2), trained(dataset, epochs=2)
     assert torch.equal(torch.rand(1), expected)
-    for name, value in first.adapter.state_dict().items():
-        assert torch.equal(value, second.adapter.state_dict()[name])
+    for name, value in first.encoder.state_dict().items():
+        assert torch.equal(value, second.encoder.state_dict()[name])
 
 
 def test_away_from_home_the_base_is_used() -> None:
-    home, away = prepared(collection()), collection(60, seed=9)
+    home, away = with_training_pairs(collection()), collection(60, seed=9)
     strangers = replace(
         away,
         documents=replace(away.documents, texts=tuple(text.replace("d", "x") for text in away.documents.texts)),
         queries=replace(away.queries, texts=tuple(text.replace("q", "y") for text in away.queries.texts)),
     )
-    adapter = trained(home).adapter
+    adapter = trained(home).encoder
     at_home = adapter.familiar_queries(ENCODER.encode(home.queries.texts, "query"))
     abroad = adapter.familiar_queries(ENCODER.encode(strangers.queries.texts, "query"))
     assert float(at_home.mean()) > 0.8
@@ -159,7 +159,7 @@ def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -
     base = collection()
     titled = replace(base.documents, titles=base.queries.texts, texts=tuple(f"{t} {t}" for t in base.documents.texts))
     bare = RetrievalDataset("bare", titled, Queries((), ()), origin="made up")
-    made = prepared(bare)
+    made = with_training_pairs(bare)
     assert not made.labelled
     assert "nobody's pairs" in made.origin
     assert set(made.splits) == {"train", "dev", "test"}
@@ -171,19 +171,19 @@ def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -
     assert result.choice.settings == SearchSettings(sentences=0.2)
     assert "with sentences at weight 0.2, which made pairs cannot tell" in result.choice.sentence
     unread = replace(QUICK, selection=replace(QUICK.selection, sentences=[]))
-    assert train(made, ENCODER, unread).choice.settings == SearchSettings()
+    assert pretrain(made, ENCODER, unread).choice.settings == SearchSettings()
     # The titles are not what users will ask: by them no query can be called unfamiliar.
-    assert len(result.adapter.familiar_queries) == 0
-    assert len(result.adapter.familiar_documents) > 0
+    assert len(result.encoder.familiar_queries) == 0
+    assert len(result.encoder.familiar_documents) > 0
 
 
 def test_a_run_folder_holds_the_adapter(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    result = train(collection(60), ENCODER, replace(QUICK, epochs=2), run=run)
+    result = pretrain(collection(60), ENCODER, replace(QUICK, epochs=2), run=run)
     loaded = load_encoder(run.encoder)
     assert isinstance(loaded, Adapter)
     queries = ENCODER.encode(["q1 q2 q3"], "query")
-    torch.testing.assert_close(loaded.queries(queries), result.adapter.queries(queries))
+    torch.testing.assert_close(loaded.queries(queries), result.encoder.queries(queries))
     assert (loaded.base, loaded.fingerprint) == ("words", "words-1")
     row = run.read_metrics()[-1]
     assert {"train/predict", "train/contrastive", "train/total"} <= row.keys()
@@ -193,4 +193,4 @@ def test_a_run_folder_holds_the_adapter(tmp_path: Path) -> None:
 def test_documents_without_anything_to_make_pairs_of_are_refused() -> None:
     documents = Documents(("a", "b"), ("one", "two"), ("", ""), ({}, {}))
     with pytest.raises(DataError):
-        prepared(RetrievalDataset("bare", documents, Queries((), ())))
+        with_training_pairs(RetrievalDataset("bare", documents, Queries((), ())))

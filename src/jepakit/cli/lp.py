@@ -15,7 +15,7 @@ from jepakit.lp.evaluate import evaluate
 from jepakit.lp.families.named import FamilyName, make_family
 from jepakit.lp.formats.files import problem_files, read_problem, write_problem
 from jepakit.lp.networks.batch import Optimum
-from jepakit.lp.pretrain import TrainConfig, train
+from jepakit.lp.pretrain import PretrainConfig, pretrain
 from jepakit.lp.sequence import solve_files
 from jepakit.lp.solving.solver import Solution, SolveConfig
 from jepakit.lp.starts.family import LearnedFamily
@@ -91,7 +91,7 @@ class LabelOptions:
 
 
 @dataclass
-class TrainOptions(TrainConfig):
+class TrainOptions(PretrainConfig):
     """Training and what surrounds it.
 
     Args:
@@ -149,7 +149,7 @@ def _train(options: TrainOptions, out: Console) -> None:
         optima = None
         if options.use_labels:
             problems, optima = _with_optimum(problems, labels, options.workers, out)
-        result = train(problems, options, optima=optima, run=run, resume=options.resume)
+        result = pretrain(problems, options, optima=optima, run=run, resume=options.resume)
         training.diagnosis = result.diagnosis
         say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
 

@@ -24,7 +24,7 @@ from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index
 from jepakit.retrieval.presets import PRESETS
-from jepakit.retrieval.pretrain import prepared
+from jepakit.retrieval.pretrain import with_training_pairs
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer
 from jepakit.retrieval.serving.rerank import CrossEncoderReranker
@@ -186,7 +186,7 @@ def run_train(options: TrainOptions, out: Console) -> None:
     corpus = options.load()
     with training_run(run, options, out) as training:
         adapted = adapt(corpus, options, run, resume=options.resume, say=partial(say, out))
-        training.diagnosis = adapted.trained.diagnosis
+        training.diagnosis = adapted.pretrained.diagnosis
         if training.is_first:
             _show_index(adapted.index, out)
             _show(adapted.evaluation, out)
@@ -264,7 +264,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         corpus = options.corpus or saved.corpus
         dataset = load_dataset(corpus, pairs=options.pairs, queries=options.queries, data_dir=saved.data_dir)
     else:
-        dataset = prepared(saved.load(), seed=saved.seed, most_made_pairs=saved.most_made_pairs)
+        dataset = with_training_pairs(saved.load(), seed=saved.seed, most_made_pairs=saved.most_made_pairs)
     settings = SearchSettings.read(run.path / "search.json")
     with text_encoder(base_of(run, saved.text)) as encoder, untuned(run, saved.text) as floor:
         evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings, options, floor=floor)

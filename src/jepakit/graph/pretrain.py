@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from jepakit.core import Diagnosis, EMATarget, diagnose
+from jepakit.core import EMATarget, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
@@ -18,7 +18,8 @@ from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
 from jepakit.graph.views import GraphViews, ViewConfig
-from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, save_trained
+from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, save_trained
+from jepakit.training.results import Pretrained
 
 __all__ = ["PretrainConfig", "Pretrained", "pretrain"]
 
@@ -55,26 +56,9 @@ class PretrainConfig(FitConfig):
             raise ConfigError("objective.predictor", predictor, "mlp or none where every node is predicted")
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """What came of it.
-
-    Args:
-        encoder: the encoder to use, in eval mode.
-        random_encoder: the same one before training: the floor.
-        fit: epochs, steps, last metrics.
-        diagnosis: of its graph (or, for one graph, node) embeddings.
-    """
-
-    encoder: GraphEncoder
-    random_encoder: GraphEncoder
-    fit: FitResult
-    diagnosis: Diagnosis
-
-
 def pretrain(
     dataset: GraphDataset, config: PretrainConfig, *, run: RunFolder | None = None, resume: bool = False
-) -> Pretrained:
+) -> Pretrained[GraphEncoder]:
     """Pre-trains on every graph of two nodes or more; labels are not read, but to colour the diagnostics.
 
     Args:
@@ -112,14 +96,14 @@ def pretrain(
         each.fit_readout(graphs, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
     before = effective_rank(random_encoder.embed(observed, key=key))
-    pretrained = Pretrained(exported, random_encoder, result, diagnose(embeddings, group=group, reference_rank=before))
+    diagnosis = diagnose(embeddings, group=group, reference_rank=before)
     if run is not None:
         save_trained(
             run,
             exported,
             random_encoder,
             devices=config.devices,
-            diagnosis=pretrained.diagnosis,
+            diagnosis=diagnosis,
             embeddings=embeddings,
             labels=group,
             label_names=dataset.label_names,
@@ -129,7 +113,7 @@ def pretrain(
                 "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",
             },
         )
-    return pretrained
+    return Pretrained(encoder=exported, random_encoder=random_encoder, fit=result, diagnosis=diagnosis)
 
 
 def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> Graphs:

@@ -10,7 +10,7 @@ try:
     from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_problem, write_solution
     from jepakit.lp.model import LPModel
     from jepakit.lp.objective import ObjectiveConfig
-    from jepakit.lp.pretrain import TrainConfig, Trained, train
+    from jepakit.lp.pretrain import PretrainConfig, Pretrained, pretrain
     from jepakit.lp.solving.basis import Basis
     from jepakit.lp.solving.certificate import Residuals, lower_bound, residuals, upper_bound
     from jepakit.lp.solving.highs import from_highs, to_highs
@@ -28,13 +28,13 @@ __all__ = [
     "LearnedFamily",
     "LinearProgram",
     "ObjectiveConfig",
+    "PretrainConfig",
+    "Pretrained",
     "Residuals",
     "Solution",
     "SolveConfig",
     "Solver",
     "Start",
-    "TrainConfig",
-    "Trained",
     "evaluate",
     "from_cvxpy",
     "from_highs",
@@ -44,11 +44,11 @@ __all__ = [
     "linprog",
     "lower_bound",
     "make_family",
+    "pretrain",
     "read_basis",
     "read_problem",
     "residuals",
     "to_highs",
-    "train",
     "upper_bound",
     "with_optimum",
     "write_basis",

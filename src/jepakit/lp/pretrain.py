@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.core import Diagnosis, diagnose
+from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.data import LinearProgram
@@ -25,9 +25,9 @@ from jepakit.lp.starts.choice import choose
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
-from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, is_first_process, save_trained
+from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, results, save_trained
 
-__all__ = ["TrainConfig", "Trained", "train"]
+__all__ = ["PretrainConfig", "Pretrained", "pretrain"]
 
 #: Without labels the balance is that of what so many iterations on so many problems come to.
 _MANY, _FEW = 1000, 16
@@ -37,7 +37,7 @@ DIAGNOSED_PROBLEMS, DIAGNOSED_COLUMNS = 16, 2000
 
 
 @dataclass
-class TrainConfig(FitConfig):
+class PretrainConfig(FitConfig):
     """Everything a training run depends on.
 
     Args:
@@ -103,36 +103,25 @@ class TrainConfig(FitConfig):
         return MaskConfig(hidden, self.jepa_mask_ratio_nodes, self.jepa_mask_ratio_entries, noise)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What came of it.
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(results.Pretrained[LPModel]):
+    """A trained model; its diagnosis is of its embeddings of columns, or of problems for the perceptron.
 
     Args:
-        family: the model, in eval mode, and what it was trained on.
-        random_model: the same one before training: the floor.
-        fit: epochs, steps, last metrics.
-        diagnosis: of its embeddings of columns, or of problems for the perceptron.
+        family: the model and what it was trained on.
     """
 
     family: LearnedFamily
-    random_model: LPModel
-    fit: FitResult
-    diagnosis: Diagnosis
-
-    @property
-    def model(self) -> LPModel:
-        """The model alone."""
-        return self.family.model
 
 
-def train(
+def pretrain(
     problems: Sequence[LinearProgram],
-    config: TrainConfig,
+    config: PretrainConfig,
     *,
     optima: Sequence[Optimum] | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
-) -> Trained:
+) -> Pretrained:
     """Trains a model on problems.
 
     Args:
@@ -186,7 +175,7 @@ def train(
             labels=group,
             card={"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method},
         )
-    return Trained(family, random_model, result, diagnosis)
+    return Pretrained(encoder=family.model, random_encoder=random_model, fit=result, diagnosis=diagnosis, family=family)
 
 
 @torch.no_grad()

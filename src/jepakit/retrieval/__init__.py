@@ -14,7 +14,7 @@ try:
     from jepakit.retrieval.measuring.comparison import Comparison, Measured, compare, measure
     from jepakit.retrieval.objective import ObjectiveConfig
     from jepakit.retrieval.presets import PRESETS
-    from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+    from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
     from jepakit.retrieval.ranking.sentences import encode_sentences
     from jepakit.retrieval.ranking.settings import SearchSettings
     from jepakit.retrieval.serving.searcher import Found, Searcher
@@ -52,14 +52,14 @@ __all__ = [
     "Measured",
     "ObjectiveConfig",
     "Pairs",
+    "PretrainConfig",
+    "Pretrained",
     "Queries",
     "RetrievalDataset",
     "SearchSettings",
     "Searcher",
     "SelectionConfig",
     "Sentences",
-    "TrainConfig",
-    "Trained",
     "Tuned",
     "TuningConfig",
     "ViewConfig",
@@ -71,13 +71,13 @@ __all__ = [
     "measure",
     "paired_interval",
     "parse_filter",
-    "prepared",
+    "pretrain",
     "reciprocal_rank",
     "save_base",
     "shared_documents",
     "split_by_document",
-    "train",
     "tune",
     "weighted",
+    "with_training_pairs",
     "without_shared",
 ]

@@ -12,7 +12,7 @@ from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Comparison
-from jepakit.retrieval.pretrain import TrainConfig, Trained, prepared, train
+from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.serving.searcher import document_fingerprint, load_adapter
@@ -26,7 +26,7 @@ __all__ = ["Adapted", "PipelineConfig", "adapt", "add_to_index", "build_index"]
 
 
 @dataclass
-class PipelineConfig(TrainConfig):
+class PipelineConfig(PretrainConfig):
     """Training, and what follows it.
 
     Args:
@@ -47,12 +47,12 @@ class Adapted:
     """What a run has made.
 
     Args:
-        trained: the adapter and how it was chosen.
+        pretrained: the adapter and how it was chosen.
         evaluation: on the test pairs; None where there are none, and in all processes but the first.
         index: of the corpus; None where none was wanted, and in all processes but the first.
     """
 
-    trained: Trained
+    pretrained: Pretrained
     evaluation: Comparison | None = None
     index: Index | None = None
 
@@ -78,23 +78,23 @@ def adapt(
         ConfigError: options that do not go together.
         DataError: there is nothing to learn from.
     """
-    dataset = prepared(corpus, seed=config.seed, most_made_pairs=config.most_made_pairs)
+    dataset = with_training_pairs(corpus, seed=config.seed, most_made_pairs=config.most_made_pairs)
     counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
     say(f"{dataset.name}: {len(dataset.documents)} documents, {counts} pairs; run in {run.path}")
     if config.strategy != "frozen":
         say(tune_base(run, dataset, config.text, config, resume=resume))
     base = base_of(run, config.text)
     with text_encoder(base, show=config.progress) as encoder:
-        trained = train(dataset, encoder, config, run=run, resume=resume, tuned=base != config.text)
+        pretrained = pretrain(dataset, encoder, config, run=run, resume=resume, tuned=base != config.text)
         if not is_first_process(config.devices):
-            return Adapted(trained)
-        say(trained.choice.sentence)
-        trained.choice.settings.write(run.path / "search.json")
+            return Adapted(pretrained)
+        say(pretrained.choice.sentence)
+        pretrained.choice.settings.write(run.path / "search.json")
         with untuned(run, config.text, show=config.progress) as floor:
-            settings = trained.choice.settings
-            evaluation = evaluate(dataset, encoder, trained.adapter, settings, config.evaluate, floor=floor)
+            settings = pretrained.choice.settings
+            evaluation = evaluate(dataset, encoder, pretrained.encoder, settings, config.evaluate, floor=floor)
         index = build_index(run, corpus, encoder, config.vectors) if config.index else None
-    return Adapted(trained, evaluation, index)
+    return Adapted(pretrained, evaluation, index)
 
 
 def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, config: IndexConfig) -> Index:

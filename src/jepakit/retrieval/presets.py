@@ -1,4 +1,4 @@
-"""Configurations by name: dotted option -> value, for `jepakit.retrieval.pretrain.TrainConfig` and the command line."""
+"""Configurations by name: dotted option -> value, as changes to the defaults of `jepakit.retrieval.PretrainConfig`."""
 
 from __future__ import annotations
 

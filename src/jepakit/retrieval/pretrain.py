@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
-from jepakit.core import Diagnosis, diagnose
+from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError
 from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
@@ -26,9 +26,9 @@ from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
-from jepakit.training import FitConfig, FitResult, RunFolder, save_trained
+from jepakit.training import FitConfig, RunFolder, results, save_trained
 
-__all__ = ["TrainConfig", "Trained", "prepared", "train"]
+__all__ = ["PretrainConfig", "Pretrained", "pretrain", "with_training_pairs"]
 
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)
@@ -36,7 +36,7 @@ _DOCUMENT_QUANTILES = (0.02, 0.2)
 
 
 @dataclass
-class TrainConfig(FitConfig):
+class PretrainConfig(FitConfig):
     """Everything an adapter depends on besides the documents, the pairs and the base model.
 
     Args:
@@ -72,32 +72,28 @@ class TrainConfig(FitConfig):
         return Recipe(self.adapter, self.objective, self.views, fit)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What came of it.
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(results.Pretrained[Adapter]):
+    """A trained adapter, which changes nothing where the base did best on held-out pairs.
+
+    Its diagnosis is of the training queries' vectors, against the base's.
 
     Args:
-        adapter: in eval mode; where the base did best on held-out pairs, it changes nothing.
         choice: what was chosen and on what grounds.
-        fit: epochs, steps, last metrics.
-        diagnosis: of the training queries' vectors, against the base's.
     """
 
-    adapter: Adapter
     choice: Choice
-    fit: FitResult
-    diagnosis: Diagnosis
 
 
-def train(
+def pretrain(
     dataset: RetrievalDataset,
     encoder: TextEncoder,
-    config: TrainConfig,
+    config: PretrainConfig,
     *,
     run: RunFolder | None = None,
     resume: bool = False,
     tuned: bool | None = None,
-) -> Trained:
+) -> Pretrained:
     """Trains an adapter on the train and dev pairs of a collection; its test pairs are not looked at.
 
     Args:
@@ -116,7 +112,7 @@ def train(
     if tuned is None and config.strategy != "frozen":
         way_out = "frozen; or call jepakit.retrieval.tune first, and train with its encoder and tuned=True or False"
         raise ConfigError("strategy", config.strategy, way_out)
-    dataset = prepared(dataset, seed=config.seed, most_made_pairs=config.most_made_pairs)
+    dataset = with_training_pairs(dataset, seed=config.seed, most_made_pairs=config.most_made_pairs)
     queries = encoder.encode(dataset.queries.texts, "query")
     documents = encoder.encode(dataset.documents.passages, "document")
     pairs = dataset.training
@@ -159,7 +155,6 @@ def train(
         _remember(adapter, queries, documents, pairs, dataset, config.seed)
     before = queries[pairs.queries]
     diagnosis = diagnose(adapter(before), reference_rank=effective_rank(before))
-    trained = Trained(adapter, choice, result, diagnosis)
     if run is not None:
         count = sum(len(pairs) for name, pairs in dataset.splits.items() if name != "test")
         save_trained(
@@ -174,11 +169,11 @@ def train(
                 "method": f"adapter of {adapter.base}, strength {choice.strength:g}",
             },
         )
-    return trained
+    return Pretrained(encoder=adapter, random_encoder=untrained, fit=result, diagnosis=diagnosis, choice=choice)
 
 
-def prepared(
-    dataset: RetrievalDataset, *, seed: int = 0, most_made_pairs: int = TrainConfig.most_made_pairs
+def with_training_pairs(
+    dataset: RetrievalDataset, *, seed: int = 0, most_made_pairs: int = PretrainConfig.most_made_pairs
 ) -> RetrievalDataset:
     """The collection with pairs to train on: its own, or without any, pairs made from its documents.
 

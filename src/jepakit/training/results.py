@@ -1,14 +1,37 @@
-"""What an evaluation returns, in every system."""
+"""What pre-training and an evaluation return, in every system."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from torch import nn
+
+from jepakit.core import Diagnosis
+from jepakit.training.fit_config import FitResult
 from jepakit.training.report.sections import ReportSection
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "Pretrained"]
+
+EncoderT_co = TypeVar("EncoderT_co", bound=nn.Module, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Generic[EncoderT_co]):
+    """A trained encoder and how it was trained; a system adds its own fields.
+
+    Args:
+        encoder: the encoder to use, in eval mode.
+        random_encoder: the same one before training: the floor.
+        fit: epochs, steps, last metrics.
+        diagnosis: of the encoder's embeddings.
+    """
+
+    encoder: EncoderT_co
+    random_encoder: EncoderT_co
+    fit: FitResult
+    diagnosis: Diagnosis
 
 
 @dataclass(frozen=True, kw_only=True)

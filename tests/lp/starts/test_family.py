@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jepakit.errors import ConfigError, ModelError
-from jepakit.lp import LearnedFamily, LPModel, TrainConfig, label, train
+from jepakit.lp import LearnedFamily, LPModel, PretrainConfig, label, pretrain
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
@@ -95,10 +95,10 @@ def test_neighbours_are_tried_without_themselves() -> None:
 
 @pytest.mark.parametrize("source", ["both", "model", "training"])
 def test_a_family_comes_back_from_its_folder(tmp_path: Path, source: str) -> None:
-    config = TrainConfig(epochs=1, progress=False, encoder=EncoderConfig(dim=8, depth=1, iterations=4))
+    config = PretrainConfig(epochs=1, progress=False, encoder=EncoderConfig(dim=8, depth=1, iterations=4))
     run = RunFolder(tmp_path / "run")
     run.start("seed: 0\n", resume=False)
-    family = train(PROBLEMS, config, optima=label(PROBLEMS), run=run).family
+    family = pretrain(PROBLEMS, config, optima=label(PROBLEMS), run=run).family
     replace(family, choice=Choice(source, "devex")).save(run.path)  # type: ignore[arg-type]
     loaded = LearnedFamily.load(run.path)
     assert loaded.choice == Choice(source, "devex")  # type: ignore[arg-type]

@@ -22,16 +22,16 @@ from jepakit.retrieval import (
     Adapter,
     EvaluateConfig,
     Pairs,
+    PretrainConfig,
     SearchSettings,
     SelectionConfig,
-    TrainConfig,
     Tuned,
     TuningConfig,
     evaluate,
-    prepared,
+    pretrain,
     save_base,
-    train,
     tune,
+    with_training_pairs,
 )
 from jepakit.retrieval.adapter import tuning
 from jepakit.retrieval.adapter.tuning import Strategy, TrainedBase
@@ -44,7 +44,7 @@ from jepakit.text.fingerprint import model_fingerprint
 from jepakit.training import RunFolder
 from jepakit.training.storage.checkpoint import read_checkpoint
 
-RECIPE = TrainConfig(progress=False, accelerator="cpu").recipe
+RECIPE = PretrainConfig(progress=False, accelerator="cpu").recipe
 #: Much faster than real bases bear: this one knows nothing that could be lost.
 FAST = TuningConfig(epochs=8, base_rate=1e-2)
 STRATEGIES: tuple[Strategy, ...] = ("two-phase", "full", "lora")
@@ -62,7 +62,7 @@ def encoder(folder: Path) -> SentenceEncoder:
 
 @pytest.fixture(scope="module")
 def dataset() -> RetrievalDataset:
-    return prepared(noisy())
+    return with_training_pairs(noisy())
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_the_base_that_was_given_stays_as_it_is(
 
 
 def test_where_nothing_can_be_learned_the_very_base_comes_back(encoder: SentenceEncoder) -> None:
-    result = tune(prepared(noisy(answers=False)), encoder, RECIPE, FAST, "full")
+    result = tune(with_training_pairs(noisy(answers=False)), encoder, RECIPE, FAST, "full")
     assert result.encoder is encoder
     assert result.strength == 0
     assert result.interval[0] <= 0
@@ -384,12 +384,12 @@ def test_the_callers_generator_is_left_alone(dataset: RetrievalDataset, encoder:
 
 
 def test_after_tuning_the_development_pairs_are_held_out_and_no_others(dataset: RetrievalDataset) -> None:
-    data = prepared(collection(60))
-    config = TrainConfig(epochs=2, progress=False, selection=SelectionConfig(folds=3))
-    assert train(data, WordEncoder(), config, tuned=True).choice.queries == len(data.splits["dev"])
-    assert train(data, WordEncoder(), config, tuned=False).choice.queries == len(data.training)
+    data = with_training_pairs(collection(60))
+    config = PretrainConfig(epochs=2, progress=False, selection=SelectionConfig(folds=3))
+    assert pretrain(data, WordEncoder(), config, tuned=True).choice.queries == len(data.splits["dev"])
+    assert pretrain(data, WordEncoder(), config, tuned=False).choice.queries == len(data.training)
     with pytest.raises(ConfigError, match=r"strategy = 'lora': expected frozen; or call jepakit.retrieval.tune first"):
-        train(data, WordEncoder(), replace(config, strategy="lora"))
+        pretrain(data, WordEncoder(), replace(config, strategy="lora"))
 
 
 def test_a_report_compares_with_the_base_as_it_was(

@@ -13,7 +13,7 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.adapter.selection import SelectionConfig
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.pretrain import TrainConfig, train
+from jepakit.retrieval.pretrain import PretrainConfig, pretrain
 from jepakit.retrieval.ranking.feedback import with_feedback
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
@@ -35,8 +35,8 @@ def dataset() -> RetrievalDataset:
 @pytest.fixture(scope="module")
 def adapter(dataset: RetrievalDataset) -> Adapter:
     selection = SelectionConfig(folds=3, strengths=[0.5, 1.0])
-    config = TrainConfig(epochs=15, batch_size=32, learning_rate=1e-2, progress=False, selection=selection)
-    return train(dataset, ENCODER, config).adapter
+    config = PretrainConfig(epochs=15, batch_size=32, learning_rate=1e-2, progress=False, selection=selection)
+    return pretrain(dataset, ENCODER, config).encoder
 
 
 def indexed(

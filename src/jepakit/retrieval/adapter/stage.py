@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from jepakit.retrieval.adapter.tuning import save_base, tune
 from jepakit.retrieval.data import RetrievalDataset
-from jepakit.retrieval.pretrain import TrainConfig
+from jepakit.retrieval.pretrain import PretrainConfig
 from jepakit.text import CachedEncoder, EmbeddingCache, SentenceEncoder, TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.stages import finish_stage
@@ -51,7 +51,7 @@ def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> Generator
 
 
 def tune_base(
-    run: RunFolder, dataset: RetrievalDataset, text: TextConfig, config: TrainConfig, *, resume: bool = False
+    run: RunFolder, dataset: RetrievalDataset, text: TextConfig, config: PretrainConfig, *, resume: bool = False
 ) -> str:
     """Tunes the base by ``config.strategy``, unless that is finished, and keeps it where it is surely better.
 

@@ -132,7 +132,7 @@ def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
     """
     missing = [name for name in ("train", "dev") if name not in dataset.splits]
     if missing:
-        expected = "splits train and dev, as jepakit.retrieval.prepared makes them"
+        expected = "splits train and dev, as jepakit.retrieval.with_training_pairs makes them"
         given = ", ".join(dataset.splits) or None
         raise DataError(f"no {' and no '.join(missing)} pairs", field="splits", value=given, expected=expected)
     dev = dataset.splits["dev"]
