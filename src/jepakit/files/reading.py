@@ -50,10 +50,12 @@ def reading(
         if fault.file is not None:
             raise
         place = {"line": fault.line, "field": fault.field, "value": fault.value}
-        raise _fault(error, fault.problem, file, expected=fault.expected or expected, **place) from fault
+        raise _fault(error, fault.problem, file, expected=_joined(fault.expected, expected), **place) from fault
     except ConfigError as fault:
         place = {"field": fault.field, "value": fault.value}
-        raise _fault(error, "a value that cannot be", file, expected=fault.expected, **place) from fault
+        raise _fault(
+            error, "not an allowed value", file, expected=_joined(fault.expected, expected), **place
+        ) from fault
     except JepakitError:
         raise
     except Exception as fault:
@@ -268,6 +270,11 @@ def _describe(fault: Exception) -> tuple[str, int | None, str | None]:
         case _:
             text = " ".join(str(fault).split())
             return f"damaged, or not the kind of file it should be ({_cut(text) or type(fault).__name__})", None, None
+
+
+def _joined(*expected: str | None) -> str | None:
+    """What the reader expected and what its caller adds, such as the way out."""
+    return "; ".join(dict.fromkeys(part for part in expected if part)) or None
 
 
 def _cut(text: str, limit: int = 300) -> str:
