@@ -1,7 +1,6 @@
-"""Graphs as jepakit holds them: packed end to end in flat tensors, so that a batch is one gather and never a loop.
+"""Sets of graphs, packed end to end in flat tensors, so that a batch is one gather and needs no loop.
 
-`Graphs` is a set of graphs and also what a batch of them is. `GraphDataset` is a `Graphs` with what is known about it:
-its name, its task, its splits. `load_dataset` makes one from whatever the user names.
+`Graphs` holds a set of graphs or a batch of them. `GraphDataset` adds a name, a task and splits.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class Graphs:
         node_ptr: ``[G + 1]`` int64.
         edge_ptr: ``[G + 1]`` int64; graph ``g`` owns edges ``edge_ptr[g]:edge_ptr[g + 1]``.
         edge_attr: edge features, ``[E, F_e]`` float, or None.
-        descriptors: what else is known of each graph as a whole, ``[G, D]`` float with NaN where it is not, or
-            None. Encoders never see them: they are something to predict.
+        descriptors: properties of whole graphs, ``[G, D]`` float, NaN where missing, or None. They are targets of
+            prediction; encoders never see them.
         y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
         node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
         position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.networks.encoding`.
@@ -62,34 +61,37 @@ class Graphs:
 
     @property
     def num_nodes(self) -> int:
+        """N."""
         return self.x.shape[0]
 
     @property
     def num_edges(self) -> int:
+        """E."""
         return self.edge_index.shape[1]
 
     @property
     def nodes_per_graph(self) -> Tensor:
-        """``[G]`` int64."""
+        """Number of nodes of each graph, ``[G]`` int64."""
         return self.node_ptr.diff()
 
     @property
     def edges_per_graph(self) -> Tensor:
-        """``[G]`` int64."""
+        """Number of directed edges of each graph, ``[G]`` int64."""
         return self.edge_ptr.diff()
 
     @property
     def graph_of_node(self) -> Tensor:
-        """``[N]`` int64: the graph each node belongs to."""
+        """The graph of each node, ``[N]`` int64."""
         return owners(self.nodes_per_graph, self.num_nodes)
 
     @property
     def in_degree(self) -> Tensor:
-        """``[N]`` int64: edges that end in each node."""
+        """Number of edges that end in each node, ``[N]`` int64."""
         return torch.bincount(self.edge_index[1], minlength=self.num_nodes)
 
     @property
     def device(self) -> torch.device:
+        """The device of all tensors."""
         return self.x.device
 
     def __getitem__(self, index: Tensor | Sequence[int] | slice | int) -> Graphs:
@@ -131,6 +133,7 @@ class Graphs:
         )
 
     def to(self, device: torch.device | str) -> Graphs:
+        """The same graphs with all tensors on ``device``."""
         tensors: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: value.to(device) for name, value in tensors.items() if value is not None})
 
@@ -168,46 +171,37 @@ class Graphs:
         """Builds a packed set from node rows grouped by graph and edges in any order, and checks it.
 
         Args:
-            x: ``[N, F]``, the nodes of graph 0 first, then those of graph 1, and so on.
-            edge_index: ``[2, E]`` packed node ids, any order, each direction given explicitly.
+            x: ``[N, F]``, nodes sorted by graph.
+            edge_index: ``[2, E]`` packed node ids in any order; an undirected edge is given in both directions.
             nodes_per_graph: ``[G]``.
             edge_attr: ``[E, F_e]`` in the order of ``edge_index``.
             y: see `Graphs`.
             node_y: see `Graphs`.
-            field_name: what to call the data in an error message.
+            field_name: the name of the data in error messages.
 
         Raises:
-            DataError: an edge leaves its graph or names no node, a count does not add up, a feature is NaN or infinite.
+            DataError: an edge joins two graphs or names a missing node, the counts do not add up to N, a feature is not
+                finite.
         """
         num_nodes = x.shape[0]
         if int(nodes_per_graph.sum()) != num_nodes:
-            raise DataError(
-                "the nodes per graph do not add up to the rows of x",
-                field=field_name,
-                value=int(nodes_per_graph.sum()),
-                expected=str(num_nodes),
-            )
+            problem, total = "the nodes per graph do not add up to the rows of x", int(nodes_per_graph.sum())
+            raise DataError(problem, field=field_name, value=total, expected=str(num_nodes))
         _check_finite(x, f"{field_name}.x")
         if edge_attr is not None:
             _check_finite(edge_attr, f"{field_name}.edge_attr")
-        if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= num_nodes):
-            bad = ((edge_index < 0) | (edge_index >= num_nodes)).any(0).nonzero()[0, 0]
-            raise DataError(
-                "an edge names a node that does not exist",
-                field=f"{field_name}.edge_index[:, {int(bad)}]",
-                value=edge_index[:, bad].tolist(),
-                expected=f"node ids from 0 to {num_nodes - 1}",
-            )
+
+        def refuse_edges(bad: Tensor, problem: str, expected: str) -> None:
+            if bad.any():
+                edge = int(bad.nonzero()[0])
+                field, ends = f"{field_name}.edge_index[:, {edge}]", edge_index[:, edge].tolist()
+                raise DataError(problem, field=field, value=ends, expected=expected)
+
+        missing = ((edge_index < 0) | (edge_index >= num_nodes)).any(0)
+        refuse_edges(missing, "an edge names a node that does not exist", f"node ids from 0 to {num_nodes - 1}")
         owner = owners(nodes_per_graph, num_nodes)
         source, target = edge_index
-        if not torch.equal(owner[source], owner[target]):
-            bad = (owner[source] != owner[target]).nonzero()[0, 0]
-            raise DataError(
-                "an edge joins two graphs",
-                field=f"{field_name}.edge_index[:, {int(bad)}]",
-                value=edge_index[:, bad].tolist(),
-                expected="both ends in one graph",
-            )
+        refuse_edges(owner[source] != owner[target], "an edge joins two graphs", "both ends in one graph")
         order = torch.argsort(target * max(num_nodes, 1) + source, stable=True)
         edges_per_graph = torch.bincount(owner[target], minlength=len(nodes_per_graph))
         return cls(
@@ -223,15 +217,15 @@ class Graphs:
 
 @dataclass(frozen=True, eq=False)
 class GraphDataset:
-    """A `Graphs` and what is known about it.
+    """A set of graphs with its name, task and splits.
 
     Args:
         name: as the user named it.
         graphs: the data.
-        task: what its labels are for.
+        task: the kind of the labels.
         label_names: names of the classes (classification) or of the columns of ``y`` (multilabel, regression).
-        splits: named index sets (``train``, ``val``, ``test``) over graphs, or over nodes for node classification.
-        source: where it came from, in a sentence, for reports.
+        splits: row numbers of ``train``, ``val`` and ``test``: graphs, or nodes for node classification.
+        source: where the data come from, a sentence for reports.
     """
 
     name: str
@@ -243,7 +237,7 @@ class GraphDataset:
 
 
 def concatenate(parts: Sequence[Graphs]) -> Graphs:
-    """One packed set of several with the same features; what only some of them have is left out."""
+    """Joins sets with the same features into one; optional tensors that some of them lack are left out."""
     node_shift = offsets(torch.tensor([part.num_nodes for part in parts]))
     edge_shift = offsets(torch.tensor([part.num_edges for part in parts]))
 
@@ -252,12 +246,12 @@ def concatenate(parts: Sequence[Graphs]) -> Graphs:
         return None if any(value is None for value in values) else torch.cat(values)
 
     def pointers(name: str, shift: Tensor) -> Tensor:
-        tails = [getattr(part, name)[1:] + s for part, s in zip(parts, shift[:-1], strict=True)]
+        tails = [getattr(part, name)[1:] + start for part, start in zip(parts, shift[:-1], strict=True)]
         return torch.cat([torch.zeros(1, dtype=torch.long), *tails])
 
     return Graphs(
         x=torch.cat([part.x for part in parts]),
-        edge_index=torch.cat([part.edge_index + s for part, s in zip(parts, node_shift[:-1], strict=True)], dim=1),
+        edge_index=torch.cat([part.edge_index + at for part, at in zip(parts, node_shift[:-1], strict=True)], dim=1),
         node_ptr=pointers("node_ptr", node_shift),
         edge_ptr=pointers("edge_ptr", edge_shift),
         **{name: joined(name) for name in ("edge_attr", "descriptors", "y", "node_y", "position", "patch")},
@@ -268,9 +262,6 @@ def _check_finite(values: Tensor, name: str) -> None:
     if torch.isfinite(values).all():
         return
     row, column = (~torch.isfinite(values)).nonzero()[0].tolist()
-    raise DataError(
-        "a feature is not a finite number",
-        field=f"{name}[{row}, {column}]",
-        value=float(values[row, column]),
-        expected="finite values; impute or drop them first",
-    )
+    field, value = f"{name}[{row}, {column}]", float(values[row, column])
+    expected = "finite values; impute or drop them first"
+    raise DataError("a feature is not a finite number", field=field, value=value, expected=expected)

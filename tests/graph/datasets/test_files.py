@@ -238,7 +238,7 @@ JSON_FAULTS: dict[str, tuple[object, str]] = {
     "node without id": (node_link([A, {"name": "b"}], []), "g.json: nodes[1].id: no usable id"),
     "node is no object": (node_link([A, "b"], []), "g.json: nodes[1]: not an object (found 'b')"),
     "edge without target": (node_link([A], [{"source": "a"}]), "g.json: edges[0].target: no usable id"),
-    "id twice": (node_link([A, B, A], []), "g.json: nodes[0] and [2]: the node id stands twice (found 'a')"),
+    "id twice": (node_link([A, B, A], []), "g.json: nodes[0] and [2]: the node id occurs twice (found 'a')"),
     "dangling edge": (
         [node_link([A], []), node_link([A, B], [{"source": "a", "target": "b"}, {"source": "b", "target": "c"}])],
         "g.json: graphs[1].edges[1].target: an edge names a node that does not exist (found 'c')",
@@ -257,7 +257,7 @@ JSON_FAULTS: dict[str, tuple[object, str]] = {
     ),
     "mixed attribute": (
         node_link([{"id": "a", "mass": 1}, {"id": "b", "mass": "heavy"}], []),
-        "g.json: nodes[1] (id 'b'), attribute mass: a value of another kind than those before it (found 'heavy')",
+        "g.json: nodes[1] (id 'b'), attribute mass: its type differs from that of earlier values (found 'heavy')",
     ),
     "nan": (
         node_link([{"id": "a", "mass": 1}, {"id": "b", "mass": float("nan")}], []),
@@ -265,15 +265,15 @@ JSON_FAULTS: dict[str, tuple[object, str]] = {
     ),
     "too big for a feature": (
         node_link([{"id": "a", "mass": 1e300}], []),
-        "g.json: nodes[0] (id 'a'), attribute mass: not a finite number (found 1e+300); expected at most 3.4e+38",
+        "g.json: nodes[0] (id 'a'), attribute mass: not a finite number (found 1e+300); expected a magnitude of",
     ),
-    "list of another length": (
+    "lists of two lengths": (
         node_link([{"id": "a", "p": [1, 2]}, {"id": "b", "p": [1]}], []),
-        "g.json: nodes[1] (id 'b'), attribute p: a list of another length (found 1); expected 2 numbers",
+        "g.json: nodes[1] (id 'b'), attribute p: lists differ in length (found 1); expected 2 numbers",
     ),
     "object attribute": (
         node_link([{"id": "a", "p": {"q": 1}}], []),
-        "g.json: attribute p: values of type struct<q: int64>; expected numbers, truth values, strings",
+        "g.json: attribute p: values of type struct<q: int64>; expected numbers, booleans, strings",
     ),
     "names as features": (
         node_link([{"id": i, "name": f"node {i}"} for i in range(1001)], []),
@@ -296,7 +296,7 @@ JSON_FAULTS: dict[str, tuple[object, str]] = {
         [node_link([A], []), node_link([A], [], directed=True)],
         "g.json: graphs[1].directed: directed and undirected graphs in one dataset (found True)",
     ),
-    "directed is no truth value": (node_link([A], [], directed="yes"), "g.json: directed: not a truth value"),
+    "directed is no boolean": (node_link([A], [], directed="yes"), "g.json: directed: not a boolean"),
 }
 
 
@@ -311,8 +311,9 @@ def test_json_faults_name_their_place(name: str, tmp_path: Path) -> None:
 def test_broken_json_names_line_and_column(tmp_path: Path) -> None:
     file = tmp_path / "g.json"
     file.write_text('{"nodes": [],\n  "edges": [}\n')
-    with pytest.raises(DataError, match=r"g\.json:2: broken JSON at column 13: Expecting value"):
+    with pytest.raises(DataError, match="at column 13") as caught:
         load_graph_files(file)
+    assert (caught.value.file, caught.value.line) == (file, 2)
 
 
 def test_missing_attribute_in_a_folder_names_the_file(tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_missing_attribute_in_a_folder_names_the_file(tmp_path: Path) -> None:
         load_graph_files(tmp_path)
 
 
-def test_folders_that_hold_nothing_or_too_much(tmp_path: Path) -> None:
+def test_a_folder_without_graphs_or_with_two_formats_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no graph files in the folder"):
         load_graph_files(tmp_path)
     with pytest.raises(DataError, match="no such file or folder"):
@@ -379,17 +380,17 @@ TABLES: dict[str, dict[str, list[Any]]] = {
     "graphs": {"graph": ["q", "p"], "label": [0, 1]},
 }
 PARQUET_FAULTS: dict[str, tuple[dict[str, dict[str, list[Any]] | None], str]] = {
-    "no nodes file": ({"nodes": None}, "nodes.parquet: the file is missing"),
+    "no nodes file": ({"nodes": None}, "nodes.parquet: no such file"),
     "no node column": ({"nodes": {"graph": ["p"]}}, "nodes.parquet: no column 'node' (found ['graph'])"),
     "no target column": ({"edges": {"graph": ["p"], "source": [1]}}, "edges.parquet: no column 'target'"),
     "graph column in one": (
         {"edges": {"source": [1], "target": [2]}},
-        "edges.parquet: no column 'graph'; expected it in",
+        "edges.parquet: no column 'graph'; expected the column in",
     ),
     "no nodes": ({"nodes": {"graph": [], "node": []}}, "nodes.parquet: there are no nodes"),
     "node twice": (
         {"nodes": {"graph": ["p", "q", "p"], "node": [1, 1, 1]}},
-        "nodes.parquet: row 3, column node: the node stands twice in its graph (found 1)",
+        "nodes.parquet: row 3, column node: the node occurs twice in its graph (found 1)",
     ),
     "dangling": (
         {"edges": {"graph": ["p", "q"], "source": [1, 1], "target": [2, 2]}},
@@ -405,7 +406,7 @@ PARQUET_FAULTS: dict[str, tuple[dict[str, dict[str, list[Any]] | None], str]] = 
     ),
     "graph twice": (
         {"graphs": {"graph": ["p", "q", "p"], "label": [0, 1, 0]}},
-        "graphs.parquet: row 3, column graph: the graph stands twice (found 'p')",
+        "graphs.parquet: row 3, column graph: the graph occurs twice (found 'p')",
     ),
     "graph without nodes": (
         {"graphs": {"graph": ["p", "r", "q"], "label": [0, 1, 0]}},
@@ -415,9 +416,9 @@ PARQUET_FAULTS: dict[str, tuple[dict[str, dict[str, list[Any]] | None], str]] = 
         {"edges": {"graph": ["p"], "source": [None], "target": [2]}},
         "edges.parquet: row 1, column source: no id",
     ),
-    "ids of two kinds": (
+    "ids of two types": (
         {"edges": {"graph": ["p"], "source": ["one"], "target": ["two"]}},
-        "ids of different kinds (found 'nodes.parquet node: int64, edges.parquet source: string",
+        "ids of different types: nodes.parquet node: int64, edges.parquet source: string",
     ),
     "missing attribute": (
         {"nodes": {"graph": ["p", "q", "p"], "node": [1, 1, 2], "mass": [1.0, None, 2.0]}},
@@ -441,7 +442,7 @@ def test_parquet_faults_name_their_place(name: str, tmp_path: Path) -> None:
     assert message in str(caught.value)
 
 
-def test_graphs_stand_in_the_order_of_their_table(tmp_path: Path) -> None:
+def test_graphs_are_in_the_order_of_their_table(tmp_path: Path) -> None:
     folder = tmp_path / "mass=7"
     folder.mkdir()
     for table, columns in TABLES.items():
@@ -455,5 +456,6 @@ def test_graphs_stand_in_the_order_of_their_table(tmp_path: Path) -> None:
 def test_not_a_parquet_file(tmp_path: Path) -> None:
     for name in ("nodes", "edges"):
         (tmp_path / f"{name}.parquet").write_text("graph,node\n")
-    with pytest.raises(DataError, match=r"nodes\.parquet: not a readable Parquet file"):
+    with pytest.raises(DataError) as caught:
         load_graph_files(tmp_path)
+    assert caught.value.file == tmp_path / "nodes.parquet"

@@ -103,18 +103,18 @@ def test_features_do_not_depend_on_how_a_molecule_is_written(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        ("id,y\n1,2\n", {}, r"mine.csv:1: no column is called smiles.*'id', 'y'"),
-        ("smiles,SMILES\nC,C\n", {}, r"mine.csv:1: several columns are called smiles"),
-        ("smiles,y\nC,1\n", {"smiles_column": "mol"}, r"mine.csv:1: mol: there is no such column; .*'smiles', 'y'"),
-        ("smiles,y\nC,1\n", {"label_columns": ["z"]}, r"mine.csv:1: z: there is no such column; .*'smiles', 'y'"),
+        ("id,y\n1,2\n", {}, r"mine.csv:1: no column is named smiles.*'id', 'y'"),
+        ("smiles,SMILES\nC,C\n", {}, r"mine.csv:1: several columns are named smiles"),
+        ("smiles,y\nC,1\n", {"smiles_column": "mol"}, r"mine.csv:1: mol: no such column; .*'smiles', 'y'"),
+        ("smiles,y\nC,1\n", {"label_columns": ["z"]}, r"mine.csv:1: z: no such column; .*'smiles', 'y'"),
         ("smiles,y,y\nC,1,2\n", {"label_columns": ["y"]}, r"mine.csv:1: y: .* more than once"),
         ("smiles,y\nC,1\n\nO,two\n", {"label_columns": ["y"]}, r"mine.csv:4: y: a label is not a number .*'two'"),
         ("smiles,y\nC,inf\n", {"label_columns": ["y"]}, r"mine.csv:2: y: a label is not a number .*'inf'"),
-        ("smiles,y\nC,1\nO\n", {}, r"mine.csv:3: a row has another number of cells .*found 1\); expected 2"),
-        ("smiles\nC\nnot one\n", {}, r"mine.csv:3: 1 of 2 SMILES cannot be read, .*'not one'"),
+        ("smiles,y\nC,1\nO\n", {}, r"mine.csv:3: a row differs .* number of cells .*found 1\); expected 2"),
+        ("smiles\nC\nnot one\n", {}, r"mine.csv:3: 1 of 2 SMILES cannot be read; .*'not one'"),
         ('smiles,y\nC,1\n"",1\n', {}, r"mine.csv:3: 1 of 2 SMILES cannot be read"),
         ("smiles,y\n", {}, r"mine.csv: the file holds no molecules"),
-        ("", {}, r"mine.csv:1: no column is called smiles"),
+        ("", {}, r"mine.csv:1: no column is named smiles"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, columns: dict, message: str) -> None:
@@ -125,10 +125,10 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, columns: dict
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("mine.smi", b"smiles\nC\n", r"mine.smi: not a SMILES table by its name"),
-        ("mine.csv.gz", b"smiles\nC\n", r"mine.csv.gz: the file cannot be read"),
-        ("cut.csv.gz", gzip.compress(b"smiles\nC\n", mtime=0)[:-9], r"cut.csv.gz: the file cannot be read"),
-        ("mine.csv", b"smiles\nC\n\xff\n", r"mine.csv:3: the file is not UTF-8"),
+        ("mine.smi", b"smiles\nC\n", r"mine.smi: the name is not that of a table"),
+        ("mine.csv.gz", b"\x1f\x8bsmiles\nC\n", r"mine.csv.gz: damaged"),
+        ("cut.csv.gz", gzip.compress(b"smiles\nC\n", mtime=0)[:-9], r"cut.csv.gz: .*cut off"),
+        ("mine.csv", b"smiles\nC\n\xff\n", r"mine.csv:3: not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_table(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -138,8 +138,9 @@ def test_a_file_that_is_no_table(tmp_path: Path, name: str, content: bytes, mess
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none.csv: the file cannot be read"):
+    with pytest.raises(DataError) as caught:
         load_molecules(tmp_path / "none.csv")
+    assert caught.value.file == tmp_path / "none.csv"
 
 
 def test_rows_that_cannot_be_read_are_left_out_and_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -308,7 +309,7 @@ def test_no_two_parts_share_a_scaffold(data_dir: Path, name: str) -> None:
 
 
 def test_descriptors_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(molecule_descriptors, "_AT_A_TIME", 2)  # several batches
+    monkeypatch.setattr(molecule_descriptors, "_BATCH_MOLECULES", 2)  # several batches
     smiles = ["CCO", "c1ccccc1", "CC(=O)O", "[Na+].[Cl-]", "C"]
     values = molecular_descriptors(smiles, jobs=1)
     columns = [name for name, _ in Chem.Descriptors.descList]
@@ -331,6 +332,6 @@ def test_descriptors_of_a_table_are_those_of_its_readable_rows(tmp_path: Path) -
 
 
 def test_an_unreadable_smiles_is_named_by_its_row_whatever_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(molecule_descriptors, "_AT_A_TIME", 2)
+    monkeypatch.setattr(molecule_descriptors, "_BATCH_MOLECULES", 2)
     with pytest.raises(DataError, match=r"smiles\[3\]"):
         molecular_descriptors(["C", "CC", "CCC", "no molecule"], jobs=1)

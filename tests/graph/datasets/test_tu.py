@@ -106,7 +106,7 @@ def change_line(part: str, number: int, line: str) -> dict[str, str]:
 
 FAULTS: dict[str, tuple[dict[str, str | None], str, str]] = {
     "no A": ({"A": None}, "raw: ", "no edge file; expected NAME_A.txt"),
-    "no indicator": ({"graph_indicator": None}, "graph_indicator.txt: ", "the file is missing"),
+    "no indicator": ({"graph_indicator": None}, "graph_indicator.txt: ", "no such file"),
     "empty indicator": ({"graph_indicator": ""}, "graph_indicator.txt: ", "the file is empty"),
     "short labels": (
         {"graph_labels": "1\n-1\n"},

@@ -1,4 +1,4 @@
-"""Columns of attributes, as files give them, made into features, classes and targets."""
+"""Columns of attributes from files, converted to features, classes and targets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from jepakit.graph.data import Task
 __all__ = [
     "MAX_CATEGORIES",
     "MAX_FLOAT",
+    "Place",
     "Rows",
     "arrow_column",
     "class_ids",
@@ -23,12 +24,12 @@ __all__ = [
 ]
 
 MAX_CATEGORIES = 1000
-"""More distinct strings than this in one attribute are taken for names or texts, which one-hot columns cannot hold."""
+"""An attribute with more distinct strings holds names or texts, which one-hot columns do not suit."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
 Place = Callable[[int], tuple[Path, str]]
-"""From the number of a row to its file and what it is called there."""
+"""Maps a row number to the file of the row and its position there, for messages."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +37,33 @@ class Rows:
     """The attributes of nodes, edges or graphs, column by column.
 
     Args:
-        columns: attribute name to a column with one value a row.
-        place: where a row stands, for messages.
-        count: rows.
+        columns: attribute name -> a column with one value per row.
+        place: locates a row, for messages.
+        count: number of rows.
     """
 
     columns: Mapping[str, pa.Array]
     place: Place
     count: int
 
-    def complain(self, row: int, attribute: str, problem: str, value: object = None, expected: str = "") -> DataError:
+    def fault(self, row: int, attribute: str, problem: str, value: object = None, expected: str = "") -> DataError:
+        """The error for one value, to be raised."""
         file, place = self.place(row)
         return DataError(problem, file=file, field=f"{place}, attribute {attribute}", value=value, expected=expected)
 
 
 def one_hot(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``[N]`` to ``[N, C]`` float32 and the C distinct values in ascending order."""
+    """``[N] -> [N, C]`` float32, and the C distinct values in ascending order."""
     categories, codes = np.unique(values, return_inverse=True)
     return np.eye(len(categories), dtype=np.float32)[codes], categories
 
 
 def standardise(values: np.ndarray) -> np.ndarray:
-    """``[N, F]`` to mean 0 and variance 1 down each column, float32; a constant column becomes 0."""
+    """Scales each column of ``[N, F]`` to mean 0 and variance 1, float32; a constant column becomes 0."""
     if not len(values):
         return values.astype(np.float32)
     centred = values - values.mean(axis=0)
-    # Rounding leaves a constant column with a spread of about 1e-17 of its size, which must not be blown up to 1.
+    # By rounding, the standard deviation of a constant column is about 1e-17 of its size instead of 0.
     spread = np.where(np.ptp(values, axis=0) > 0, centred.std(axis=0), np.inf)
     return (centred / spread).astype(np.float32)
 
@@ -69,23 +71,22 @@ def standardise(values: np.ndarray) -> np.ndarray:
 def feature_matrix(rows: Rows, categorical: str | None = None) -> np.ndarray | None:
     """All columns side by side, ``[N, F]`` float32, or None where there are no columns.
 
-    Numbers and truth values stand as they are, lists of numbers take a column for each place, strings are one-hot in
-    alphabetical order.
+    Numbers and booleans are kept, a list of K numbers takes K columns, strings are one-hot in alphabetical order.
 
     Args:
         rows: the attributes.
         categorical: an attribute that is one-hot even if it holds numbers.
 
     Raises:
-        DataError: a value is missing, not finite, of another kind than the rest, or a list of another length; an
-            attribute has more than `MAX_CATEGORIES` strings.
+        DataError: a value is missing, not finite or of an unsupported type, lists differ in length, or an attribute has
+            more than `MAX_CATEGORIES` strings.
     """
     blocks = [_encode(rows, name, as_categories=name == categorical) for name in rows.columns]
     return np.concatenate(blocks, axis=1) if blocks else None
 
 
 def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Classes ``[N]`` int64, -1 where there is no value, and the names of the classes in ascending order.
+    """Classes ``[N]`` int64, -1 where the value is missing, and the names of the classes in ascending order.
 
     Raises:
         DataError: the values are neither strings nor whole numbers.
@@ -96,22 +97,21 @@ def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
     if pa.types.is_null(column.type):
         return np.full(rows.count, -1, dtype=np.int64), ()
     if not (_is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
-        raise DataError(
-            "a class is a string or a whole number", file=rows.place(0)[0], field=attribute, value=column.type
-        )
-    known = column.is_valid().to_numpy(zero_copy_only=False)
+        problem = "a class is a string or a whole number"
+        raise DataError(problem, file=rows.place(0)[0], field=attribute, value=column.type)
+    labelled = column.is_valid().to_numpy(zero_copy_only=False)
     classes, codes = np.unique(np.array(column.drop_null().to_pylist()), return_inverse=True)
     ids = np.full(rows.count, -1, dtype=np.int64)
-    ids[known] = codes
+    ids[labelled] = codes
     return ids, tuple(str(name) for name in classes.tolist())
 
 
 def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ...]]:
-    """Graph targets: the values of ``y``, the task they make and its label names.
+    """Graph labels ``y``, their task and the label names.
 
-    Strings, whole numbers and truth values are classes. Other numbers are a regression target, ``[G, 1]``. Lists of
-    numbers are ``[G, T]``: labels of T binary tasks if all are 0 or 1, else T regression targets; a null in a list, or
-    a ``nan``, means unlabelled.
+    Strings, whole numbers and booleans are classes. Other numbers are a regression target, ``[G, 1]``. Lists of numbers
+    are ``[G, T]``: labels of T binary tasks if all are 0 or 1, else T regression targets; null or ``nan`` in a list
+    means unlabelled.
 
     Raises:
         DataError: a graph has no target, or lists differ in length.
@@ -119,23 +119,23 @@ def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ..
     column = rows.columns[attribute]
     if column.null_count:
         row = column.is_null().to_numpy(zero_copy_only=False).argmax()
-        raise rows.complain(int(row), attribute, "the graph has no label", expected="one for every graph or for none")
+        raise rows.fault(int(row), attribute, "the graph has no label", expected="one for every graph or for none")
     if not (_is_list(column.type) or pa.types.is_floating(column.type)):
         ids, names = class_ids(rows, attribute)
         return ids, "graph classification", names
     values = _single(rows, attribute, allow_nan=True)
     if not _is_list(column.type):
         return values, "graph regression", (attribute,)
-    given = values[~np.isnan(values)]
-    task: Task = "graph multilabel" if np.isin(given, (0, 1)).all() else "graph regression"
-    return values, task, tuple(f"{attribute} {task_number + 1}" for task_number in range(values.shape[1]))
+    labels = values[~np.isnan(values)]
+    task: Task = "graph multilabel" if np.isin(labels, (0, 1)).all() else "graph regression"
+    return values, task, tuple(f"{attribute} {column + 1}" for column in range(values.shape[1]))
 
 
-def arrow_column(values: Sequence[object], rows_so_far: Rows, attribute: str) -> pa.Array:
-    """A column of Python values; ``rows_so_far`` says where they stand.
+def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Array:
+    """A column of Python values; ``rows`` locates them in messages.
 
     Raises:
-        DataError: they are not of one kind.
+        DataError: the values differ in type.
     """
     try:
         return pa.array(values)
@@ -144,17 +144,16 @@ def arrow_column(values: Sequence[object], rows_so_far: Rows, attribute: str) ->
     first = next(value for value in values if value is not None)
     row = next((i for i, value in enumerate(values) if value is not None and _kind(value) != _kind(first)), None)
     if row is None:
-        raise DataError("the values cannot be held in one column", file=rows_so_far.place(0)[0], field=attribute)
-    raise rows_so_far.complain(
-        row, attribute, "a value of another kind than those before it", values[row], f"{_kind(first)}, as {first!r}"
-    )
+        raise DataError("the values cannot be held in one column", file=rows.place(0)[0], field=attribute)
+    expected = f"{_kind(first)}, like {first!r}"
+    raise rows.fault(row, attribute, "its type differs from that of earlier values", values[row], expected)
 
 
 def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
     column = rows.columns[attribute]
     if column.null_count:
         row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
-        raise rows.complain(row, attribute, "the attribute is missing", expected="a value on every one, or on none")
+        raise rows.fault(row, attribute, "the attribute is missing", expected="a value for all, or for none")
     if as_categories or _is_text(column.type):
         return _categories(rows, attribute)
     return _single(rows, attribute, allow_nan=False)
@@ -164,54 +163,47 @@ def _single(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
     values = _matrix(rows, attribute)
     bad = ~(np.abs(values) <= MAX_FLOAT) & ~(np.isnan(values) & allow_nan)
     if bad.any():
-        row, place = (int(i) for i in np.argwhere(bad)[0])
-        value = float(values[row, place])
-        raise rows.complain(row, attribute, "not a finite number", value, f"at most {MAX_FLOAT:.2g} either way")
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        expected = f"a magnitude of at most {MAX_FLOAT:.2g}"
+        raise rows.fault(row, attribute, "not a finite number", float(values[row, column]), expected)
     return values.astype(np.float32)
 
 
 def _categories(rows: Rows, attribute: str) -> np.ndarray:
     ids, names = class_ids(rows, attribute)
     if len(names) > MAX_CATEGORIES:
-        raise DataError(
-            f"{len(names)} different values, too many for one-hot columns",
-            file=rows.place(0)[0],
-            field=f"attribute {attribute}",
-            expected=f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding",
-        )
+        problem = f"{len(names)} different values, too many for one-hot columns"
+        expected = f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding"
+        raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
     return np.eye(len(names), dtype=np.float32)[ids]
 
 
 def _matrix(rows: Rows, attribute: str) -> np.ndarray:
-    """A column of numbers, truth values or equally long lists of them as ``[N, K]`` float64, nan for null."""
+    """A column of numbers, booleans or equally long lists of them as ``[N, K]`` float64, nan for null."""
     column = rows.columns[attribute]
     kind = column.type.value_type if _is_list(column.type) else column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        raise DataError(
-            f"values of type {column.type}",
-            file=rows.place(0)[0],
-            field=f"attribute {attribute}",
-            expected="numbers, truth values, strings or lists of numbers",
-        )
+        problem, expected = f"values of type {column.type}", "numbers, booleans, strings or lists of numbers"
+        raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
     if not _is_list(column.type):
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, 1)
     variable = column.cast(pa.large_list(kind))
     lengths = np.diff(variable.offsets.to_numpy())
     if (lengths != lengths[:1]).any():
         row = int((lengths != lengths[0]).argmax())
-        raise rows.complain(row, attribute, "a list of another length", int(lengths[row]), f"{lengths[0]} numbers")
+        raise rows.fault(row, attribute, "lists differ in length", int(lengths[row]), f"{lengths[0]} numbers")
     return variable.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(rows.count, -1)
 
 
 def _whole_numbers(rows: Rows, attribute: str) -> pa.Array:
-    """A float column whose values are whole, nan or null as integers: what a table makes of classes with gaps."""
+    """A float column of whole numbers, nan and null as integers: data frames store integers with gaps as floats."""
     values = rows.columns[attribute].to_numpy(zero_copy_only=False)
-    unknown = np.isnan(values)
-    broken = ~unknown & (values != np.round(values))
-    if broken.any():
-        row = int(broken.argmax())
-        raise rows.complain(row, attribute, "not a class", float(values[row]), "a string or a whole number")
-    return pa.array(np.where(unknown, 0, values).astype(np.int64), mask=unknown)
+    missing = np.isnan(values)
+    fractional = ~missing & (values != np.round(values))
+    if fractional.any():
+        row = int(fractional.argmax())
+        raise rows.fault(row, attribute, "not a class", float(values[row]), "a string or a whole number")
+    return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -223,12 +215,6 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _kind(value: object) -> str:
-    # bool comes first: it is an int too.
-    kinds = (
-        (bool, "a truth value"),
-        (str, "a string"),
-        ((int, float), "a number"),
-        (list, "a list"),
-        (dict, "an object"),
-    )
-    return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)
+    # bool comes before int, of which it is a subclass.
+    kinds = {bool: "a boolean", str: "a string", int | float: "a number", list: "a list", dict: "an object"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), type(value).__name__)

@@ -1,8 +1,8 @@
-"""The user's own graphs: node-link JSON, GraphML and Parquet edge lists."""
+"""Reads the user's own graphs: node-link JSON, GraphML and Parquet tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.files import parse_json, read_text, reading
 from jepakit.graph.data import GraphDataset
-from jepakit.graph.datasets.columns import Rows, arrow_column
+from jepakit.graph.datasets.columns import Place, Rows, arrow_column
 from jepakit.graph.datasets.graphml import read_graphml
 from jepakit.graph.datasets.parquet import read_parquet_tables
 from jepakit.graph.datasets.tables import LABELS, GraphTables, to_dataset
@@ -24,7 +24,7 @@ _EDGE_KEYS = ("source", "target", "key")
 
 @dataclass(frozen=True)
 class _Record:
-    """One graph as its file gives it."""
+    """One graph as read from a file; ``place`` is the prefix of its fields in messages."""
 
     file: Path
     place: str
@@ -35,39 +35,37 @@ class _Record:
 
 
 def load_graph_files(path: str | Path) -> GraphDataset:
-    """Loads graphs from files of the user's own.
+    """Loads graphs from the user's own files.
 
     Formats:
 
-    - ``.json``: networkx's node-link format, one graph or a list of them;
-    - ``.graphml``: one graph or more;
+    - ``.json``: networkx's node-link format, one graph or a list of graphs;
+    - ``.graphml``: one or more graphs;
     - a folder of ``.json`` or of ``.graphml`` files, read in the order of their names;
     - a folder with ``edges.parquet`` (columns ``graph``, ``source``, ``target`` and features), ``nodes.parquet``
-      (``graph``, ``node``, label and features) and, where graphs have labels, ``graphs.parquet`` (``graph``,
-      ``label``). For a single graph the column ``graph`` may be left out of all of them.
+      (``graph``, ``node``, label and features) and, if graphs have labels, ``graphs.parquet`` (``graph``, ``label``).
+      For a single graph, all files may omit the column ``graph``.
 
-    What becomes of it:
+    Conversion:
 
-    - ``x``: the nodes' numbers, truth values and lists of numbers as they stand, strings one-hot; every node must have
-      each attribute. A column of ones where there are none.
-    - Node ``label`` (or ``y``): for a single graph ``node_y``, -1 where it is missing; for several graphs a feature,
+    - ``x``: numbers, booleans and lists of numbers are kept, strings are one-hot; every node must have each attribute.
+      Without attributes, ``x`` is a column of ones.
+    - Node ``label`` (or ``y``): in a single graph ``node_y``, -1 where it is missing; in several graphs a feature,
       one-hot even if it holds numbers, as in the TU format.
-    - Graph ``label`` (or ``y``; in a JSON file within ``graph``): strings and whole numbers are classes, other numbers
-      regression, lists of 0, 1 and null several tasks, other lists regression. Other attributes of a graph are ignored.
-    - Edges: messages pass both ways, so each edge gets its reverse, with the same features. Where the file says that
-      its edges are directed, the first two columns of ``edge_attr`` tell forward from backward. Parquet edges are
-      undirected. Self-loops and exact repeats are dropped.
+    - Graph ``label`` (or ``y``; within ``graph`` in a JSON file): see `jepakit.graph.datasets.columns.targets`. Other
+      attributes of a graph are ignored.
+    - Edges: each edge gets a reverse with the same features. In a directed file, the first two columns of ``edge_attr``
+      mark forward and backward edges. Parquet edges are undirected. Self-loops and exact repeats are dropped.
 
     Raises:
-        DataError: a file cannot be read; a column, an id or an attribute is missing; an id stands twice; an edge names
-            no node; a value cannot be used.
+        DataError: a file cannot be read, a column, id or attribute is missing, an id occurs twice, an edge names a
+            missing node, or a value is unsupported.
     """
     path = Path(path)
-    source = "graph files"
     if (path / "edges.parquet").exists():
-        return to_dataset(read_parquet_tables(path), name=path.name, source=source)
+        return to_dataset(read_parquet_tables(path), name=path.name)
     records = [record for file in _files(path) for record in _read(file)]
-    return to_dataset(_to_tables(path, records), name=path.name.removesuffix(path.suffix), source=source)
+    return to_dataset(_to_tables(path, records), name=path.name.removesuffix(path.suffix))
 
 
 def _files(path: Path) -> list[Path]:
@@ -75,14 +73,11 @@ def _files(path: Path) -> list[Path]:
         raise DataError("no such file or folder", file=path)
     if not path.is_dir():
         return [path]
-    kinds = [found for kind in ("json", "graphml") if (found := sorted(path.glob(f"*.{kind}")))]
-    if len(kinds) != 1:
-        raise DataError(
-            "both .json and .graphml files in a folder" if kinds else "no graph files in the folder",
-            file=path,
-            expected=".json files, .graphml files, or edges.parquet and nodes.parquet",
-        )
-    return kinds[0]
+    by_format = [files for suffix in ("json", "graphml") if (files := sorted(path.glob(f"*.{suffix}")))]
+    if len(by_format) != 1:
+        problem = "both .json and .graphml files in a folder" if by_format else "no graph files in the folder"
+        raise DataError(problem, file=path, expected=".json files, .graphml files, or edges.parquet and nodes.parquet")
+    return by_format[0]
 
 
 def _read(file: Path) -> list[_Record]:
@@ -90,32 +85,29 @@ def _read(file: Path) -> list[_Record]:
         return [_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(read_graphml(file))]
     text = read_text(file)
     with reading(file):
-        content = parse_json(text)
+        # NaN marks a missing label; in features it is refused with its place.
+        content = parse_json(text, finite=False)
     if isinstance(content, list):
         return [_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(content)]
     return [_record(file, "", content)]
 
 
 def _record(file: Path, place: str, graph: object) -> _Record:
+    field = place.rstrip(".") or None
     if not isinstance(graph, dict):
-        raise DataError("not a graph", file=file, field=place.rstrip("."), value=graph, expected="a node-link object")
-    named = [name for name in ("edges", "links") if name in graph]
-    if "nodes" not in graph or len(named) != 1:
-        raise DataError(
-            "not a node-link graph",
-            file=file,
-            field=place.rstrip(".") or None,
-            value=sorted(graph),
-            expected="'nodes', and 'edges' or 'links'",
-        )
+        raise DataError("not a graph", file=file, field=field, value=graph, expected="a node-link object")
+    edge_keys = [name for name in ("edges", "links") if name in graph]
+    if "nodes" not in graph or len(edge_keys) != 1:
+        expected = "'nodes', and 'edges' or 'links'"
+        raise DataError("not a node-link graph", file=file, field=field, value=sorted(graph), expected=expected)
     attributes = graph.get("graph", {})
     if not isinstance(attributes, dict):
         raise DataError("not an object", file=file, field=f"{place}graph", value=attributes, expected='{"label": ...}')
     directed = graph.get("directed", False)
     if not isinstance(directed, bool):
-        raise DataError("not a truth value", file=file, field=f"{place}directed", value=directed)
+        raise DataError("not a boolean", file=file, field=f"{place}directed", value=directed)
     nodes = _items(file, f"{place}nodes", graph["nodes"], _NODE_KEYS)
-    edges = _items(file, f"{place}{named[0]}", graph[named[0]], _EDGE_KEYS[:2])
+    edges = _items(file, f"{place}{edge_keys[0]}", graph[edge_keys[0]], _EDGE_KEYS[:2])
     return _Record(file, place, directed, attributes, nodes, edges)
 
 
@@ -127,87 +119,73 @@ def _items(file: Path, place: str, items: object, required: Sequence[str]) -> li
             raise DataError("not an object", file=file, field=f"{place}[{index}]", value=item)
         for name in required:
             if not isinstance(item.get(name), str | int | float | list):
-                raise DataError(
-                    "no usable id",
-                    file=file,
-                    field=f"{place}[{index}].{name}",
-                    value=item.get(name),
-                    expected="a string or a number",
-                )
+                field, expected = f"{place}[{index}].{name}", "a string or a number"
+                raise DataError("no usable id", file=file, field=field, value=item.get(name), expected=expected)
     return items
 
 
 def _to_tables(path: Path, records: list[_Record]) -> GraphTables:
     if not records:
         raise DataError("no graphs", file=path, expected="at least one")
-    odd = next((record for record in records if record.directed != records[0].directed), None)
-    if odd is not None:
-        problem = "directed and undirected graphs in one dataset"
-        raise DataError(
-            problem, file=odd.file, field=f"{odd.place}directed", value=odd.directed, expected=str(not odd.directed)
-        )
-    nodes_per_graph = [len(record.nodes) for record in records]
-    offsets = [0, *accumulate(nodes_per_graph)]
-    ends = [_edge_ends(record, offset) for record, offset in zip(records, offsets, strict=False)]
+    directed = records[0].directed
+    for record in records:
+        if record.directed != directed:
+            problem, field = "directed and undirected graphs in one dataset", f"{record.place}directed"
+            raise DataError(problem, file=record.file, field=field, value=record.directed, expected=str(directed))
+    nodes_per_graph = np.array([len(record.nodes) for record in records], dtype=np.int64)
+    offsets = nodes_per_graph.cumsum() - nodes_per_graph
+    ends = [_edge_ends(record, int(offset)) for record, offset in zip(records, offsets, strict=True)]
+    nodes = list(chain.from_iterable(record.nodes for record in records))
+    edges = list(chain.from_iterable(record.edges for record in records))
+    graphs = [record.attributes for record in records]
     return GraphTables(
-        nodes=_rows([record.nodes for record in records], _NODE_KEYS, _placer(records, "nodes")),
-        nodes_per_graph=np.array(nodes_per_graph, dtype=np.int64),
+        nodes=_rows(nodes, [name for name in _names(nodes) if name not in _NODE_KEYS], _item_places(records, "nodes")),
+        nodes_per_graph=nodes_per_graph,
         edge_index=np.concatenate(ends, axis=1),
-        edges=_rows([record.edges for record in records], _EDGE_KEYS, _placer(records, "edges")),
-        graphs=_graph_rows(records),
-        directed=records[0].directed,
+        edges=_rows(edges, [name for name in _names(edges) if name not in _EDGE_KEYS], _item_places(records, "edges")),
+        graphs=_rows(
+            graphs,
+            [name for name in LABELS if name in _names(graphs)],
+            lambda graph: (records[graph].file, f"{records[graph].place}graph"),
+        ),
+        directed=directed,
     )
 
 
 def _edge_ends(record: _Record, offset: int) -> np.ndarray:
     """``[2, E]`` packed ids of the ends of one graph's edges."""
-    ids = {_key(node["id"]): offset + index for index, node in enumerate(record.nodes)}
+    ids = {_hashable(node["id"]): offset + index for index, node in enumerate(record.nodes)}
     if len(ids) < len(record.nodes):
-        index = next(i for i, node in enumerate(record.nodes) if ids[_key(node["id"])] != offset + i)
+        index = next(i for i, node in enumerate(record.nodes) if ids[_hashable(node["id"])] != offset + i)
         value = record.nodes[index]["id"]
-        raise DataError(
-            "the node id stands twice",
-            file=record.file,
-            field=f"{record.place}nodes[{index}] and [{ids[_key(value)] - offset}]",
-            value=value,
-        )
+        field = f"{record.place}nodes[{index}] and [{ids[_hashable(value)] - offset}]"
+        raise DataError("the node id occurs twice", file=record.file, field=field, value=value)
     for index, edge in enumerate(record.edges):
         for end in ("source", "target"):
-            if _key(edge[end]) not in ids:
-                raise DataError(
-                    "an edge names a node that does not exist",
-                    file=record.file,
-                    field=f"{record.place}edges[{index}].{end}",
-                    value=edge[end],
-                    expected="the id of a node of this graph",
-                )
-    pairs = [(ids[_key(edge["source"])], ids[_key(edge["target"])]) for edge in record.edges]
+            if _hashable(edge[end]) not in ids:
+                problem, field = "an edge names a node that does not exist", f"{record.place}edges[{index}].{end}"
+                expected = "the id of a node of this graph"
+                raise DataError(problem, file=record.file, field=field, value=edge[end], expected=expected)
+    pairs = [(ids[_hashable(edge["source"])], ids[_hashable(edge["target"])]) for edge in record.edges]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2).T
 
 
-def _key(node_id: object) -> object:
-    """Something hashable: networkx writes tuples, such as grid positions, as lists."""
+def _hashable(node_id: object) -> object:
+    """The node id as a key of a dict: networkx writes tuples, such as grid positions, as lists."""
     return repr(node_id) if isinstance(node_id, list) else node_id
 
 
-def _rows(items: list[list[dict[str, Any]]], without: Sequence[str], place: Callable[[int], tuple[Path, str]]) -> Rows:
-    flat = list(chain.from_iterable(items))
-    names = [name for name in dict.fromkeys(chain.from_iterable(flat)) if name not in without]
-    bare = Rows({}, place, len(flat))
-    return Rows({name: arrow_column([item.get(name) for item in flat], bare, name) for name in names}, place, len(flat))
+def _names(items: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(items)))
 
 
-def _graph_rows(records: list[_Record]) -> Rows:
-    def place(graph: int) -> tuple[Path, str]:
-        return records[graph].file, f"{records[graph].place}graph"
-
-    bare = Rows({}, place, len(records))
-    names = [name for name in LABELS if any(name in record.attributes for record in records)]
-    columns = {name: arrow_column([record.attributes.get(name) for record in records], bare, name) for name in names}
-    return Rows(columns, place, len(records))
+def _rows(items: list[dict[str, Any]], names: list[str], place: Place) -> Rows:
+    bare = Rows({}, place, len(items))
+    columns = {name: arrow_column([item.get(name) for item in items], bare, name) for name in names}
+    return Rows(columns, place, len(items))
 
 
-def _placer(records: list[_Record], kind: str) -> Callable[[int], tuple[Path, str]]:
+def _item_places(records: list[_Record], kind: str) -> Place:
     lists = [record.nodes if kind == "nodes" else record.edges for record in records]
     starts = np.cumsum([0, *map(len, lists)])
 

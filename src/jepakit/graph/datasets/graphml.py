@@ -1,4 +1,4 @@
-"""GraphML, read into the same nested lists and dicts that a node-link JSON file holds.
+"""Reads GraphML into the lists and dicts of node-link JSON.
 
 Reference: Brandes et al. 2002, "GraphML progress report", http://graphml.graphdrawing.org.
 """
@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from jepakit.errors import DataError
+from jepakit.files import reading
 
 __all__ = ["read_graphml"]
 
@@ -16,17 +17,18 @@ __all__ = ["read_graphml"]
 def read_graphml(file: Path) -> list[dict[str, Any]]:
     """The graphs in a GraphML file, each as ``{"directed", "graph", "nodes", "edges"}``.
 
-    Keys without ``attr.name`` (drawing data of editors such as yEd) are left out, and edges' own ids too.
+    Keys without ``attr.name`` (drawing data of editors such as yEd) and the ids of edges are ignored.
 
     Raises:
-        DataError: not well-formed XML; no graph; nested graphs, hyperedges or edges of both kinds in one graph; a value
-            that is not of its key's type.
+        DataError: the XML is broken, there is no graph, a graph is nested, has hyperedges or mixes directed and
+            undirected edges, or a value does not have the type of its key.
     """
-    try:
-        root = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
-        line, column = error.position
-        raise DataError(f"broken XML at column {column + 1}: {error}", file=file, line=line) from None
+    with reading(file):
+        try:
+            root = ElementTree.parse(file).getroot()
+        except ElementTree.ParseError as error:
+            line, column = error.position
+            raise DataError(f"broken XML at column {column + 1}: {error}", line=line) from None
     graphs = _children(root, "graph")
     if not graphs:
         raise DataError("no graph in the file", file=file, value=root.tag, expected="<graphml> with a <graph> in it")
@@ -37,14 +39,14 @@ def read_graphml(file: Path) -> list[dict[str, Any]]:
 def _graph(file: Path, place: str, graph: Element, keys: dict[str, Element]) -> dict[str, Any]:
     for tag, problem in (("hyperedge", "hyperedges are not supported"), ("graph", "nested graphs are not supported")):
         if sum(_tag(element) == tag for element in graph.iter()) > (tag == "graph"):
-            raise DataError(problem, file=file, field=place, expected="nodes and edges between two of them")
+            raise DataError(problem, file=file, field=place, expected="nodes, and edges between two nodes")
     default = graph.attrib.get("edgedefault", "undirected") == "directed"
     edges = _children(graph, "edge")
-    kinds = {edge.attrib.get("directed", str(default).lower()) == "true" for edge in edges} or {default}
-    if len(kinds) > 1:
+    directed = {edge.attrib.get("directed", str(default).lower()) == "true" for edge in edges} or {default}
+    if len(directed) > 1:
         raise DataError("both directed and undirected edges in one graph", file=file, field=place, expected="one kind")
     return {
-        "directed": kinds.pop(),
+        "directed": directed.pop(),
         "graph": _values(file, place, graph, "graph", keys),
         "nodes": [
             _with_ends(node, ("id",), _values(file, f"{place}.nodes[{index}]", node, "node", keys))
@@ -58,7 +60,7 @@ def _graph(file: Path, place: str, graph: Element, keys: dict[str, Element]) -> 
 
 
 def _values(file: Path, place: str, element: Element, domain: str, keys: dict[str, Element]) -> dict[str, Any]:
-    """The attributes of a graph, node or edge: the defaults of its keys, then what stands in its own data elements."""
+    """The attributes of a graph, node or edge: its own data elements, or else the defaults of the keys."""
     texts = {
         name: default.text or ""
         for name, key in keys.items()
@@ -76,22 +78,19 @@ def _values(file: Path, place: str, element: Element, domain: str, keys: dict[st
 def _value(file: Path, place: str, key: Element, text: str) -> object:
     kind = key.attrib.get("attr.type", "string")
     text = text.strip()
-    readers = {"int": int, "long": int, "float": float, "double": float, "string": str, "boolean": _truth}
-    if kind not in readers:
+    parsers = {"int": int, "long": int, "float": float, "double": float, "string": str, "boolean": _boolean}
+    if kind not in parsers:
         field = f"key {key.attrib.get('id')}, attr.type"
-        raise DataError("unknown type", file=file, field=field, value=kind, expected=", ".join(readers))
+        raise DataError("unknown type", file=file, field=field, value=kind, expected=", ".join(parsers))
     try:
-        return readers[kind](text)
-    except ValueError:
+        return parsers[kind](text)
+    except (ValueError, KeyError):
         field = f"{place}, attribute {key.attrib['attr.name']}"
         raise DataError("not of its key's type", file=file, field=field, value=text, expected=kind) from None
 
 
-def _truth(text: str) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in known:
-        raise ValueError(text)
-    return known[text.lower()]
+def _boolean(text: str) -> bool:
+    return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
 
 
 def _with_ends(element: Element, names: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
@@ -103,5 +102,5 @@ def _children(element: Element, tag: str) -> list[Element]:
 
 
 def _tag(element: Element) -> str:
-    """The name without the namespace, which writers give in several forms."""
+    """The tag without its namespace, which programs write in several forms."""
     return element.tag.rpartition("}")[2]

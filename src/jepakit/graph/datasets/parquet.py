@@ -1,4 +1,4 @@
-"""A folder of Parquet files, ``nodes``, ``edges`` and perhaps ``graphs``, read into tables without a loop over rows."""
+"""Reads a folder of Parquet files (nodes, edges, optionally graphs) into tables, without a loop over rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jepakit.errors import DataError
+from jepakit.files import reading
 from jepakit.graph.datasets.columns import Rows
 from jepakit.graph.datasets.tables import LABELS, GraphTables
 
@@ -17,12 +18,12 @@ _Columns = dict[str, pa.Array]
 
 
 def read_parquet_tables(folder: Path) -> GraphTables:
-    """Reads ``edges.parquet``, ``nodes.parquet`` and, if it is there, ``graphs.parquet``.
+    """Reads ``edges.parquet``, ``nodes.parquet`` and ``graphs.parquet``, which is optional.
 
-    Graphs stand in the order of ``graphs.parquet``, else in that of their first node.
+    Graphs are in the order of ``graphs.parquet``, or else of their first nodes.
 
     Raises:
-        DataError: a file or a column is missing or cannot be read; an id is null, stands twice or names nothing.
+        DataError: a file or column is missing or unreadable, or an id is null, occurs twice or refers to no row.
     """
     nodes = _read(folder / "nodes.parquet", ("node",))
     edges = _read(folder / "edges.parquet", ("source", "target"))
@@ -54,14 +55,9 @@ def read_parquet_tables(folder: Path) -> GraphTables:
 
 
 def _read(file: Path, required: Sequence[str]) -> _Columns:
-    if not file.is_file():
-        raise DataError("the file is missing", file=file)
-    try:
-        # `read_table` would make a column of a folder called `graph=1` above the file.
-        with pq.ParquetFile(file) as opened:
-            table = opened.read()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"not a readable Parquet file: {error}", file=file) from None
+    # `read_table` would add a column for a parent folder named like `graph=1`.
+    with reading(file), pq.ParquetFile(file) as opened:
+        table = opened.read()
     for name in required:
         if name not in table.column_names:
             raise DataError(f"no column {name!r}", file=file, value=table.column_names)
@@ -69,7 +65,7 @@ def _read(file: Path, required: Sequence[str]) -> _Columns:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """One array, without the dictionary encoding that categorical columns of data frames come with."""
+    """One array without dictionary encoding, which categorical columns of data frames have."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     joined = column.cast(kind).combine_chunks()
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
@@ -80,22 +76,22 @@ def _graph_ids(
 ) -> tuple[int, np.ndarray, np.ndarray]:
     """The number of graphs, the graph of each node and that of each edge."""
     tables = {"nodes": nodes, "edges": edges} | ({} if graphs is None else {"graphs": graphs})
-    lacking = [name for name, table in tables.items() if "graph" not in table]
-    if len(lacking) == len(tables):
+    without = [name for name, table in tables.items() if "graph" not in table]
+    if len(without) == len(tables):
         if graphs is not None and any(len(column) != 1 for column in graphs.values()):
-            raise DataError("no column 'graph'", file=folder / "graphs.parquet", expected="it, or a single row")
+            expected = "the column, or a single row"
+            raise DataError("no column 'graph'", file=folder / "graphs.parquet", expected=expected)
         return 1, np.zeros(len(nodes["node"]), dtype=np.int64), np.zeros(len(edges["source"]), dtype=np.int64)
-    if lacking:
-        raise DataError(
-            "no column 'graph'", file=folder / f"{lacking[0]}.parquet", expected="it in every file or in none"
-        )
+    if without:
+        expected = "the column in every file or in none"
+        raise DataError("no column 'graph'", file=folder / f"{without[0]}.parquet", expected=expected)
     listed = "nodes" if graphs is None else "graphs"
     files = [folder / f"{name}.parquet" for name in (listed, "nodes", "edges")]
-    known, of_node, of_edge = _codes([tables[listed]["graph"], nodes["graph"], edges["graph"]], files, ["graph"] * 3)
-    num_graphs = int(known.max()) + 1
-    if graphs is not None and num_graphs < len(known):
-        row = int((known != np.arange(len(known))).argmax())
-        _refuse(files[0], row, "graph", "the graph stands twice", graphs["graph"])
+    ids, of_node, of_edge = _codes([tables[listed]["graph"], nodes["graph"], edges["graph"]], files, ["graph"] * 3)
+    num_graphs = int(ids.max()) + 1
+    if graphs is not None and num_graphs < len(ids):
+        row = int((ids != np.arange(len(ids))).argmax())
+        _refuse(files[0], row, "graph", "the graph occurs twice", graphs["graph"])
     for codes, file, table in ((of_node, files[1], nodes), (of_edge, files[2], edges)):
         if (codes >= num_graphs).any():
             row = int((codes >= num_graphs).argmax())
@@ -108,22 +104,19 @@ def _edge_ends(
 ) -> np.ndarray:
     """``[2, E]`` rows of ``nodes.parquet``."""
     node_file, edge_file = folder / "nodes.parquet", folder / "edges.parquet"
-    ids, source, target = _codes(
-        [nodes["node"], edges["source"], edges["target"]],
-        [node_file, edge_file, edge_file],
-        ["node", "source", "target"],
-    )
+    columns = [nodes["node"], edges["source"], edges["target"]]
+    ids, source, target = _codes(columns, [node_file, edge_file, edge_file], ["node", "source", "target"])
     width = int(max(codes.max(initial=0) for codes in (ids, source, target))) + 1
     key = graph_of_node * width + ids
     order = np.argsort(key, kind="stable")
     repeats = np.flatnonzero(np.diff(key[order]) == 0)
     if repeats.size:
-        _refuse(node_file, int(order[repeats[0] + 1]), "node", "the node stands twice in its graph", nodes["node"])
+        _refuse(node_file, int(order[repeats[0] + 1]), "node", "the node occurs twice in its graph", nodes["node"])
     ends = []
     for name, codes in (("source", source), ("target", target)):
-        wanted = graph_of_edge * width + codes
-        at = np.minimum(np.searchsorted(key[order], wanted), len(order) - 1)
-        dangling = key[order][at] != wanted
+        end_key = graph_of_edge * width + codes
+        at = np.minimum(np.searchsorted(key[order], end_key), len(order) - 1)
+        dangling = key[order][at] != end_key
         if dangling.any():
             row = int(dangling.argmax())
             _refuse(edge_file, row, name, "an edge names a node that does not exist in its graph", edges[name])
@@ -132,7 +125,7 @@ def _edge_ends(
 
 
 def _codes(columns: Sequence[pa.Array], files: Sequence[Path], names: Sequence[str]) -> list[np.ndarray]:
-    """Equal ids to equal numbers, counted from 0 in order of first appearance, over all of the columns."""
+    """Numbers the distinct ids of all columns from 0, in order of first appearance."""
     for column, file, name in zip(columns, files, names, strict=True):
         if column.null_count:
             row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
@@ -140,8 +133,8 @@ def _codes(columns: Sequence[pa.Array], files: Sequence[Path], names: Sequence[s
     try:
         joined = pa.concat_arrays([columns[0], *(column.cast(columns[0].type) for column in columns[1:])])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        kinds = ", ".join(f"{file.name} {name}: {c.type}" for c, file, name in zip(columns, files, names, strict=True))
-        raise DataError("ids of different kinds", file=files[0].parent, value=kinds, expected="one kind") from None
+        types = ", ".join(f"{file.name} {name}: {c.type}" for c, file, name in zip(columns, files, names, strict=True))
+        raise DataError(f"ids of different types: {types}", file=files[0].parent, expected="one type") from None
     codes = joined.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
 

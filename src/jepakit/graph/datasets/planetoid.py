@@ -1,4 +1,4 @@
-"""The citation networks Cora, CiteSeer and PubMed in the files that Yang et al. published.
+"""Reads the citation networks Cora, CiteSeer and PubMed from the files of Yang et al.
 
 Reference: Yang, Cohen and Salakhutdinov 2016, "Revisiting semi-supervised learning with graph embeddings", ICML;
 https://github.com/kimiyoung/planetoid.
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from jepakit.errors import DataError
+from jepakit.files import numbered_lines
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 from jepakit.graph.datasets.planetoid_pickle import read_adjacency_lists, read_matrix
@@ -21,26 +22,25 @@ _VALIDATION_NODES = 500
 
 
 def find_planetoid_folder(path: Path) -> Path | None:
-    """The folder that holds ``ind.NAME.graph``: ``path`` or ``path/raw``; None if it is neither."""
+    """The folder that holds ``ind.NAME.graph``: ``path``, ``path/raw`` or None."""
     return next((folder for folder in (path, path / "raw") if any(folder.glob("ind.*.graph"))), None)
 
 
 def load_planetoid(path: str | Path) -> GraphDataset:
     """Loads one citation network.
 
-    - ``x``: the words of each paper, each row scaled to sum 1 (a row of zeros stays).
+    - ``x``: the words of each paper, each row scaled to sum 1 (a row of zeros is kept).
     - Edges: both directions, no repeats, no self-loops.
-    - ``node_y``: the papers' classes; -1 for the papers of CiteSeer that the files leave out, whose ``x`` is zero.
-    - ``splits``: the public one: 20 papers of each class, the 500 after them (fewer if
-      there are fewer), the 1000 listed for testing.
+    - ``node_y``: the classes; -1 for the papers of CiteSeer that the files omit, whose ``x`` is zero.
+    - ``splits``: the public split: 20 training papers of each class, the next 500 (or fewer) for validation, and the
+      1000 listed for testing.
 
     Args:
-        path: the folder that holds ``ind.NAME.graph`` and the files ``y``, ``tx``, ``ty``, ``allx``, ``ally`` and
-            ``test.index`` beside it (``x`` is not needed: ``allx`` begins with it), or the one above it if it is called
-            ``raw``.
+        path: a folder with ``ind.NAME.graph`` and its companions ``y``, ``tx``, ``ty``, ``allx``, ``ally`` and
+            ``test.index``, or the parent of such a folder named ``raw``.
 
     Raises:
-        DataError: a file is missing, damaged, holds anything but numbers, or does not fit the others.
+        DataError: a file is missing or damaged, holds anything but numbers, or does not match the others.
     """
     folder = find_planetoid_folder(Path(path))
     if folder is None:
@@ -79,17 +79,13 @@ def load_planetoid(path: str | Path) -> GraphDataset:
 
 
 def _test_nodes(path: Path, first: int, count: int) -> np.ndarray:
-    """The nodes of the rows of ``tx``; they come after the others, in any order."""
-    if not path.is_file():
-        raise DataError("the file is missing", file=path)
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-    lines = lines[:-1] if lines[-1] == "" else lines
-    nodes: dict[int, int] = {}
-    for number, line in enumerate(lines, start=1):
+    """The node ids of the rows of ``tx``: ``count`` ids from ``first`` on, in any order."""
+    nodes: dict[int, None] = {}
+    for number, line in numbered_lines(path):
         if not line.strip().isdecimal() or int(line) < first or int(line) in nodes:
             expected = f"a whole number from {first}, on one line only"
-            raise DataError("not the id of a test node", file=path, line=number, value=line, expected=expected)
-        nodes[int(line)] = number
+            raise DataError("not the id of a test node", file=path, line=number, value=line.rstrip(), expected=expected)
+        nodes[int(line)] = None
     if len(nodes) != count or not nodes:
         raise DataError("wrong number of lines", file=path, value=len(nodes), expected=f"{count}, the rows of tx")
     return np.array(list(nodes), dtype=np.int64)
@@ -113,10 +109,10 @@ def _edges(path: Path, num_nodes: int) -> np.ndarray:
     """The adjacency lists as ``[2, E]``."""
     neighbours = read_adjacency_lists(path)
     ids = [*neighbours, *chain.from_iterable(neighbours.values())]
-    wrong = next((node for node in ids if not isinstance(node, int) or not 0 <= node < num_nodes), None)
-    if wrong is not None:
+    invalid = next((node for node in ids if not isinstance(node, int) or not 0 <= node < num_nodes), None)
+    if invalid is not None:
         expected = f"node ids from 0 to {num_nodes - 1}"
-        raise DataError("an edge names a node that does not exist", file=path, value=wrong, expected=expected)
+        raise DataError("an edge names a node that does not exist", file=path, value=invalid, expected=expected)
     source = np.repeat(np.array(list(neighbours), dtype=np.int64), [len(ends) for ends in neighbours.values()])
     return np.stack([source, np.array(ids[len(neighbours) :], dtype=np.int64)])
 

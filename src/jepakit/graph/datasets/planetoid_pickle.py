@@ -1,10 +1,9 @@
-"""The pickles of the Planetoid files, read without unpickling anything.
+"""Reads the pickles of the Planetoid files without unpickling.
 
-They are the one format here where pickles cannot be avoided. So the little of the pickle language that arrays of
-numbers need is interpreted here, over `pickletools.genops`: a name in a file never becomes what it stands for, but one
-of a few stand-ins that only remember what is said of them, and every other name or opcode is refused. Neither
-`pickle.Unpickler` nor NumPy's and SciPy's own classes take part, because a forged file can make each of them read or
-write memory that is not theirs.
+This format cannot be read without interpreting pickles. This module interprets the few opcodes that arrays of numbers
+need, over `pickletools.genops`. The few class names that these files need are replaced by records of their arguments;
+every other name or opcode is refused. `pickle.Unpickler` and the classes of NumPy and SciPy are not used, because a
+forged file can make each of them read or write memory out of bounds.
 """
 
 import pickletools
@@ -18,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from jepakit.errors import DataError
+from jepakit.files import read_bytes
 
 __all__ = ["read_adjacency_lists", "read_matrix"]
 
-_MOST_CELLS = 10**8
+_MAX_CELLS = 10**8
+"""Entries of a dense matrix; PubMed, the largest of the three networks, has 1e7."""
 _NUMBERS = re.compile("[biuf][1248]")
 
 
 @dataclass(eq=False)
 class _Object:
-    """What a file says of an object: its kind, the arguments it is made with and the state it is given."""
+    """A record of an object in a file: its class, constructor arguments and state."""
 
     kind: str
     arguments: tuple[Any, ...] = ()
@@ -36,16 +37,16 @@ class _Object:
 
 @dataclass(frozen=True)
 class _Maker:
-    """What a file calls to make an object, in place of what the name stands for."""
+    """Replaces a class that a file calls."""
 
     kind: str
 
     def __call__(self, *arguments: Any) -> Any:
-        # The one thing ever made of a dict or a list by name is an empty one: `defaultdict(list)`.
+        # The files call `defaultdict(list)` only, for an empty dict.
         return {} if self.kind == "defaultdict" else _Object(self.kind, arguments)
 
 
-# Names with an underscore, and `builtins`, stand in files that a newer Python has written again.
+# Names with an underscore, and `builtins`, occur in files that a newer Python has rewritten.
 _MAKERS = {
     "numpy ndarray": _Maker("ndarray"),
     "numpy dtype": _Maker("dtype"),
@@ -57,13 +58,13 @@ _MAKERS = {
     "__builtin__ list": _Maker("list"),
     "builtins list": _Maker("list"),
 }
-# What damaged bytes lead to, in `pickletools` and below.
-_BROKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, struct.error)
+# The errors that damaged bytes cause, in `pickletools` and below.
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, struct.error)
 
 
 @dataclass
 class _Machine:
-    """The pickle machine: a stack of values, marks on it, and the values to come back to."""
+    """The pickle machine: a stack of values, the marks on it, and the memo."""
 
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
@@ -90,7 +91,7 @@ class _Machine:
 
     def name(self, name: str) -> None:
         if name not in _MAKERS:
-            raise ValueError(f"it names {name.replace(' ', '.')}, which has no place in such a file")
+            raise ValueError(f"it names {name.replace(' ', '.')}, which such a file does not need")
         self.stack.append(_MAKERS[name])
 
     def call(self, maker: Any, arguments: Any) -> None:
@@ -134,20 +135,20 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda m, _: m.call(*m.last(2))),
     "BUILD": lambda m, _: m.build(*m.last(1)),
 }
-"""What each opcode does; see `pickletools` for what each means. Texts of Python 2, which are bytes, become Latin-1."""
+"""The effect of each opcode on the machine; `pickletools` documents them. Strings of Python 2 are read as Latin-1."""
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """A pickled matrix, sparse or dense, as a dense one, ``[rows, columns]`` float32.
+    """A pickled matrix, sparse or dense, as a dense array ``[rows, columns]`` float32.
 
     Raises:
         DataError: the file is missing, damaged, or not a matrix of finite numbers.
     """
-    found = _read(path)
+    content = _read(path)
     try:
-        is_sparse = isinstance(found, _Object) and found.kind == "csr_matrix"
-        matrix = _dense(**found.state) if is_sparse else _array(found)
-    except _BROKEN as error:
+        is_sparse = isinstance(content, _Object) and content.kind == "csr_matrix"
+        matrix = _dense(**content.state) if is_sparse else _array(content)
+    except _DAMAGE as error:
         raise DataError(f"not a matrix of numbers: {error}", file=path) from None
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
         raise DataError("not a matrix of finite numbers", file=path)
@@ -155,39 +156,37 @@ def read_matrix(path: Path) -> np.ndarray:
 
 
 def read_adjacency_lists(path: Path) -> dict[Any, list[Any]]:
-    """A pickled dict from each node to its neighbours, whose ids are not checked.
+    """A pickled dict from each node to its neighbours; node ids are not checked.
 
     Raises:
-        DataError: the file is missing, damaged, or holds something else.
+        DataError: the file is missing, damaged, or not such a dict.
     """
-    found = _read(path)
-    if not isinstance(found, dict) or not all(isinstance(ends, list) for ends in found.values()):
-        raise DataError(
-            "not adjacency lists", file=path, value=type(found).__name__, expected="a dict of node to nodes"
-        )
-    return found
+    content = _read(path)
+    if not isinstance(content, dict) or not all(isinstance(ends, list) for ends in content.values()):
+        kind, expected = type(content).__name__, "a dict of node -> neighbours"
+        raise DataError("not adjacency lists", file=path, value=kind, expected=expected)
+    return content
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError("the file is missing", file=path)
     machine = _Machine()
+    content = read_bytes(path)
     try:
-        for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+        for opcode, argument, _ in pickletools.genops(content):
             if opcode.name == "STOP":
                 return machine.stack.pop()
             if opcode.name not in _STEPS:
-                raise ValueError(f"opcode {opcode.name}, which has no place in such a file")
+                raise ValueError(f"opcode {opcode.name}, which such a file does not need")
             _STEPS[opcode.name](machine, argument)
-    except _BROKEN as error:
+    except _DAMAGE as error:
         raise DataError(f"not a Planetoid file: {error}", file=path) from None
     raise DataError("not a Planetoid file: it has no end", file=path)
 
 
-def _array(found: Any) -> np.ndarray:
-    if not isinstance(found, _Object) or found.kind != "ndarray":
-        raise TypeError(f"a {found.kind if isinstance(found, _Object) else type(found).__name__}")
-    _, shape, data_type, is_fortran, content = found.state
+def _array(value: Any) -> np.ndarray:
+    if not isinstance(value, _Object) or value.kind != "ndarray":
+        raise TypeError(f"a {value.kind if isinstance(value, _Object) else type(value).__name__}")
+    _, shape, data_type, is_fortran, content = value.state
     name, byte_order = data_type.arguments[0], data_type.state[1]
     if not _NUMBERS.fullmatch(name):
         raise TypeError(f"values of type {name!r}")
@@ -197,13 +196,13 @@ def _array(found: Any) -> np.ndarray:
 
 
 def _dense(_shape: tuple[int, int], data: Any, indices: Any, indptr: Any, **_: Any) -> np.ndarray:
-    """A matrix in compressed rows; NumPy checks each index, which SciPy's own loops would follow out of bounds."""
+    """A matrix in compressed rows. NumPy checks each index, unlike SciPy's loops."""
     columns, pointers = _array(indices).astype(np.int64), _array(indptr).astype(np.int64)
     lengths = np.diff(pointers)
-    if _shape[0] != len(lengths) or _shape[0] * _shape[1] > _MOST_CELLS:
+    if _shape[0] != len(lengths) or _shape[0] * _shape[1] > _MAX_CELLS:
         raise ValueError(f"shape {_shape}")
     if (lengths < 0).any() or lengths.sum() != len(columns) or (columns < 0).any():
-        raise IndexError("its rows do not fit its columns")
+        raise IndexError("row lengths and column indices do not match")
     matrix = np.zeros(_shape, dtype=np.float32)
     matrix[np.repeat(np.arange(len(lengths)), lengths), columns] = _array(data)
     return matrix

@@ -1,4 +1,4 @@
-"""Nodes, edges and graphs as tables of attributes, made into a dataset: where all of the user's own files end up."""
+"""Tables of nodes, edges and graphs, converted to a dataset: the last step for all of the user's own files."""
 
 from dataclasses import dataclass, replace
 
@@ -13,20 +13,20 @@ from jepakit.graph.datasets.edges import Edges, both_directions, drop_repeats
 __all__ = ["LABELS", "GraphTables", "to_dataset"]
 
 LABELS = ("label", "y")
-"""The attribute names, either one, that hold what is to be predicted of a node or a graph."""
+"""The two possible names of the attribute that holds the label of a node or a graph."""
 
 
 @dataclass(frozen=True)
 class GraphTables:
-    """G graphs with N nodes and E edges, before their attributes are features.
+    """Attributes of G graphs with N nodes and E edges, not yet converted to features.
 
     Args:
         nodes: attributes of the nodes, grouped by graph.
         nodes_per_graph: ``[G]`` int64.
-        edge_index: ``[2, E]`` int64, packed node ids, each edge as the file gives it.
+        edge_index: ``[2, E]`` int64 packed node ids, edges as in the file.
         edges: attributes of the edges.
-        graphs: attributes of the graphs, none but the label.
-        directed: whether source and target of an edge mean something.
+        graphs: the labels of the graphs.
+        directed: whether the edges are directed.
     """
 
     nodes: Rows
@@ -37,18 +37,20 @@ class GraphTables:
     directed: bool
 
 
-def to_dataset(tables: GraphTables, *, name: str, source: str) -> GraphDataset:
-    """Features, classes, targets and edges in both directions; what becomes what stands in `load_graph_files`.
+def to_dataset(tables: GraphTables, *, name: str) -> GraphDataset:
+    """Converts attributes to features and labels, by the rules of `jepakit.graph.datasets.files.load_graph_files`.
 
     Raises:
-        DataError: an attribute cannot be used, or a graph has no nodes.
+        DataError: an attribute is unsupported, or a graph has no nodes.
     """
     if (tables.nodes_per_graph == 0).any():
         file, place = tables.graphs.place(int((tables.nodes_per_graph == 0).argmax()))
         raise DataError("the graph has no nodes", file=file, field=place, expected="at least one")
     x, node_y, node_classes = _node_values(tables)
     edge_index, edge_attr = _message_edges(tables)
-    y, task, label_names = _graph_values(tables.graphs)
+    label = _label_of(tables.graphs)
+    task: Task
+    y, task, label_names = (None, "none", ()) if label is None else targets(tables.graphs, label)
     graphs = Graphs.pack(
         torch.from_numpy(x),
         torch.from_numpy(edge_index),
@@ -59,8 +61,8 @@ def to_dataset(tables: GraphTables, *, name: str, source: str) -> GraphDataset:
         field_name=name,
     )
     if node_y is not None:
-        return GraphDataset(name, graphs, "node classification", node_classes, source=source)
-    return GraphDataset(name, graphs, task, label_names, source=source)
+        task, label_names = "node classification", node_classes
+    return GraphDataset(name, graphs, task, label_names, source="graph files")
 
 
 def _node_values(tables: GraphTables) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
@@ -80,17 +82,12 @@ def _message_edges(tables: GraphTables) -> Edges:
     given = drop_repeats((tables.edge_index, feature_matrix(tables.edges)), num_nodes)
     if tables.directed:
         return both_directions(given, mark=True)
-    # An undirected edge may stand in the file once or in both directions.
+    # A file may give an undirected edge once or in both directions.
     return drop_repeats(both_directions(given, mark=False), num_nodes)
 
 
-def _graph_values(graphs: Rows) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
-    label = _label_of(graphs)
-    return (None, "none", ()) if label is None else targets(graphs, label)
-
-
 def _label_of(rows: Rows) -> str | None:
-    found = [name for name in LABELS if name in rows.columns]
-    if len(found) == 2:
+    names = [name for name in LABELS if name in rows.columns]
+    if len(names) == 2:
         raise DataError("both 'label' and 'y' are given", file=rows.place(0)[0], expected="one of them")
-    return found[0] if found else None
+    return names[0] if names else None

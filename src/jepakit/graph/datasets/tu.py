@@ -1,4 +1,4 @@
-"""Graph sets in the TU text format: ``NAME_A.txt``, ``NAME_graph_indicator.txt`` and what may stand beside them.
+"""Reads graph sets in the TU text format: ``NAME_A.txt``, ``NAME_graph_indicator.txt`` and optional files.
 
 Reference: Morris et al. 2020, "TUDataset: a collection of benchmark datasets for learning with graphs",
 https://chrsmrrs.github.io/datasets.
@@ -14,9 +14,10 @@ import torch
 from pyarrow import csv
 
 from jepakit.errors import DataError
+from jepakit.files import reading
 from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.columns import MAX_FLOAT, one_hot, standardise
-from jepakit.graph.datasets.edges import Edges, add_missing_reverses, drop_repeats
+from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 
 __all__ = ["find_tu_folder", "load_tu"]
 
@@ -30,26 +31,26 @@ class _Table:
 
 
 def find_tu_folder(path: Path) -> Path | None:
-    """The folder that holds ``NAME_A.txt``: ``path`` or ``path/raw``; None if it is neither."""
+    """The folder that holds ``NAME_A.txt``: ``path``, ``path/raw`` or None."""
     return next((folder for folder in (path, path / "raw") if any(folder.glob("*_A.txt"))), None)
 
 
 def load_tu(path: str | Path) -> GraphDataset:
     """Loads a folder in the TU format.
 
-    - ``x``: node labels one-hot, column by column, then node attributes standardised over the whole set; a single
-      column of ones where the set has neither.
+    - ``x``: node labels one-hot, column by column, then node attributes standardised over the whole set; without
+      either, a column of ones.
     - ``edge_attr``: edge labels and edge attributes likewise, or None.
-    - Edges: self-loops and exact repeats are dropped; where an edge stands in one direction only, its reverse is added.
-    - ``y``: graph labels as classes 0..C-1 in ascending order of the labels, whose originals are in ``label_names``;
-      else graph attributes as they stand, ``[G, T]``, ``nan`` meaning unlabelled; else None.
+    - Edges: self-loops and exact repeats are dropped; missing reverses are added.
+    - ``y``: graph labels as classes in ascending order, with the original labels in ``label_names``; or else graph
+      attributes unchanged, ``[G, T]``, ``nan`` where unlabelled; or else None.
 
     Args:
-        path: the folder that holds ``NAME_A.txt``, or the one above it if it is called ``raw``.
+        path: the folder that holds ``NAME_A.txt``, or the parent of such a folder named ``raw``.
 
     Raises:
-        DataError: a file is missing, has too few or too many lines, or a line that is not numbers; an edge names no
-            node or joins two graphs; graph ids do not ascend from 1 or one has no nodes; an attribute is not finite.
+        DataError: a file is missing, has a wrong number of lines, or a line that is not numbers; an edge names a
+            missing node or joins two graphs; graph ids do not ascend from 1 without gaps; an attribute is not finite.
     """
     folder, name = _find(Path(path))
     indicator = _read(folder / f"{name}_graph_indicator.txt", int, columns=1)
@@ -58,7 +59,8 @@ def load_tu(path: str | Path) -> GraphDataset:
     y, task, label_names = _graph_targets(folder, name, indicator)
     edge_index = _check_edges(edge_list, graph_of_node)
     x = _features(folder, name, "node", indicator)
-    edge_index, edge_attr = _simple((edge_index, _features(folder, name, "edge", edge_list)), len(graph_of_node))
+    edges = drop_repeats((edge_index, _features(folder, name, "edge", edge_list)), len(graph_of_node))
+    edge_index, edge_attr = add_missing_reverses(edges, len(graph_of_node))
     graphs = Graphs.pack(
         torch.from_numpy(np.ones((len(graph_of_node), 1), dtype=np.float32) if x is None else x),
         torch.from_numpy(edge_index),
@@ -98,60 +100,53 @@ def _graph_targets(folder: Path, name: str, indicator: _Table) -> tuple[np.ndarr
 
 
 def _check_indicator(indicator: _Table, targets: _Table | None) -> None:
-    """Graph ids ascend from 1, none is left out, and each has its row in ``targets``."""
+    """Checks that graph ids ascend from 1 without gaps, and that ``targets`` has a row for each."""
     ids = indicator.values[:, 0]
     if ids.size == 0:
         raise DataError("the file is empty", file=indicator.path, expected="the graph id of each node, from 1")
     steps = np.diff(ids, prepend=0)
-    wrong = (steps < 0) | (steps > 1)
-    wrong[0] = ids[0] != 1
-    if wrong.any():
-        row = int(wrong.argmax())
+    invalid = (steps < 0) | (steps > 1)
+    invalid[0] = ids[0] != 1
+    if invalid.any():
+        row = int(invalid.argmax())
         gap = row > 0 and steps[row] > 0
         raise DataError(
             f"graph {ids[row - 1] + 1} has no nodes" if gap else "graph ids do not ascend from 1",
             file=indicator.path,
-            line=_line_of(indicator.path, row),
+            line=_line_of(indicator, row),
             value=int(ids[row]),
             expected="1" if row == 0 else f"{ids[row - 1]} or {ids[row - 1] + 1}",
         )
     if targets is None:
         return
     if len(targets.values) > ids[-1]:
-        raise DataError(
-            f"graph {ids[-1] + 1} has no nodes",
-            file=indicator.path,
-            expected=f"nodes of each of the {len(targets.values)} graphs in {targets.path.name}",
-        )
+        expected = f"nodes of each of the {len(targets.values)} graphs in {targets.path.name}"
+        raise DataError(f"graph {ids[-1] + 1} has no nodes", file=indicator.path, expected=expected)
     _check_length(targets, int(ids[-1]), f"one for each graph in {indicator.path.name}")
 
 
 def _check_edges(edge_list: _Table, graph_of_node: np.ndarray) -> np.ndarray:
     """The edges as ``[2, E]`` node ids from 0."""
     num_nodes, values = len(graph_of_node), edge_list.values
-    _refuse(
-        (values < 1) | (values > num_nodes),
-        edge_list,
-        "an edge names a node that does not exist",
-        expected=f"node ids from 1 to {num_nodes}, the number of lines of the graph indicator",
-    )
+    problem = "an edge names a node that does not exist"
+    expected = f"node ids from 1 to {num_nodes}, the number of lines of the graph indicator"
+    _refuse((values < 1) | (values > num_nodes), edge_list, problem, expected)
     edge_index = np.ascontiguousarray(values.T - 1)
     owner = graph_of_node[edge_index]
     crossing = owner[0] != owner[1]
     if crossing.any():
         row = int(crossing.argmax())
-        raise DataError(
+        problem, line = (
             f"an edge joins two graphs, {owner[0, row] + 1} and {owner[1, row] + 1}",
-            file=edge_list.path,
-            line=_line_of(edge_list.path, row),
-            value=values[row].tolist(),
-            expected="both ends in one graph",
+            _line_of(edge_list, row),
         )
+        ends = values[row].tolist()
+        raise DataError(problem, file=edge_list.path, line=line, value=ends, expected="both ends in one graph")
     return edge_index
 
 
 def _features(folder: Path, name: str, item: str, owners: _Table) -> np.ndarray | None:
-    """Labels one-hot, then attributes standardised; ``owners`` has a row for each node or edge."""
+    """Labels one-hot, then attributes standardised; ``owners`` has a row per node or edge (``item``)."""
     blocks: list[np.ndarray] = []
     reason = f"one for each line of {owners.path.name}"
     labels, attributes = folder / f"{name}_{item}_labels.txt", folder / f"{name}_{item}_attributes.txt"
@@ -167,29 +162,21 @@ def _features(folder: Path, name: str, item: str, owners: _Table) -> np.ndarray 
     return np.concatenate(blocks, axis=1) if blocks else None
 
 
-def _simple(edges: Edges, num_nodes: int) -> Edges:
-    return add_missing_reverses(drop_repeats(edges, num_nodes), num_nodes)
-
-
 def _read(path: Path, kind: type[int] | type[float], columns: int | None = None) -> _Table:
-    """Reads comma-separated numbers; ``columns`` is what a line must hold, by default what the first one holds."""
-    if not path.is_file():
-        raise DataError("the file is missing", file=path)
-    first = _first_line(path)
+    """Reads comma-separated numbers; ``columns`` defaults to the number in the first line."""
+    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = next((line.strip() for line in lines if line.strip()), "")
     width = columns or first.count(",") + 1
     if not first:
         return _Table(path, np.empty((0, width), dtype=np.dtype(kind)))
-    numbers = pa.int64() if kind is int else pa.float64()
+    names = [str(column) for column in range(width)]
+    types = dict.fromkeys(names, pa.int64() if kind is int else pa.float64())
     try:
         table = csv.read_csv(
             path,
-            read_options=csv.ReadOptions(column_names=[str(column) for column in range(width)]),
+            read_options=csv.ReadOptions(column_names=names),
             parse_options=csv.ParseOptions(quote_char=False),
-            convert_options=csv.ConvertOptions(
-                column_types={str(column): numbers for column in range(width)},
-                null_values=[],
-                strings_can_be_null=False,
-            ),
+            convert_options=csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
         raise _bad_line(path, kind, width, str(error)) from None
@@ -197,8 +184,8 @@ def _read(path: Path, kind: type[int] | type[float], columns: int | None = None)
 
 
 def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str) -> DataError:
-    """What is wrong with a file that Arrow could not read: the first line that is not ``width`` numbers."""
-    what = "a whole number" if kind is int else "a number"
+    """The error for the first line of a file that is not ``width`` numbers."""
+    number_kind = "a whole number" if kind is int else "a number"
     for number, line in _filled_lines(path):
         values = line.split(",")
         expected = f"{width} values, comma-separated" if width > 1 else "one value"
@@ -208,34 +195,28 @@ def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str
             try:
                 kind(value)
             except ValueError:
-                return DataError(f"not {what}", file=path, line=number, value=value.strip())
-    return DataError(f"cannot be read: {reason}", file=path, expected=f"{what} in each of {width} columns")
+                return DataError(f"not {number_kind}", file=path, line=number, value=value.strip())
+    return DataError(f"cannot be read: {reason}", file=path, expected=f"{number_kind} in each of {width} columns")
 
 
 def _filled_lines(path: Path) -> Sequence[tuple[int, str]]:
-    """Line numbers and lines that are not blank; Arrow skips blank lines, so its rows are numbered without them."""
+    """The lines that are not blank, with their numbers. Arrow skips blank lines too."""
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        return next((line.strip() for line in lines if line.strip()), "")
-
-
-def _line_of(path: Path, row: int) -> int:
-    return _filled_lines(path)[row][0]
+def _line_of(table: _Table, row: int) -> int:
+    return _filled_lines(table.path)[row][0]
 
 
 def _check_length(table: _Table, expected: int, reason: str) -> None:
     if len(table.values) != expected:
-        raise DataError(
-            "wrong number of lines", file=table.path, value=len(table.values), expected=f"{expected}, {reason}"
-        )
+        lines = len(table.values)
+        raise DataError("wrong number of lines", file=table.path, value=lines, expected=f"{expected}, {reason}")
 
 
 def _refuse(bad: np.ndarray, table: _Table, problem: str, expected: str | None = None) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         value = table.values[row, column].item()
-        raise DataError(problem, file=table.path, line=_line_of(table.path, row), value=value, expected=expected)
+        raise DataError(problem, file=table.path, line=_line_of(table, row), value=value, expected=expected)

@@ -1,4 +1,4 @@
-"""RDKit's descriptors of molecules: a chemist's features, the rival of an encoder and something for it to predict."""
+"""RDKit's descriptors of molecules: a baseline to compare encoders with, and targets for them to predict."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from jepakit.graph.probe.selection import in_parallel
 
 __all__ = ["molecular_descriptors"]
 
-_AT_A_TIME = 500
+_BATCH_MOLECULES = 500
 
 
 def molecular_descriptors(smiles: Sequence[str], *, jobs: int = -1) -> np.ndarray:
-    """All two-dimensional descriptors of RDKit (``rdkit.Chem.Descriptors.descList``), a molecule a row: masses, partial
-    charges, surface areas, connectivity indices, drug-likeness, counts of rings and of functional groups.
+    """All two-dimensional descriptors of RDKit (``rdkit.Chem.Descriptors.descList``), one row per molecule: masses,
+    partial charges, surface areas, connectivity indices, drug-likeness, counts of rings and functional groups.
 
-    They take some ten milliseconds a molecule, so the table is kept in the user's cache folder.
+    They take about ten milliseconds per molecule, so the table is cached in the user's cache folder.
 
     Args:
         smiles: G molecules.
-        jobs: processes; -1 for one a core.
+        jobs: processes; -1 uses every core.
 
     Returns:
         ``[G, D]`` float64, NaN where RDKit gives no finite number (partial charges of metals, mostly).
@@ -45,8 +45,9 @@ def molecular_descriptors(smiles: Sequence[str], *, jobs: int = -1) -> np.ndarra
 def _build(smiles: Sequence[str], jobs: int) -> Stored:
     from rdkit.Chem.Descriptors import descList
 
-    batches = [(smiles[start : start + _AT_A_TIME], start) for start in range(0, len(smiles), _AT_A_TIME)]
-    # One batch is not worth a process.
+    starts = range(0, len(smiles), _BATCH_MOLECULES)
+    batches = [(smiles[start : start + _BATCH_MOLECULES], start) for start in starts]
+    # Starting a process takes longer than one batch.
     parts = in_parallel(_describe, batches, jobs if len(batches) > 1 else 1)
     names = [name for name, _ in descList]
     values = np.concatenate([np.zeros((0, len(names))), *parts])

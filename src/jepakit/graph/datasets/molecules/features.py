@@ -1,8 +1,7 @@
-"""Atom and bond features of molecules: one-hot columns whose number and meaning do not depend on the data.
+"""Atom and bond features of molecules: one-hot columns that are the same for every data set.
 
-The choice follows the feature sets common in the field (Gilmer et al. 2017; Hu et al. 2020; OGB), with one change: the
-handedness of a stereocentre is its CIP label (R, S), not RDKit's clockwise or counter-clockwise tag, because that tag
-depends on the order in which the SMILES happens to name the neighbours.
+They follow common feature sets (Gilmer et al. 2017; Hu et al. 2020; OGB), with one change: chirality is the CIP label
+(R, S), because RDKit's clockwise or counter-clockwise tag depends on the order of the neighbours in the SMILES.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ ATOM_FEATURES: tuple[str, ...] = (
     "aromatic",
     "in ring",
 )
-"""Columns of ``x``. `degree` counts neighbours in the graph (hydrogens are not nodes), `hydrogens` those left out;
-`chirality=other` is a marked centre without an R or S of its own, as in a ring."""
+"""Columns of ``x``. Hydrogens are not nodes: `degree` excludes them, `hydrogens` counts them. `chirality=other` is a
+marked centre that has no label R or S, as in a ring."""
 
 BOND_FEATURES: tuple[str, ...] = (
     *(f"type={name}" for name in ("single", "double", "triple", "aromatic", "other")),
@@ -51,7 +50,7 @@ BOND_FEATURES: tuple[str, ...] = (
 
 
 class MoleculeRows:
-    """Collects what RDKit says of one molecule after another, to be turned into tensors at once."""
+    """Collects the features of molecules one by one, and converts them to tensors together."""
 
     def __init__(self) -> None:
         from rdkit import Chem
@@ -65,6 +64,7 @@ class MoleculeRows:
         self._unmarked = Chem.ChiralType.CHI_UNSPECIFIED
 
     def add(self, mol: Mol) -> None:
+        """Appends a molecule."""
         first = len(self._atoms)
         self._atoms.extend(map(self._atom_row, mol.GetAtoms()))
         self._bonds.extend(self._bond_row(bond, first) for bond in mol.GetBonds())
@@ -94,7 +94,7 @@ class MoleculeRows:
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``x [N, len(ATOM_FEATURES)]``, ``edge_index [2, 2 * bonds]``, ``edge_attr [2 * bonds, len(BOND_FEATURES)]``
-        and ``nodes_per_graph [G]``; each bond stands in both directions."""
+        and ``nodes_per_graph [G]``; each bond is two edges, one in each direction."""
         atoms = np.array(self._atoms, dtype=np.int64).reshape(-1, 8)
         bonds = np.array(self._bonds, dtype=np.int64).reshape(-1, 6)
         element, degree, charge, hydrogens, hybridisation, chirality, aromatic, in_ring = atoms.T
@@ -130,13 +130,13 @@ def _chirality(atom: Atom) -> int:
 
 
 def _one_hot(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    """``[n] -> [n, high - low + 1]`` bool; values beyond an end count as that end."""
+    """``[n] -> [n, high - low + 1]`` bool; values are first clipped to this range."""
     return np.clip(values, low, high)[:, None] == np.arange(low, high + 1)
 
 
-def _one_hot_or_other(values: np.ndarray, known: Sequence[int]) -> np.ndarray:
-    """``[n] -> [n, len(known) + 1]`` bool; the last column is true where no other is."""
-    hot = values[:, None] == np.array(known)
+def _one_hot_or_other(values: np.ndarray, categories: Sequence[int]) -> np.ndarray:
+    """``[n] -> [n, len(categories) + 1]`` bool; the last column marks values in no category."""
+    hot = values[:, None] == np.array(categories)
     return np.concatenate([hot, ~hot.any(1, keepdims=True)], axis=1)
 
 

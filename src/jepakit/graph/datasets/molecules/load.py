@@ -1,5 +1,4 @@
-"""Molecules from SMILES tables (MoleculeNet's or the user's own), with the scaffold split and the fingerprints that
-every study of them compares against.
+"""Loads molecules from SMILES tables, with the scaffold split of MoleculeNet and Morgan fingerprints as a baseline.
 
 Reference: Wu et al. 2018, "MoleculeNet: a benchmark for molecular machine learning", Chemical Science 9.
 """
@@ -31,9 +30,19 @@ if TYPE_CHECKING:
 __all__ = ["Molecules", "load_molecules", "morgan_fingerprints", "scaffold_split"]
 
 _CACHE_VERSION = 1
-_MOST_BAD = 0.1
-_LINES_NAMED = 20
+_MAX_UNREADABLE_SHARE = 0.1
+_MAX_LINES_LISTED = 20
 
+_SIDER_LABELS = """
+Hepatobiliary disorders; Metabolism and nutrition disorders; Product issues; Eye disorders; Investigations;
+Musculoskeletal and connective tissue disorders; Gastrointestinal disorders; Social circumstances; Immune system
+disorders; Reproductive system and breast disorders; Neoplasms benign, malignant and unspecified (incl cysts and
+polyps); General disorders and administration site conditions; Endocrine disorders; Surgical and medical procedures;
+Vascular disorders; Blood and lymphatic system disorders; Skin and subcutaneous tissue disorders; Congenital, familial
+and genetic disorders; Infections and infestations; Respiratory, thoracic and mediastinal disorders; Psychiatric
+disorders; Renal and urinary disorders; Pregnancy, puerperium and perinatal conditions; Ear and labyrinth disorders;
+Cardiac disorders; Nervous system disorders; Injury, poisoning and procedural complications
+"""
 _MOLECULENET_LABELS = {
     "HIV": ("HIV_active",),
     "clintox": ("FDA_APPROVED", "CT_TOX"),
@@ -42,47 +51,19 @@ _MOLECULENET_LABELS = {
         *("NR-AR", "NR-AR-LBD", "NR-AhR", "NR-Aromatase", "NR-ER", "NR-ER-LBD", "NR-PPAR-gamma"),
         *("SR-ARE", "SR-ATAD5", "SR-HSE", "SR-MMP", "SR-p53"),
     ),
-    "sider": (
-        "Hepatobiliary disorders",
-        "Metabolism and nutrition disorders",
-        "Product issues",
-        "Eye disorders",
-        "Investigations",
-        "Musculoskeletal and connective tissue disorders",
-        "Gastrointestinal disorders",
-        "Social circumstances",
-        "Immune system disorders",
-        "Reproductive system and breast disorders",
-        "Neoplasms benign, malignant and unspecified (incl cysts and polyps)",
-        "General disorders and administration site conditions",
-        "Endocrine disorders",
-        "Surgical and medical procedures",
-        "Vascular disorders",
-        "Blood and lymphatic system disorders",
-        "Skin and subcutaneous tissue disorders",
-        "Congenital, familial and genetic disorders",
-        "Infections and infestations",
-        "Respiratory, thoracic and mediastinal disorders",
-        "Psychiatric disorders",
-        "Renal and urinary disorders",
-        "Pregnancy, puerperium and perinatal conditions",
-        "Ear and labyrinth disorders",
-        "Cardiac disorders",
-        "Nervous system disorders",
-        "Injury, poisoning and procedural complications",
-    ),
+    "sider": tuple(_SIDER_LABELS.replace("\n", " ").strip().split("; ")),
 }
 """Label columns of the MoleculeNet files, by the file's name without its suffixes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Molecules:
-    """Molecules as graphs and, row by row beside them, as text.
+    """Molecules as graphs and as SMILES.
 
     Args:
-        dataset: one graph a molecule; `jepakit.graph.datasets.molecules.features` names the columns of ``x`` and
-            ``edge_attr``. ``splits`` holds the scaffold split, where it leaves none of its three parts empty.
-        smiles: ``smiles[g]`` is what the file says of graph ``g``.
+        dataset: one graph per molecule; `jepakit.graph.datasets.molecules.features` names the columns of ``x`` and
+            ``edge_attr``. ``splits`` is the scaffold split, or empty if one of its parts would be.
+        smiles: the SMILES of each graph, as in the file.
     """
 
     dataset: GraphDataset
@@ -98,21 +79,21 @@ def load_molecules(
 ) -> Molecules:
     """Reads a ``.csv`` or ``.csv.gz`` file with a SMILES column into graphs of atoms and bonds.
 
-    Labels that are all 0, 1 or missing make a multilabel task, ``y`` ``[G, T]`` float with NaN where missing; any other
-    numbers a regression task of the same shape. A missing label is an empty cell or ``nan``. Rows whose SMILES RDKit
-    cannot read (valences it rejects, mostly) are left out, and ``dataset.source`` says how many and on which lines.
-    The result is kept in the user's cache folder.
+    ``y`` is ``[G, T]`` float, NaN where the cell is empty or ``nan``. The task is multilabel if all labels are 0 or 1,
+    otherwise regression. Rows whose SMILES RDKit rejects (mostly for their valences) are skipped;
+    ``dataset.source`` states their number and lines. The result is cached in the user's cache folder.
 
     Args:
         path: the file; its first line names the columns.
-        smiles_column: the column with the SMILES; by default the one called "smiles" in upper or lower case.
+        smiles_column: the column with the SMILES; by default the one named "smiles" in any case.
         label_columns: the columns to predict; by default those of the MoleculeNet file of the same name (HIV, tox21,
-            sider, clintox, delaney-processed) and none for any other file.
-        descriptors: put RDKit's into ``dataset.graphs.descriptors``: some ten milliseconds a molecule, the first time.
+            sider, clintox, delaney-processed), none for any other file.
+        descriptors: fill ``dataset.graphs.descriptors`` by `molecular_descriptors`, about ten milliseconds per molecule
+            the first time.
 
     Raises:
-        DataError: the file cannot be read, a column is missing or named twice, a label is not a number, or more than a
-            tenth of the SMILES cannot be read.
+        DataError: the file is unreadable, a column is missing or named twice, a label is not a number, or RDKit rejects
+            more than a tenth of the SMILES.
         MissingExtraError: RDKit is not installed.
     """
     require_rdkit()
@@ -135,46 +116,46 @@ def load_molecules(
 
 
 def scaffold_split(smiles: Sequence[str], fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> dict[str, Tensor]:
-    """Splits molecules so that no two parts share a Bemis-Murcko scaffold: a test on chemistry not seen in training.
+    """Splits molecules so that no two parts share a Bemis-Murcko scaffold.
 
-    The deterministic split of MoleculeNet and of Hu et al. 2020 ("Strategies for pre-training graph neural networks"):
-    sets of molecules with one scaffold, the biggest first (of equals, the one whose first molecule comes last), each
-    go into ``train`` where they fit, else into ``val`` where train and val together have room, else into ``test``.
-    Stereochemistry is no part of a scaffold; all molecules without a ring share the empty one.
+    This is the deterministic split of MoleculeNet and of Hu et al. 2020 ("Strategies for pre-training graph neural
+    networks"). Groups of molecules with the same scaffold are assigned in descending order of size; of equal sizes, the
+    group whose first row is last comes first. Each group goes to ``train`` if it fits, else to ``val`` if train and val
+    together have room, else to ``test``. Scaffolds ignore stereochemistry; all molecules without a ring share one.
 
     Args:
         smiles: G molecules.
         fractions: of train, val and test; they add up to 1.
 
     Returns:
-        ``train``, ``val`` and ``test``: sorted int64 row ids, each row in one of them. A part can be empty when few
-        scaffolds hold most molecules.
+        ``train``, ``val`` and ``test``: sorted, disjoint int64 rows. A part can be empty if few scaffolds hold most
+        molecules.
 
     Raises:
         ConfigError: the fractions are negative or do not add up to 1.
-        DataError: a SMILES cannot be read.
+        DataError: RDKit rejects a SMILES.
         MissingExtraError: RDKit is not installed.
     """
     if len(fractions) != 3 or min(fractions) < 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
-        raise ConfigError("fractions", fractions, "three shares, none below 0, that add up to 1")
+        raise ConfigError("fractions", fractions, "three shares of at least 0 that add up to 1")
     require_rdkit()
     return _split_by_scaffold([_scaffold(mol) for mol in parse_all(smiles)], fractions)
 
 
 def morgan_fingerprints(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> np.ndarray:
-    """Extended-connectivity fingerprints (Rogers and Hahn 2010, ECFP4 at radius 2), the unlearned rival of a GNN.
+    """Extended-connectivity fingerprints (Rogers and Hahn 2010; ECFP4 at radius 2), a baseline without learning.
 
     Args:
         smiles: G molecules.
         radius: of the atom neighbourhoods, in bonds.
-        bits: length to which their identifiers are folded.
+        bits: length of the fingerprint.
 
     Returns:
         ``[G, bits]`` uint8 of zeros and ones.
 
     Raises:
-        ConfigError: a radius below 0 or no bits.
-        DataError: a SMILES cannot be read.
+        ConfigError: ``radius`` is below 0, or ``bits`` below 1.
+        DataError: RDKit rejects a SMILES.
         MissingExtraError: RDKit is not installed.
     """
     if radius < 0:
@@ -192,17 +173,21 @@ def morgan_fingerprints(smiles: Sequence[str], radius: int = 2, bits: int = 2048
 
 
 def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ...]) -> Stored:
-    features, scaffolds, rows, bad = MoleculeRows(), [], [], []
+    features, scaffolds, rows, unreadable = MoleculeRows(), [], [], []
     with quiet_rdkit():
         for row, smiles in enumerate(table.smiles):
             mol = parse(smiles)
             if mol is None:
-                bad.append(row)
+                unreadable.append(row)
                 continue
             features.add(mol)
             scaffolds.append(_scaffold(mol))
             rows.append(row)
-    _check_bad(path, table, bad)
+    if len(unreadable) > _MAX_UNREADABLE_SHARE * len(table.smiles):
+        problem = f"{len(unreadable)} of {len(table.smiles)} SMILES cannot be read; this is the first"
+        line, text = table.lines[unreadable[0]], table.smiles[unreadable[0]]
+        expected = "a column of SMILES (smiles_column selects another)"
+        raise DataError(problem, file=path, line=line, value=text, expected=expected)
     x, edge_index, edge_attr, sizes = features.tensors()
     y = torch.from_numpy(table.labels[rows]).float() if label_names else None
     splits = _split_by_scaffold(scaffolds, (0.8, 0.1, 0.1))
@@ -214,30 +199,18 @@ def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ..
         task="none" if y is None else "graph multilabel" if binary else "graph regression",
         label_names=label_names,
         splits=splits if complete else {},
-        source=_describe(path, table, bad, complete),
+        source=_describe(path, table, unreadable, complete),
     )
     tensors, header = dataset_to_tensors(dataset)
     return {**tensors, "rows": torch.tensor(rows, dtype=torch.long)}, header
 
 
-def _check_bad(path: Path, table: SmilesTable, bad: list[int]) -> None:
-    if len(bad) <= _MOST_BAD * len(table.smiles):
-        return
-    raise DataError(
-        f"{len(bad)} of {len(table.smiles)} SMILES cannot be read, this one first",
-        file=path,
-        line=table.lines[bad[0]],
-        value=table.smiles[bad[0]],
-        expected="a column of SMILES (smiles_column names another)",
-    )
-
-
-def _describe(path: Path, table: SmilesTable, bad: list[int], complete: bool) -> str:
+def _describe(path: Path, table: SmilesTable, unreadable: list[int], complete: bool) -> str:
     text = f"{path.name}, {len(table.smiles)} rows"
-    if bad:
-        lines = ", ".join(str(table.lines[row]) for row in bad[:_LINES_NAMED])
-        more = f" and {len(bad) - _LINES_NAMED} more" if len(bad) > _LINES_NAMED else ""
-        text += f"; {len(bad)} left out because RDKit cannot read their SMILES (line {lines}{more})"
+    if unreadable:
+        lines = ", ".join(str(table.lines[row]) for row in unreadable[:_MAX_LINES_LISTED])
+        more = f" and {len(unreadable) - _MAX_LINES_LISTED} more" if len(unreadable) > _MAX_LINES_LISTED else ""
+        text += f"; {len(unreadable)} left out because RDKit cannot read their SMILES (line {lines}{more})"
     return text if complete else f"{text}; no scaffold split, because it would leave a part empty"
 
 

@@ -16,7 +16,7 @@ __all__ = ["parse", "parse_all", "quiet_rdkit", "require_rdkit"]
 
 
 def parse(smiles: str) -> Mol | None:
-    """The molecule, or None where RDKit rejects the SMILES or reads no atom out of it."""
+    """The molecule, or None where RDKit rejects the SMILES or the molecule has no atom."""
     from rdkit import Chem
 
     mol = Chem.MolFromSmiles(smiles)
@@ -27,7 +27,7 @@ def parse_all(smiles: Sequence[str], first_row: int = 0) -> Iterator[Mol]:
     """The molecules, in order.
 
     Raises:
-        DataError: RDKit cannot read one; its row is counted from ``first_row``.
+        DataError: RDKit rejects a SMILES; the row in the message is counted from ``first_row``.
     """
     with quiet_rdkit():
         for row, text in enumerate(smiles, first_row):
@@ -39,7 +39,7 @@ def parse_all(smiles: Sequence[str], first_row: int = 0) -> Iterator[Mol]:
 
 @contextmanager
 def quiet_rdkit() -> Generator[None]:
-    """Keeps RDKit from writing a line to stderr for every SMILES it rejects: we report those ourselves."""
+    """Stops RDKit from writing a line to stderr for every SMILES that it rejects; the loader reports them."""
     from rdkit.rdBase import BlockLogs
 
     with BlockLogs():

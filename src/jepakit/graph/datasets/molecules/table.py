@@ -1,4 +1,4 @@
-"""Tables with a SMILES column, as CSV: read and checked, not yet understood as molecules."""
+"""Reads and checks CSV tables with a SMILES column, without parsing the SMILES."""
 
 import csv
 import io
@@ -14,17 +14,16 @@ from jepakit.files import read_bytes, reading
 
 __all__ = ["SmilesTable", "read_csv_bytes", "read_smiles_table"]
 
-
-_LARGEST = float(np.finfo(np.float32).max)
+_MAX_FLOAT = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class SmilesTable:
-    """The columns that matter of a table of G molecules and T labels.
+    """The SMILES and label columns of a table of G molecules and T labels.
 
     Args:
-        smiles: one text a row.
-        lines: the row's line in the file, counted from 1.
+        smiles: one text per row.
+        lines: the line of each row in the file, from 1.
         labels: ``[G, T]`` float, NaN where missing.
     """
 
@@ -34,29 +33,30 @@ class SmilesTable:
 
 
 def read_csv_bytes(path: Path) -> bytes:
-    """The file's content, decompressed.
+    """The content of the file, unpacked where it is gzip.
 
     Raises:
         DataError: the name does not end in ``.csv`` or ``.csv.gz``, or the file cannot be read.
     """
     if not path.name.endswith((".csv", ".csv.gz")):
-        raise DataError("not a SMILES table by its name", file=path, expected="a .csv or .csv.gz file")
+        raise DataError("the name is not that of a table", file=path, expected="a .csv or .csv.gz file")
     return read_bytes(path)
 
 
 def read_smiles_table(
     path: Path, content: bytes, smiles_column: str | None, label_columns: Sequence[str]
 ) -> SmilesTable:
-    """Reads the table out of a file's content.
+    """Parses the table.
 
     Args:
         path: the file, for messages.
-        content: as `read_csv_bytes` gives it.
-        smiles_column: None stands for the one column called "smiles" in upper or lower case.
+        content: the bytes of `read_csv_bytes`.
+        smiles_column: None selects the column named "smiles" in any case.
         label_columns: names of T columns of numbers; an empty cell or ``nan`` is a missing label.
 
     Raises:
-        DataError: no text in UTF-8, no CSV, no rows, a column missing or ambiguous, a label that is not a number.
+        DataError: the content is not UTF-8 or not CSV, there are no rows, a column is missing or ambiguous, or a label
+            is not a number.
     """
     with reading(path, expected="a file saved as UTF-8"):
         text = content.decode("utf-8-sig")
@@ -64,47 +64,39 @@ def read_smiles_table(
     smiles, lines, labels = [], [], []
     try:
         header = next(reader, [])
-        smiles_at = _smiles_column(path, header, smiles_column)
-        labels_at = [_column(path, header, name) for name in label_columns]
+        smiles_index = _smiles_column(path, header, smiles_column)
+        label_indices = [_column(path, header, name) for name in label_columns]
         for cells in reader:
             if not cells:
                 continue
             if len(cells) != len(header):
-                raise DataError(
-                    "a row has another number of cells than the first line",
-                    file=path,
-                    line=reader.line_num,
-                    value=len(cells),
-                    expected=str(len(header)),
-                )
-            smiles.append(cells[smiles_at].strip())
+                place = {"file": path, "line": reader.line_num}
+                problem, expected = "a row differs from the first line in its number of cells", str(len(header))
+                raise DataError(problem, **place, value=len(cells), expected=expected)
+            smiles.append(cells[smiles_index].strip())
             lines.append(reader.line_num)
-            labels.append([_label(path, reader.line_num, header[at], cells[at]) for at in labels_at])
+            labels.append([_label(path, reader.line_num, header[index], cells[index]) for index in label_indices])
     except csv.Error as error:
         raise DataError(f"the row is not valid CSV: {error}", file=path, line=reader.line_num) from error
     if not smiles:
-        raise DataError("the file holds no molecules", file=path, expected="a row each below the first line")
+        raise DataError("the file holds no molecules", file=path, expected="rows below the first line")
     return SmilesTable(smiles, lines, np.array(labels, dtype=np.float64).reshape(len(smiles), len(label_columns)))
 
 
 def _smiles_column(path: Path, header: list[str], name: str | None) -> int:
     if name is not None:
         return _column(path, header, name)
-    found = [at for at, column in enumerate(header) if column.strip().lower() == "smiles"]
-    if len(found) == 1:
-        return found[0]
-    raise DataError(
-        f"{'several columns are' if found else 'no column is'} called smiles",
-        file=path,
-        line=1,
-        expected=f"smiles_column to name one of {', '.join(map(repr, header))}",
-    )
+    matches = [index for index, column in enumerate(header) if column.strip().lower() == "smiles"]
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"{'several columns are' if matches else 'no column is'} named smiles"
+    raise DataError(problem, file=path, line=1, expected=f"smiles_column to name one of {', '.join(map(repr, header))}")
 
 
 def _column(path: Path, header: list[str], name: str) -> int:
     if header.count(name) == 1:
         return header.index(name)
-    problem = "the first line names this column more than once" if name in header else "there is no such column"
+    problem = "the first line names this column more than once" if name in header else "no such column"
     raise DataError(problem, file=path, line=1, field=name, expected=f"one of {', '.join(map(repr, header))}")
 
 
@@ -113,8 +105,7 @@ def _label(path: Path, line: int, column: str, cell: str) -> float:
         value = float(cell) if cell.strip() else math.nan
     except ValueError:
         value = math.inf
-    if abs(value) > _LARGEST:
-        raise DataError(
-            "a label is not a number", file=path, line=line, field=column, value=cell, expected="a number or nothing"
-        )
+    if abs(value) > _MAX_FLOAT:
+        place = {"file": path, "line": line, "field": column}
+        raise DataError("a label is not a number", **place, value=cell, expected="a number, or an empty cell")
     return value
