@@ -54,7 +54,7 @@ def test_normal_scores_keep_the_order_and_nothing_else(values: list[int]) -> Non
 
 
 def test_descriptors_that_are_all_alike_are_refused() -> None:
-    with pytest.raises(DataError, match="no descriptor tells two graphs apart"):
+    with pytest.raises(DataError, match="all descriptors are constant"):
         normal_scores(torch.tensor([[1.0, NAN], [1.0, 3.0]]))
 
 
@@ -126,5 +126,5 @@ def test_descriptors_need_a_column_and_something_else_to_predict() -> None:
     one_too_few = replace(dataset, graphs=replace(dataset.graphs, descriptors=torch.rand(3, 2)))
     with pytest.raises(DataError, match=r"graphs\.descriptors: not one row a graph \(found \(3, 2\)"):
         pretrain(one_too_few, PretrainConfig(objective=ObjectiveConfig(predict=["node", "descriptor"])))
-    with pytest.raises(ConfigError, match=r"objective\.predict.*with or without descriptor"):
+    with pytest.raises(ConfigError, match=r"predict.*with or without descriptor"):
         ObjectiveConfig(predict=["descriptor"])

@@ -173,14 +173,14 @@ def test_what_is_left_out_is_the_generators_choice() -> None:
     [
         ({"context": "mask"}, r"^context = 'mask': expected one of all, drop, token"),
         ({"target": "hole"}, r"^target = 'hole': .*did you mean 'whole'"),
-        ({"drop_edges": 1.0}, r"^drop_edges = 1\.0: expected from 0 to below 1"),
+        ({"drop_edges": 1.0}, r"^drop_edges = 1\.0: expected a number in \[0, 1\)"),
         ({"drop_features": -0.1}, r"^drop_features = -0\.1"),
         (
             {"context": "all", "target": "region", "drop_edges": 0.1},
             r"^target = 'region': expected whole or view",
         ),
         ({"context": "drop", "target": "view"}, r"^target = 'view': expected whole or region"),
-        ({"context": "all", "target": "whole"}, r"^drop_edges = 0\.0: expected above 0, or drop_features"),
+        ({"context": "all", "target": "whole"}, r"^drop_edges = 0\.0: expected drop_edges or drop_features above 0"),
     ],
 )
 def test_bad_options_name_themselves(options: dict[str, object], message: str) -> None:

@@ -1,8 +1,7 @@
-"""Descriptors of whole graphs as something to predict: what can be computed or measured about each graph, but is not
-in its nodes and edges for an encoder to read off.
+"""Descriptors of whole graphs as targets of prediction: computed or measured properties that encoders do not see.
 
-The target encoder of these is no network but whoever wrote the descriptors down: RDKit for molecules
-(`jepakit.graph.datasets.molecules.descriptors`), or the user's own columns in `Graphs.descriptors`.
+They are the columns of `Graphs.descriptors`: RDKit's for molecules (`jepakit.graph.datasets.molecules.descriptors`), or
+the user's own.
 """
 
 from __future__ import annotations
@@ -18,46 +17,47 @@ from jepakit.graph.networks.layers import BatchNorm
 
 __all__ = ["DescribedTarget", "DescriptorPredictor", "normal_scores"]
 
-_FARTHEST = 4.0
+_MAX_SCORE = 4.0
+"""Normal scores are clipped here: a single outlier among a million values has a score of 4.9."""
 
 
 def normal_scores(values: Tensor) -> Tensor:
-    """Each column replaced by the normal scores of its ranks, at mean 0 and variance 1.
+    """Replaces each column by the normal scores of its ranks, with mean 0 and variance 1.
 
-    Descriptors are counts, masses and energies of any scale, some with tails over many orders of magnitude; of their
-    ranks each counts alike. Equal values share their mean rank. A missing value becomes 0, the column's mean.
+    Descriptors differ in scale, and some have heavy tails; normal scores weigh all of them alike. Equal values share
+    their mean rank. A missing value becomes 0, the mean of its column.
 
     Args:
         values: ``[G, D]``; NaN and infinities are missing.
 
     Returns:
-        ``[G, D']`` float32 between -4 and 4, without the columns that have one value only.
+        ``[G, D']`` float32 between -4 and 4, without constant columns.
 
     Raises:
-        DataError: no column has two values.
+        DataError: all columns are constant.
     """
     columns = [scores for column in values.double().T if (scores := _column_scores(column)) is not None]
     if not columns:
-        raise DataError("no descriptor tells two graphs apart", field="descriptors", expected="a column of two values")
+        raise DataError("all descriptors are constant", field="descriptors", expected="a column with two values")
     return torch.stack(columns, dim=1).float()
 
 
 def _column_scores(column: Tensor) -> Tensor | None:
-    known = torch.isfinite(column)
-    _, inverse, counts = column[known].unique(return_inverse=True, return_counts=True)
+    finite = torch.isfinite(column)
+    _, inverse, counts = column[finite].unique(return_inverse=True, return_counts=True)
     if counts.numel() < 2:
         return None
     mean_rank = (counts.cumsum(0) - counts / 2).double() / counts.sum()
     scores = torch.special.ndtri(mean_rank)[inverse]
     scores = (scores - scores.mean()) / scores.std(correction=0)
-    return torch.zeros_like(column).masked_scatter(known, scores.clamp(-_FARTHEST, _FARTHEST))
+    return torch.zeros_like(column).masked_scatter(finite, scores.clamp(-_MAX_SCORE, _MAX_SCORE))
 
 
 class DescribedTarget(Target):
-    """The embeddings of another target, and under ``descriptor`` the descriptors of the view's graphs as they are.
+    """Adds the descriptors of the view's graphs, under the key ``descriptor``, to the embeddings of another target.
 
     Args:
-        embeddings: encodes everything else.
+        embeddings: the other target.
     """
 
     def __init__(self, embeddings: Target) -> None:
@@ -66,24 +66,27 @@ class DescribedTarget(Target):
         self.trains = embeddings.trains
 
     def forward(self, view: Any, context_encoder: nn.Module) -> Any:
+        """Embeddings and descriptors by key."""
         return {**self.embeddings(view, context_encoder), "descriptor": view.descriptors}
 
     def update(self, context_encoder: nn.Module) -> None:
+        """Updates the other target."""
         self.embeddings.update(context_encoder)
 
     def check(self, context_encoder: nn.Module) -> None:
+        """Checks the other target."""
         self.embeddings.check(context_encoder)
 
 
 class DescriptorPredictor(nn.Module):
-    """From graph embeddings to descriptors: ``[G, dim] -> [M, out_dim]``.
+    """Predicts descriptors from graph embeddings: ``[G, dim] -> [M, out_dim]``.
 
-    Sums over nodes grow with the graph, so their signed logarithms are normalised first.
+    The input is the batch-normalised signed logarithm of the embeddings, because sums over nodes grow with the graph.
 
     Args:
         dim: width of the graph embeddings.
         out_dim: number of descriptors.
-        hidden: width of the one hidden layer.
+        hidden: width of the hidden layer.
     """
 
     def __init__(self, dim: int, out_dim: int, *, hidden: int) -> None:
@@ -92,4 +95,5 @@ class DescriptorPredictor(nn.Module):
         self.layers = MLPPredictor(dim, out_dim, width_factor=hidden / dim)
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
+        """Predictions for the graphs that ``where`` selects, or for all."""
         return self.layers(self.norm(context.sign() * context.abs().log1p()), where)

@@ -1,4 +1,4 @@
-"""Graph encoders: a batch of graphs -> an embedding of every node and of every graph."""
+"""Graph encoders: a batch of graphs -> embeddings of nodes and graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.core.packed import segment_max, segment_mean, segment_sum
-from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.errors import ConfigError, DataError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.networks.encoding import Encoding, with_position
 from jepakit.graph.networks.layers import LAYERS, BatchNorm, GATLayer, GCNLayer, GINLayer, GPSLayer
@@ -20,8 +20,10 @@ from jepakit.graph.networks.prototypes import PrototypeReadout
 
 __all__ = ["EncoderConfig", "GraphEncoder", "refresh_statistics"]
 
-# Features of so many columns, of which at most such a share is not zero, are multiplied as a sparse matrix.
-_WIDE, _SPARSE = 256, 0.05
+# Features with at least so many columns and at most this share of non-zeros are multiplied as a sparse matrix.
+_SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
+_NODES_PER_PROTOTYPE = 50
+_READOUT_NODES = 50_000
 
 
 @dataclass
@@ -31,20 +33,20 @@ class EncoderConfig:
     Args:
         conv: ``gin`` (GINE where there are edge features), ``gcn``, ``gat`` (GATv2) or ``gps`` (graph transformer).
         hidden: width of each layer.
-        layers: message-passing layers.
-        scale_rows: give the features of each node a root mean square of 1, so that a bag of many words weighs no more
-            than one of few.
+        layers: number of message-passing layers.
+        scale_rows: scale the features of each node to a root mean square of 1, so that long and short bags of words
+            have the same weight.
         norm: ``batch``, ``layer`` or ``none``.
         dropout: after each layer, in training.
         residual: add a layer's input to its output.
-        jumping: ``concat`` embeds a node by all layers side by side, input included; ``last`` by the last one.
-        pooling: a graph is the ``sum``, ``mean`` or ``max`` of its nodes.
+        jumping: a node embedding is the ``last`` layer, or ``concat``, the concatenation of the input and all layers.
+        pooling: a graph embedding is the ``sum``, ``mean`` or ``max`` of its nodes.
         heads: attention heads of ``gat`` and ``gps``.
         position: structural encoding added to the features: ``none``, ``degree``, ``random_walk``, ``laplacian`` or
             ``combined``; see `jepakit.graph.networks.encoding`.
-        position_size: its columns.
-        prototypes: prototypes of each layer that whole graphs are read out with; see
-            `jepakit.graph.networks.prototypes`. With 0, and always in training, they are read out by ``pooling``.
+        position_size: columns of the structural encoding.
+        prototypes: prototypes per layer that replace ``pooling`` after training, 0 for none; see
+            `jepakit.graph.networks.prototypes`.
     """
 
     conv: Literal["gin", "gcn", "gat", "gps"] = "gin"
@@ -67,13 +69,8 @@ class EncoderConfig:
         require_choice("jumping", self.jumping, ("concat", "last"))
         require_choice("pooling", self.pooling, ("sum", "mean", "max"))
         require_choice("position", self.position, get_args(Encoding))
-        for name in ("hidden", "layers", "heads", "position_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, getattr(self, name), "at least 1")
-        if self.prototypes < 0:
-            raise ConfigError("prototypes", self.prototypes, "at least 0")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("dropout", self.dropout, "from 0 to below 1")
+        require_at_least(self, hidden=1, layers=1, heads=1, position_size=1, prototypes=0)
+        require_within(self, "[0, 1)", "dropout")
         if self.conv in ("gat", "gps") and self.hidden % self.heads:
             raise ConfigError("heads", self.heads, f"a divisor of hidden = {self.hidden}")
 
@@ -84,15 +81,15 @@ class EncoderConfig:
 
     @property
     def parts(self) -> int:
-        """How many layers stand side by side in an embedding."""
+        """Number of layers concatenated in an embedding."""
         return self.width // self.hidden
 
 
 class GraphEncoder(nn.Module):
     """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
 
-    Nodes that ``graphs.hidden_nodes`` marks enter with a learned mask token in place of their features; their
-    structural encoding, which says where they are, stays.
+    A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``. Their structural encoding is
+    kept.
 
     Args:
         in_dim: columns of ``graphs.x``.
@@ -118,31 +115,31 @@ class GraphEncoder(nn.Module):
 
     @property
     def arguments(self) -> dict[str, object]:
-        """What the constructor was given: enough to build the same architecture again."""
+        """The constructor's arguments."""
         return {"in_dim": self.in_dim, "edge_dim": self.edge_dim, **asdict(self.config)}
 
     @classmethod
     def for_data(cls, graphs: Graphs, config: EncoderConfig) -> GraphEncoder:
-        """An encoder whose inputs fit ``graphs``, with a prototype for no fewer than 50 of their nodes."""
+        """An encoder for the features of ``graphs``, with at most one prototype per 50 nodes."""
         edge_dim = 0 if graphs.edge_attr is None else graphs.edge_attr.shape[1]
-        # Prototypes of a few nodes each would be a list of the nodes, not of their kinds.
-        prototypes = min(config.prototypes, max(graphs.num_nodes // 50, 1))
+        # Clusters of fewer nodes are single nodes more than groups of similar ones.
+        prototypes = min(config.prototypes, max(graphs.num_nodes // _NODES_PER_PROTOTYPE, 1))
         return cls(graphs.x.shape[1], edge_dim, **{**asdict(config), "prototypes": prototypes})
 
     def prepare(self, graphs: Graphs) -> Graphs:
-        """The graphs with the structural encoding this encoder takes: computed once for a data set, not a batch."""
+        """The graphs with the structural encoding of this encoder; to be called once per data set."""
         return with_position(graphs, self.config.position, self.config.position_size)
 
     @torch.no_grad()
     def calibrate(self, graphs: Graphs, *, batch_graphs: int = 256) -> None:
-        """Sets batch normalisation's running statistics to those of ``graphs``, without training anything.
+        """Sets the running statistics of batch normalisation to those of ``graphs``; no parameter changes.
 
-        An untrained encoder in eval mode would otherwise not normalise at all: its sums grow with every layer, and both
-        the EMA target at the first steps and the random floor would be far weaker than they need to be.
+        Without this, an untrained encoder in eval mode does not normalise, and its sums grow with every layer. That
+        would weaken the EMA target at the first steps and the baseline of a random encoder.
 
         Args:
-            graphs: prepared graphs, taken in an order of fixed seed.
-            batch_graphs: how many at a time.
+            graphs: prepared graphs, taken in a fixed random order.
+            batch_graphs: graphs per batch.
         """
         order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
         refresh_statistics(self, (graphs[batch] for batch in order.split(batch_graphs)))
@@ -153,9 +150,9 @@ class GraphEncoder(nn.Module):
 
         Args:
             graphs: prepared or not.
-            key: ``node`` for ``[N, width]``; ``graph`` for ``[G, D]``, read out by prototypes once `fit_readout` has
-                placed them, by pooling before.
-            batch_nodes: about how many nodes are embedded at a time; more than a processor's cache holds are slower.
+            key: ``node`` for ``[N, width]``, or ``graph`` for ``[G, D]``: prototype counts after `fit_readout`, pooled
+                nodes before.
+            batch_nodes: approximate nodes per batch; batches larger than a processor's cache are slower.
         """
         if self.position_dim and graphs.position is None:
             graphs = self.prepare(graphs)
@@ -170,16 +167,16 @@ class GraphEncoder(nn.Module):
         return torch.cat(parts)
 
     def fit_readout(self, graphs: Graphs, *, seed: int = 0) -> None:
-        """Places the prototypes on the nodes of ``graphs``; no label is read. Does nothing without prototypes.
+        """Places the prototypes, if the encoder has any, by k-means on the nodes of ``graphs``; reads no label.
 
-        Of a large set it looks at as many random graphs as hold about 50,000 nodes.
+        Of a large set it uses random graphs with about 50,000 nodes in all.
         """
         if self.readout is None or not graphs.num_nodes:
             return
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(graphs), generator=generator)
-        enough = graphs.nodes_per_graph[order].cumsum(0) < 50_000
-        sample = order[: int(enough.sum()) + 1]
+        within = graphs.nodes_per_graph[order].cumsum(0) < _READOUT_NODES
+        sample = order[: int(within.sum()) + 1]
         self.readout.fit(self.embed(graphs[sample], key="node").to(self.mask_token.device), generator)
 
     def _read_out(self, graphs: Graphs, key: Literal["node", "graph"]) -> Tensor:
@@ -189,7 +186,7 @@ class GraphEncoder(nn.Module):
         return self.readout(output["node"], Messages(graphs))
 
     def forward(self, graphs: Graphs) -> dict[str, Tensor]:
-        """Raises DataError where the features of ``graphs`` are not those the encoder was made for."""
+        """Embeds a batch; raises DataError if the widths of its features differ from the constructor's."""
         self._check(graphs)
         messages = Messages(graphs)
         edges = self.edges(graphs.edge_attr) if self.edges is not None else None
@@ -197,7 +194,7 @@ class GraphEncoder(nn.Module):
         outputs = [x]
         for depth, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
             h = norm(layer(x, messages, edges))
-            # An embedding that is the last layer alone needs both signs.
+            # Without concatenation, the last layer is the embedding, which needs both signs.
             if depth < len(self.layers) or self.config.jumping == "concat":
                 h = torch.relu(h)
             h = self.dropout(h)
@@ -215,10 +212,10 @@ class GraphEncoder(nn.Module):
     def _project(self, x: Tensor) -> Tensor:
         if self.config.scale_rows:
             x = F.normalize(x, dim=1) * self.in_dim**0.5
-        # Bags of words are wide and almost empty: a sparse product is a hundred times less work.
-        if self.in_dim < _WIDE or x.count_nonzero() > _SPARSE * x.numel():
+        # Bags of words are wide and mostly zero: a sparse product is a hundred times less work.
+        if self.in_dim < _SPARSE_MIN_COLUMNS or x.count_nonzero() > _SPARSE_MAX_DENSITY * x.numel():
             return self.features(x)
-        # Half precision has no sparse product that can be differentiated.
+        # torch has no differentiable sparse product in half precision.
         with torch.autocast(x.device.type, enabled=False):
             return torch.sparse.mm(x.to_sparse(), self.features.weight.T) + self.features.bias
 
@@ -238,27 +235,23 @@ class GraphEncoder(nn.Module):
         return GINLayer(config.hidden, _norm(config.norm))
 
     def _check(self, graphs: Graphs) -> None:
-        for name, wanted in (("x", self.in_dim), ("edge_attr", self.edge_dim), ("position", self.position_dim)):
+        for name, width in (("x", self.in_dim), ("edge_attr", self.edge_dim), ("position", self.position_dim)):
             value = getattr(graphs, name)
-            found = 0 if value is None else value.shape[1]
-            # Unused edge features or encodings do no harm; missing ones do.
-            if wanted and found != wanted:
-                raise DataError(
-                    "not the features this encoder was trained on",
-                    field=f"graphs.{name}",
-                    value=f"{found} columns",
-                    expected=f"{wanted} columns",
-                )
+            columns = 0 if value is None else value.shape[1]
+            # Inputs that the encoder does not use may have any width.
+            if width and columns != width:
+                problem, expected = "not the features this encoder was trained on", f"{width} columns"
+                raise DataError(problem, field=f"graphs.{name}", value=f"{columns} columns", expected=expected)
 
 
 @torch.no_grad()
 def refresh_statistics(model: nn.Module, batches: Iterable[Graphs]) -> None:
-    """Sets the running statistics of batch normalisation in ``model`` to the plain average over ``batches``."""
+    """Sets the running statistics of batch normalisation in ``model`` to their average over ``batches``."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's name for a plain average
+        norm.momentum = None  # torch then computes a cumulative average
     was_training = model.training
     model.train()
     for batch in batches:
@@ -269,9 +262,4 @@ def refresh_statistics(model: nn.Module, batches: Iterable[Graphs]) -> None:
 
 
 def _norm(name: str) -> Callable[[int], nn.Module]:
-    makers: dict[str, Callable[[int], nn.Module]] = {
-        "batch": BatchNorm,
-        "layer": nn.LayerNorm,
-        "none": lambda _: nn.Identity(),
-    }
-    return makers[name]
+    return {"batch": BatchNorm, "layer": nn.LayerNorm, "none": lambda _: nn.Identity()}[name]

@@ -1,9 +1,9 @@
-"""Which nodes of each graph are hidden from the context encoder, to be predicted from the rest.
+"""Masks: the nodes of each graph that are hidden from the context encoder and predicted from the others.
 
-A mask is grown in *regions*: a region starts at a random centre and takes nodes ring by ring until it has its share
-of the graph's quota; where it cannot (its component is exhausted, its radius is reached, its path is stuck), a further
-round of regions starts from nodes not yet taken. The strategies differ in how a region takes its nodes. All graphs of a
-batch grow at the same time, so a hop costs a handful of tensor operations on the nodes at the rim.
+A mask consists of regions. A region starts at a random centre and grows ring by ring to its share of the graph's quota.
+If it cannot (its component is exhausted, its radius is reached, its path is stuck), another round of regions starts
+from free nodes. The strategies differ in how a region grows. The regions of all graphs of a batch grow together, so a
+hop takes a few tensor operations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core.packed import gather_ranges, offsets, owners, positions, segment_max
-from jepakit.errors import ConfigError, MissingExtraError, require_choice
+from jepakit.errors import ConfigError, MissingExtraError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
 
 __all__ = ["Masking", "Strategy", "with_patches"]
@@ -29,34 +29,31 @@ _UNREACHED = torch.iinfo(torch.int64).max
 
 @dataclass(frozen=True)
 class Masking:
-    """Chooses the nodes to predict: ``masking(graphs, generator)`` is ``[N]`` bool, True where masked.
+    """Draws masks: ``masking(graphs, generator)`` is ``[N]`` bool, True where masked.
 
-    A graph of n >= 2 nodes has exactly ``min(max(round(ratio * n), 1), n - 1)`` masked nodes, so that something is
-    always predicted and something always seen; a graph of one node has none. The mask depends on the generator's state
-    only. Time and memory are linear in nodes and edges, up to a logarithm for sorting.
+    A graph of n >= 2 nodes has exactly ``min(max(round(ratio * n), 1), n - 1)`` masked nodes, a graph of one node has
+    none. The mask depends on the state of the generator only. Time and memory are linear in nodes and edges, up to a
+    logarithm for sorting.
 
-    Strategies, all uniform in their centres:
+    Strategies, all with uniformly random centres:
 
-    - ``khop``: a ball around a random centre, the last ring thinned at random. With ``hops``, balls of that radius.
-    - ``blocks``: ``blocks`` balls at once, each with its share of the quota (the multi-block masks of I-JEPA, Assran et
-      al. 2023, arXiv:2301.08243).
-    - ``walk``: what random walks of ``length`` steps from one centre visit first, then the ball around that.
-    - ``path``: self-avoiding paths of up to ``length`` nodes; a stuck path is followed by another.
+    - ``khop``: a ball around a random centre, its last ring thinned at random. With ``hops``, balls of that radius.
+    - ``blocks``: ``blocks`` balls, each with its share of the quota (the multi-block masks of I-JEPA, Assran et al.
+      2023, arXiv:2301.08243).
+    - ``walk``: the first nodes visited by random walks of ``length`` steps from one centre, then the ball around them.
+    - ``path``: self-avoiding paths of up to ``length`` nodes; another path follows one that is stuck.
     - ``random``: nodes independently of the edges.
     - ``metis``: whole METIS patches in random order, the last one thinned at random (Graph-JEPA, Skenderi et al. 2023,
       arXiv:2309.16014); needs `with_patches`.
 
-    Nodes are reached from an edge's target to its source, which makes no difference in an undirected graph.
+    Regions grow from the target of an edge to its source; in an undirected graph the direction does not matter.
 
     Args:
         strategy: one of the above.
-        ratio: the part of each graph's nodes to mask, between 0 and 1, both excluded.
-        hops: radius of one ball for ``khop`` and ``blocks``; None lets a ball grow until it has its share.
+        ratio: the share of each graph's nodes to mask, between 0 and 1, both excluded.
+        hops: radius of a ball for ``khop`` and ``blocks``; None: a ball grows until it has its share.
         blocks: number of balls for ``blocks``.
-        length: steps of one random walk for ``walk``, nodes of one path for ``path``.
-
-    Raises:
-        ConfigError: an option is outside its range.
+        length: steps of a random walk for ``walk``, nodes of a path for ``path``.
     """
 
     strategy: Strategy = "khop"
@@ -67,24 +64,11 @@ class Masking:
 
     def __post_init__(self) -> None:
         require_choice("strategy", self.strategy, get_args(Strategy))
-        if not 0 < self.ratio < 1:
-            raise ConfigError("ratio", self.ratio, "a number between 0 and 1, both excluded")
-        if self.hops is not None and self.hops < 1:
-            raise ConfigError("hops", self.hops, "at least 1, or null for no limit")
-        if self.blocks < 1:
-            raise ConfigError("blocks", self.blocks, "at least 1")
-        if self.length < 2:
-            raise ConfigError("length", self.length, "at least 2")
+        require_within(self, "(0, 1)", "ratio")
+        require_at_least(self, hops=1, blocks=1, length=2)
 
     def __call__(self, graphs: Graphs, generator: torch.Generator) -> Tensor:
-        """Draws a mask.
-
-        Args:
-            graphs: G graphs with N nodes in all.
-            generator: where all randomness comes from, on any device.
-
-        Returns:
-            ``[N]`` bool, on the device of ``graphs``.
+        """Draws a mask, ``[N]`` bool on the device of ``graphs``; the generator may be on any device.
 
         Raises:
             ConfigError: the strategy is ``metis`` and ``graphs`` has no patches.
@@ -93,13 +77,13 @@ class Masking:
         if self.strategy == "metis":
             return _whole_patches(graphs, quota, generator)
         if self.strategy == "random":
-            return _uniform_nodes(graphs, quota, generator)
+            return _leading(graphs, _shuffled_within_graphs(graphs, generator), quota)
         return _Regions(graphs, generator).cover(quota, self._first_regions(quota), self._grow)
 
     def quota(self, nodes_per_graph: Tensor) -> Tensor:
-        """Masked nodes per graph, ``[G] -> [G]`` int64."""
-        wanted = (nodes_per_graph.double() * self.ratio).round().long()
-        return wanted.clamp(min=1).minimum(nodes_per_graph - 1).clamp(min=0)
+        """Number of masked nodes of each graph, ``[G] -> [G]`` int64."""
+        rounded = (nodes_per_graph.double() * self.ratio).round().long()
+        return rounded.clamp(min=1).minimum(nodes_per_graph - 1).clamp(min=0)
 
     def _first_regions(self, quota: Tensor) -> Tensor:
         if self.strategy == "path":
@@ -115,10 +99,10 @@ class Masking:
 
 
 def with_patches(graphs: Graphs, patch_size: int) -> Graphs:
-    """The same graphs with ``patch`` filled: METIS partitions of about ``patch_size`` nodes each.
+    """The graphs with ``patch`` filled: METIS partitions (Karypis and Kumar 1998) of about ``patch_size`` nodes each.
 
-    To be called once per data set; masking then needs no partitioning. Each graph of n nodes is cut into
-    ``ceil(n / patch_size)`` patches with few edges between them (Karypis and Kumar 1998), always in the same way.
+    To be called once per data set. A graph of n nodes has ``ceil(n / patch_size)`` patches; the partition is
+    deterministic.
 
     Args:
         graphs: any graphs; edge directions are ignored.
@@ -136,25 +120,24 @@ def with_patches(graphs: Graphs, patch_size: int) -> Graphs:
         raise MissingExtraError("pymetis", "graph") from error
     neighbours, neighbour_ptr = _undirected_neighbours(graphs)
     patch = torch.zeros(graphs.num_nodes, dtype=torch.long)
-    bounds = graphs.node_ptr.tolist()
-    for start, stop in pairwise(bounds):
+    for start, stop in pairwise(graphs.node_ptr.tolist()):
         parts = -(-(stop - start) // patch_size)
         if parts < 2:
             continue
         pointers = neighbour_ptr[start : stop + 1]
         local = neighbours[int(pointers[0]) : int(pointers[-1])] - start
-        partition = pymetis.part_graph(
-            parts,
-            pymetis.CSRAdjacency((pointers - pointers[0]).numpy(), local.numpy()),
-            options=pymetis.Options(seed=0),
-        )
+        adjacency = pymetis.CSRAdjacency((pointers - pointers[0]).numpy(), local.numpy())
+        partition = pymetis.part_graph(parts, adjacency, options=pymetis.Options(seed=0))
         patch[start:stop] = torch.as_tensor(partition.vertex_part)
     return replace(graphs, patch=patch.to(graphs.device))
 
 
 @dataclass(frozen=True)
 class _Reached:
-    """Nodes in the order they were taken: ``node`` and its ``region``, ``[K]`` each, at distance or step ``rank``."""
+    """Nodes in the order in which regions reached them: ``node``, its ``region``, and its distance or step ``rank``.
+
+    All three are ``[K]``.
+    """
 
     node: Tensor
     region: Tensor
@@ -165,17 +148,14 @@ class _Reached:
 
     @staticmethod
     def joined(parts: list[_Reached]) -> _Reached:
-        return _Reached(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("node", "region", "rank")),
-        )
+        return _Reached(*(torch.cat([getattr(part, name) for part in parts]) for name in ("node", "region", "rank")))
 
 
 class _Regions:
-    """Grows regions in all graphs of a batch at once.
+    """Grows regions in all graphs of a batch together.
 
-    ``mention`` holds, for every node reached in this or an earlier round, the position at which it was first mentioned
-    among the candidates of its hop, and `_UNREACHED` elsewhere: one buffer both marks nodes and settles who takes one
-    that several regions reach in the same hop.
+    ``mention`` is `_UNREACHED` for free nodes. For a node reached in this or an earlier round it is the first position
+    of the node among the candidates of its hop, which decides between several regions that reach it in the same hop.
     """
 
     def __init__(self, graphs: Graphs, generator: torch.Generator) -> None:
@@ -188,10 +168,10 @@ class _Regions:
         self.mention = self.degree.new_full((graphs.num_nodes,), _UNREACHED)
 
     def cover(self, quota: Tensor, count: Tensor, grow: Callable[[_Regions, _Reached, Tensor], _Reached]) -> Tensor:
-        """Masks ``quota`` (``[G]``) nodes per graph, ``[N]`` bool, starting with ``count`` (``[G]``) regions in each.
+        """A mask ``[N]`` of ``quota`` (``[G]``) nodes per graph, starting with ``count`` (``[G]``) regions in each.
 
-        Every region takes at least its centre, and the number of regions may double from round to round, so that even
-        a graph without edges is covered after logarithmically many rounds.
+        Every region takes at least its centre, and the number of regions may double in each round, so that a graph
+        without edges takes a logarithmic number of rounds.
         """
         missing, limit = quota, count
         while missing.any():
@@ -208,7 +188,7 @@ class _Regions:
         return self.mention != _UNREACHED
 
     def balls(self, start: _Reached, share: Tensor, hops: int | None) -> _Reached:
-        """Grows each region around its nodes in ``start`` by whole rings until it has ``share`` nodes or more."""
+        """Grows each region from its nodes in ``start`` by whole rings, to ``share`` nodes or more."""
         size = torch.bincount(start.region, minlength=len(share))
         rank = int(start.rank.max())
         rings, rim = [start], start
@@ -226,7 +206,7 @@ class _Regions:
         return _Reached.joined(rings)
 
     def walks(self, seeds: _Reached, share: Tensor, length: int) -> _Reached:
-        """The seeds and what random walks from them visit first, about two steps of a walk for each node wanted."""
+        """The seeds and the first nodes that random walks from them visit, about two steps per node of the share."""
         if not self.neighbour.numel():
             return seeds
         region = owners((2 * share + length - 1) // length)
@@ -245,41 +225,41 @@ class _Regions:
         return _Reached.joined([seeds, _Reached(trail[new], region[walker], rank)])
 
     def paths(self, seeds: _Reached, share: Tensor) -> _Reached:
-        """Extends each seed to a path of up to ``share`` nodes that meets neither itself nor another path."""
+        """Extends each seed to a self-avoiding path of up to ``share`` nodes that meets no other path."""
         steps, head = [seeds], seeds[share > 1]
         while head.node.numel():
             neighbours, parent = self._neighbours(head.node)
-            open_ = self.mention[neighbours] == _UNREACHED
-            neighbours, parent = neighbours[open_], parent[open_]
+            free = self.mention[neighbours] == _UNREACHED
+            neighbours, parent = neighbours[free], parent[free]
             choices = torch.bincount(parent, minlength=len(head.node))
             pick = offsets(choices)[:-1] + (self._uniform(len(choices)) * choices).long()
-            able = choices.nonzero().squeeze(1)
-            following = neighbours[pick[able]]
-            won = self._claim(following)
-            head = head[able]
+            movable = choices.nonzero().squeeze(1)
+            following = neighbours[pick[movable]]
+            moved = self._claim(following)
+            head = head[movable]
             head = _Reached(
-                head.node.index_put((won,), following[won]),
+                head.node.index_put((moved,), following[moved]),
                 head.region,
-                head.rank.index_put((won,), head.rank[won] + 1),
+                head.rank.index_put((moved,), head.rank[moved] + 1),
             )
-            steps.append(head[won])
+            steps.append(head[moved])
             head = head[head.rank + 1 < share[head.region]]
         return _Reached.joined(steps)
 
     def _seed(self, count: Tensor) -> tuple[_Reached, Tensor]:
-        """``count`` (``[G]``) random nodes per graph that nothing has reached, and the graph of each."""
+        """``count`` (``[G]``) random free nodes per graph, and the graph of each."""
         free = self.shuffled[self.mention[self.shuffled] == _UNREACHED]
         node = free[_first_of_group(self.owner[free], count)]
         self.mention[node] = 0
         return _Reached(node, torch.arange(len(node), device=node.device), torch.zeros_like(node)), self.owner[node]
 
     def _neighbours(self, node: Tensor) -> tuple[Tensor, Tensor]:
-        """The neighbours of ``node`` (``[K]``), and for each the position in ``node`` of whose neighbour it is."""
+        """The neighbours of the nodes in ``node`` (``[K]``), and for each the position of its node there."""
         degree = self.degree[node]
         return self.neighbour[gather_ranges(self.start[node], degree)], owners(degree)
 
     def _claim(self, candidates: Tensor) -> Tensor:
-        """Marks the ``candidates`` not reached before as reached; the position of the first mention of each."""
+        """Marks the free nodes among the candidates as reached; returns the position of the first mention of each."""
         new = (self.mention[candidates] == _UNREACHED).nonzero().squeeze(1)
         nodes = candidates[new]
         self.mention.scatter_reduce_(0, nodes, new, "amin")
@@ -289,22 +269,15 @@ class _Regions:
         return _uniform(self.generator, self.mention.device, *shape)
 
 
-def _uniform_nodes(graphs: Graphs, quota: Tensor, generator: torch.Generator) -> Tensor:
-    return _leading(graphs, _shuffled_within_graphs(graphs, generator), quota)
-
-
 def _whole_patches(graphs: Graphs, quota: Tensor, generator: torch.Generator) -> Tensor:
     if graphs.patch is None:
-        raise ConfigError(
-            "masking.strategy",
-            "metis",
-            "graphs with patches; call with_patches(graphs, patch_size) on the data set first",
-        )
+        expected = "graphs with patches; call with_patches(graphs, patch_size) on the data set first"
+        raise ConfigError("masking.strategy", "metis", expected)
     owner = graphs.graph_of_node
     patches = segment_max(graphs.patch + 1, graphs.node_ptr, empty=0.0)
     first = offsets(patches)
-    lot = _uniform(generator, graphs.device, int(patches.sum()))
-    key = owner + lot[first[owner] + graphs.patch]
+    noise = _uniform(generator, graphs.device, int(patches.sum()))
+    key = owner + noise[first[owner] + graphs.patch]
     shuffled = _shuffled_within_graphs(graphs, generator)
     return _leading(graphs, shuffled[key[shuffled].argsort(stable=True)], quota)
 
@@ -318,7 +291,7 @@ def _leading(graphs: Graphs, order: Tensor, quota: Tensor) -> Tensor:
 
 
 def _shuffled_within_graphs(graphs: Graphs, generator: torch.Generator) -> Tensor:
-    """``[N]``: the nodes of graph 0 in random order, then those of graph 1, and so on."""
+    """``[N]``: the nodes sorted by graph, in random order within each."""
     return (graphs.graph_of_node + _uniform(generator, graphs.device, graphs.num_nodes)).argsort()
 
 
@@ -331,7 +304,7 @@ def _first_of_each(reached: _Reached, share: Tensor, noise: Tensor) -> Tensor:
 
 
 def _split_evenly(total: Tensor, parts: Tensor, owner: Tensor) -> Tensor:
-    """``total`` (``[G]``) of each group dealt out to its ``parts`` (``[G]``) members, whose groups are ``owner``."""
+    """The share of each region of its group's ``total`` (``[G]``), with ``parts`` (``[G]``) regions per group."""
     extra = _first_of_group(owner, total % parts.clamp(min=1))
     return (total // parts.clamp(min=1))[owner] + extra.long()
 
@@ -342,13 +315,13 @@ def _first_of_group(group: Tensor, quota: Tensor) -> Tensor:
 
 
 def _uniform(generator: torch.Generator, device: torch.device, *shape: int) -> Tensor:
-    # Drawn where the generator lives, so that one seed gives one mask on every device. Double precision keeps a node's
-    # random key distinct from its neighbours' when the key also counts graphs or regions.
+    # Drawn on the generator's device, so that a seed gives the same mask on every device. Keys add these numbers to
+    # the index of a graph or region, after which single precision would leave few distinct values.
     return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(device)
 
 
 def _undirected_neighbours(graphs: Graphs) -> tuple[Tensor, Tensor]:
-    """The simple undirected graph METIS wants, as CSR on the CPU: neighbours ``[E']`` and pointers ``[N + 1]``."""
+    """The simple undirected graph for METIS, as CSR on the CPU: neighbours ``[E']`` and pointers ``[N + 1]``."""
     source, target = graphs.edge_index.cpu()
     proper = source != target
     size = max(graphs.num_nodes, 1)

@@ -1,4 +1,4 @@
-"""The JEPA of the graph system, put together from its configuration."""
+"""Builds the JEPA of the graph system from its configuration."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ Key = Literal["node", "graph", "descriptor"]
 
 @dataclass
 class ObjectiveConfig(training.ObjectiveConfig):
-    """What is predicted, how, and what keeps the embeddings from collapsing.
+    """Predicted embeddings, predictor, loss and regularisers.
 
-    The predictor is that of nodes: ``mlp`` on a masked node's own row, ``cross_attention`` from its position. The
-    momentum of an EMA rises to 1.
+    The node predictor is ``mlp``, on the context's row of the masked node, or ``cross_attention``, with the position of
+    the node as query. The momentum of an EMA target rises to 1.
 
     Args:
-        predict: any of ``node`` (the masked nodes), ``graph`` (the embedding of the whole target view) and
-            ``descriptor`` (`Graphs.descriptors`, of a table of molecules RDKit's; by smooth-L1 on normal scores).
-        normalize_target: layer-normalise targets, each layer of the encoder apart.
+        predict: any of ``node`` (the masked nodes), ``graph`` (the embedding of the target view) and ``descriptor``
+            (`Graphs.descriptors`, by smooth-L1 on normal scores).
+        normalize_target: layer-normalise targets, separately for each layer of the encoder.
         standardize: standardise predictions and targets over the batch, as CCA-SSG does.
     """
 
@@ -61,13 +61,13 @@ def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: i
 
     Args:
         encoder: the context encoder.
-        config: what to build.
+        config: the objective's options.
         total_steps: optimiser steps of the run, for the momentum's schedule.
-        descriptors: columns of ``graphs.descriptors``, where they are to be predicted.
+        descriptors: columns of ``graphs.descriptors``, if they are predicted.
 
     Raises:
-        ConfigError: descriptors are to be predicted and there are none, or cross-attention is asked for without
-            structural encodings, or its heads do not divide its width.
+        ConfigError: descriptors are predicted and there are none, or cross-attention has no structural encoding or a
+            number of heads that does not divide its width.
     """
     if "descriptor" in config.predict and not descriptors:
         raise ConfigError("objective.predict", "descriptor", "graphs with descriptors, such as a table of molecules")
@@ -89,20 +89,19 @@ def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig, descrip
         return DescriptorPredictor(width, descriptors, hidden=2 * hidden)
     attends = config.predictor == "cross_attention"
     if key == "graph" and attends:
-        # The whole graph has no position: its own embedding predicts it.
+        # A graph has no position to attend from: its prediction is made from its own embedding.
         return build_predictor(replace(config, predictor="mlp"), width, hidden=hidden)
     if attends and hidden % heads:
         raise ConfigError("encoder.heads", heads, f"a divisor of hidden = {hidden}")
     if attends and not encoder.position_dim:
-        raise ConfigError(
-            "objective.predictor", "cross_attention", "an encoding in encoder.position, such as random_walk"
-        )
+        expected = "an encoding in encoder.position, such as random_walk"
+        raise ConfigError("objective.predictor", "cross_attention", expected)
     return build_predictor(config, width, hidden=hidden, position_dim=encoder.position_dim, heads=heads)
 
 
 def _loss(encoder: GraphEncoder, config: ObjectiveConfig) -> Loss:
     loss = StandardizedBatch(LOSSES[config.loss]) if config.standardize else LOSSES[config.loss]
-    # Coordinates are made of a target's mean, which layer normalisation sets to zero.
+    # These losses compute coordinates from the mean of a target, which layer normalisation would set to zero.
     if not config.normalize_target or config.loss in PREDICTION_WIDTHS:
         return loss
     return NormalizedTarget(loss, encoder.config.parts)

@@ -10,11 +10,10 @@ from jepakit.graph.pretrain import PretrainConfig
 
 __all__ = ["PRESETS", "preset"]
 
-#: name -> dotted option -> value. ``best`` is what the defaults are.
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    # The recipe that graph JEPA code started from: the masked ball is removed, encoded alone by an EMA copy, and
-    # predicted from structural positions by cross-attention.
+    # The recipe of the first public graph JEPA code: masked balls are removed from the context, encoded alone by an EMA
+    # copy, and predicted from structural encodings by cross-attention.
     "original": {
         "encoder.conv": "gcn",
         "encoder.hidden": 256,
@@ -56,8 +55,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-4,
         "weight_decay": 0.0,
     },
-    # For a table of molecules: the masked atoms, and of the whole molecule what RDKit says. Read out by sums, since the
-    # prototypes of one table are strange to another.
+    # For a table of molecules: predicts masked atoms and RDKit's descriptors of the molecule. Sum pooling, because the
+    # prototypes of one table do not suit another.
     "molecules": {
         "encoder.prototypes": 0,
         "masking.ratio": 0.25,
@@ -67,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 5,
         "batch_size": 128,
     },
-    # For one graph whose nodes are to be classified: two views without some words and edges, standardised, decorrelated
+    # For node classification in one graph: two views with dropped edges and features, standardised and decorrelated
     # (CCA-SSG, Zhang et al. 2021).
     "nodes": {
         "encoder.conv": "gcn",
@@ -93,17 +92,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 100,
     },
 }
+"""Preset name -> dotted option -> value; ``best`` is the defaults."""
 
 
 def preset(name: str, **changes: Any) -> PretrainConfig:
-    """The configuration of that name, with some options changed: ``preset("original", epochs=3, seed=1)``.
+    """A named configuration with changed options: ``preset("original", epochs=3, seed=1)``.
 
     Args:
         name: a key of `PRESETS`.
         **changes: fields of `PretrainConfig`.
 
     Raises:
-        ConfigError: there is no preset or no option of that name.
+        ConfigError: no preset or option has this name.
     """
     values = PRESETS[require_choice("preset", name, PRESETS)]
     parts: dict[str, dict[str, Any]] = {}
@@ -117,7 +117,6 @@ def preset(name: str, **changes: Any) -> PretrainConfig:
     defaults = PretrainConfig()
     for group, settings in parts.items():
         options[group] = type(getattr(defaults, group))(**settings)
-    known = {f.name for f in fields(PretrainConfig)}
     for option in changes:
-        require_choice("option", option, known)
+        require_choice("option", option, [field.name for field in fields(PretrainConfig)])
     return PretrainConfig(**{**options, **changes})

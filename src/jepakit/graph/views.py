@@ -1,10 +1,4 @@
-"""Context and target views of a batch of graphs.
-
-The context keeps the masked nodes, with a mask token for their features (``token``), or lacks them and their edges
-(``drop``), or keeps all there is (``all``). The target is the whole graph, of which the masked nodes are read out, as
-in I-JEPA (``whole``), or the masked region alone (``region``), or a second context made in the same way (``view``).
-Edges and feature columns may be left out of contexts besides.
-"""
+"""Context and target views of a batch of graphs."""
 
 from __future__ import annotations
 
@@ -15,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core import Views, Where
-from jepakit.errors import ConfigError, require_choice
+from jepakit.errors import ConfigError, require_choice, require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.masking import Masking
 
@@ -24,13 +18,15 @@ __all__ = ["GraphViews", "ViewConfig"]
 
 @dataclass
 class ViewConfig:
-    """What the two encoders see.
+    """The inputs of the two encoders.
 
     Args:
-        context: ``token`` hides the features of masked nodes, ``drop`` removes the nodes, ``all`` masks nothing.
-        target: ``whole`` encodes the whole graph, ``region`` the subgraph of the masked nodes, ``view`` a second
-            context; against a second context, and from ``all``, every node is predicted.
-        drop_edges: share of the undirected edges left out of a context.
+        context: ``token`` replaces the features of masked nodes by a mask token, ``drop`` removes masked nodes and
+            their edges, ``all`` masks nothing.
+        target: ``whole`` encodes the whole graph and reads out the masked nodes, as in I-JEPA; ``region`` encodes the
+            subgraph of the masked nodes; ``view`` encodes a second context. With ``view`` or with the context ``all``,
+            every node is predicted.
+        drop_edges: share of the undirected edges removed from a context.
         drop_features: share of the feature columns set to zero in a context.
     """
 
@@ -42,32 +38,30 @@ class ViewConfig:
     def __post_init__(self) -> None:
         require_choice("context", self.context, ("token", "drop", "all"))
         require_choice("target", self.target, ("whole", "region", "view"))
-        for name in ("drop_edges", "drop_features"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(name, getattr(self, name), "from 0 to below 1")
+        require_within(self, "[0, 1)", "drop_edges", "drop_features")
         if self.context == "all" and self.target == "region":
             raise ConfigError("target", self.target, "whole or view where views.context = all masks nothing")
         if self.context == "drop" and self.target == "view":
             raise ConfigError("target", self.target, "whole or region where views.context = drop removes nodes")
         if self.context == "all" and not (self.drop_edges or self.drop_features):
-            raise ConfigError("drop_edges", 0.0, "above 0, or drop_features: the two views are alike")
+            raise ConfigError("drop_edges", 0.0, "drop_edges or drop_features above 0: without, the views are equal")
 
     @property
     def every_node(self) -> bool:
-        """Whether every node is predicted, instead of the masked ones."""
+        """Whether every node is predicted, not only the masked nodes."""
         return self.context == "all" or self.target == "view"
 
 
 class GraphViews:
     """Makes the `Views` of a batch: ``(indices of graphs [B], generator) -> Views``.
 
-    ``where`` asks for the masked nodes (key ``node``) and for the graphs they are in (keys ``graph`` and
-    ``descriptor``): the others show the context all there is to predict.
+    The predicted rows (``where``) are the masked nodes (key ``node``) and the graphs that have masked nodes (keys
+    ``graph`` and ``descriptor``).
 
     Args:
         graphs: the data set.
-        masking: which nodes are masked.
-        config: what the encoders see.
+        masking: draws the masked nodes.
+        config: the kinds of views.
     """
 
     def __init__(self, graphs: Graphs, masking: Masking, config: ViewConfig) -> None:
@@ -84,13 +78,13 @@ class GraphViews:
         return Views(self._whole_context(batch, generator), target)
 
     def of(self, batch: Graphs, masked: Tensor) -> Views:
-        """The views of a batch with the nodes where ``masked`` (``[N]`` bool) is true to be predicted.
+        """The views of a batch for a given mask (``[N]`` bool).
 
         Raises:
-            ConfigError: by the configuration, every node is predicted.
+            ConfigError: the configuration predicts every node.
         """
         if self.config.every_node:
-            raise ConfigError("views.target", self.config.target, "whole or region, and another context than all")
+            raise ConfigError("views.target", self.config.target, "whole or region, and the context token or drop")
         rows = masked.nonzero().squeeze(1)
         graph_of_node = batch.graph_of_node
         token = self.config.context == "token"
@@ -101,20 +95,20 @@ class GraphViews:
             query_group=graph_of_node[rows],
             context_group=graph_of_node if token else graph_of_node[~masked],
         )
-        asked = graph_of_node[rows].unique_consecutive()
+        predicted = graph_of_node[rows].unique_consecutive()
         context = replace(batch, hidden_nodes=masked) if token else batch.induced(~masked)
         target = batch if self.config.target == "whole" else batch.induced(masked)
-        graph = Where(asked, asked)
+        graph = Where(predicted, predicted)
         return Views(context, target, {"node": node, "graph": graph, "descriptor": graph})
 
     def _whole_context(self, batch: Graphs, generator: torch.Generator) -> Graphs:
-        """A context that still has every node."""
+        """A context with every node."""
         if self.config.context == "token":
             batch = replace(batch, hidden_nodes=self.masking(batch, generator))
         return self._thinned(batch, generator)
 
     def _thinned(self, graphs: Graphs, generator: torch.Generator) -> Graphs:
-        """The graphs without some of their edges and feature columns."""
+        """The graphs without randomly chosen edges and feature columns."""
         if self.config.drop_features:
             columns = torch.rand(graphs.x.shape[1], generator=generator) >= self.config.drop_features
             graphs = replace(graphs, x=graphs.x * columns)

@@ -1,7 +1,7 @@
-"""Structural encodings: what tells the nodes of a graph apart by their place in it, whatever their features.
+"""Structural encodings: features of a node's position in its graph, computed from the edges alone.
 
-They are computed once per data set and kept in `Graphs.position`. Every encoding is a function of the graph alone: it
-does not depend on the order of the nodes, on the signs or the basis of eigenvectors, or on the other graphs of the set.
+They are computed once per data set and stored in `Graphs.position`. They do not depend on the order of the nodes, on
+the signs or basis of eigenvectors, or on other graphs of the set.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ __all__ = ["Encoding", "degree", "laplacian", "random_walk", "with_position"]
 
 Encoding = Literal["none", "degree", "random_walk", "laplacian", "combined"]
 
-# A block of a megabyte of single precision stays in a core's cache through all steps of a walk.
-_WALK_CELLS = 2**18
-_WALK_COLUMNS = 32
+# A block of so many float32 (1 MiB) stays in a core's cache through all steps of a walk.
+_WALK_BLOCK_CELLS = 2**18
+_WALK_MIN_COLUMNS = 32
 
-# From here on Lanczos finds the few smallest eigenvalues faster than LAPACK finds all.
-_DENSE_NODES = 256
-# Eigenvectors beyond those asked for, so that an eigenspace is not cut through at the last column.
-_SPARE = 4
+# In larger graphs Lanczos iterations find the smallest eigenvalues faster than LAPACK finds all.
+_MAX_DENSE_NODES = 256
+# Eigenvectors beyond the requested ones, so that the last eigenspace is complete.
+_SPARE_EIGENVECTORS = 4
 _LANCZOS_RESTARTS = 500
-_SAME_EIGENVALUE = 1e-9
-# `_Operator` moves the trivial eigenvalue 1 to -3; all others lie in [-1, 1].
-_TRIVIAL = -2.0
+_EIGENVALUE_TOLERANCE = 1e-9
+# `_Operator` moves the trivial eigenvalue 1 to -3; all others are in [-1, 1].
+_TRIVIAL_BELOW = -2.0
 
 
 def with_position(graphs: Graphs, kind: Encoding, size: int) -> Graphs:
-    """The same graphs with ``position`` (``[N, size]`` float) filled, or emptied for the kind ``none``.
+    """The graphs with ``position`` set to an encoding, ``[N, size]`` float, or to None for the kind ``none``.
 
     Args:
         graphs: G graphs with N nodes in all.
-        kind: `degree`, `random_walk`, `laplacian` (see there), ``none``, or ``combined``: random walk, Laplacian and
-            degree side by side, the last two with ``size // 3`` columns each and the random walk with the rest.
+        kind: ``none``, `degree`, `random_walk`, `laplacian`, or ``combined``: random walk, Laplacian and degree side by
+            side, the last two with ``size // 3`` columns each.
         size: number of columns; at least 3 for ``combined``, otherwise at least 1.
 
     Raises:
@@ -64,7 +64,7 @@ def with_position(graphs: Graphs, kind: Encoding, size: int) -> Graphs:
 
 
 def degree(graphs: Graphs, size: int) -> Tensor:
-    """``[N, size]``: log(1 + d) of the in-degree d, then one-hot columns for d = 0, 1, ..., the last for all above."""
+    """``[N, size]``: log(1 + d) of the in-degree d, then d one-hot, the last column for all greater d."""
     d = graphs.in_degree
     logarithm = d.float().log1p().unsqueeze(1)
     if size == 1:
@@ -76,22 +76,21 @@ def random_walk(graphs: Graphs, size: int) -> Tensor:
     """Return probabilities of a random walk after 1, ..., ``size`` steps.
 
     RWSE of Dwivedi et al. 2022 (arXiv:2110.07875): column k - 1 is the diagonal of ``(D^-1 A)^k``, exact up to single
-    precision. A walk goes from an edge's target to its source, which makes no difference in an undirected graph; where
-    there is no way on, it ends, so isolated nodes have zeros.
+    precision. A walk goes from the target of an edge to its source. It ends at a node without incoming edges, so
+    isolated nodes have zeros.
 
-    Graph ``g`` costs ``size * n_g * e_g`` multiplications, and the whole set memory for a block of fixed size, ``[N,
-    size]`` and the edges: column j of a block holds the walks to the j-th node of every graph at once, so nothing of
-    size n x n is ever stored.
+    A graph of n nodes and e edges takes ``size * n * e`` multiplications. Memory is linear in nodes and edges: column j
+    of a block holds the walks to the j-th node of every graph, so no matrix of size n x n is stored.
 
     Args:
         graphs: G graphs with N nodes in all.
-        size: longest walk, in steps.
+        size: steps of the longest walk.
 
     Returns:
         ``[N, size]`` float in [0, 1].
     """
     out = torch.zeros(graphs.num_nodes, size, device=graphs.device)
-    for part, nodes in _parts_of_like_size(graphs, _WALK_CELLS):
+    for part, nodes in _parts_of_like_size(graphs, _WALK_BLOCK_CELLS):
         out[nodes] = _return_probabilities(part, size)
     return out
 
@@ -103,7 +102,7 @@ def _return_probabilities(graphs: Graphs, steps: int) -> Tensor:
     column = positions(graphs.nodes_per_graph)
     out = torch.zeros(graphs.num_nodes, steps, device=graphs.device)
     widest = int(graphs.nodes_per_graph.max())
-    columns = max(_WALK_CELLS // graphs.num_nodes, _WALK_COLUMNS)
+    columns = max(_WALK_BLOCK_CELLS // graphs.num_nodes, _WALK_MIN_COLUMNS)
     for first in range(0, widest, columns):
         width = min(columns, widest - first)
         node = ((column >= first) & (column < first + width)).nonzero().squeeze(1)
@@ -119,17 +118,16 @@ def _return_probabilities(graphs: Graphs, steps: int) -> Tensor:
 def laplacian(graphs: Graphs, size: int) -> Tensor:
     """Magnitudes of the first eigenvectors of the normalised Laplacian.
 
-    Per graph, the eigenvectors v of ``I - D^-1/2 A D^-1/2`` with the ``size`` smallest eigenvalues, without those of
-    eigenvalue 0 (one per connected component, which tell no more than degrees), as in Dwivedi et al. 2020
-    (arXiv:2003.00982). An eigenvector has no sign, and in an eigenspace of several dimensions (rings and other
-    symmetric graphs) not even a direction, so what is kept is ``sqrt(n) |v|``, root mean square over the vectors of its
-    eigenspace: the diagonal of the projector on it, which does not depend on the basis. The mean square of a column
-    over a graph is 1. Edges are taken as undirected; a graph with fewer eigenvectors than ``size`` has zeros in the
-    columns left over.
+    For each graph, the eigenvectors v of ``I - D^-1/2 A D^-1/2`` with the ``size`` smallest non-zero eigenvalues
+    (Dwivedi et al. 2020, arXiv:2003.00982); those of eigenvalue 0 contain only components and degrees. The sign of an
+    eigenvector is arbitrary, and so is the basis of an eigenspace of several dimensions, as in symmetric graphs. The
+    columns are therefore ``sqrt(n) |v|``, root mean square over the eigenspace of v, which do not depend on either. The
+    mean square of a column over a graph is 1. Edges are undirected. A graph with fewer eigenvectors has zeros in the
+    remaining columns.
 
-    Up to a few hundred nodes a graph's whole spectrum is computed; larger ones take Lanczos iterations, in memory
-    linear in nodes and edges. Where these find only a part of an eigenspace (one of many dimensions, as in a complete
-    graph), its columns are zeros, since a part of it would depend on the order of the nodes.
+    Up to a few hundred nodes the whole spectrum is computed, in larger graphs by Lanczos iterations in memory linear in
+    nodes and edges. If these find only part of an eigenspace of many dimensions, as in a complete graph, its columns
+    are zeros, because part of it depends on the order of the nodes.
 
     Args:
         graphs: G graphs with N nodes in all.
@@ -139,32 +137,32 @@ def laplacian(graphs: Graphs, size: int) -> Tensor:
         ``[N, size]`` float, not negative.
 
     Raises:
-        DataError: the eigenvalues of a large graph lie too close to each other for the iteration to converge.
+        DataError: the iteration does not converge, because eigenvalues of a large graph are too close to each other.
         MissingExtraError: scipy is not installed.
     """
     cpu = graphs.to("cpu")
     out = torch.zeros(cpu.num_nodes, size)
-    dense_nodes = max(_DENSE_NODES, 4 * (size + _SPARE))
-    # Two graphs of more than dense_nodes do not fit into this many cells, so such a graph has a part of its own.
+    dense_nodes = max(_MAX_DENSE_NODES, 4 * (size + _SPARE_EIGENVECTORS))
+    # Two graphs of more than dense_nodes exceed this number of cells, so a large graph is a part of its own.
     for part, nodes in _parts_of_like_size(cpu, dense_nodes**2):
         owner = part.graph_of_node
         if int(part.nodes_per_graph.max()) <= dense_nodes:
             values, squares = _dense_spectrum(part)
         else:
             graph_id = int(torch.searchsorted(cpu.node_ptr, nodes[:1], right=True)) - 1
-            values, squares = _lanczos_spectrum(part, size + _SPARE, graph_id)
+            values, squares = _lanczos_spectrum(part, size + _SPARE_EIGENVECTORS, graph_id)
         squares = _mean_within_eigenspaces(values, squares, owner)
-        scale = part.nodes_per_graph.unsqueeze(1) * (values > _TRIVIAL)
+        scale = part.nodes_per_graph.unsqueeze(1) * (values > _TRIVIAL_BELOW)
         kept = min(size, values.shape[1])
         out[nodes, :kept] = (squares * scale[owner])[:, :kept].sqrt().float()
     return out.to(graphs.device)
 
 
 class _Operator(NamedTuple):
-    """``D^-1/2 A D^-1/2 - 4 sum_c u_c u_c^T``: the normalised Laplacian upside down, its null space out of the way.
+    """``D^-1/2 A D^-1/2 - 4 sum_c u_c u_c^T``, whose largest eigenvalues are 1 minus the smallest non-zero ones of the
+    Laplacian.
 
-    Its largest eigenvalues are 1 minus the smallest non-trivial ones of the Laplacian. The null vectors u_c, one per
-    connected component c, are known in closed form: ``sqrt(d_v / vol(c))`` on the nodes of c.
+    The null vectors u_c of the Laplacian, one per connected component c, are ``sqrt(d_v / vol(c))`` on the nodes of c.
     """
 
     row: Tensor
@@ -191,13 +189,13 @@ def _operator(graphs: Graphs) -> _Operator:
 
 
 def _dense_spectrum(graphs: Graphs) -> tuple[Tensor, Tensor]:
-    """All eigenvalues, descending ``[G, n]``, and squared eigenvectors ``[N, n]``, n being the largest graph's size."""
+    """All eigenvalues ``[G, n]``, descending, and squared eigenvectors ``[N, n]``, n nodes in the largest graph."""
     row, column, weight, null, component = _operator(graphs)
     owner, index = graphs.graph_of_node, positions(graphs.nodes_per_graph)
     shape = (len(graphs), int(graphs.nodes_per_graph.max()))
     block = torch.zeros(*shape, shape[1], dtype=torch.double)
     block.index_put_((owner[row], index[row], index[column]), weight, accumulate=True)
-    # Padding nodes look like isolated ones: each a component of its own, with a trivial eigenvalue.
+    # Padding nodes are like isolated nodes: each is a component of its own, with a trivial eigenvalue.
     padded_null = torch.ones(shape, dtype=torch.double).index_put((owner, index), null)
     padded_component = (-1 - torch.arange(shape[0] * shape[1])).view(shape).index_put((owner, index), component)
     together = padded_component.unsqueeze(1) == padded_component.unsqueeze(2)
@@ -207,7 +205,7 @@ def _dense_spectrum(graphs: Graphs) -> tuple[Tensor, Tensor]:
 
 
 def _lanczos_spectrum(graph: Graphs, count: int, graph_id: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest eigenvalues of one graph, descending ``[1, count]``, and squares of their eigenvectors."""
+    """The ``count`` largest eigenvalues of one graph ``[1, count]``, descending, and squared eigenvectors."""
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import ArpackNoConvergence, aslinearoperator, eigsh
@@ -227,21 +225,20 @@ def _lanczos_spectrum(graph: Graphs, count: int, graph_id: int) -> tuple[Tensor,
             maxiter=_LANCZOS_RESTARTS,
         )
     except ArpackNoConvergence as error:
-        raise DataError(
+        problem, expected = (
             "the eigenvectors of its Laplacian did not converge",
-            field=f"graph {graph_id}",
-            value=f"{n} nodes",
-            expected="a graph of larger spectral gap; use the encoding random_walk for this data set",
-        ) from error
+            "the encoding random_walk for this data",
+        )
+        raise DataError(problem, field=f"graph {graph_id}", value=f"{n} nodes", expected=expected) from error
     order = torch.from_numpy(values).argsort(descending=True)
-    found = torch.from_numpy(values)[order].unsqueeze(0)
-    complete = found > found[:, -1:] + _SAME_EIGENVALUE
-    return found, torch.from_numpy(vectors)[:, order].square() * complete
+    eigenvalues = torch.from_numpy(values)[order].unsqueeze(0)
+    complete = eigenvalues > eigenvalues[:, -1:] + _EIGENVALUE_TOLERANCE
+    return eigenvalues, torch.from_numpy(vectors)[:, order].square() * complete
 
 
 def _mean_within_eigenspaces(values: Tensor, squares: Tensor, owner: Tensor) -> Tensor:
     """Replaces ``squares`` (``[N, K]``) by their mean over columns of equal eigenvalue (``values``, ``[G, K]``)."""
-    steps = (values.diff(dim=1).abs() > _SAME_EIGENVALUE).long()
+    steps = (values.diff(dim=1).abs() > _EIGENVALUE_TOLERANCE).long()
     space = F.pad(steps.cumsum(1), (1, 0))
     dimension = torch.zeros_like(values).scatter_add(1, space, torch.ones_like(values))
     mean = torch.zeros_like(squares).scatter_add(1, space[owner], squares) / dimension[owner].clamp(min=1)
@@ -249,9 +246,9 @@ def _mean_within_eigenspaces(values: Tensor, squares: Tensor, owner: Tensor) -> 
 
 
 def _parts_of_like_size(graphs: Graphs, cells: int) -> Iterator[tuple[Graphs, Tensor]]:
-    """The bare structure of ``graphs`` in parts of graphs of similar size, each with the node ids it came from.
+    """Batches of graphs of similar size, without features, each with the ids of its nodes in ``graphs``.
 
-    Several graphs share a part only if, padded to the largest, they fill no more than ``cells`` adjacency entries.
+    The adjacency matrices of a batch of several graphs, padded to the largest, have at most ``cells`` entries.
     """
     bare = Graphs(graphs.x[:, :0], graphs.edge_index, graphs.node_ptr, graphs.edge_ptr)
     sizes, order = graphs.nodes_per_graph.sort(stable=True)
@@ -261,7 +258,7 @@ def _parts_of_like_size(graphs: Graphs, cells: int) -> Iterator[tuple[Graphs, Te
 
 
 def _runs(sizes: list[int], cells: int) -> Iterator[tuple[int, int]]:
-    """Cuts ascending sizes, after any zeros, into runs that differ by a quarter at most and fit into ``cells``."""
+    """Cuts ascending sizes, after any zeros, into runs that differ by at most a quarter and fit into ``cells``."""
     first = sizes.count(0)
     for last in range(first + 1, len(sizes) + 1):
         if last == len(sizes) or sizes[last] > 1.25 * sizes[first] or (last + 1 - first) * sizes[last] ** 2 > cells:

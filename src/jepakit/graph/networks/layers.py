@@ -1,6 +1,6 @@
 """Message-passing layers: ``(node embeddings [N, D], messages, edge embeddings [E, D] or None) -> [N, D]``.
 
-All are equivariant under permutations of the nodes and keep the graphs of a batch apart.
+All are equivariant under permutations of the nodes, and no message passes between the graphs of a batch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from jepakit.graph.networks.messages import Messages
 
 __all__ = ["LAYERS", "BatchNorm", "GATLayer", "GCNLayer", "GINLayer", "GPSLayer"]
 
+LAYERS = ("gin", "gcn", "gat", "gps")
+"""Names of the layers in configurations."""
+
 
 class GCNLayer(nn.Module):
     """``W (Σ_{j ∈ N(i) ∪ {i}} (x_j + e_ij) / sqrt(d_i d_j))`` (Kipf & Welling 2017, eq. 2; edges added to the source).
 
     Args:
         dim: width D.
-        first: leave W out: the projection of the features in front of this layer is its W, as in the paper. A second
-            linear map before the first nonlinearity adds nothing that could be expressed, and pre-training suffers.
+        first: omit W, because the linear projection of the features in front of this layer is the W of the paper. A
+            second linear map before the first nonlinearity adds no expressive power and makes pre-training worse.
     """
 
     def __init__(self, dim: int, *, first: bool = False) -> None:
@@ -31,6 +34,7 @@ class GCNLayer(nn.Module):
         self.linear = nn.Identity() if first else nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        """See the module."""
         weight = messages.gcn_weight
         received = messages.sum_neighbors(x, weight)
         if edges is not None:
@@ -44,7 +48,7 @@ class GINLayer(nn.Module):
 
     Args:
         dim: width D.
-        norm: makes the normalisation inside the MLP from its width.
+        norm: returns the normalisation inside the MLP for a width.
     """
 
     def __init__(self, dim: int, norm: Callable[[int], nn.Module]) -> None:
@@ -53,6 +57,7 @@ class GINLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, dim), norm(dim), nn.ReLU(inplace=True), nn.Linear(dim, dim))
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        """See the module."""
         if edges is None:
             return self.mlp(messages.sum_neighbors_and_self(x, 1 + self.eps))
         received = messages.sum_messages(F.relu(messages.take_sources(x) + edges))
@@ -60,7 +65,7 @@ class GINLayer(nn.Module):
 
 
 class GATLayer(nn.Module):
-    """Attention over neighbours that depends on both ends (GATv2, Brody et al. 2022, eq. 7), by PyTorch Geometric.
+    """Attention over neighbours (GATv2, Brody et al. 2022, eq. 7), from PyTorch Geometric.
 
     Args:
         dim: width D, divisible by ``heads``.
@@ -70,34 +75,37 @@ class GATLayer(nn.Module):
 
     def __init__(self, dim: int, heads: int, edges: bool) -> None:
         super().__init__()
-        # Here, because importing PyTorch Geometric takes longer than everything else together.
+        # Imported here because importing PyTorch Geometric takes longer than all other imports together.
         from torch_geometric.nn import GATv2Conv
 
         self.conv = GATv2Conv(dim, dim // heads, heads=heads, edge_dim=dim if edges else None)
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        """See the module."""
         return self.conv(x, torch.stack([messages.source, messages.target]), edges)
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation ``[N, D] -> [N, D]`` that a batch of fewer than two rows does not stop.
+    """Batch normalisation ``[N, D] -> [N, D]`` for batches of any size.
 
-    Such a batch has no variance: it is normalised by the running statistics and leaves them as they are.
+    A training batch of fewer than two rows has no variance. It is normalised by the running statistics and does not
+    change them.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """``[N, D] -> [N, D]``."""
         if input.shape[0] > 1 or not self.training:
             return super().forward(input)
         return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class GPSLayer(nn.Module):
-    """Message passing beside attention over all nodes of the same graph (GPS, Rampášek et al. 2022, eq. 2 to 5).
+    """Message passing in parallel with attention over all nodes of a graph (GPS, Rampášek et al. 2022, eq. 2 to 5).
 
     Args:
         dim: width D, divisible by ``heads``.
         heads: attention heads.
-        norm: makes a normalisation from its width.
+        norm: returns a normalisation for a width.
     """
 
     def __init__(self, dim: int, heads: int, norm: Callable[[int], nn.Module]) -> None:
@@ -109,19 +117,16 @@ class GPSLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
+        """See the module."""
         local = self.norm_local(x + self.local(x, messages, edges))
-        everywhere = self.norm_global(x + self._attend(x, messages))
-        joined = local + everywhere
+        attended = self.norm_global(x + self._attend(x, messages))
+        joined = local + attended
         return self.norm_mlp(joined + self.mlp(joined))
 
     def _attend(self, x: Tensor, messages: Messages) -> Tensor:
         padded, mask, place = pad_groups(self.query_key_value(x), messages.graph_of_node, messages.num_graphs)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in padded.chunk(3, dim=-1))
-        # A graph without nodes would softmax over nothing; its rows are never read.
+        # Of a graph without nodes all entries are visible: a softmax over no entries is NaN. They are never read.
         visible = (mask | ~mask.any(1, keepdim=True))[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible).transpose(1, 2).flatten(2)
         return self.merge(attended[place])
-
-
-#: The layers by the names configurations use.
-LAYERS = ("gin", "gcn", "gat", "gps")

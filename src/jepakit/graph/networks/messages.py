@@ -1,7 +1,7 @@
-"""Passing messages along the edges of a batch, as sums over ranges of rows.
+"""Message passing along the edges of a batch, as sums over lists of rows (`jepakit.core.packed.RowLists`).
 
-Edges come sorted by target, so the rows a node sums up stand side by side in a list (`jepakit.core.packed.RowLists`).
-The backward pass sums over outgoing edges in the same way; their order is computed on demand.
+Edges are sorted by target, so the messages to a node are adjacent rows. The backward pass sums over outgoing edges in
+the same way; their order is computed on demand.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """The edges of one batch, ready for sums over neighbours.
+    """Sums over neighbours along the edges of a batch.
 
-    Sums of rows in half precision are taken, and returned, in single precision.
+    Sums of half precision are computed and returned in single precision.
 
     Args:
         graphs: the batch.
@@ -37,26 +37,27 @@ class Messages:
 
     @cached_property
     def in_ptr(self) -> Tensor:
-        """``[N + 1]``: node i receives edges ``in_ptr[i]:in_ptr[i + 1]``."""
+        """Offsets of the incoming edges of each node, ``[N + 1]``."""
         return offsets(torch.bincount(self.target, minlength=self.num_nodes))
 
     @cached_property
     def out_ptr(self) -> Tensor:
+        """Offsets in `by_source` of the outgoing edges of each node, ``[N + 1]``."""
         return offsets(torch.bincount(self.source, minlength=self.num_nodes))
 
     @cached_property
     def by_source(self) -> Tensor:
-        """The edges in the order of their sources, ``[E]``."""
+        """The order of the edges by source, ``[E]``."""
         return torch.argsort(self.source, stable=True)
 
     @cached_property
     def incoming(self) -> RowLists:
-        """The sources of the edges of each target."""
+        """For each node, the sources of its incoming edges."""
         return RowLists(self.in_ptr, self.source)
 
     @cached_property
     def outgoing(self) -> RowLists:
-        """The targets of the edges of each source."""
+        """For each node, the targets of its outgoing edges."""
         return RowLists(self.out_ptr, self.target[self.by_source])
 
     @cached_property
@@ -69,20 +70,19 @@ class Messages:
         """``Σ_{j→i} w_ij x_j``: ``[N, D], [E] -> [N, D]``; no gradient reaches the weights."""
         if weight is None:
             return sum_rows(x, self.incoming, lambda: self.outgoing)
-        return sum_rows(
-            x, replace(self.incoming, weight=weight), lambda: replace(self.outgoing, weight=weight[self.by_source])
-        )
+        weighted = replace(self.incoming, weight=weight)
+        return sum_rows(x, weighted, lambda: replace(self.outgoing, weight=weight[self.by_source]))
 
     def sum_neighbors_and_self(self, x: Tensor, scale: Tensor) -> Tensor:
-        """``scale x_i + Σ_{j→i} x_j`` in one pass: ``[N, D], [] -> [N, D]``; gradients reach both."""
+        """``scale x_i + Σ_{j→i} x_j`` in one pass: ``[N, D], [] -> [N, D]``; both arguments receive gradients."""
         return _SumNeighborsAndSelf.apply(x, self, scale)  # pyright: ignore[reportReturnType]
 
     def take_sources(self, x: Tensor) -> Tensor:
-        """The source's row for each edge: ``[N, D] -> [E, D]``."""
+        """The rows of the edges' sources: ``[N, D] -> [E, D]``."""
         return _TakeSources.apply(x, self)  # pyright: ignore[reportReturnType]
 
     def sum_messages(self, messages: Tensor) -> Tensor:
-        """The sum of the messages each node receives: ``[E, D] -> [N, D]``."""
+        """The sum of the messages to each node: ``[E, D] -> [N, D]``."""
         return segment_sum(messages, self.in_ptr)
 
 

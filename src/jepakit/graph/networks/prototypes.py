@@ -1,9 +1,8 @@
-"""Reading a graph out as a histogram over prototypes: which kinds of places its nodes have, and how many of each.
+"""Pools the nodes of a graph to a histogram over prototypes, the cluster centres of node embeddings.
 
-A sum or mean of node embeddings keeps only their average; two graphs with different substructures can share it.
-Clusters of node embeddings act like the colours of Weisfeiler-Lehman refinement, but similar neighbourhoods share a
-colour, and a trained encoder decides what is similar. Each layer has prototypes of its own, so that a histogram holds
-neighbourhoods of several radii.
+Graphs with different substructures can have the same sum or mean of node embeddings. Clusters keep them apart like the
+colours of Weisfeiler-Lehman refinement, except that similar neighbourhoods share a cluster. Each layer has its own
+prototypes, so that a histogram covers neighbourhoods of several radii.
 """
 
 from __future__ import annotations
@@ -16,20 +15,22 @@ from jepakit.graph.networks.messages import Messages
 
 __all__ = ["PrototypeReadout"]
 
-_SAMPLE = 10_000
-_ROUNDS = 10
+_K_MEANS_NODES = 10_000
+_K_MEANS_ITERATIONS = 10
 
 
 class PrototypeReadout(nn.Module):
-    """Node embeddings -> roots of soft counts over prototypes: ``[N, parts * hidden] -> [G, parts * prototypes]``.
+    """Square roots of soft counts over prototypes: ``[N, parts * hidden] -> [G, parts * prototypes]``.
 
-    The distance of two square roots of histograms is Hellinger's: it tells rare kinds apart that counts would drown.
+    The Euclidean distance of the square roots is the Hellinger distance of the histograms, in which rare clusters have
+    more weight than in a distance of counts.
 
     Args:
-        parts: layers that stand side by side in a node's embedding.
+        parts: number of layers concatenated in a node embedding.
         hidden: width of each.
-        prototypes: how many a layer has.
-        temperature: of the assignment, in units of ``hidden`` (squared distances grow with it); 0 would be k-means.
+        prototypes: prototypes per layer.
+        temperature: of the softmax over prototypes, in units of ``hidden``, with which squared distances grow; 0 would
+            assign each node to the nearest prototype.
     """
 
     centre: Tensor
@@ -46,6 +47,7 @@ class PrototypeReadout(nn.Module):
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
     def forward(self, node: Tensor, messages: Messages) -> Tensor:
+        """Graph embeddings from node embeddings; `fit` must have placed the prototypes."""
         layers = (node.unflatten(1, (self.parts, -1)) - self.centre) / self.scale
         counts = [
             segment_sum(torch.softmax(-_distances(x, prototypes) / self.temperature, dim=1), messages.node_ptr)
@@ -55,19 +57,19 @@ class PrototypeReadout(nn.Module):
 
     @torch.no_grad()
     def fit(self, node: Tensor, generator: torch.Generator) -> None:
-        """Places the prototypes by k-means on (a sample of) node embeddings ``[N, parts * hidden]``, without labels."""
+        """Places the prototypes by k-means on node embeddings ``[N, parts * hidden]``, or on a sample of them."""
         layers = node.unflatten(1, (self.parts, -1))
         self.centre.copy_(layers.mean(0))
         std = layers.std(0)
         self.scale.copy_(torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std)))
-        sample = torch.randperm(node.shape[0], generator=generator)[:_SAMPLE]
+        sample = torch.randperm(node.shape[0], generator=generator)[:_K_MEANS_NODES]
         for part, x in enumerate(((layers[sample] - self.centre) / self.scale).unbind(1)):
             self.prototypes[part] = _k_means(x, self.prototypes.shape[1], generator)
         self.fitted.fill_(True)
 
 
 def _k_means(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Lloyd's algorithm from random rows: ``[N, D] -> [k, D]``; an empty cluster restarts at a random row."""
+    """Lloyd's algorithm from random rows: ``[N, D] -> [k, D]``; an empty cluster moves to a random row."""
     rows = x.shape[0]
 
     def random_rows(count: int) -> Tensor:
@@ -75,7 +77,7 @@ def _k_means(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
     centres = x[torch.randperm(rows, generator=generator)[:k]]
     centres = torch.cat([centres, random_rows(k - centres.shape[0])])
-    for _ in range(_ROUNDS):
+    for _ in range(_K_MEANS_ITERATIONS):
         nearest = _distances(x, centres).argmin(1)
         counts = torch.bincount(nearest, minlength=k)
         sums = torch.zeros_like(centres).index_add(0, nearest, x)
@@ -84,5 +86,5 @@ def _k_means(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def _distances(x: Tensor, centres: Tensor) -> Tensor:
-    """Squared distances up to a constant of each row of x, which neither argmin nor softmax sees: ``[N, K]``."""
+    """Squared distances ``[N, K]`` minus the squared norm of each row, which neither argmin nor softmax depends on."""
     return centres.square().sum(1) - 2 * x @ centres.T
