@@ -21,7 +21,7 @@ from jepakit.graph.probe.classes import (
     stratified_folds,
 )
 from jepakit.graph.probe.folds import stratified_subset
-from jepakit.graph.probe.kernels import node_level_summary, wl_kernel_series, wl_optimal_assignment_kernel
+from jepakit.graph.probe.kernels import node_level_summary, wl_kernel_series
 from jepakit.graph.probe.selection import FEW_ROWS, LOGISTIC_C, Classifier, prepared
 from probe_samples import blobs, half_and_quarters, quadrants
 
@@ -88,7 +88,7 @@ def test_several_classes_and_their_recall(classifier: Classifier) -> None:
 def test_features_beyond_the_structure_floor() -> None:
     graphs = necklaces(60).graphs
     assert graphs.y is not None
-    kernel = wl_optimal_assignment_kernel(graphs, 2, normalize=True)
+    kernel = wl_kernel_series(graphs, 2, kind="optimal assignment", normalize=True)[-1]
     assert probe_kernel(kernel, graphs.y, folds=5, seeds=(0,)).mean > 0.9
     assert probe_graphs(node_level_summary(graphs), graphs.y, folds=5, seeds=(0,)).mean < 0.7
 
@@ -193,7 +193,7 @@ def test_shapes_are_checked() -> None:
     x, y = blobs(40, 0)
     with pytest.raises(DataError, match=r"features: .*\(30, 6\).*\[40, D\]"):
         probe_graphs(x[:30], y)
-    with pytest.raises(DataError, match=r"y: not one class a row .*float64"):
+    with pytest.raises(DataError, match=r"y: not one class per row .*float64"):
         probe_graphs(x, y.astype(float))
     with pytest.raises(DataError, match=r"kernels: a kernel is not square \(found \(40, 6\)\)"):
         probe_kernel([x @ x.T, x], y)

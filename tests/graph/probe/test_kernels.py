@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,15 @@ from jepakit.graph.probe.kernels import (
     wl_colors,
     wl_histogram,
     wl_kernel_series,
-    wl_optimal_assignment_kernel,
-    wl_subtree_kernel,
 )
+
+
+def wl_subtree_kernel(graphs: Graphs, iterations: int, **options: Any) -> np.ndarray:
+    return wl_kernel_series(graphs, iterations, kind="subtree", **options)[-1]
+
+
+def wl_optimal_assignment_kernel(graphs: Graphs, iterations: int, **options: Any) -> np.ndarray:
+    return wl_kernel_series(graphs, iterations, kind="optimal assignment", **options)[-1]
 
 
 def undirected(sizes: list[int], edges: list[tuple[int, int]], labels: list[int] | None = None) -> Graphs:
@@ -135,7 +142,7 @@ def test_edge_labels_count_only_when_asked_for() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_kernels_are_sums_over_the_colors(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Eighty graphs have rare colours as well as common ones, and two dense columns at a time make several blocks.
-    monkeypatch.setattr(kernels, "_DENSE_ENTRIES", 160)
+    monkeypatch.setattr(kernels, "_MAX_DENSE_ENTRIES", 160)
     graphs = many_random_graphs(80, seed, edge_kinds=2)
     counts = counters(graphs, wl_colors(graphs, 3, use_edges=True))
     support = Counter(color for counter in counts for color in counter)

@@ -1,9 +1,9 @@
-"""How good are embeddings: simple classifiers on frozen features, by the protocols of the field.
+"""Probes: classifiers on frozen features, by the protocols of the field.
 
-Graph classification is scored by stratified 10-fold cross-validation, nodes and molecules on their given splits.
-Whatever is chosen (classifier, view, C, kernel width, which of several kernels) is chosen on inner folds or on the
-validation split; standardisation is fitted on training rows; nothing reads a test label before the score. Every method
-with the same labels, folds and seed is scored on the same splits, features and kernels alike.
+Graph classification is scored by stratified 10-fold cross-validation, nodes and molecules on their given splits. All
+hyper-parameters (classifier, view, C, kernel width, kernel) are selected on inner folds or on the validation split, and
+standardisation is fitted on training rows. Test labels are read only for the score. Features and kernels with the same
+labels, folds and seed are scored on the same splits.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ def probe_graphs(
     Args:
         features: ``[G, D]``, finite.
         y: classes, ``[G]`` integers.
-        classifier: ``logistic`` (L2 logistic regression), ``svm`` (RBF support vector machine) or ``best``: whichever
-            the inner folds prefer, fold by fold.
+        classifier: ``logistic`` (L2 logistic regression), ``svm`` (RBF support vector machine) or ``best``, the better
+            of the two on the inner folds of each outer fold.
         folds: outer folds; see `stratified_folds`.
-        seeds: one shuffle of the folds each.
+        seeds: of the shuffles; the folds are shuffled once per seed.
         jobs: processes.
 
     Raises:
         ConfigError: an unknown ``classifier``, fewer than two folds, no seed.
-        DataError: NaN or infinite features, shapes that do not fit, a class smaller than the number of folds.
+        DataError: features are not finite, shapes do not match, or a class has fewer rows than there are folds.
     """
     source, labels = _feature_source(features, y, classifier)
     return _probe(source, labels, _cross_validation(labels, folds, seeds), classifier, jobs)
@@ -95,16 +95,8 @@ def probe_kernel(
 ) -> ProbeResult:
     """Accuracy of a support vector machine on precomputed kernels, on the same folds as `probe_graphs`.
 
-    Args:
-        kernels: one kernel ``[G, G]`` or several, among which the inner folds choose.
-        y: classes, ``[G]`` integers.
-        folds: outer folds.
-        seeds: one shuffle of the folds each.
-        jobs: processes.
-
-    Raises:
-        ConfigError: fewer than two folds, no seed.
-        DataError: as `probe_graphs`, or a kernel that is not ``[G, G]``.
+    ``kernels`` is a kernel ``[G, G]``, or several, of which the inner folds select one. Other arguments and errors as
+    in `probe_graphs`.
     """
     source, labels = _kernel_source(kernels, y)
     return _probe(source, labels, _cross_validation(labels, folds, seeds), "kernel svm", jobs)
@@ -120,21 +112,21 @@ def probe_few_labels(
     seeds: Sequence[int] = (0, 1, 2),
     jobs: int = 1,
 ) -> ProbeResult:
-    """Accuracy when only a stratified ``fraction`` of the graphs has labels and all others are the test set.
+    """Accuracy when a stratified ``fraction`` of the graphs is labelled and all others are the test set.
 
     Args:
         features: ``[G, D]``, finite.
         y: classes, ``[G]`` integers.
-        fraction: share of each class that is labelled, such as 0.01 or 0.1; always at least two graphs a class, so
-            that inner folds of the labelled graphs can choose (three folds, two where a class has two graphs).
+        fraction: share of each class that is labelled, such as 0.01 or 0.1; at least two graphs per class, which the
+            inner folds need (three folds, or two if a class has only two labelled graphs).
         classifier: see `probe_graphs`.
-        repeats: labelled subsets a seed.
-        seeds: one series of subsets each.
+        repeats: labelled subsets per seed.
+        seeds: of the draws.
         jobs: processes.
 
     Raises:
-        ConfigError: an unknown ``classifier``, a ``fraction`` outside (0, 1), no seed.
-        DataError: as `probe_graphs`, or a class too small to be split.
+        ConfigError: an unknown ``classifier``, ``fraction`` outside (0, 1), ``repeats`` below 1, no seed.
+        DataError: as `probe_graphs`, or a class is too small to be split.
     """
     source, labels = _feature_source(features, y, classifier, FEW_ROWS)
     return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), classifier, jobs)
@@ -155,16 +147,16 @@ def probe_kernel_few_labels(
 
 
 def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
-    """Test accuracy of logistic regression on frozen node features; C and view are chosen on the validation nodes.
+    """Test accuracy of logistic regression on frozen node features; C and view are selected on the validation nodes.
 
     Args:
         features: ``[N, D]``, finite.
         node_y: classes, ``[N]`` integers, -1 where unlabelled.
-        splits: node numbers (or boolean masks ``[N]``) named ``train``, ``val`` and ``test``, disjoint.
+        splits: ``train``, ``val`` and ``test``: disjoint node ids, or masks ``[N]``.
 
     Raises:
-        DataError: NaN or infinite features, shapes that do not fit, a split that is missing, empty or overlaps another,
-            an unlabelled node in a split, training nodes of one class only.
+        DataError: features are not finite, shapes do not match, a split is missing, empty, overlaps another or has an
+            unlabelled node, or all training nodes have the same class.
     """
     y = checked_labels(node_y, "node_y")
     train, val, test = checked_splits(splits, len(y))
@@ -176,7 +168,8 @@ def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> 
         raise DataError("the training nodes are all of one class", field="splits['train']", expected="two classes")
     outcome = evaluate_validated(source, y, train, val, test)
     accuracy = float((outcome.predicted == y[test]).mean())
-    return summarize("logistic", "accuracy", [[accuracy]], [[outcome.chosen]], _recall(y[test], outcome.predicted))
+    recall = _recall(y[test], outcome.predicted)
+    return summarize("logistic", "accuracy", [[accuracy]], [[outcome.chosen]], recall)
 
 
 def _feature_source(
@@ -189,10 +182,10 @@ def _feature_source(
 
 def _kernel_source(kernels: Kernel | Sequence[Kernel], y: Array) -> tuple[KernelSource, Ints]:
     labels = checked_labels(y)
-    several = [kernels] if isinstance(kernels, np.ndarray | Tensor) and kernels.ndim == 2 else list(kernels)
-    if not several:
+    kernels = [kernels] if isinstance(kernels, np.ndarray | Tensor) and kernels.ndim == 2 else list(kernels)
+    if not kernels:
         raise DataError("no kernel", field="kernels", expected="[G, G], or several")
-    matrices = tuple(checked_features(kernel, len(labels), "kernels") for kernel in several)
+    matrices = tuple(checked_features(kernel, len(labels), "kernels") for kernel in kernels)
     for kernel in matrices:
         if kernel.shape[1] != len(labels):
             raise DataError("a kernel is not square", field="kernels", value=kernel.shape, expected="[G, G]")
@@ -218,7 +211,7 @@ def _few_labelled(y: Ints, fraction: float, repeats: int, seeds: Sequence[int]) 
 
 
 def _probe(source: Source, y: Ints, splits: list[list[Split]], method: str, jobs: int) -> ProbeResult:
-    flat = [split for of_seed in splits for split in of_seed]
+    flat = [split for seed_splits in splits for split in seed_splits]
     outcomes = in_parallel(evaluate_split, [(source, y, *split) for split in flat], jobs)
     scores = [float((o.predicted == y[test]).mean()) for o, (_, test, _) in zip(outcomes, flat, strict=True)]
     parts = len(splits[0])

@@ -1,4 +1,4 @@
-"""Which graphs train and which test: the same for every method that is compared."""
+"""Stratified splits of labelled rows, the same for every method with the same labels and seed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ Seed = int | tuple[int, ...]
 
 
 def stratified_folds(y: Array, folds: int, seed: Seed) -> Ints:
-    """Deals the rows out to ``folds`` folds, class by class, in an order that ``seed`` shuffles.
+    """Assigns the rows to folds, class by class, in random order.
 
-    The folds differ by at most one in size and in the number of each class. Every method that is probed with the same
-    ``y``, ``folds`` and ``seed`` gets the same folds.
+    The folds differ by at most one in size and in the number of rows of each class.
 
     Args:
         y: classes, ``[G]`` integers.
-        folds: how many, at least 2.
-        seed: of the shuffle; a tuple of integers is one seed.
+        folds: number of folds, at least 2.
+        seed: of the shuffle, an integer or a tuple of integers.
 
     Returns:
-        ``[G]`` int64: the fold in which each row is tested.
+        ``[G]`` int64: the fold of each row.
 
     Raises:
         ConfigError: fewer than two folds.
@@ -39,42 +38,35 @@ def stratified_folds(y: Array, folds: int, seed: Seed) -> Ints:
     if len(classes) < 2:
         raise DataError("only one class", field="y", value=classes.tolist(), expected="at least two")
     if counts.min() < folds:
-        raise DataError(
-            f"class {classes[counts.argmin()]} has fewer members than there are folds",
-            field="y",
-            value=int(counts.min()),
-            expected=f"at least {folds} of each class, or fewer folds",
-        )
+        problem = f"class {classes[counts.argmin()]} has fewer members than there are folds"
+        expected = f"at least {folds} of each class, or fewer folds"
+        raise DataError(problem, field="y", value=int(counts.min()), expected=expected)
     fold = np.empty(len(labels), dtype=np.int64)
     fold[_shuffled_by_class(labels, seed)] = np.arange(len(labels)) % folds
     return fold
 
 
-def stratified_subset(y: Ints, fraction: float, seed: Seed, *, at_least: int = 2) -> Ints:
-    """Rows to label: ``fraction`` of each class, rounded, but at least ``at_least`` of each.
-
-    Returns:
-        Row numbers, sorted.
+def stratified_subset(y: Ints, fraction: float, seed: Seed) -> Ints:
+    """A random ``fraction`` of each class, rounded, but at least two rows of each; row numbers, sorted.
 
     Raises:
         ConfigError: ``fraction`` is not between 0 and 1.
-        DataError: a class would have no row left to test on.
+        DataError: no row of a class would remain.
     """
     if not 0 < fraction < 1:
         raise ConfigError("fraction", fraction, "more than 0 and less than 1")
     classes, counts = np.unique(y, return_counts=True)
-    wanted = np.maximum(np.rint(fraction * counts).astype(np.int64), at_least)
-    if (wanted >= counts).any():
-        short = int((wanted >= counts).argmax())
-        raise DataError(
-            f"class {classes[short]} is too small for a labelled subset",
-            field="y",
-            value=int(counts[short]),
-            expected=f"more than {int(wanted[short])} members",
+    sizes = np.maximum(np.rint(fraction * counts).astype(np.int64), 2)
+    if (sizes >= counts).any():
+        small = int((sizes >= counts).argmax())
+        problem, expected = (
+            f"class {classes[small]} is too small for a labelled subset",
+            f"more than {sizes[small]} members",
         )
+        raise DataError(problem, field="y", value=int(counts[small]), expected=expected)
     order = _shuffled_by_class(y, seed)
-    place = np.arange(len(y)) - (np.cumsum(counts) - counts).repeat(counts)
-    return np.sort(order[place < wanted.repeat(counts)])
+    position = np.arange(len(y)) - (np.cumsum(counts) - counts).repeat(counts)
+    return np.sort(order[position < sizes.repeat(counts)])
 
 
 def _shuffled_by_class(y: Ints, seed: Seed) -> Ints:

@@ -1,12 +1,12 @@
-"""What graphs give away without learning: Weisfeiler-Lehman kernels and summary statistics, the floors of every table.
+"""Baselines without learning: Weisfeiler-Lehman (WL) kernels and summary statistics of graphs.
 
-Colours are exact: two nodes share a colour if and only if refinement cannot tell them apart, with no hash in between.
+Colours are exact: they are numbered by sorting instead of hashing, so different neighbourhoods never share a colour.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,8 +24,6 @@ __all__ = [
     "wl_colors",
     "wl_histogram",
     "wl_kernel_series",
-    "wl_optimal_assignment_kernel",
-    "wl_subtree_kernel",
 ]
 
 Ints = NDArray[np.int64]
@@ -33,36 +31,35 @@ Floats = NDArray[np.float64]
 
 KernelKind = Literal["subtree", "optimal assignment"]
 
-# A colour that more than this share of the graphs have costs less as a dense column than as a sparse one.
-_DENSE_SHARE = 0.05
-_DENSE_ENTRIES = 20_000_000
+# Columns with a larger share of non-zeros are multiplied faster as dense columns.
+_MAX_SPARSE_DENSITY = 0.05
+_MAX_DENSE_ENTRIES = 20_000_000
 _EXACT_DEGREES = 8
 
 
 def wl_colors(
     graphs: Graphs, iterations: int, *, use_edges: bool = False, initial: ArrayLike | None = None
 ) -> list[Ints]:
-    """Weisfeiler-Lehman colours of every node after 0, 1, ..., ``iterations`` rounds of refinement.
+    """WL colours of every node after 0, 1, ..., ``iterations`` rounds of refinement.
 
-    A round gives two nodes the same new colour exactly when their old colours and the multisets of the colours of their
-    in-neighbours (with the labels of the edges, if used) agree. Colours mean the same in every graph of the set, and
-    numbering the nodes or graphs differently does not change them.
+    A round gives two nodes the same new colour if and only if they have the same old colour and the same multiset of
+    in-neighbour colours (with edge labels, if used). Colours are comparable between all graphs of the set, and do not
+    depend on the order of nodes or graphs.
 
     Args:
-        graphs: the set, G graphs of N nodes in all.
+        graphs: G graphs of N nodes in all.
         iterations: rounds of refinement, at least 0.
-        use_edges: refine by edge labels too; the label of an edge is the largest column of its ``edge_attr``.
-        initial: colours to start from, ``[N]`` integers; by default the node labels, that is the distinct rows of the
-            columns of ``graphs.x`` that hold only 0 and 1 (attributes in other columns are no labels), and all alike
-            where ``x`` is constant.
+        use_edges: also refine by edge labels; the label of an edge is the argmax of its ``edge_attr``.
+        initial: initial colours, ``[N]`` integers. The default numbers the distinct rows of the columns of ``graphs.x``
+            that hold only 0 and 1; without such columns, all nodes have the same colour if ``x`` is constant.
 
     Returns:
         ``iterations + 1`` arrays ``[N]`` int64, each numbered from 0 without gaps.
 
     Raises:
         ConfigError: ``iterations`` is negative.
-        DataError: ``x`` varies but has no such column and no ``initial`` is given, ``initial`` is not ``[N]`` integers,
-            or ``use_edges`` without ``edge_attr``.
+        DataError: ``x`` varies and has no such columns, ``initial`` is not ``[N]`` integers, or ``use_edges`` is set
+            without ``edge_attr``.
 
     Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, algorithm 1.
     """
@@ -82,50 +79,12 @@ def wl_colors(
 def wl_histogram(
     graphs: Graphs, iterations: int, *, use_edges: bool = False, initial: ArrayLike | None = None
 ) -> csr_matrix:
-    """How often each colour of `wl_colors` occurs in each graph, all rounds 0 to ``iterations`` side by side.
+    """Counts of each colour in each graph, ``[G, number of colours]`` float64, rounds 0 to ``iterations`` side by side.
 
-    Returns:
-        ``[G, number of colours]`` float64 counts; arguments and errors as in `wl_colors`.
+    Arguments and errors as in `wl_colors`.
     """
     rounds = wl_colors(graphs, iterations, use_edges=use_edges, initial=initial)
     return _sparse().hstack([_color_counts(graphs, colors) for colors in rounds], format="csr")
-
-
-def wl_subtree_kernel(
-    graphs: Graphs,
-    iterations: int,
-    *,
-    normalize: bool = False,
-    use_edges: bool = False,
-    initial: ArrayLike | None = None,
-) -> Floats:
-    """The WL subtree kernel ``[G, G]``: inner products of the colour counts of `wl_histogram`.
-
-    Arguments and errors as in `wl_kernel_series`. Source: Shervashidze et al., JMLR 2011, definition 4.
-    """
-    return wl_kernel_series(
-        graphs, iterations, kind="subtree", normalize=normalize, use_edges=use_edges, initial=initial
-    )[-1]
-
-
-def wl_optimal_assignment_kernel(
-    graphs: Graphs,
-    iterations: int,
-    *,
-    normalize: bool = False,
-    use_edges: bool = False,
-    initial: ArrayLike | None = None,
-) -> Floats:
-    """The WL optimal assignment kernel ``[G, G]``: for two graphs, the sum over all colours of the smaller count.
-
-    This is the value of the best one-to-one assignment of their nodes where a pair is worth the number of rounds in
-    which its colours agree. Arguments and errors as in `wl_kernel_series`.
-
-    Source: Kriege et al., "On valid optimal assignment kernels", NeurIPS 2016, section 4.
-    """
-    return wl_kernel_series(
-        graphs, iterations, kind="optimal assignment", normalize=normalize, use_edges=use_edges, initial=initial
-    )[-1]
 
 
 def wl_kernel_series(
@@ -137,25 +96,30 @@ def wl_kernel_series(
     use_edges: bool = False,
     initial: ArrayLike | None = None,
 ) -> list[Floats]:
-    """The kernel after 0, 1, ..., ``iterations`` rounds, for about the price of the last alone.
+    """A WL kernel after 0, 1, ..., ``iterations`` rounds, in about the time of the last alone.
+
+    - ``subtree``: inner products of colour counts (Shervashidze et al., JMLR 2011, definition 4).
+    - ``optimal assignment``: the sum over all colours of the smaller of two counts. It is the value of the best
+      one-to-one assignment of nodes, with the number of rounds in which two colours agree as the value of a pair
+      (Kriege et al., "On valid optimal assignment kernels", NeurIPS 2016, section 4).
 
     Args:
-        graphs: the set, G graphs.
+        graphs: G graphs.
         iterations: rounds of refinement, at least 0.
-        kind: ``"subtree"`` or ``"optimal assignment"``.
+        kind: see above.
         normalize: divide by the square roots of both diagonal entries, so that ``K[g, g] = 1``; a graph without nodes
             keeps its row of zeros.
         use_edges: see `wl_colors`.
         initial: see `wl_colors`.
 
     Returns:
-        ``iterations + 1`` matrices ``[G, G]`` float64, each the sum over the rounds so far; whole numbers, exact, where
-        not normalised.
+        ``iterations + 1`` matrices ``[G, G]`` float64, each the sum over the rounds so far; exact whole numbers unless
+        normalised.
 
     Raises:
         ConfigError, DataError: as `wl_colors`, and for an unknown ``kind``.
     """
-    require_choice("kind", kind, ("subtree", "optimal assignment"))
+    require_choice("kind", kind, get_args(KernelKind))
     total, series = np.zeros((len(graphs), len(graphs))), []
     for colors in wl_colors(graphs, iterations, use_edges=use_edges, initial=initial):
         counts = _color_counts(graphs, colors)
@@ -165,17 +129,17 @@ def wl_kernel_series(
 
 
 def node_level_summary(graphs: Graphs) -> Floats:
-    """What can be counted without looking past a node and its edges: the floor that needs no network.
+    """Summary statistics of single nodes and edges, as a baseline without a network.
 
-    Per graph: the numbers of nodes and of directed edges, the mean degree, the density, then as counts and as
-    fractions the histogram of in-degrees (0 to 7 exactly, then by powers of √2), the sums of the columns of ``x`` and
-    of ``edge_attr``. Fractions of an empty graph are 0.
+    Per graph: the numbers of nodes and directed edges, the mean degree and the density; then, as counts and as
+    fractions, the histogram of in-degrees (0 to 7 exactly, then by powers of √2) and the sums of the columns of ``x``
+    and ``edge_attr``. Fractions of an empty graph are 0.
 
     Args:
-        graphs: the set, G graphs with F node and F_e edge features.
+        graphs: G graphs with F node and F_e edge features.
 
     Returns:
-        ``[G, 4 + 2 (B + F + F_e)]`` float64, B the number of degree bins up to the largest degree in the set.
+        ``[G, 4 + 2 (B + F + F_e)]`` float64, with B degree bins up to the largest degree in the set.
     """
     nodes = graphs.nodes_per_graph.cpu().numpy().astype(np.float64)
     edges = graphs.edges_per_graph.cpu().numpy().astype(np.float64)
@@ -184,12 +148,10 @@ def node_level_summary(graphs: Graphs) -> Floats:
     per_edge = (
         np.zeros((len(graphs), 0)) if graphs.edge_attr is None else _sums_within(graphs.edge_attr, graphs.edge_ptr)
     )
-    some_nodes, some_edges = np.maximum(nodes, 1), np.maximum(edges, 1)
-    shape = [nodes, edges, edges / some_nodes, edges / np.maximum(nodes * (nodes - 1), 1)]
-    return np.concatenate(
-        [np.stack(shape, axis=1), per_node, per_edge, per_node / some_nodes[:, None], per_edge / some_edges[:, None]],
-        axis=1,
-    )
+    node_divisor, edge_divisor = np.maximum(nodes, 1), np.maximum(edges, 1)
+    sizes = np.stack([nodes, edges, edges / node_divisor, edges / np.maximum(nodes * (nodes - 1), 1)], axis=1)
+    fractions = [per_node / node_divisor[:, None], per_edge / edge_divisor[:, None]]
+    return np.concatenate([sizes, per_node, per_edge, *fractions], axis=1)
 
 
 def _initial_colors(graphs: Graphs, initial: ArrayLike | None) -> Ints:
@@ -197,36 +159,32 @@ def _initial_colors(graphs: Graphs, initial: ArrayLike | None) -> Ints:
         return _label_ids(graphs)
     colors = np.asarray(initial)
     if colors.shape != (graphs.num_nodes,) or colors.dtype.kind not in "iu":
-        raise DataError(
-            "not a colour for every node",
-            field="initial",
-            value=f"{colors.dtype} {list(colors.shape)}",
-            expected=f"integers [{graphs.num_nodes}]",
-        )
+        value, expected = f"{colors.dtype} {list(colors.shape)}", f"integers [{graphs.num_nodes}]"
+        raise DataError("not a colour for every node", field="initial", value=value, expected=expected)
     return np.unique(colors, return_inverse=True)[1]
 
 
 def _label_ids(graphs: Graphs) -> Ints:
     x = graphs.x.cpu().numpy()
     labels = x[:, ((x == 0) | (x == 1)).all(axis=0)]
-    if labels.shape[1] == 0 and len(x) > 0 and (x != x[0]).any():
-        column = int((x != x[0]).any(axis=0).argmax())
-        raise DataError(
+    if labels.shape[1]:
+        return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    varies = (x != x[:1]).any(axis=0)
+    if varies.any():
+        column = int(varies.argmax())
+        field, value = f"graphs.x[:, {column}]", x[:3, column].tolist()
+        problem, expected = (
             "colours need discrete node labels, and no column is one-hot",
-            field=f"graphs.x[:, {column}]",
-            value=x[:3, column].tolist(),
-            expected="0 or 1; otherwise pass the labels as initial=",
+            "0 or 1, or the option initial=",
         )
-    if labels.shape[1] == 0:
-        return np.zeros(len(x), dtype=np.int64)
-    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+        raise DataError(problem, field=field, value=value, expected=expected)
+    return np.zeros(len(x), dtype=np.int64)
 
 
 def _edge_labels(graphs: Graphs) -> Ints:
     if graphs.edge_attr is None:
-        raise DataError(
-            "use_edges needs edge labels", field="graphs.edge_attr", expected="[E, F_e], or use_edges=False"
-        )
+        expected = "[E, F_e], or use_edges=False"
+        raise DataError("use_edges needs edge labels", field="graphs.edge_attr", expected=expected)
     return graphs.edge_attr.argmax(dim=1).cpu().numpy()
 
 
@@ -237,10 +195,10 @@ def _pair_ids(first: Ints, second: Ints) -> Ints:
 
 
 def _sequence_ids(values: Ints, lengths: Ints) -> Ints:
-    """Numbers the distinct sequences among ``values`` cut into pieces of ``lengths``.
+    """Numbers the distinct sequences; ``values`` are the sequences one after the other, of these ``lengths``.
 
-    Neighbours within a sequence are merged into one id until no sequence is longer than one, so that the longest
-    sequence costs only its logarithm in rounds and the work is linear in ``values``.
+    Each round replaces pairs of adjacent values by ids until all sequences have at most one value. The number of rounds
+    is logarithmic in the longest sequence, and the work is linear in ``values``.
     """
     while lengths.max(initial=0) > 1:
         halved = (lengths + 1) // 2
@@ -257,15 +215,15 @@ def _sequence_ids(values: Ints, lengths: Ints) -> Ints:
 def _color_counts(graphs: Graphs, colors: Ints) -> csr_matrix:
     shape = (len(graphs), int(colors.max(initial=-1)) + 1)
     owner = graphs.graph_of_node.cpu().numpy()
-    # Building from coordinates adds up the repeated ones, which is the count.
+    # The values of repeated coordinates are added up, which counts them.
     return _sparse().csr_matrix((np.ones(len(colors)), (owner, colors)), shape=shape)
 
 
 def _intersection(counts: csr_matrix) -> Floats:
     """``K[g, h] = sum over columns of min(counts[g], counts[h])``, exactly.
 
-    A count is written as the steps of a ladder below it, min(a, b) being the height of the steps that a and b share.
-    Only the counts that occur in a column are steps, each as high as its distance from the one before.
+    The distinct counts in a column, in ascending order, divide it into steps; the height of a step is the difference to
+    the count before. A count is the sum of the steps up to it, and min(a, b) the sum of the steps that a and b share.
     """
     graph, column, count = _sparse().find(counts)
     order = np.lexsort((count, column))
@@ -275,24 +233,23 @@ def _intersection(counts: csr_matrix) -> Floats:
     step = np.cumsum(new_step) - 1
     height = (count - np.where(first, 0.0, np.roll(count, 1)))[new_step]
     lowest = step[first][np.cumsum(first) - 1]
-    climbed = step - lowest + 1
-    ladder = _sparse().csr_matrix(
-        (np.ones(int(climbed.sum())), (graph.repeat(climbed), _gather_ranges(lowest, climbed))),
-        shape=(counts.get_shape()[0], len(height)),
-    )
-    return _product(ladder.multiply(height).tocsr(), ladder)
+    steps = step - lowest + 1
+    coordinates = (graph.repeat(steps), _gather_ranges(lowest, steps))
+    shape = (counts.get_shape()[0], len(height))
+    contains = _sparse().csr_matrix((np.ones(int(steps.sum())), coordinates), shape=shape)
+    return _product(contains.multiply(height).tocsr(), contains)
 
 
 def _product(left: csr_matrix, right: csr_matrix) -> Floats:
-    """``left @ right.T`` as a dense matrix; both have their non-zeros at the same places."""
+    """``left @ right.T`` as a dense matrix; both have non-zeros at the same positions."""
     size = left.get_shape()[0]
-    wide = left.getnnz(axis=0) > _DENSE_SHARE * size
-    total = (left[:, ~wide] @ right[:, ~wide].T).toarray()
-    columns = np.flatnonzero(wide)
-    block = max(_DENSE_ENTRIES // max(size, 1), 1)
-    for start in range(0, len(columns), block):
-        some = columns[start : start + block]
-        total += left[:, some].toarray() @ right[:, some].toarray().T
+    dense = left.getnnz(axis=0) > _MAX_SPARSE_DENSITY * size
+    total = (left[:, ~dense] @ right[:, ~dense].T).toarray()
+    columns = np.flatnonzero(dense)
+    width = max(_MAX_DENSE_ENTRIES // max(size, 1), 1)
+    for start in range(0, len(columns), width):
+        block = columns[start : start + width]
+        total += left[:, block].toarray() @ right[:, block].toarray().T
     return total
 
 
@@ -304,7 +261,7 @@ def _cosine(kernel: Floats) -> Floats:
 
 def _one_hot_degrees(graphs: Graphs) -> torch.Tensor:
     degree = graphs.in_degree.cpu()
-    # The exponent of the square counts half octaves, without the rounding of a logarithm.
+    # The exponent of the square is the number of half octaves, without the rounding error of a logarithm.
     half_octave = torch.frexp((degree.double() / _EXACT_DEGREES) ** 2).exponent - 1
     bins = torch.where(degree < _EXACT_DEGREES, degree, _EXACT_DEGREES + half_octave)
     return torch.nn.functional.one_hot(bins, int(bins.max()) + 1 if len(bins) else 1)

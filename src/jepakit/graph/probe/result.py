@@ -1,4 +1,4 @@
-"""What a probe returns, and the checks of what it is given."""
+"""Results of probes, and checks of their arguments."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ Metric = Literal["accuracy", "roc auc", "rmse"]
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe measured.
+    """The scores of a probe.
 
     Args:
         method: the classifier or regressor.
         metric: ``accuracy``, ``roc auc`` or ``rmse``.
         mean: the mean of ``seed_scores``.
         std: their standard deviation (n - 1 in the denominator), None for a single seed.
-        seed_scores: one score a seed.
-        part_scores: per seed, the scores whose mean it is: one a fold, a labelled subset or a task (NaN for a task
-            that cannot be scored and is left out of the mean).
-        chosen: per seed and part, the hyper-parameters that were selected.
-        recall: per class in ascending order, the share of its test rows that were recognised, over all seeds and
-            parts; empty where there are no classes.
-        lower_is_better: whether the metric is an error; else it is a share.
+        seed_scores: one score per seed, the mean of its parts.
+        part_scores: per seed, one score per fold, labelled subset or task; NaN for a task that cannot be scored, which
+            the mean excludes.
+        chosen: per seed and part, the selected hyper-parameters.
+        recall: per class in ascending order, over all seeds and parts; empty without classes.
+        lower_is_better: whether the metric is an error; otherwise it is a share.
     """
 
     method: str
@@ -65,7 +64,7 @@ def summarize(
     *,
     lower_is_better: bool = False,
 ) -> ProbeResult:
-    """The `ProbeResult` of the scores of each seed's parts."""
+    """The `ProbeResult` of the scores of each seed's parts; arguments as its fields."""
     seed_scores = tuple(float(np.nanmean(parts)) for parts in part_scores)
     return ProbeResult(
         method=method,
@@ -84,27 +83,23 @@ def as_array(values: Array) -> NDArray[Any]:
     """A numpy array of an array, a nested sequence or a tensor on any device."""
     if not isinstance(values, Tensor):
         return np.asarray(values)
-    held = values.detach().cpu()
-    return (held.double() if held.is_floating_point() else held).numpy()
+    tensor = values.detach().cpu()
+    return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
 
 
 def checked_features(features: Array, rows: int, field: str = "features") -> NDArray[np.float64]:
     """``[rows, D]`` float64.
 
     Raises:
-        DataError: another shape, or a value that is not finite.
+        DataError: the shape differs, or a value is not finite.
     """
     x = np.asarray(as_array(features), dtype=np.float64)
     if x.ndim != 2 or len(x) != rows or x.shape[1] == 0:
         raise DataError("not one row for every label", field=field, value=x.shape, expected=f"[{rows}, D]")
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0].tolist()
-        raise DataError(
-            "not a finite number",
-            field=f"{field}[{row}, {column}]",
-            value=float(x[row, column]),
-            expected="finite values; a NaN embedding comes from a diverged encoder",
-        )
+        place, expected = f"{field}[{row}, {column}]", "finite values; a diverged encoder gives NaN embeddings"
+        raise DataError("not a finite number", field=place, value=float(x[row, column]), expected=expected)
     return x
 
 
@@ -112,13 +107,12 @@ def checked_labels(y: Array, field: str = "y") -> NDArray[np.int64]:
     """``[G]`` int64.
 
     Raises:
-        DataError: not one whole number a row.
+        DataError: not one whole number per row.
     """
     labels = as_array(y)
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
-        raise DataError(
-            "not one class a row", field=field, value=f"{labels.dtype} {list(labels.shape)}", expected="integers [G]"
-        )
+        value = f"{labels.dtype} {list(labels.shape)}"
+        raise DataError("not one class per row", field=field, value=value, expected="integers [G]")
     return labels.astype(np.int64)
 
 
@@ -126,7 +120,7 @@ def checked_splits(splits: Mapping[str, Array], rows: int) -> tuple[NDArray[np.i
     """The row numbers of ``train``, ``val`` and ``test``.
 
     Raises:
-        DataError: a split is missing, empty, names a row that does not exist, or shares a row with another.
+        DataError: a split is missing, empty, has a row outside the data, or shares a row with another.
     """
     parts = []
     for name in ("train", "val", "test"):
@@ -135,25 +129,18 @@ def checked_splits(splits: Mapping[str, Array], rows: int) -> tuple[NDArray[np.i
         ids = as_array(splits[name])
         ids = np.flatnonzero(ids) if ids.dtype.kind == "b" else ids.astype(np.int64)
         if len(ids) == 0 or ids.min() < 0 or ids.max() >= rows:
-            found = "no rows" if len(ids) == 0 else f"rows {ids.min()} to {ids.max()}"
-            raise DataError(
-                "a split does not fit the data", field=f"splits[{name!r}]", value=found, expected=f"0 to {rows - 1}"
-            )
+            value, expected = "no rows" if len(ids) == 0 else f"rows {ids.min()} to {ids.max()}", f"0 to {rows - 1}"
+            raise DataError("a split does not fit the data", field=f"splits[{name!r}]", value=value, expected=expected)
         parts.append(ids)
     ids, counts = np.unique(np.concatenate(parts), return_counts=True)
     if counts.max() > 1:
-        raise DataError(
-            "a row is in the splits twice", field="splits", value=int(ids[counts.argmax()]), expected="disjoint splits"
-        )
+        row = int(ids[counts.argmax()])
+        raise DataError("a row is in the splits twice", field="splits", value=row, expected="disjoint splits")
     return tuple(parts)
 
 
 def checked_seeds(seeds: Sequence[int]) -> Sequence[int]:
-    """``seeds``, unless there are none.
-
-    Raises:
-        ConfigError: there are none.
-    """
+    """``seeds``; raises ConfigError if there are none."""
     if len(seeds) == 0:
         raise ConfigError("seeds", list(seeds), "at least one")
     return seeds

@@ -1,7 +1,7 @@
-"""Choosing a classifier and its hyper-parameters inside the training part of a split, and only there.
+"""Selects a classifier and its hyper-parameters on the training part of a split.
 
-A `Candidate` is a classifier at every strength C for one choice of everything else. `evaluate_split` tries all
-candidates and all C on inner folds of the training rows, refits the best on all of these and predicts the test rows.
+A `Candidate` is a classifier with fixed hyper-parameters except C. `evaluate_split` scores all candidates and all C on
+inner folds of the training rows, refits the best on all training rows and predicts the test rows.
 """
 
 from __future__ import annotations
@@ -53,82 +53,84 @@ KERNEL_C = (1e-2, 1e-1, 1.0, 10.0, 100.0)
 GAMMA = (0.3, 1.0, 3.0)
 INNER_FOLDS = 3
 INNER_REPEATS = 3
-# Once this many rows were held out, dealing them into inner folds again, or holding out further folds, changes little.
-_ENOUGH_HELD_OUT, _ENOUGH_OF_A_DEAL = 500, 1000
-# With few rows the spread of a single column is mostly chance, and one scale for all columns generalises better.
+# More held-out rows hardly change the selection: the repeats, and the folds of each, stop at these numbers of rows.
+_MAX_ROWS_REPEATED, _MAX_ROWS_HELD_OUT = 500, 1000
+# With few rows the standard deviation of a column is mostly noise, and one scale for all columns generalises better.
 MANY_ROWS: tuple[View, ...] = ("signed log", "none")
 FEW_ROWS: tuple[View, ...] = ("one scale", "signed log")
-# Spread below this share of the mean is the rounding of float32 embeddings; scaled up it would pass for a feature.
-_NOISE = 1e-6
+# A smaller standard deviation, relative to the mean, is rounding error of float32 embeddings.
+_ROUNDING = 1e-6
 
 
 def standardize(features: Floats, fit_rows: int) -> Floats:
     """Centres and scales columns by the mean and standard deviation of the first ``fit_rows`` rows.
 
-    A column that is constant in those rows says nothing about them and is set to zero everywhere.
+    A column that is constant in those rows is set to zero in all rows.
     """
     mean, std = features[:fit_rows].mean(axis=0), features[:fit_rows].std(axis=0)
-    informative = std > _NOISE * np.maximum(np.abs(mean), 1e-9)
+    informative = std > _ROUNDING * np.maximum(np.abs(mean), 1e-9)
     return (features - mean) * np.divide(1.0, std, out=np.zeros_like(std), where=informative)
 
 
 def signed_log(features: Floats) -> Floats:
-    """``sign(x) log(1 + |x|)``: almost linear near zero, and large values in proportion to their order of magnitude."""
+    """``sign(x) log(1 + |x|)``: linear near zero, logarithmic for large values."""
     return np.sign(features) * np.log1p(np.abs(features))
 
 
 def prepared(features: Floats, fit_rows: int, view: View) -> Floats:
-    """The features as a classifier reads them, fitted on the first ``fit_rows`` rows.
+    """The features as input of a classifier, fitted on the first ``fit_rows`` rows.
 
-    ``none`` standardises each column. ``signed log`` does so after `signed_log`, which tames the heavy tails of sums
-    over nodes. ``one scale`` centres each column after `signed_log` and divides all by one root mean square. The rows
-    that were not fitted on are kept within reach of the others, see `_within_reach`.
+    ``none`` standardises each column. ``signed log`` does so after `signed_log`, because sums over nodes have heavy
+    tails. ``one scale`` centres each column after `signed_log` and divides all columns by one root mean square. Other
+    rows are clipped, see `_clip`.
     """
     if view != "none":
         features = signed_log(features)
     if view != "one scale":
-        return _within_reach(standardize(features, fit_rows), fit_rows)
+        return _clip(standardize(features, fit_rows), fit_rows)
     fitted = features[:fit_rows]
-    scaled = (features - fitted.mean(axis=0)) / max(float(np.sqrt(fitted.var(axis=0).mean())), 1e-12)
-    return _within_reach(scaled, fit_rows)
+    return _clip((features - fitted.mean(axis=0)) / max(float(np.sqrt(fitted.var(axis=0).mean())), 1e-12), fit_rows)
 
 
-def _within_reach(features: Floats, fit_rows: int) -> Floats:
-    """Cuts each column off one range of the fitted rows beyond them.
+def _clip(features: Floats, fit_rows: int) -> Floats:
+    """Clips each column to the range of the fitted rows, extended by its width on both sides.
 
-    A kind of substructure that is all but absent from the training rows and present in a test row would otherwise stand
-    thousands of standard deviations out, where no classifier or regression has learnt anything.
+    A substructure that is rare in the training rows can put a test row thousands of standard deviations away from
+    them, where the predictions of a classifier or regression are arbitrary.
     """
     low, high = features[:fit_rows].min(axis=0), features[:fit_rows].max(axis=0)
-    reach = high - low
-    return np.clip(features, low - reach, high + reach)
+    return np.clip(features, low - (high - low), high + (high - low))
 
 
 class Candidate(Protocol):
-    """A classifier at every strength C; its rows are those of one split, the training rows first."""
+    """A classifier with a grid of C, for the rows of one split, training rows first."""
 
     @property
-    def chosen(self) -> Chosen: ...
+    def chosen(self) -> Chosen:
+        """The other hyper-parameters."""
+        ...
 
     @property
-    def strengths(self) -> Sequence[float]: ...
+    def strengths(self) -> Sequence[float]:
+        """The grid of C."""
+        ...
 
     def predict(self, fit: Ints, rows: Ints, strengths: Sequence[float]) -> Ints:
-        """Trains on the rows ``fit`` and predicts ``rows``: ``[len(strengths), len(rows)]`` classes."""
+        """Fits on the rows ``fit`` and predicts ``rows``: classes ``[len(strengths), len(rows)]``."""
         ...
 
 
 class Source(Protocol):
-    """What is being probed: features or kernels."""
+    """The input of a probe: features or kernels."""
 
     def candidates(self, y: Ints, train: Ints, test: Ints) -> Iterator[Candidate]:
-        """The candidates for a split, the simplest first, with nothing but ``train`` rows fitted on."""
+        """The candidates for a split, the simplest first; they are fitted on ``train`` rows only."""
         ...
 
 
 @dataclass(frozen=True)
 class SplitScore:
-    """What one split gave: predicted classes ``[len(test)]`` and what the inner folds chose."""
+    """Predicted classes ``[len(test)]`` of a split, and the selected hyper-parameters."""
 
     predicted: Ints
     chosen: Chosen
@@ -136,10 +138,10 @@ class SplitScore:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Features ``[G, D]``, for L2 logistic regression, an RBF support vector machine, or the better by inner folds.
+    """Features ``[G, D]``, for L2 logistic regression, an RBF support vector machine, or both.
 
-    Logistic regression tries every view of `prepared`, the support vector machine the first; the width of its kernel is
-    measured in median squared distances between training rows.
+    Logistic regression uses every view of `prepared`, the support vector machine the first. The width of its kernel is
+    in units of the median squared distance between training rows.
     """
 
     features: Floats
@@ -147,6 +149,7 @@ class FeatureSource:
     views: tuple[View, ...] = MANY_ROWS
 
     def candidates(self, y: Ints, train: Ints, test: Ints) -> Iterator[Candidate]:
+        """See `Source`."""
         rows = self.features[np.concatenate([train, test])]
         if self.classifier != "svm":
             for view in self.views:
@@ -156,35 +159,38 @@ class FeatureSource:
             distance = _squared_distances(z, z[: len(train)])
             width = max(float(np.median(distance[: len(train)])), 1e-12)
             for gamma in GAMMA:
-                named: Chosen = {"classifier": "svm", "view": self.views[0], "gamma": gamma}
-                yield _KernelMachine(np.exp(-gamma / width * distance), y[train], named, SVM_C)
+                chosen: Chosen = {"classifier": "svm", "view": self.views[0], "gamma": gamma}
+                yield _KernelMachine(np.exp(-gamma / width * distance), y[train], chosen, SVM_C)
 
 
 @dataclass(frozen=True)
 class KernelSource:
-    """Precomputed kernels ``[G, G]``, for a support vector machine; inner folds choose among several."""
+    """Precomputed kernels ``[G, G]``, for a support vector machine."""
 
     kernels: tuple[Floats, ...]
 
     def candidates(self, y: Ints, train: Ints, test: Ints) -> Iterator[Candidate]:
+        """See `Source`."""
         rows = np.concatenate([train, test])
         for number, kernel in enumerate(self.kernels):
-            # Divided by its mean diagonal, so that one grid of C fits kernels of any scale.
+            # Division by the mean diagonal makes one grid of C suitable for kernels of any scale.
             scale = max(float(kernel.diagonal()[train].mean()), 1e-12)
-            named: Chosen = {"classifier": "svm", "kernel": number}
-            yield _KernelMachine(kernel[np.ix_(rows, train)] / scale, y[train], named, KERNEL_C)
+            chosen: Chosen = {"classifier": "svm", "kernel": number}
+            yield _KernelMachine(kernel[np.ix_(rows, train)] / scale, y[train], chosen, KERNEL_C)
 
 
 def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed) -> SplitScore:
-    """Chooses on inner folds of ``train``, refits on ``train``, predicts ``test``.
+    """Selects on inner folds of ``train``, refits on ``train``, predicts ``test``.
+
+    There are three inner folds, or two if a class has only two training rows. Few rows are split up to three times; of
+    many rows, about a thousand are held out.
 
     Args:
-        source: what is probed.
-        y: classes, ``[G]``; those of ``test`` are never read.
+        source: features or kernels.
+        y: classes, ``[G]``; those of ``test`` are not read.
         train: training rows.
         test: test rows.
-        seed: of the inner folds: three, or two where a class has only two training rows; dealt up to three times where
-            rows are few, and not all of them held out where the first hold a thousand rows.
+        seed: of the inner folds.
 
     Raises:
         DataError: a class has a single training row, or there is only one class.
@@ -193,43 +199,44 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
     if smallest < 2:
         raise DataError("a class has one training row", field="y", value=smallest, expected="two for the inner folds")
     root = seed if isinstance(seed, tuple) else (seed,)
-    deals = [
+    splits = [
         stratified_folds(y[train], min(INNER_FOLDS, smallest), (*root, repeat))
-        for repeat in range(max(min(_ENOUGH_HELD_OUT // len(train), INNER_REPEATS), 1))
+        for repeat in range(max(min(_MAX_ROWS_REPEATED // len(train), INNER_REPEATS), 1))
     ]
-    candidate, strength = _choose(source.candidates(y, train, test), lambda one: _inner_hits(one, y[train], deals))
+    candidates = source.candidates(y, train, test)
+    candidate, strength = _select(candidates, lambda candidate: _inner_hits(candidate, y[train], splits))
     rows = len(train) + np.arange(len(test))
     return SplitScore(candidate.predict(np.arange(len(train)), rows, [strength])[0], candidate.chosen | {"C": strength})
 
 
 def evaluate_validated(source: Source, y: Ints, train: Ints, val: Ints, test: Ints) -> SplitScore:
-    """Fits on ``train``, chooses on ``val``, predicts ``test``; arguments as in `evaluate_split`."""
+    """Fits on ``train``, selects on ``val``, predicts ``test``; arguments as in `evaluate_split`."""
     fit, held_out = np.arange(len(train)), len(train) + np.arange(len(val))
-    candidate, strength = _choose(
+    candidate, strength = _select(
         source.candidates(y, train, np.concatenate([val, test])),
-        lambda one: (one.predict(fit, held_out, one.strengths) == y[val]).sum(axis=1),
+        lambda candidate: (candidate.predict(fit, held_out, candidate.strengths) == y[val]).sum(axis=1),
     )
     rows = len(train) + len(val) + np.arange(len(test))
     return SplitScore(candidate.predict(fit, rows, [strength])[0], candidate.chosen | {"C": strength})
 
 
-def _choose(candidates: Iterator[Candidate], hits: Callable[[Candidate], Ints]) -> tuple[Candidate, float]:
-    """The candidate and the C with the most hits; ties go to the earlier candidate and its C nearest to 1."""
-    winner, strength, most = None, 0.0, -1
+def _select(candidates: Iterator[Candidate], count_hits: Callable[[Candidate], Ints]) -> tuple[Candidate, float]:
+    """The candidate and C with the most hits; of equal ones, the first candidate and its C nearest to 1."""
+    best, strength, most = None, 0.0, -1
     for candidate in candidates:
-        found = hits(candidate)
-        if found.max() > most:
-            tied = np.asarray(candidate.strengths)[found == found.max()]
-            winner, strength, most = candidate, float(tied[np.abs(np.log10(tied)).argmin()]), int(found.max())
-    assert winner is not None, "a source has at least one candidate"
-    return winner, strength
+        hits = count_hits(candidate)
+        if hits.max() > most:
+            tied = np.asarray(candidate.strengths)[hits == hits.max()]
+            best, strength, most = candidate, float(tied[np.abs(np.log10(tied)).argmin()]), int(hits.max())
+    assert best is not None, "a source has at least one candidate"
+    return best, strength
 
 
-def _inner_hits(candidate: Candidate, y: Ints, deals: Sequence[Ints]) -> Ints:
+def _inner_hits(candidate: Candidate, y: Ints, splits: Sequence[Ints]) -> Ints:
     hits = np.zeros(len(candidate.strengths), dtype=np.int64)
-    for fold in deals:
+    for fold in splits:
         folds = int(fold.max()) + 1
-        for f in range(min(folds, -(-_ENOUGH_OF_A_DEAL * folds // len(fold)))):
+        for f in range(min(folds, -(-_MAX_ROWS_HELD_OUT * folds // len(fold)))):
             held_out = np.flatnonzero(fold == f)
             predicted = candidate.predict(np.flatnonzero(fold != f), held_out, candidate.strengths)
             hits += (predicted == y[held_out]).sum(axis=1)
@@ -237,9 +244,9 @@ def _inner_hits(candidate: Candidate, y: Ints, deals: Sequence[Ints]) -> Ints:
 
 
 def logistic_path(features: Floats, y: Ints, strengths: Sequence[float] = LOGISTIC_C) -> Iterator[Any]:
-    """L2 logistic regression at each C in turn; one model, so use it before asking for the next.
+    """L2 logistic regression at each C; yields the same model again, refitted.
 
-    A warm start along rising C makes the whole path little dearer than its last point.
+    With warm starts along ascending C, the whole path takes little longer than its last point.
     """
     model = sklearn_module("linear_model").LogisticRegression(max_iter=20_000, warm_start=True)
     for strength in strengths:
@@ -280,10 +287,7 @@ class _KernelMachine:
 
 @contextmanager
 def _accept_rounding() -> Generator[None]:
-    """Lets a solver stop at the limit of floating point or of its steps without a warning.
-
-    The held-out rows judge a model that stopped early as they judge any other.
-    """
+    """Suppresses convergence warnings: held-out scores decide about a model that stopped early, too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sklearn_module("exceptions").ConvergenceWarning)
         yield
@@ -302,10 +306,10 @@ def sklearn_module(name: str) -> Any:
 
 
 def in_parallel(function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], jobs: int) -> list[Result]:
-    """``function(*a)`` for each ``a`` of ``arguments``, in ``jobs`` processes; the results are in order.
+    """``function(*a)`` for each ``a`` of ``arguments``, in order, computed in ``jobs`` processes.
 
     Raises:
-        MissingExtraError: scikit-learn, which brings joblib, is not installed.
+        MissingExtraError: scikit-learn, which requires joblib, is not installed.
     """
     try:
         import joblib

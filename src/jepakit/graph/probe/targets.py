@@ -1,4 +1,4 @@
-"""Probes for several targets at once, as molecules have them: assays, many of them never run, and measurements."""
+"""Probes for several targets per graph, such as assays and measurements of molecules, with missing labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jepakit.graph.probe.selection import (
 
 __all__ = ["probe_multilabel", "probe_regression"]
 
-# Fingerprints are bits, best left on one scale; embeddings are sums of any scale.
+# One scale suits fingerprints, which are bits; the other views suit embeddings, whose columns differ in scale.
 VIEWS: tuple[View, ...] = ("one scale", "signed log", "none")
 RIDGE_ALPHA = tuple(10.0**power for power in range(-2, 6))
 FOREST_TREES = 300
@@ -48,27 +48,27 @@ def probe_multilabel(
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
 ) -> ProbeResult:
-    """Mean test ROC-AUC over binary tasks, one classifier a task (the MoleculeNet protocol).
+    """Mean test ROC-AUC over binary tasks, with one classifier per task (the MoleculeNet protocol).
 
-    Hyper-parameters are the same for all tasks and have the best mean ROC-AUC on the validation graphs. A task scores
-    only where it has both classes; one whose training labels are all alike scores 0.5.
+    All tasks share the hyper-parameters with the best mean ROC-AUC on the validation graphs. Tasks without both classes
+    in a split are not scored there; a task whose training labels are all equal scores 0.5.
 
     Args:
         features: ``[G, D]``, finite.
         y: ``[G, T]``, 0 or 1, NaN where unlabelled.
-        splits: graph numbers (or boolean masks ``[G]``) named ``train``, ``val`` and ``test``, disjoint.
-        classifier: ``logistic`` (L2; C and view are chosen) or ``forest`` (300 trees; leaf size is chosen).
-        label_fraction: share of the training graphs that keep their labels, drawn anew for each seed.
-        seeds: of the drawing and of the forest; one is enough for logistic regression on all labels.
+        splits: ``train``, ``val`` and ``test``: disjoint graph ids, or masks ``[G]``.
+        classifier: ``logistic`` (L2; C and view are selected) or ``forest`` (300 trees; leaf size is selected).
+        label_fraction: share of the training graphs that keep their labels, drawn for each seed.
+        seeds: of the draw and the forest; one is enough for logistic regression with all labels.
         jobs: processes.
 
     Returns:
-        A result whose ``part_scores`` are one ROC-AUC a task.
+        A result whose ``part_scores`` are one ROC-AUC per task.
 
     Raises:
         ConfigError: an unknown ``classifier``, a ``label_fraction`` outside (0, 1], no seed.
-        DataError: NaN features, labels other than 0, 1 and NaN, shapes or splits that do not fit, no task with both
-            classes among the validation or the test graphs.
+        DataError: features are not finite, a label is not 0, 1 or NaN, shapes or splits do not match, or no task has
+            both classes among the validation or test graphs.
 
     Source: Wu et al., "MoleculeNet", Chemical Science 2018.
     """
@@ -100,28 +100,28 @@ def probe_regression(
     label_fraction: float = 1.0,
     seeds: Sequence[int] = (0,),
 ) -> ProbeResult:
-    """Test RMSE of ridge regression, in the units of ``y``; per task penalty and view are chosen on val.
+    """Test RMSE of ridge regression, in the units of ``y``; penalty and view are selected per task on val.
 
     Args:
         features: ``[G, D]``, finite.
         y: ``[G]`` or ``[G, T]``, NaN where unlabelled.
-        splits: graph numbers (or boolean masks ``[G]``) named ``train``, ``val`` and ``test``, disjoint.
-        label_fraction: share of the training graphs that keep their labels, drawn anew for each seed.
-        seeds: of the drawing; one is enough with all labels.
+        splits: see `probe_multilabel`.
+        label_fraction: share of the training graphs that keep their labels, drawn for each seed.
+        seeds: of the draw; one is enough with all labels.
 
     Returns:
-        A result whose ``part_scores`` are one RMSE a task.
+        A result whose ``part_scores`` are one RMSE per task.
 
     Raises:
         ConfigError: a ``label_fraction`` outside (0, 1], no seed.
-        DataError: NaN features, shapes or splits that do not fit, a task without labels in a split.
+        DataError: features are not finite, shapes or splits do not match, or a task has no label in a split.
     """
     targets = _checked_targets(y)
     x = checked_features(features, len(targets))
-    splits_of = checked_splits(splits, len(targets))
+    train, val, test = checked_splits(splits, len(targets))
     errors, chosen = [], []
     for seed in checked_seeds(seeds):
-        parts = (_labelled(splits_of[0], label_fraction, seed), *splits_of[1:])
+        parts = (_labelled(train, label_fraction, seed), val, test)
         fitted = [_ridge(x, targets[:, task], parts, task) for task in range(targets.shape[1])]
         errors.append([error for error, _ in fitted])
         chosen.append([options for _, options in fitted])
@@ -129,34 +129,34 @@ def probe_regression(
 
 
 def _candidates(classifier: str) -> list[Chosen]:
-    """In the order of the rows of `_task_scores`."""
+    """The hyper-parameters of each row of `_task_scores`."""
     if classifier == "forest":
         return [{"classifier": "forest", "min_samples_leaf": leaf} for leaf in FOREST_LEAF]
     return [{"classifier": "logistic", "view": view, "C": c} for view in VIEWS for c in LOGISTIC_C]
 
 
 def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -> Floats:
-    """Scores ``[candidates, R - n]`` of the rows after the first n, on which the ``[n]`` labels are fitted."""
-    fit, rest = np.flatnonzero(~np.isnan(labels)), len(labels)
-    known = labels[fit].astype(np.int64)
-    if len(np.unique(known)) < 2:
-        return np.zeros((len(_candidates(classifier)), len(features) - rest))
+    """Fits the ``labels`` ``[n]`` of the first n rows; scores ``[candidates, R - n]`` of the other rows."""
+    fit, n = np.flatnonzero(~np.isnan(labels)), len(labels)
+    y = labels[fit].astype(np.int64)
+    if len(np.unique(y)) < 2:
+        return np.zeros((len(_candidates(classifier)), len(features) - n))
     if classifier == "logistic":
-        views = [prepared(features, rest, view) for view in VIEWS]
-        return np.stack([m.decision_function(z[rest:]) for z in views for m in logistic_path(z[fit], known)])
+        views = [prepared(features, n, view) for view in VIEWS]
+        return np.stack([model.decision_function(z[n:]) for z in views for model in logistic_path(z[fit], y)])
     forest = sklearn_module("ensemble").RandomForestClassifier
     models = [forest(FOREST_TREES, min_samples_leaf=leaf, random_state=seed) for leaf in FOREST_LEAF]
-    return np.stack([model.fit(features[fit], known).predict_proba(features[rest:])[:, 1] for model in models])
+    return np.stack([model.fit(features[fit], y).predict_proba(features[n:])[:, 1] for model in models])
 
 
 def _task_aucs(targets: Floats, scores: Floats, split: str) -> Floats:
-    """ROC-AUC ``[T]``, NaN for a task that lacks a class."""
+    """ROC-AUC ``[T]``, NaN for a task without both classes."""
     auc = sklearn_module("metrics").roc_auc_score
     values = np.full(targets.shape[1], np.nan)
     for task, (truth, score) in enumerate(zip(targets.T, scores.T, strict=True)):
-        known = ~np.isnan(truth)
-        if len(np.unique(truth[known])) == 2:
-            values[task] = auc(truth[known], score[known])
+        labelled = ~np.isnan(truth)
+        if len(np.unique(truth[labelled])) == 2:
+            values[task] = auc(truth[labelled], score[labelled])
     if np.isnan(values).all():
         raise DataError(f"no task has both classes in {split}", field="y", expected="another split")
     return values
@@ -176,9 +176,9 @@ def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[fl
 
 
 def ridge_path(z: Floats, y: Floats) -> Floats:
-    """Predictions ``[len(RIDGE_ALPHA), R]`` of all rows, fitted on the first n to ``y`` ``[n]``.
+    """Predictions ``[len(RIDGE_ALPHA), R]`` of all rows, fitted to the targets ``y`` ``[n]`` of the first n.
 
-    One singular value decomposition solves for every penalty.
+    A single singular value decomposition serves all penalties.
     """
     mean, scale = y.mean(), max(float(y.std()), 1e-12)
     left, singular, right = np.linalg.svd(z[: len(y)], full_matrices=False)
