@@ -166,7 +166,7 @@ def test_isotropy_weighs_sigreg_unless_it_is_the_covariance() -> None:
         ({"loss": "hyperbolic"}, "loss = 'hyperbolic'"),
         ({"loss": "cosin"}, "loss = 'cosin': .*did you mean 'cosine'"),
         ({"target": "shared"}, "target = 'shared'"),
-        ({"predictive": -1.0}, "predictive = -1.0: expected a weight of at least 0"),
+        ({"predictive": -1.0}, "predictive = -1.0: expected at least 0"),
     ],
 )
 def test_weights_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:

@@ -69,7 +69,7 @@ def test_words_are_weighted_in_where_they_find_what_vectors_do_not() -> None:
     )
     result = trained(dataset, epochs=2)
     assert result.choice.settings.words > 0.2
-    assert result.choice.fused > result.choice.chosen + 0.1
+    assert result.choice.with_words > result.choice.chosen + 0.1
     assert "with BM25 at weight" in result.choice.sentence
 
 

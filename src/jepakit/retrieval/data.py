@@ -1,4 +1,4 @@
-"""What a search is made of: documents, queries, and pairs that say which document answers which query."""
+"""The data of a search: documents, queries, and pairs that say which document answers which query."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Documents", "Metadata", "Pairs", "Queries", "RetrievalDataset"]
 
 @dataclass(frozen=True)
 class Queries:
-    """What is asked.
+    """Queries of a collection.
 
     Args:
-        ids: one for each query, no two the same.
+        ids: one for each query, all different.
         texts: the queries.
 
     Raises:
@@ -48,7 +48,7 @@ class Pairs:
     Args:
         query: rows of the queries, ``[P]`` int64.
         document: rows of the documents, ``[P]`` int64.
-        grade: how well, ``[P]`` int64; 1 and above is relevant, 0 is judged and not relevant.
+        grade: relevance, ``[P]`` int64: 1 and above is relevant, 0 is judged not relevant.
     """
 
     query: Tensor
@@ -64,7 +64,7 @@ class Pairs:
 
     @property
     def relevant(self) -> Pairs:
-        """Those of grade 1 and above."""
+        """The pairs of grade 1 and above."""
         return self[self.grade > 0]
 
     @property
@@ -79,7 +79,7 @@ class Pairs:
 
     @classmethod
     def joined(cls, parts: Sequence[Pairs]) -> Pairs:
-        """All pairs of several."""
+        """The pairs of all parts, one after the other."""
         if not parts:
             return cls.of([], [])
         columns = zip(*((part.query, part.document, part.grade) for part in parts), strict=True)
@@ -87,22 +87,22 @@ class Pairs:
 
     @classmethod
     def of(cls, query: Sequence[int], document: Sequence[int], grade: Sequence[int] | None = None) -> Pairs:
-        """From plain numbers; all of grade 1 where none is given."""
+        """Pairs from plain numbers; without grades, each has grade 1."""
         grades = torch.ones(len(query), dtype=torch.long) if grade is None else torch.tensor(grade, dtype=torch.long)
         return cls(torch.tensor(query, dtype=torch.long), torch.tensor(document, dtype=torch.long), grades)
 
 
 @dataclass(frozen=True)
 class RetrievalDataset:
-    """Everything about one collection.
+    """A collection with its queries and relevance judgements.
 
     Args:
-        name: what it is called in tables.
+        name: its name in tables.
         documents: the corpus.
         queries: all queries of all splits.
         splits: ``train``, ``dev``, ``test`` (any of them) -> pairs.
-        origin: where it is from, and how pairs or splits were made where they were.
-        labelled: False where nobody judged the pairs: they were made from the corpus itself.
+        origin: where the data is from, and how jepakit made its pairs or splits, if it did.
+        labelled: True for human judgements, False for pairs made from the corpus itself.
     """
 
     name: str

@@ -2,15 +2,14 @@
 
 ::
 
-    base vector of a query     -> projection -> predictor -> what is searched with
-    base vector of a document  -> projection              -> what is indexed
+    base vector of a query     -> projection -> predictor -> search vector
+    base vector of a document  -> projection              -> indexed vector
 
-Without a projection (the default) documents keep the base's vectors: an index that exists stays valid.
+Without a projection (the default) documents keep their base vectors, so an existing index stays valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.core import BidirectionalPredictor, IdentityPredictor, MLPPredictor, Where
-from jepakit.errors import ConfigError, require_choice
+from jepakit.errors import ConfigError, require_at_least, require_choice, require_within
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.text import Kind
 
@@ -31,16 +30,16 @@ class AdapterConfig:
     """The network.
 
     Args:
-        output_dim: width of the vectors that are compared; None: the base's.
-        projection_depth: linear layers of the projection; 0: none, documents stay as they are.
-        separate_projections: one projection for queries and one for documents.
-        predictor_depth: linear layers of the predictor; 0: none, 1: a linear map, 3 and 4: deep.
-        direction: which side is predicted from which: ``query`` predicts the document from the query, ``document`` the
-            query from the document (at indexing time), ``both`` does both, and the two scores are averaged.
-        width_factor: hidden width in units of the input's.
-        dropout: after every hidden activation.
-        start: ``identity``: before training the adapter is the base model. ``random``: it is not, and the base's
-            knowledge has to be learned again; kept to show what that costs.
+        output_dim: width of the search and index vectors; None: that of the base.
+        projection_depth: linear layers of the projection; 0: no projection, documents keep their base vectors.
+        separate_projections: use one projection for queries and another for documents.
+        predictor_depth: linear layers of the predictor; 0: no predictor, 1: a linear map.
+        direction: ``query`` predicts the document from the query; ``document`` predicts the query from the document,
+            at indexing time; ``both`` does both and averages the two scores.
+        width_factor: hidden width as a multiple of the input width.
+        dropout: dropout rate after every hidden activation.
+        start: ``identity``: the untrained adapter returns the base vectors. ``random``: it returns random projections;
+            an ablation.
     """
 
     output_dim: int | None = None
@@ -55,12 +54,8 @@ class AdapterConfig:
     def __post_init__(self) -> None:
         require_choice("direction", self.direction, ("query", "document", "both"))
         require_choice("start", self.start, ("identity", "random"))
-        for name, least in (("output_dim", 1), ("projection_depth", 0), ("predictor_depth", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(name, value, f"at least {least}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("dropout", self.dropout, "at least 0 and below 1")
+        require_at_least(self, output_dim=1, projection_depth=0, predictor_depth=0)
+        require_within(self, "[0, 1)", "dropout")
         if self.projection_depth == 0 and self.predictor_depth == 0:
             raise ConfigError("predictor_depth", 0, "at least 1 where projection_depth is 0, or nothing is trained")
         if self.separate_projections and self.projection_depth == 0:
@@ -69,11 +64,11 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class Side:
-    """A view: some queries, or some documents.
+    """A view: some queries or some documents.
 
     Args:
-        kind: which.
-        content: base vectors ``[N, D]``, or, where the base is trained too, N texts.
+        kind: ``query`` or ``document``.
+        content: base vectors ``[N, D]``, or N texts where the base model is trained too.
     """
 
     kind: Kind
@@ -81,12 +76,12 @@ class Side:
 
 
 class Towers(nn.Module):
-    """The encoder of both sides: base, then projection: ``Side -> [N, output_dim]``.
+    """The encoder of both sides, base model then projection: ``Side -> [N, output_dim]``.
 
     Args:
-        dim: width of the base's vectors.
+        dim: width of the base vectors.
         config: the network.
-        base: side of texts -> base vectors ``[N, dim]``, trained with the rest; None: the content is base vectors.
+        base: a trainable base model, texts -> base vectors ``[N, dim]``; None: sides hold base vectors.
     """
 
     start: Tensor
@@ -102,38 +97,39 @@ class Towers(nn.Module):
         )
 
     def forward(self, side: Side) -> Tensor:
+        """``Side`` of N queries or documents -> ``[N, output_dim]``."""
         vectors = side.content if self.base is None else self.base(side)
         assert isinstance(vectors, Tensor)
         return self.project(vectors, side.kind)
 
     def project(self, vectors: Tensor, kind: Kind) -> Tensor:
-        """``[N, dim] -> [N, output_dim]``."""
-        started = self.started(vectors)
+        """Projects base vectors: ``[N, dim] -> [N, output_dim]``."""
+        resized = self.resized(vectors)
         if not self.projections:
-            return started
-        return self.projections[kind if kind in self.projections else "query"](started)
+            return resized
+        return self.projections[kind if kind in self.projections else "query"](resized)
 
-    def started(self, vectors: Tensor) -> Tensor:
-        """The vectors in the width of the output and otherwise unchanged: what the adapter made of them at first."""
+    def resized(self, vectors: Tensor) -> Tensor:
+        """Base vectors at the output width, without any trained layer: ``[N, dim] -> [N, output_dim]``."""
         return vectors @ self.start if self.start.numel() else vectors
 
     @torch.no_grad()
     def fit_start(self, vectors: Tensor) -> None:
-        """For an output narrower than the base: keep the directions in which ``[N, dim]`` vectors lie."""
+        """Where the output is narrower than the base, keeps the principal directions of ``vectors``, ``[N, dim]``."""
         if self.start.numel() and self.start.shape[1] < self.start.shape[0]:
             directions = torch.linalg.eigh(vectors.T @ vectors).eigenvectors
             self.start.copy_(directions.flip(1)[:, : self.start.shape[1]])
 
 
 class Adapter(nn.Module):
-    """Base vectors in, vectors to search with or to index out.
+    """Maps base vectors to vectors for search (queries) and for the index (documents).
 
     Args:
-        dim: width of the base's vectors.
-        base: the base's name.
-        fingerprint: the base's fingerprint, see `jepakit.text.TextEncoder`.
-        familiar_queries: rows of the memory of training queries; 0: every query is familiar.
-        familiar_documents: the same of documents.
+        dim: width of the base vectors.
+        base: name of the base model.
+        fingerprint: fingerprint of the base model, see `jepakit.text.TextEncoder`.
+        familiar_queries: training queries that are remembered; 0: every query is familiar.
+        familiar_documents: training documents that are remembered; 0: every document is familiar.
         **network: fields of `AdapterConfig`.
     """
 
@@ -160,18 +156,18 @@ class Adapter(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The constructor's keywords, as `jepakit.training.save_encoder` wants them."""
+        """Keywords of the constructor, for `jepakit.training.save_encoder`."""
         memory = {"familiar_queries": len(self.familiar_queries), "familiar_documents": len(self.familiar_documents)}
         return {"dim": self.dim, "base": self.base, "fingerprint": self.fingerprint, **memory, **asdict(self.config)}
 
     @property
     def out_dim(self) -> int:
-        """Width of what `queries` and `documents` return."""
+        """Width of the vectors that `queries` and `documents` return."""
         return (self.config.output_dim or self.dim) * (2 if self.config.direction == "both" else 1)
 
     @property
     def changes_documents(self) -> bool:
-        """Whether documents are indexed as anything else than the base's vectors."""
+        """Whether indexed vectors differ from the base vectors of documents."""
         return (
             self.config.projection_depth > 0 or self.config.direction != "query" or self.config.output_dim is not None
         )
@@ -182,40 +178,40 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def queries(self, vectors: Tensor, familiarity: Tensor | None = None) -> Tensor:
-        """What to search with: ``[N, dim] -> [N, out_dim]``, rows of length 1.
+        """Search vectors of queries: ``[N, dim] -> [N, out_dim]``, rows of length 1.
 
         Args:
-            vectors: the base's, of queries.
-            familiarity: ``[N]`` from 0, at which a query stays as the base made it, to 1; None: 1.
+            vectors: base vectors of the queries.
+            familiarity: ``[N]`` from 0 (keep the base vector) to 1 (full strength); None: 1.
         """
         strength = self.strength if familiarity is None else (self.strength * familiarity).unsqueeze(-1)
         return self._blend(vectors, "query", strength)
 
     @torch.no_grad()
     def documents(self, vectors: Tensor) -> Tensor:
-        """What to index: ``[N, dim] -> [N, out_dim]``, rows of length 1, or of zeros where the vector is zero."""
+        """Index vectors of documents: ``[N, dim] -> [N, out_dim]``, rows of length 1; a zero vector stays zero."""
         if not self.changes_documents:
             return F.normalize(vectors, dim=-1)
         return self._blend(vectors, "document", self.strength)
 
     def _blend(self, vectors: Tensor, kind: Kind, strength: Tensor) -> Tensor:
         projected = self.towers.project(vectors, kind)
-        started = self.towers.started(vectors)
+        resized = self.towers.resized(vectors)
         predicted = self.predictor(projected, Where(backward=kind == "document"))
-        # The query's half that is predicted meets the document's half that is not, and the other way round.
+        # With "both", the predicted half of a query is compared with the projected half of a document, and vice versa.
         parts = [predicted, projected] if kind == "query" else [projected, predicted]
         if self.config.direction != "both":
             parts = [predicted if self.config.direction == kind else projected]
-        blended = [F.normalize(started.lerp(part, strength), dim=-1) for part in parts]
+        blended = [F.normalize(resized.lerp(part, strength), dim=-1) for part in parts]
         return torch.cat(blended, dim=-1) / len(blended) ** 0.5
 
 
 def build_predictor(dim: int, config: AdapterConfig) -> nn.Module:
-    """``(projected [N, dim], where) -> [N, dim]``; ``where.backward`` asks for the query of a document."""
-    make: Callable[[], nn.Module] = lambda: _map(dim, config.predictor_depth, config)  # noqa: E731
+    """``(projected [N, dim], where) -> [N, dim]``; ``where.backward`` predicts a query from a document."""
     if config.predictor_depth == 0:
         return IdentityPredictor()
-    return BidirectionalPredictor(make(), make()) if config.direction == "both" else make()
+    maps = [_map(dim, config.predictor_depth, config) for _ in range(2 if config.direction == "both" else 1)]
+    return BidirectionalPredictor(*maps) if len(maps) == 2 else maps[0]
 
 
 def _map(dim: int, depth: int, config: AdapterConfig) -> nn.Module:
@@ -229,7 +225,7 @@ def _map(dim: int, depth: int, config: AdapterConfig) -> nn.Module:
 
 
 def _orthogonal(dim: int, out_dim: int) -> Tensor:
-    """``[dim, out_dim]`` with orthonormal rows (or, where narrower, columns); empty where nothing changes."""
+    """``[dim, out_dim]`` with orthonormal rows, or columns where narrower; empty where the widths are equal."""
     if dim == out_dim:
         return torch.empty(0)
     wide = torch.randn(max(dim, out_dim), min(dim, out_dim), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The objective: predict the document's embedding from the query's, and tell it from the other documents'."""
+"""The objective: predict the document's embedding from the query's, and contrast it with other documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from jepakit.core import LOSSES, PREDICTION_WIDTHS, ContrastiveJEPA, InfoNCE, Loss, SIGReg, UnitRows
-from jepakit.errors import ConfigError, require_choice
+from jepakit.errors import ConfigError, require_at_least, require_choice
 from jepakit.retrieval.encoder import Towers
 from jepakit.training import RegularizerConfig, TargetConfig
 from jepakit.training.objective import build_regularizers, build_target
@@ -20,16 +20,16 @@ __all__ = ["ObjectiveConfig", "build_jepa"]
 class ObjectiveConfig(RegularizerConfig, TargetConfig):
     """The loss: λ_predictive ‖ẑ − d‖² + λ_contrastive InfoNCE + weighted regularisers.
 
-    Vectors are of length 1 in the first two; regularisers see the projections' output, brought to length √D, and need
-    a projection. The contrast keeps ``lejepa`` from collapsing.
+    The first two terms use unit vectors. Regularisers see the output of the projection, scaled to length √D, and need
+    a projection. The contrastive term keeps ``lejepa`` from collapsing.
 
     Args:
         predictive: weight of the loss between prediction and target.
         contrastive: weight of InfoNCE against the candidates.
-        isotropy_term: what ``isotropy`` weighs: ``sigreg``, or the ``covariance`` penalty ‖cov − I‖_F.
-        temperature: τ of InfoNCE, the starting value where it is learned.
-        learn_temperature: train log τ with the rest.
-        stop_gradient: the predictive term does not move its target.
+        isotropy_term: the regulariser that ``isotropy`` weighs: ``sigreg``, or the ``covariance`` penalty ‖cov − I‖_F.
+        temperature: τ of InfoNCE, or its initial value where it is learned.
+        learn_temperature: train log τ with the weights.
+        stop_gradient: the predictive term sends no gradient into its target.
     """
 
     target: str = "lejepa"
@@ -45,11 +45,9 @@ class ObjectiveConfig(RegularizerConfig, TargetConfig):
         TargetConfig.__post_init__(self)
         RegularizerConfig.__post_init__(self)
         require_choice("isotropy_term", self.isotropy_term, ("sigreg", "covariance"))
-        for name in ("predictive", "contrastive"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
+        require_at_least(self, predictive=0, contrastive=0)
         if self.predictive == 0 and self.contrastive == 0:
-            raise ConfigError("contrastive", 0, "above 0 where predictive is 0: nothing else names the right document")
+            raise ConfigError("contrastive", 0, "above 0 where predictive is 0, or no term uses the pairs")
         if not self.temperature > 0:
             raise ConfigError("temperature", self.temperature, "a number above 0")
         if self.loss in PREDICTION_WIDTHS:
@@ -64,11 +62,11 @@ def build_jepa(
     Args:
         towers: the encoder of both sides.
         predictor: see `jepakit.retrieval.encoder.build_predictor`.
-        config: weights.
-        total_steps: optimiser steps of the run, for the momentum's schedule; None: it is constant.
+        config: terms and weights.
+        total_steps: optimiser steps of the run, for the momentum schedule; None: constant momentum.
 
     Raises:
-        ConfigError: a regulariser has a weight and there is no projection to regularise.
+        ConfigError: a regulariser has a weight but the adapter has no projection.
     """
     terms = build_regularizers(config, UnitRows)
     if config.isotropy and config.isotropy_term == "sigreg":
@@ -81,7 +79,7 @@ def build_jepa(
         towers,
         build_target(config, towers, total_steps=total_steps),
         predictor,
-        _stopped(loss) if config.stop_gradient else loss,
+        _without_target_gradient(loss) if config.stop_gradient else loss,
         terms,
         weight=config.predictive,
         contrast=InfoNCE(temperature=config.temperature, learn_temperature=config.learn_temperature),
@@ -89,8 +87,8 @@ def build_jepa(
     )
 
 
-def _stopped(loss: Loss) -> Loss:
-    def of_detached(prediction: Tensor, target: Tensor) -> Tensor:
+def _without_target_gradient(loss: Loss) -> Loss:
+    def detached_loss(prediction: Tensor, target: Tensor) -> Tensor:
         return loss(prediction, target.detach())
 
-    return of_detached
+    return detached_loss

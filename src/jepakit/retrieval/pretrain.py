@@ -147,7 +147,8 @@ def pretrain(
             divided=[train_and_dev(dataset)] if tuned else None,
         )
         if not dataset.labelled and config.selection.sentences:
-            choice = replace(choice, settings=SearchSettings(sentences=config.selection.sentences[0]), detailed=None)
+            settings = SearchSettings(sentences=config.selection.sentences[0])
+            choice = replace(choice, settings=settings, with_sentences=None)
         chosen = replace(recipe, objective=choice.objective)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)

@@ -141,7 +141,7 @@ def test_where_nothing_can_be_learned_the_very_base_comes_back(encoder: Sentence
     assert result.encoder is encoder
     assert result.strength == 0
     assert result.interval[0] <= 0
-    assert "not surely better, so the base stays as it is" in result.sentence
+    assert "base is kept" in result.sentence
     assert model_fingerprint(encoder.model) == encoder.fingerprint
 
 
@@ -221,7 +221,7 @@ def test_of_strengths_that_cannot_be_told_apart_the_smallest_is_taken(
 def test_a_large_collection_is_compared_on_a_part_of_it(
     dataset: RetrievalDataset, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_QUERIES", 10), ("_DEPTH", 4), ("_DOCUMENTS", 60)):
+    for name, value in (("_COMPARED_QUERIES", 10), ("_RANKED_DOCUMENTS", 4), ("_COMPARED_DOCUMENTS", 60)):
         monkeypatch.setattr(tuning, name, value)
     encoded: list[int] = []
     encode = SentenceEncoder.encode

@@ -1,4 +1,4 @@
-"""Does a text look like what the adapter was trained on? Away from it, the base model is the safer one."""
+"""How similar a text is to the training texts. Far from them, search falls back to the base model."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _NEIGHBOURS = 5
 
 
 class Familiarity(nn.Module):
-    """Remembers vectors, and tells how near others are to them: ``[N, D] -> [N]``, from 0 to 1.
+    """Remembers vectors and measures how familiar others are: ``[N, D] -> [N]``, from 0 to 1.
 
-    Nearness is the mean cosine to the five nearest remembered vectors, and 0 and 1 stand for two quantiles of it among
-    vectors that were held out, so that no scale has to be chosen.
+    Nearness is the mean cosine to the five nearest remembered vectors. Two quantiles of the nearness among the
+    remembered vectors are mapped to 0 and 1, so no scale has to be chosen.
 
     Args:
         dim: width D.
-        rows: how many vectors are remembered; 0: everything is familiar.
+        rows: remembered vectors; 0: every vector has familiarity 1.
     """
 
     reference: Tensor
@@ -35,6 +35,7 @@ class Familiarity(nn.Module):
         return len(self.reference)
 
     def forward(self, vectors: Tensor) -> Tensor:
+        """The familiarity of unit vectors: ``[N, D] -> [N]``."""
         if not len(self):
             return torch.ones(len(vectors))
         nearness = mean_similarity(vectors, self.reference)
@@ -54,10 +55,10 @@ class Familiarity(nn.Module):
 
         Args:
             vectors: unit vectors ``[N, D]``.
-            group: ``[N]`` int64; a vector's nearness is measured to those of other groups, as a new one's will be.
-            quantiles: of the nearness of remembered vectors that become 0 and 1.
-            limit: how many are remembered; more are thinned out at random.
-            generator: of that choice.
+            group: ``[N]`` int64; nearness is measured to vectors of other groups, like that of a new vector.
+            quantiles: quantiles of the nearness that are mapped to 0 and 1.
+            limit: vectors to remember at most; a random sample of a larger number.
+            generator: draws the sample.
         """
         chosen = torch.randperm(len(vectors), generator=generator)[:limit].sort().values
         self.reference = vectors[chosen].clone()
@@ -66,17 +67,17 @@ class Familiarity(nn.Module):
 
 
 def mean_similarity(vectors: Tensor, reference: Tensor, group: Tensor | None = None) -> Tensor:
-    """Mean cosine to the nearest few: ``[N, D], [M, D] -> [N]``.
+    """Mean cosine to the five nearest vectors of ``reference``: ``[N, D], [M, D] -> [N]``.
 
     Args:
         vectors: unit vectors.
         reference: unit vectors.
-        group: where both are the same vectors: ``[N]``; those of a vector's own group do not count.
+        group: where both are the same vectors: ``[N]``; vectors of the same group do not count.
     """
-    found: list[Tensor] = []
+    means: list[Tensor] = []
     for start in range(0, len(vectors), 1024):
         similarity = vectors[start : start + 1024] @ reference.T
         if group is not None:
             similarity.masked_fill_(group[start : start + 1024, None] == group, -1.0)
-        found.append(similarity.topk(min(_NEIGHBOURS, len(reference)), dim=1).values.mean(1))
-    return torch.cat(found) if found else vectors.new_zeros(0)
+        means.append(similarity.topk(min(_NEIGHBOURS, len(reference)), dim=1).values.mean(1))
+    return torch.cat(means) if means else vectors.new_zeros(0)

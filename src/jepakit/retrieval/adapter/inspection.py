@@ -1,4 +1,4 @@
-"""What adapting does to vectors: how near a prediction comes to its answer, and how the vectors are spread."""
+"""What adapting does to vectors: how near a prediction is to the relevant document, and how the vectors are spread."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from jepakit.training.report.sections import ReportSection
 
 __all__ = ["PredictionError", "mean_cosine", "prediction_error", "prediction_section", "spread_section"]
 
-#: Rows that are looked at to see how vectors are spread.
-_SAMPLED = 2000
+#: Vectors that the spread is measured on.
+_SPREAD_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class PredictionError:
 
     Args:
         answers: between a prediction and the documents that answer its query.
-        shuffled: between a prediction and the documents that answer other queries: what comes of a prediction that
-            knows where answers lie but not which; None where every document answers every query.
+        shuffled: between a prediction and the documents that answer other queries, as a floor; None where every
+            document answers every query.
     """
 
     answers: float
@@ -35,26 +35,26 @@ class PredictionError:
 
 
 def prediction_error(queries: Tensor, documents: Tensor, pairs: Pairs) -> PredictionError:
-    """How far predictions end from what they predict.
+    """The distance between predictions and the documents they predict.
 
     Args:
-        queries: what is searched with, ``[Q, D]``.
-        documents: what is searched in, ``[N, D]``.
-        pairs: at least one; their queries are rows of ``queries``. Only grades of 1 and above are read.
+        queries: search vectors, ``[Q, D]``.
+        documents: index vectors, ``[N, D]``.
+        pairs: at least one pair; only grades of 1 and above are used.
     """
     pairs = pairs.relevant
     answers = alignment(queries[pairs.query], documents[pairs.document])
-    asked = F.normalize(queries[pairs.queries].double(), dim=1)
-    told = F.normalize(documents[pairs.documents].double(), dim=1)
-    # The sum over every query with every answer, without forming all of these pairs.
-    squares = len(told) * asked.square().sum() + len(asked) * told.square().sum()
-    everything = float(squares - 2 * asked.sum(0) @ told.sum(0))
-    others = len(asked) * len(told) - len(pairs)
-    return PredictionError(answers, (everything - len(pairs) * answers) / others if others > 0 else None)
+    predictions = F.normalize(queries[pairs.queries].double(), dim=1)
+    targets = F.normalize(documents[pairs.documents].double(), dim=1)
+    # The sum over every prediction with every target, without forming all of these pairs.
+    squares = len(targets) * predictions.square().sum() + len(predictions) * targets.square().sum()
+    total = float(squares - 2 * predictions.sum(0) @ targets.sum(0))
+    others = len(predictions) * len(targets) - len(pairs)
+    return PredictionError(answers, (total - len(pairs) * answers) / others if others > 0 else None)
 
 
 def mean_cosine(vectors: Tensor) -> float:
-    """The mean cosine of two different rows: ``[N, D]``, N at least 2; 1 for a point, 0 where directions cancel out.
+    """The mean cosine of two different rows of ``[N, D]``, N at least 2: 1 where all are equal.
 
     Source: Ethayarajh 2019, as a measure of anisotropy.
     """
@@ -66,17 +66,17 @@ def prediction_section(sides: Mapping[str, tuple[Tensor, Tensor]], pairs: Pairs)
     """`prediction_error` of several methods, for a report.
 
     Args:
-        sides: method -> what it searches with, ``[Q, D]``, and in, ``[N, D]``.
+        sides: method -> its search vectors ``[Q, D]`` and its index vectors ``[N, D]``.
         pairs: as in `prediction_error`.
     """
     errors = {method: prediction_error(queries, documents, pairs) for method, (queries, documents) in sides.items()}
     return ReportSection(
         title="Is the answer predicted?",
         text=(
-            "Mean squared distance ‖ẑ − d‖² of unit vectors on the pairs measured above: from what a query is searched"
-            " with to the documents that answer it and, as a floor, to those that answer other queries. The lower the"
-            " ratio, the better is the answer told. An adapter whose predictive weight is 0 is trained to put answers"
-            " first, not to come near them."
+            "Mean squared distance ‖ẑ − d‖² of unit vectors on the pairs measured above: from the search vector of a"
+            " query to the documents that answer it and, as a floor, to documents that answer other queries. The lower"
+            " the ratio, the better the prediction. An adapter with a predictive weight of 0 is trained to rank answers"
+            " first, not to predict their vectors."
         ),
         columns=("Method", "To its answers", "To shuffled answers", "Ratio"),
         rows=tuple(
@@ -90,8 +90,8 @@ def spread_section(kinds: Mapping[str, Mapping[str, Tensor]]) -> ReportSection:
     """How the vectors of several methods are spread, for a report.
 
     Args:
-        kinds: what the vectors are of -> method -> vectors, ``[N, D]``; the methods are the same for each. Where there
-            are more than 2000, a sample of them; of fewer than 3 there is nothing to say.
+        kinds: ``queries`` or ``documents`` -> method -> vectors, ``[N, D]``, with the same methods for each kind. Of
+            more than 2000 vectors a sample is measured; a kind with fewer than 3 is left out.
     """
     measured = {
         kind: {method: _spread(vectors) for method, vectors in methods.items()}
@@ -101,7 +101,7 @@ def spread_section(kinds: Mapping[str, Mapping[str, Tensor]]) -> ReportSection:
     methods = list(dict.fromkeys(method for spreads in measured.values() for method in spreads))
     return ReportSection(
         title="Embeddings before and after",
-        text="How the vectors are spread, of the base model and after the adapter.",
+        text="How the vectors of the base model and of the adapter are spread.",
         columns=("Diagnostic", "Vectors of", *methods, "How to read it"),
         rows=tuple(
             (title, kind, *(spread[name] for spread in spreads.values()), hint)
@@ -113,5 +113,5 @@ def spread_section(kinds: Mapping[str, Mapping[str, Tensor]]) -> ReportSection:
 
 
 def _spread(vectors: Tensor) -> dict[str, float]:
-    some = vectors[sample_rows(len(vectors), _SAMPLED)]
-    return {**diagnose(some).values, "mean_cosine": mean_cosine(some)}
+    sample = vectors[sample_rows(len(vectors), _SPREAD_SAMPLE)]
+    return {**diagnose(sample).values, "mean_cosine": mean_cosine(sample)}

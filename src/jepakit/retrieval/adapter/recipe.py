@@ -17,7 +17,7 @@ __all__ = ["Recipe", "fit_adapter"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that an adapter depends on besides the data."""
+    """The settings of one training: network, objective, views and optimisation."""
 
     adapter: AdapterConfig
     objective: ObjectiveConfig

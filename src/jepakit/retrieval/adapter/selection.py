@@ -1,4 +1,4 @@
-"""Choices by pairs that training has not seen: what to train with, how far to follow it, and whether at all."""
+"""Model selection on held-out pairs: weights of the loss, strength of the adapter, and settings of the search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, require_at_least, require_within
 from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.data import Documents, Pairs
 from jepakit.retrieval.datasets.splits import folds_by_document
@@ -33,21 +33,20 @@ Step = TypeVar("Step", int, float)
 
 @dataclass
 class SelectionConfig:
-    """What is tried.
+    """The settings that are compared on held-out pairs.
 
     Args:
-        predictive: weights of the predictive term; empty: the objective's own alone.
-        strengths: how far to go from the base's vector (0) to the predicted one (1); 0 is always tried.
-        feedback: weights of the first documents beside the query; 0 is always tried. See
-            `jepakit.retrieval.ranking.feedback`.
-        sentences: weights of a document's best sentence beside the document; 0 is always tried. See
-            `jepakit.retrieval.ranking.sentences`. The first is taken where held-out pairs are sure neither of another
-            nor of 0, as when there are few or none. Empty: sentences are not encoded at all.
-        words: weights of BM25 beside the vectors; 0 is always tried.
-        folds: parts into which the pairs are cut by document; each is held out once.
-        enough: held-out queries after which the folds that are left are not trained any more.
-        measure_at: NDCG at this rank decides.
-        confidence: of the paired interval of the gain that has to lie above 0, or the base is returned.
+        predictive: weights of the predictive term; empty: only that of the objective.
+        strengths: interpolations from the base vector (0) to the predicted vector (1); 0 is always tried.
+        feedback: weights of pseudo-relevance feedback; 0 is always tried. See `jepakit.retrieval.ranking.feedback`.
+        sentences: weights of a document's best sentence against the whole document; 0 is always tried. See
+            `jepakit.retrieval.ranking.sentences`. The first is the default: it is used unless held-out pairs show a
+            significant difference, for example when there are few pairs or none. Empty: sentences are not encoded.
+        words: weights of BM25 against the vectors; 0 is always tried.
+        folds: parts into which the pairs are divided by document; each is held out once.
+        enough: number of held-out queries after which no further fold is trained.
+        measure_at: rank of the NDCG that decides.
+        confidence: level of the paired interval of the gain. The base is returned unless the interval lies above 0.
     """
 
     predictive: list[float] = field(default_factory=lambda: [0.0, 1.0])
@@ -61,10 +60,8 @@ class SelectionConfig:
     confidence: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ConfigError("folds", self.folds, "at least 2")
-        if self.enough < 1:
-            raise ConfigError("enough", self.enough, "at least 1")
+        require_at_least(self, folds=2, enough=1)
+        require_within(self, "(0, 1)", "confidence")
         if any(not weight >= 0 for weight in self.predictive):
             raise ConfigError("predictive", self.predictive, "weights of at least 0")
         if not self.strengths or any(not 0 < strength <= 1 for strength in self.strengths):
@@ -72,27 +69,25 @@ class SelectionConfig:
         for name in ("feedback", "sentences", "words"):
             if any(not 0 < weight <= 1 for weight in getattr(self, name)):
                 raise ConfigError(name, getattr(self, name), "numbers above 0 and up to 1")
-        if not 0 < self.confidence < 1:
-            raise ConfigError("confidence", self.confidence, "a number between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and on what grounds.
+    """The chosen settings and the held-out scores that they were chosen by.
 
     Args:
-        objective: the weights of the loss.
-        strength: how far to follow the adapter; 0 where the base did best.
-        settings: weights of feedback and BM25, 0 where they did not surely help, and of sentences, 0 where they surely
-            did harm.
+        objective: the objective with the chosen weights.
+        strength: strength of the adapter; 0 where it is not significantly better than the base.
+        settings: weights of the search. Feedback and BM25 are 0 unless they help significantly; sentences are 0 only
+            if they hurt significantly.
         base: held-out NDCG of the base.
-        chosen: held-out NDCG of the adapter at its smallest strength that cannot be told from the best; optimistic by
-            what choosing among a few settings gains.
-        moved: held-out NDCG with feedback.
-        detailed: held-out NDCG with sentences too; None where their weight is not chosen but given.
-        fused: held-out NDCG with BM25 too.
-        interval: of the difference of ``chosen`` and ``base``, paired by query.
-        queries: how many were held out.
+        chosen: held-out NDCG of the adapter, at the smallest strength that is not significantly worse than the best.
+            Like every held-out score of a chosen setting it is slightly optimistic.
+        with_feedback: held-out NDCG with feedback added.
+        with_sentences: held-out NDCG with sentences added too; None where their weight was given, not measured.
+        with_words: held-out NDCG with BM25 added too.
+        interval: confidence interval of ``chosen - base``, paired by query.
+        queries: number of held-out queries.
         tried: (weight of the predictive term, strength, held-out NDCG) of every setting.
     """
 
@@ -101,28 +96,31 @@ class Choice:
     settings: SearchSettings
     base: float
     chosen: float
-    moved: float
-    detailed: float | None
-    fused: float
+    with_feedback: float
+    with_sentences: float | None
+    with_words: float
     interval: tuple[float, float]
     queries: int
     tried: tuple[tuple[float, float, float], ...]
 
     @property
     def sentence(self) -> str:
-        """It in words."""
+        """The choice in one sentence."""
         low, high = self.interval
         held_out = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.queries} queries"
         gain = f"{held_out} (gain {low:+.4f} to {high:+.4f})"
         words, feedback, sentences = self.settings.words, self.settings.feedback, self.settings.sentences
         chosen = f"strength {self.strength:g}, predictive weight {self.objective.predictive:g}"
         if not self.strength:
-            chosen = "the adapter is not surely better than the base, so the base is returned"
-        moved = f"; with feedback at weight {feedback:g} {self.moved:.4f}" if feedback else "; feedback adds nothing"
-        measured = ", which made pairs cannot tell" if self.detailed is None else f" {self.detailed:.4f}"
-        detailed = f"; with sentences at weight {sentences:g}{measured}" if sentences else ""
-        fused = f"; with BM25 at weight {words:g} {self.fused:.4f}" if words else "; BM25 adds nothing"
-        return f"{gain}: {chosen}{moved}{detailed}{fused}"
+            chosen = "the adapter is not significantly better than the base, so the base is returned"
+        parts = [
+            f"with feedback at weight {feedback:g} {self.with_feedback:.4f}" if feedback else "feedback adds nothing"
+        ]
+        if sentences:
+            measured = "(not measured on made pairs)" if self.with_sentences is None else f"{self.with_sentences:.4f}"
+            parts.append(f"with sentences at weight {sentences:g} {measured}")
+        parts.append(f"with BM25 at weight {words:g} {self.with_words:.4f}" if words else "BM25 adds nothing")
+        return "; ".join((f"{gain}: {chosen}", *parts))
 
 
 def choose(
@@ -138,18 +136,18 @@ def choose(
     *,
     divided: Sequence[tuple[Pairs, Pairs]] | None = None,
 ) -> Choice:
-    """Trains on all folds but one, measures on that one, for every setting.
+    """Compares settings by cross-validation: trains on all folds but one and measures on the one held out.
 
     Args:
         adapter: untrained; it is copied.
         queries: base vectors, ``[Q, D]``.
         documents: base vectors, ``[N, D]``.
         pairs: training and development pairs together.
-        collection: tells which documents belong together.
-        by_words: rows of queries -> what BM25 finds for them.
-        sentences: makes the sentences of the documents, where their weights are to be tried.
-        recipe: what is not chosen.
-        config: what is.
+        collection: the documents, whose sources keep a source within one fold.
+        by_words: rows of queries -> their BM25 hits.
+        sentences: encodes the sentences of the documents; called only if weights of sentences are compared.
+        recipe: the settings that are not chosen.
+        config: the settings that are compared.
         divided: (training, held-out) pairs, no query held out twice; None: folds of ``pairs`` by document.
 
     Raises:
@@ -163,38 +161,40 @@ def choose(
         for train, held_out in divided or _divided(pairs, collection, config, recipe.fit.seed)
     ]
     held_out = _HeldOut(folds, pairs, config, recipe.fit.seed)
-    followed = held_out.strength()
-    moved, feedback = held_out.surely_best(
-        {weight: held_out.hits(followed, feedback=weight) for weight in (0.0, *config.feedback)}
+    best = held_out.best_strength()
+    hits, feedback = held_out.best_weight(
+        {weight: held_out.hits(best, feedback=weight) for weight in (0.0, *config.feedback)}
     )
-    read = {0.0: moved}
+    with_feedback = held_out.ndcg_of(hits)
+    by_weight = {0.0: hits}
     if config.sentences:
-        best = held_out.best_sentences(followed, sentences(), moved.rows)
-        read |= {weight: with_sentences(moved, best, weight) for weight in config.sentences}
-    detailed, detail = held_out.surely_best(read, unless=next(iter(config.sentences), 0.0))
-    mixed = {0.0: detailed}
+        scores = held_out.sentence_scores(best, sentences(), hits.rows)
+        by_weight |= {weight: with_sentences(hits, scores, weight) for weight in config.sentences}
+    hits, sentence_weight = held_out.best_weight(by_weight, default=next(iter(config.sentences), 0.0))
+    with_both = held_out.ndcg_of(hits)
+    by_weight = {0.0: hits}
     if config.words:
-        found = by_words(held_out.rows)
-        mixed |= {weight: weighted(detailed, found, weight) for weight in config.words}
-    fused, words = held_out.surely_best(mixed)
+        word_hits = by_words(held_out.rows)
+        by_weight |= {weight: weighted(hits, word_hits, weight) for weight in config.words}
+    hits, words = held_out.best_weight(by_weight)
     return Choice(
-        objective=objectives[followed.setting],
-        strength=followed.strength,
-        settings=SearchSettings(words, feedback, detail),
-        base=followed.base,
-        chosen=followed.chosen,
-        moved=held_out.mean(moved),
-        detailed=held_out.mean(detailed),
-        fused=held_out.mean(fused),
-        interval=followed.interval,
+        objective=objectives[best.setting],
+        strength=best.strength,
+        settings=SearchSettings(words, feedback, sentence_weight),
+        base=best.base,
+        chosen=best.chosen,
+        with_feedback=with_feedback,
+        with_sentences=with_both,
+        with_words=held_out.ndcg_of(hits),
+        interval=best.interval,
         queries=len(held_out.rows),
-        tried=tuple((objectives[setting].predictive, strength, mean) for setting, strength, mean in followed.tried),
+        tried=tuple((objectives[setting].predictive, strength, mean) for setting, strength, mean in best.tried),
     )
 
 
 @dataclass(frozen=True)
-class _Followed:
-    """How far an adapter is followed, and which; ``tried``: (setting, strength, held-out NDCG)."""
+class _BestStrength:
+    """The chosen objective (``setting``) and strength; ``tried``: (setting, strength, held-out NDCG)."""
 
     setting: int
     strength: float
@@ -206,7 +206,7 @@ class _Followed:
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """All folds' held-out queries together: what is measured on them decides."""
+    """The held-out queries of all folds together."""
 
     folds: Sequence[_Fold]
     pairs: Pairs
@@ -217,8 +217,8 @@ class _HeldOut:
     def rows(self) -> Tensor:
         return torch.cat([fold.rows for fold in self.folds])
 
-    def strength(self) -> _Followed:
-        """The setting and the strength, among those of the configuration."""
+    def best_strength(self) -> _BestStrength:
+        """Chooses the objective and the strength."""
         strengths = [0.0, *sorted(set(self.config.strengths))]
         # [settings, strengths, held-out queries]
         measured = torch.cat([fold.by_strength(strengths, self.config.measure_at) for fold in self.folds], dim=2)
@@ -227,7 +227,7 @@ class _HeldOut:
         values = measured[setting]
         step = 0 if best == 0 else smallest_good({step: values[step] for step in range(1, len(values))}, self._gain)
         interval = self._gain(values[step], values[0])
-        return _Followed(
+        return _BestStrength(
             setting=setting,
             strength=strengths[step] if interval[0] > 0 else 0.0,
             base=float(means[setting, 0]),
@@ -240,30 +240,29 @@ class _HeldOut:
             ),
         )
 
-    def hits(self, followed: _Followed, *, feedback: float) -> Hits:
-        """What is found for each query."""
-        found = [fold.hits(followed.setting, followed.strength, feedback=feedback) for fold in self.folds]
-        return Hits(torch.cat([hits.rows for hits in found]), torch.cat([hits.scores for hits in found]))
+    def hits(self, best: _BestStrength, *, feedback: float) -> Hits:
+        parts = [fold.hits(best.setting, best.strength, feedback=feedback) for fold in self.folds]
+        return Hits(torch.cat([part.rows for part in parts]), torch.cat([part.scores for part in parts]))
 
-    def best_sentences(self, followed: _Followed, sentences: Sentences, rows: Tensor) -> Tensor:
-        """What the sentences of the documents found say, ``[Q, K]``."""
+    def sentence_scores(self, best: _BestStrength, sentences: Sentences, rows: Tensor) -> Tensor:
+        """The score of the best sentence of each hit, ``[Q, K]``."""
         parts = zip(self.folds, rows.split([len(fold.rows) for fold in self.folds]), strict=True)
-        return torch.cat(
-            [fold.best_sentences(followed.setting, followed.strength, sentences, some) for fold, some in parts]
-        )
+        return torch.cat([fold.sentence_scores(best.setting, best.strength, sentences, part) for fold, part in parts])
 
-    def surely_best(self, found: dict[float, Hits], unless: float = 0.0) -> tuple[Hits, float]:
-        """The best of several weights where it is surely better than 0, 0 where that is surely better than ``unless``,
-        else ``unless``."""
-        values = {weight: self._values(hits) for weight, hits in found.items()}
+    def best_weight(self, by_weight: dict[float, Hits], default: float = 0.0) -> tuple[Hits, float]:
+        """Chooses a weight, and returns its hits with it.
+
+        The weight with the highest NDCG if it is significantly better than 0; else 0 if that is significantly better
+        than the default; else the default.
+        """
+        values = {weight: self._values(hits) for weight, hits in by_weight.items()}
         best = max(values, key=lambda weight: float(values[weight].mean()))
         if best and self._gain(values[best], values[0.0])[0] > 0:
-            return found[best], best
-        weight = 0.0 if self._gain(values[0.0], values[unless])[0] > 0 else unless
-        return found[weight], weight
+            return by_weight[best], best
+        weight = 0.0 if self._gain(values[0.0], values[default])[0] > 0 else default
+        return by_weight[weight], weight
 
-    def mean(self, hits: Hits) -> float:
-        """Their NDCG."""
+    def ndcg_of(self, hits: Hits) -> float:
         return float(self._values(hits).mean())
 
     def _values(self, hits: Hits) -> Tensor:
@@ -275,7 +274,7 @@ class _HeldOut:
 
 @dataclass(frozen=True)
 class _Fold:
-    """Held-out queries, and an adapter for each setting that has not seen them or their documents."""
+    """Held-out queries, and for each setting an adapter that was trained without them and their documents."""
 
     queries: Tensor
     documents: Tensor
@@ -307,8 +306,8 @@ class _Fold:
         adapter.strength.fill_(strength)
         return nearest(adapter.queries(self.queries), adapter.documents(self.documents), count, feedback)
 
-    def best_sentences(self, setting: int, strength: float, sentences: Sentences, rows: Tensor) -> Tensor:
-        """What the sentences of the documents found say, ``[Q, K]``."""
+    def sentence_scores(self, setting: int, strength: float, sentences: Sentences, rows: Tensor) -> Tensor:
+        """The score of the best sentence of each hit, ``[Q, K]``."""
         adapter = self.adapters[setting]
         adapter.strength.fill_(strength)
         return sentences.adapted(adapter).best(adapter.queries(self.queries), rows)
@@ -335,17 +334,17 @@ def _divided(pairs: Pairs, collection: Documents, config: SelectionConfig, seed:
         parts.append((train, held_out))
         queries += len(held_out.relevant.queries)
     if not parts:
-        expected = "pairs of several documents, or sources, that do not all hang together"
+        expected = "pairs in at least two groups that share no document, source or query"
         raise DataError("nothing can be held out", field="pairs", value=len(pairs), expected=expected)
     return parts
 
 
 def smallest_good(values: Mapping[Step, Tensor], gain: Callable[[Tensor, Tensor], tuple[float, float]]) -> Step:
-    """Of the strengths that cannot be told from the best the smallest: held-out pairs are kinder than what is to come.
+    """The smallest strength that is not significantly worse than the best, since held-out scores are optimistic.
 
     Args:
-        values: strength, in rising order -> what it comes to on each query, ``[Q]``.
-        gain: the interval of the mean difference of two of them.
+        values: strength, in rising order -> its score on each query, ``[Q]``.
+        gain: the confidence interval of the mean difference of two of these.
     """
     best = max(values, key=lambda step: float(values[step].mean()))
     return next(step for step in values if step == best or gain(values[best], values[step])[0] <= 0)
@@ -354,7 +353,7 @@ def smallest_good(values: Mapping[Step, Tensor], gain: Callable[[Tensor, Tensor]
 def paired_interval(
     difference: np.ndarray, *, confidence: float = 0.95, samples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """The bootstrap interval of the mean of a difference measured on each query, ``[Q]``.
+    """The bootstrap interval of the mean of paired differences, ``[Q]``.
 
     Source: percentile bootstrap, Efron & Tibshirani 1993, §13.3.
     """

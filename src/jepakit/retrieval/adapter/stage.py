@@ -1,9 +1,9 @@
-"""The base model of a run: as it is, or tuned as a stage of the run before everything else.
+"""The base model of a run: frozen, or tuned in a first stage of the run.
 
 ::
 
-    run/tuning/   metrics of the stage, its checkpoint until it is complete, and its outcome
-    run/base/     the tuned base, where it is surely better: from then on the base of everything in the run
+    run/tuning/   metrics of the stage, its outcome, and its checkpoint until the stage is complete
+    run/base/     the tuned base, if it is significantly better; the rest of the run then uses it
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ __all__ = ["base_of", "text_encoder", "tune_base", "untuned"]
 
 
 def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
-    """What a run's vectors are made with: ``text`` itself, or the base in the run, running in the same way."""
+    """The base model of a run: ``text`` itself, or with the tuned base of the run in its place."""
     folder = _base(run)
     return replace(text, base=str(folder)) if folder.is_dir() else text
 
 
 @contextmanager
 def text_encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
-    """The base model, with its cache where it has one; a bar shows its progress on a terminal."""
+    """The base model, with its cache if it has one; on a terminal a bar shows the progress."""
     with _cached(load_text_encoder(config), config, show) as encoder:
         yield encoder
 
 
 @contextmanager
 def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> Generator[TextEncoder | None]:
-    """The base as it was before the run tuned it; None where it did not."""
+    """The base model before the run tuned it; None where the run did not tune it."""
     if base_of(run, text) == text:
         yield None
         return
@@ -53,14 +53,14 @@ def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> Generator
 def tune_base(
     run: RunFolder, dataset: RetrievalDataset, text: TextConfig, config: PretrainConfig, *, resume: bool = False
 ) -> str:
-    """Tunes the base by ``config.strategy``, unless that is finished, and keeps it where it is surely better.
+    """Tunes the base by ``config.strategy`` and keeps the tuned base if it is significantly better.
 
     Args:
-        run: the run, not the stage.
+        run: the folder of the run, not of the stage.
         dataset: with splits train and dev.
         text: the base.
-        config: strategy (not ``frozen``), recipe and the confidence that is asked for.
-        resume: go on from the checkpoint of the stage, or with its outcome.
+        config: strategy (not ``frozen``), recipe and confidence.
+        resume: continue from the checkpoint of the stage, or return the outcome of a finished stage.
 
     Returns:
         The outcome, as a sentence.
@@ -73,7 +73,7 @@ def tune_base(
     stage = RunFolder(run.path / "tuning")
 
     def work() -> dict[str, Any]:
-        # Only torch holds weights that can be trained; vectors are made as they are without training.
+        # Training needs the torch backend; the base vectors still come from the backend of ``text``.
         encoder = load_text_encoder(replace(text, backend="torch"))
         vectors = encoder if text.backend == "torch" else load_text_encoder(text)
         with _cached(vectors, text, config.progress) as cached:
@@ -110,7 +110,7 @@ def _cached(encoder: SentenceEncoder, config: TextConfig, show: bool) -> Generat
         yield encoder
         return
     console = Console(stderr=True)
-    # Where nobody looks, a bar that is taken away leaves an empty line.
+    # Off a terminal a transient bar leaves an empty line, so it is disabled there.
     with Progress(console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         task = bar.add_task("encoding", total=None, visible=False)
 

@@ -1,8 +1,8 @@
-"""Training the base model itself: all of its weights, or low-rank additions to them, under a predictor.
+"""Training the base model itself: all of its weights, or low-rank additions to them, with a predictor on top.
 
-What comes out is another base model, for queries and documents: they have to be encoded again, and searches elsewhere
-change too, which an adapter of the frozen base can prevent. So the tuned base is returned only where it is surely ahead
-on the development pairs, and no further from the base than it has to be: its weights are interpolated between the two
+A tuned base changes the vectors of queries and documents, so all documents must be encoded again and results on other
+topics change too. It is therefore returned only where it is significantly better on the development pairs, and at the
+smallest strength that is as good as the best: its weights are interpolated between the base's and the trained ones
 (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
 
@@ -42,30 +42,32 @@ if TYPE_CHECKING:
 __all__ = ["Strategy", "Tuned", "TuningConfig", "save_base", "tune"]
 
 Strategy = Literal["frozen", "two-phase", "full", "lora"]
-"""``frozen``: the base stays as it is. ``two-phase``: the predictor first, then the base with a tiny rate. ``full``:
-both from the start, the base with a small rate. ``lora``: low-rank additions to the base's linear maps."""
+"""``frozen``: the base is not trained. ``two-phase``: train the predictor first, then the base at a tiny learning rate.
+``full``: train both from the start, the base at a small rate. ``lora``: train low-rank additions to the base's linear
+maps."""
 
-_RATES: dict[Strategy, float] = {"two-phase": 1e-6, "full": 2e-5, "lora": 2e-4}
-#: What strengths are compared on: development queries, for each the first documents of the base's ranking, and others
-#: at random up to so many, among which are those that only the trained weights take for answers.
-_QUERIES, _DEPTH, _DOCUMENTS = 200, 30, 5000
+_BASE_RATES: dict[Strategy, float] = {"two-phase": 1e-6, "full": 2e-5, "lora": 2e-4}
+#: Development queries on which strengths are compared.
+_COMPARED_QUERIES = 200
+#: Documents to search: the first of the base's ranking for each of these queries, then random ones up to a total.
+_RANKED_DOCUMENTS, _COMPARED_DOCUMENTS = 30, 5000
 
 
 @dataclass
 class TuningConfig:
-    """How the base is trained, where ``strategy`` says that it is.
+    """How the base is trained, for every ``strategy`` but ``frozen``.
 
-    The objective and the network of the predictor are those of the adapter; a prediction is told from the documents of
+    The objective and the predictor's network are those of the adapter. A prediction is contrasted with the documents of
     the same step.
 
     Args:
         epochs: passes over the training pairs.
         batch_size: pairs per step.
         base_rate: learning rate of the base's weights; None: 1e-6 for two-phase, 2e-5 for full, 2e-4 for lora.
-        max_tokens: texts are cut after so many tokens in training.
-        rank: of LoRA's additions.
-        strengths: how far to go from the base's weights (0) to the trained ones (1); the smallest is taken that cannot
-            be told from the best.
+        max_tokens: tokens after which a text is cut in training.
+        rank: rank of the LoRA additions.
+        strengths: interpolations between the base's weights (0) and the trained ones (1) to compare; chosen is the
+            smallest that is not significantly worse than the best.
     """
 
     epochs: int = 4
@@ -85,15 +87,15 @@ class TuningConfig:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of it.
+    """The outcome of tuning a base model.
 
     Args:
-        encoder: the tuned base; the untouched one where that was not surely worse.
-        strength: how far its weights are from the base's (0) to the trained ones (1).
+        encoder: the tuned base, or the given one where tuning did not improve it significantly.
+        strength: interpolation between the base's weights (0) and the trained ones (1).
         base: NDCG@10 of the base on the development pairs.
-        tuned: of the trained weights at the smallest strength that cannot be told from the best.
-        interval: of the difference, paired by query.
-        queries: how many were compared.
+        tuned: NDCG@10 at the smallest strength that is not significantly worse than the best.
+        interval: confidence interval of the difference, paired by query.
+        queries: number of development queries compared.
     """
 
     encoder: SentenceEncoder
@@ -105,12 +107,12 @@ class Tuned:
 
     @property
     def sentence(self) -> str:
-        """It in words."""
+        """The outcome in one sentence."""
         low, high = self.interval
         measured = f"development NDCG {self.base:.4f} -> {self.tuned:.4f} on {self.queries} queries"
         chosen = f"tuned weights at strength {self.strength:g}"
         if not self.strength:
-            chosen = "tuning the base is not surely better, so the base stays as it is"
+            chosen = "the tuned base is not significantly better, so the original base is kept"
         return f"{measured} (gain {low:+.4f} to {high:+.4f}): {chosen}"
 
 
@@ -126,21 +128,21 @@ def tune(
     run: RunFolder | None = None,
     resume: bool = False,
 ) -> Tuned:
-    """Trains the base on the training pairs and decides by the development pairs whether that was any good.
+    """Trains the base on the training pairs and compares it with the original on the development pairs.
 
     Args:
         dataset: with splits train and dev; training pairs that share a document with dev are left out.
-        encoder: the base, in torch; it is left as it is.
-        recipe: objective and predictor, which are not kept; precision, seed and the predictor's learning rate.
-        config: how.
-        strategy: what is trained.
-        cached: the same base with a cache of vectors; None: the base's own vectors are made anew.
-        confidence: of the interval of the gain that has to lie above 0.
-        run: the folder that receives checkpoint and metrics; None keeps nothing.
-        resume: go on from its checkpoint.
+        encoder: the base, in torch; it is not changed.
+        recipe: objective, predictor and its learning rate, precision and seed. The predictor is not kept.
+        config: epochs, batch size, learning rate and strengths.
+        strategy: which weights are trained.
+        cached: the same base with a cache of vectors; None: ``encoder`` encodes all texts.
+        confidence: level of the interval of the gain, which must lie above 0.
+        run: the folder for checkpoint and metrics; None writes nothing.
+        resume: continue from the checkpoint in ``run``.
 
     Raises:
-        ConfigError: the base does not run in torch, is no transformer (for LoRA), or options do not go together.
+        ConfigError: the base does not run in torch, is no transformer (for LoRA), or two options exclude each other.
         DataError: there are no training or no development pairs.
         MissingExtraError: peft is not installed, for LoRA.
     """
@@ -149,7 +151,7 @@ def tune(
     _require_trainable(encoder.model, config, strategy)
     encode = (cached or encoder).encode
     vectors = encode(dataset.queries.texts, "query"), encode(dataset.documents.passages, "document")
-    # The weights that a fingerprint was made of must not change under it.
+    # A copy: the weights of ``encoder`` must go on matching its fingerprint.
     model = copy.deepcopy(encoder.model).float()
     _fit(model, dataset, train, vectors, recipe, config, strategy, run=run, resume=resume)
     model.to(encoder.model.device)
@@ -159,7 +161,7 @@ def tune(
     measured: dict[float, Tensor] = {}
     for strength in sorted(config.strengths):
         _interpolate(model, before, after, strength)
-        measured[strength] = comparison.values(_encoder(model, encoder))
+        measured[strength] = comparison.ndcg_of(_encoder(model, encoder))
 
     def gain(ours: Tensor, other: Tensor) -> tuple[float, float]:
         return paired_interval((ours - other).numpy(), confidence=confidence, seed=recipe.fit.seed)
@@ -181,10 +183,10 @@ def tune(
 
 
 def save_base(encoder: SentenceEncoder, folder: Path) -> None:
-    """Writes a tuned base as a model folder of sentence-transformers, whole or not at all.
+    """Writes a tuned base as a model folder of sentence-transformers. A failure leaves no partial folder.
 
     Raises:
-        ModelError: it cannot be written, or gives other vectors when it is loaded again.
+        ModelError: the folder cannot be written, or the model loaded from it gives other vectors.
     """
     with whole_folder(folder) as partial, quiet():
         encoder.model.save(str(partial), create_model_card=False)
@@ -196,7 +198,7 @@ class TrainedBase(nn.Module):
 
     Args:
         model: the encoder.
-        max_tokens: texts are cut after so many.
+        max_tokens: tokens after which a text is cut.
     """
 
     def __init__(self, model: SentenceTransformer, max_tokens: int) -> None:
@@ -204,6 +206,7 @@ class TrainedBase(nn.Module):
         self.model, self.max_tokens = model, max_tokens
 
     def forward(self, side: Side) -> Tensor:
+        """A side of N texts -> ``[N, dim]``."""
         from sentence_transformers.util import batch_to_device
 
         tokens = self._tokens(side.kind)
@@ -214,7 +217,7 @@ class TrainedBase(nn.Module):
         return F.normalize(vectors[:, : self.model.truncate_dim].float(), dim=-1)
 
     def _tokens(self, kind: Kind) -> int:
-        """How many of a text are read."""
+        """The most tokens of a text that are encoded."""
         from sentence_transformers.base.modules import Transformer
 
         first, longest = self.model[0], self.model.max_seq_length
@@ -224,20 +227,20 @@ class TrainedBase(nn.Module):
 
 
 def _prompt(model: SentenceTransformer, kind: Kind) -> str | None:
-    """What ``encode_query`` and ``encode_document`` put before a text."""
+    """The prompt that ``encode_query`` or ``encode_document`` puts before a text."""
     names = ("query",) if kind == "query" else ("document", "passage", "corpus")
     return next((model.prompts[name] for name in (*names, model.default_prompt_name) if name in model.prompts), None)
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Some development queries, and documents among which their answers have to be found.
+    """A sample of development queries and of documents, on which tuned weights are compared with the base.
 
     Args:
-        queries: texts.
-        documents: the answers, the first of the base's ranking, and others.
-        pairs: rows of these queries and documents.
-        base: NDCG@10 of the base, of each query.
+        queries: texts of the queries.
+        documents: texts of the relevant documents, the first of the base's ranking, and random ones.
+        pairs: judgements, as rows of ``queries`` and ``documents``.
+        base: NDCG@10 of the base for each query.
     """
 
     queries: tuple[str, ...]
@@ -249,32 +252,31 @@ class _Comparison:
     def of(cls, dataset: RetrievalDataset, dev: Pairs, vectors: tuple[Tensor, Tensor], seed: int) -> _Comparison:
         asked = dev.relevant.queries
         generator = torch.Generator().manual_seed(seed)
-        asked = asked[torch.randperm(len(asked), generator=generator)[:_QUERIES]].sort().values
+        asked = asked[torch.randperm(len(asked), generator=generator)[:_COMPARED_QUERIES]].sort().values
         texts = tuple(dataset.queries.texts[row] for row in asked.tolist())
         queries, documents = vectors
-        _, found = top_documents(queries[asked], documents, min(_DEPTH, len(documents)))
-        pairs = dev[torch.isin(dev.query, asked)]
-        rows = torch.cat([found.flatten(), pairs.document]).unique()
+        _, ranked = top_documents(queries[asked], documents, _RANKED_DOCUMENTS)
+        judged = dev[torch.isin(dev.query, asked)]
+        rows = torch.cat([ranked.flatten(), judged.document]).unique()
         others = torch.randperm(len(documents), generator=generator)
-        others = others[~torch.isin(others, rows)][: max(0, _DOCUMENTS - len(rows))]
+        others = others[~torch.isin(others, rows)][: max(0, _COMPARED_DOCUMENTS - len(rows))]
         rows = torch.cat([rows, others]).sort().values
-        place = Pairs(torch.searchsorted(asked, pairs.query), torch.searchsorted(rows, pairs.document), pairs.grade)
+        pairs = Pairs(torch.searchsorted(asked, judged.query), torch.searchsorted(rows, judged.document), judged.grade)
         passages = dataset.documents.passages
-        among = cls(texts, tuple(passages[row] for row in rows.tolist()), place, torch.empty(0))
-        return replace(among, base=among.measured(queries[asked], documents[rows]))
+        comparison = cls(texts, tuple(passages[row] for row in rows.tolist()), pairs, torch.empty(0))
+        return replace(comparison, base=comparison._ndcg(queries[asked], documents[rows]))
 
-    def values(self, encoder: TextEncoder) -> Tensor:
-        """NDCG@10 of each query, ``[Q]``."""
-        return self.measured(encoder.encode(self.queries, "query"), encoder.encode(self.documents, "document"))
+    def ndcg_of(self, encoder: TextEncoder) -> Tensor:
+        """NDCG@10 of an encoder for each query, ``[Q]``."""
+        return self._ndcg(encoder.encode(self.queries, "query"), encoder.encode(self.documents, "document"))
 
-    def measured(self, queries: Tensor, documents: Tensor) -> Tensor:
-        """The same, of vectors."""
-        _, found = top_documents(queries, documents, min(10, len(documents)))
-        return ndcg(found, torch.arange(len(queries)), self.pairs)
+    def _ndcg(self, queries: Tensor, documents: Tensor) -> Tensor:
+        _, ranked = top_documents(queries, documents, 10)
+        return ndcg(ranked, torch.arange(len(queries)), self.pairs)
 
 
 def _require_trainable(model: SentenceTransformer, config: TuningConfig, strategy: Strategy) -> None:
-    """Whatever can be said before hours of training."""
+    """Checks before the training what would fail after it."""
     from sentence_transformers.base.modules import Transformer
 
     require_torch(model)
@@ -301,7 +303,7 @@ def _fit(
     run: RunFolder | None,
     resume: bool,
 ) -> None:
-    """Trains the model in place, under a predictor that is not kept."""
+    """Trains the model in place, with a predictor that is not kept."""
     texts: dict[Kind, Sequence[str]] = {"query": dataset.queries.texts, "document": dataset.documents.passages}
     view_config = replace(recipe.views, candidates="batch")
     views = RetrievalViews(*vectors, train, view_config, recipe.adapter.direction, texts)
@@ -309,7 +311,7 @@ def _fit(
         recipe.fit,
         epochs=config.epochs,
         batch_size=config.batch_size,
-        learning_rates={**recipe.fit.learning_rates, "context_encoder.base": config.base_rate or _RATES[strategy]},
+        learning_rates={**recipe.fit.learning_rates, "context_encoder.base": config.base_rate or _BASE_RATES[strategy]},
         warmup_epochs=0.1 * config.epochs,
         freeze=["context_encoder.base"] if strategy == "two-phase" else [],
         unfreeze_epoch=config.epochs // 2 if strategy == "two-phase" else None,
@@ -325,7 +327,7 @@ def _fit(
         loader = EpochLoader(len(views), config.batch_size, views, seed=recipe.fit.seed)
         total_steps = fit_config.epochs * len(loader)
         jepa = build_jepa(towers, predictor, recipe.objective, total_steps=total_steps)
-        # Encoders come in eval mode, and Lightning leaves that as it is.
+        # Sentence encoders are in eval mode, which Lightning does not change.
         fit(jepa.train(), loader, fit_config, run=run, resume=resume)
     if low_rank is not None:
         low_rank.merge_and_unload()

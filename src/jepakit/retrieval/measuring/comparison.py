@@ -1,4 +1,4 @@
-"""Searches beside each other: NDCG@10, Recall@100 and MRR@10, query by query, with paired intervals."""
+"""Comparison of search methods: NDCG@10, Recall@100 and MRR@10 per query, with paired confidence intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 
 @dataclass(frozen=True)
 class Measured:
-    """A search, measured.
+    """The scores of a search method.
 
     Args:
         queries: rows of the queries, ``[Q]``.
@@ -47,13 +47,13 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Evaluation):
-    """Searches beside each other on one split.
+    """Search methods compared on one split.
 
     Args:
-        leak: what training and this split share.
-        per_query: one mapping a query: its id and text, whether it is seen, NDCG@10 of each method.
+        leak: the relevant documents that training and this split share.
+        per_query: for each query its id, text, whether training has its document, and NDCG@10 of each method.
         better: the queries that gained most.
-        worse: those that lost most.
+        worse: the queries that lost most.
     """
 
     leak: Leak
@@ -63,10 +63,10 @@ class Comparison(Evaluation):
 
 
 def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
-    """Measures a search with ir-measures (trec_eval's definitions).
+    """Measures a search with ir-measures (the definitions of trec_eval).
 
     Args:
-        hits: of each query.
+        hits: the hits of each query.
         queries: rows of the queries, ``[Q]``.
         pairs: the judgements.
 
@@ -81,14 +81,10 @@ def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
     judged = pairs[torch.isin(pairs.query, queries)]
     columns = (judged.query.tolist(), judged.document.tolist(), judged.grade.tolist())
     qrels = [Qrel(str(query), str(document), grade) for query, document, grade in zip(*columns, strict=True)]
-    found = hits.found
+    mask = hits.found
     owner = queries[:, None].expand_as(hits.rows)
-    run = [
-        ScoredDoc(str(query), str(row), score)
-        for query, row, score in zip(
-            owner[found].tolist(), hits.rows[found].tolist(), hits.scores[found].tolist(), strict=True
-        )
-    ]
+    columns = (owner[mask].tolist(), hits.rows[mask].tolist(), hits.scores[mask].tolist())
+    run = [ScoredDoc(str(query), str(row), score) for query, row, score in zip(*columns, strict=True)]
     place = {str(query): number for number, query in enumerate(queries.tolist())}
     values = {name: np.zeros(len(queries)) for name in MEASURES}
     names = {measure: name for name, measure in MEASURES.items()}
@@ -106,18 +102,18 @@ def compare(
     examples: int = 5,
     seed: int = 0,
 ) -> Comparison:
-    """Measures several searches on one split, and the first of ours against the first floor query by query.
+    """Measures several search methods on one split, and compares the first of ours with the first floor per query.
 
     Args:
         dataset: the collection.
-        split: which of its splits.
-        ours: name -> hits of the queries of that split, in the order of `Pairs.relevant`'s ``queries``.
-        floors: the same of floors and rivals.
-        examples: how many queries that gained, and that lost, are shown.
-        seed: of the bootstrap.
+        split: name of the split.
+        ours: method -> hits of the queries of that split, in the order of ``dataset.splits[split].relevant.queries``.
+        floors: the same for floors and rivals.
+        examples: queries to show that gained most, and as many that lost most.
+        seed: seed of the bootstrap.
 
     Raises:
-        DataError: there is no such split, or nothing in it is relevant.
+        DataError: there is no such split, or it has no relevant pair.
     """
     if split not in dataset.splits or not len(dataset.splits[split].relevant):
         known = [name for name, pairs in dataset.splits.items() if len(pairs.relevant)]
@@ -126,15 +122,15 @@ def compare(
     queries = pairs.relevant.queries
     methods = {**ours, **floors}
     measured = {name: measure(hits, queries, pairs) for name, hits in methods.items()}
-    judged, floor = next(iter(ours)), next(iter(floors))
+    main, floor = next(iter(ours)), next(iter(floors))
     train = dataset.training
     leak = shared_documents(train, pairs)
     seen = seen_queries(train, pairs)
     rows = _rows(dataset.name, measured, tuple(ours), queries, seen)
-    difference = measured[judged].values["NDCG@10"] - measured[floor].values["NDCG@10"]
+    difference = measured[main].values["NDCG@10"] - measured[floor].values["NDCG@10"]
     low, high = paired_interval(difference, seed=seed)
     better, worse = examples_of_change(
-        dataset, split, queries, _scored(floor, methods, measured), _scored(judged, methods, measured), examples
+        dataset, split, queries, _scored(floor, methods, measured), _scored(main, methods, measured), examples
     )
     gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
     counts = f"{(difference > 0).sum()} of {len(queries)} queries gained, {(difference < 0).sum()} lost"
@@ -142,14 +138,14 @@ def compare(
         title=f"Search in {dataset.name}",
         rows=rows,
         leak=leak,
-        summary=(f"{judged}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
-        recommendation=_recommendation(judged, floor, low, high),
+        summary=(f"{main}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
+        recommendation=_recommendation(main, floor, low, high),
         per_query=_per_query(dataset, queries, seen, measured),
         better=better,
         worse=worse,
         sections=(
-            example_section("Queries that gained most", better, dataset.documents, ours=judged, floor=floor),
-            example_section("Queries that lost most", worse, dataset.documents, ours=judged, floor=floor),
+            example_section("Queries that gained most", better, dataset.documents, ours=main, floor=floor),
+            example_section("Queries that lost most", worse, dataset.documents, ours=main, floor=floor),
         ),
     )
 
@@ -161,14 +157,14 @@ def _scored(name: str, methods: Mapping[str, Hits], measured: Mapping[str, Measu
 def _rows(
     name: str, measured: Mapping[str, Measured], ours: Sequence[str], queries: Tensor, seen: Tensor
 ) -> tuple[ResultRow, ...]:
-    apart: dict[str, Tensor | None] = {"": None}
+    groups: dict[str, Tensor | None] = {"": None}
     unseen = queries[~torch.isin(queries, seen)]
     if len(seen) and len(unseen):
-        apart |= {", documents seen in training": seen, ", unseen documents": unseen}
+        groups |= {", documents seen in training": seen, ", unseen documents": unseen}
     return tuple(
         ResultRow(name, method, metric + suffix, result.mean(metric, among), ours=method in ours)
         for metric in MEASURES
-        for suffix, among in apart.items()
+        for suffix, among in groups.items()
         for method, result in measured.items()
         if not suffix or metric == "NDCG@10"
     )
@@ -177,12 +173,12 @@ def _rows(
 def _per_query(
     dataset: RetrievalDataset, queries: Tensor, seen: Tensor, measured: Mapping[str, Measured]
 ) -> tuple[dict[str, Any], ...]:
-    known = set(seen.tolist())
+    seen_rows = set(seen.tolist())
     return tuple(
         {
             "query": dataset.queries.ids[query],
             "text": dataset.queries.texts[query],
-            "seen": query in known,
+            "seen": query in seen_rows,
             **{method: float(result.values["NDCG@10"][place]) for method, result in measured.items()},
         }
         for place, query in enumerate(queries.tolist())
@@ -191,7 +187,7 @@ def _per_query(
 
 def _recommendation(ours: str, floor: str, low: float, high: float) -> str:
     if low > 0:
-        return f"Use {ours}: it is ahead of {floor} outside the interval."
+        return f"Use {ours}: it is significantly better than {floor}."
     if high < 0:
-        return f"Use {floor}: {ours} is behind it outside the interval."
-    return f"{ours} and {floor} cannot be told apart on these queries; more queries would tell."
+        return f"Use {floor}: {ours} is significantly worse."
+    return f"{ours} and {floor} do not differ significantly on these queries; more queries would show a difference."

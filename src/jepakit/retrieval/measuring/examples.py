@@ -1,4 +1,4 @@
-"""Queries that one search answers better, or worse, than another: what was found, and what was wanted."""
+"""Example queries that one search answers better, or worse, than another, with their first and relevant documents."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jepakit.training.report.sections import ReportSection
 
 __all__ = ["Example", "Scored", "example_section", "examples_of_change"]
 
-#: Relevant documents of an example that a report names.
-_MOST_WANTED = 3
-#: Of a query or document that a report shows.
-_MOST_CHARACTERS = 120
+#: Relevant documents that a report shows for an example.
+_SHOWN_RELEVANT = 3
+#: Characters of a query or document that a report shows.
+_SHOWN_CHARACTERS = 120
 
 
 @dataclass(frozen=True)
@@ -24,29 +24,29 @@ class Example:
     """A query whose result changed.
 
     Args:
-        query: its text.
+        query: text of the query.
         before: NDCG@10 of the floor.
-        after: of ours.
-        found_before: id of the floor's first document; empty where it found none.
-        found_after: of ours.
-        wanted: ids of the relevant ones.
+        after: NDCG@10 of our search.
+        first_before: id of the first hit of the floor; empty without hits.
+        first_after: id of the first hit of our search.
+        relevant: ids of the relevant documents.
     """
 
     query: str
     before: float
     after: float
-    found_before: str
-    found_after: str
-    wanted: tuple[str, ...]
+    first_before: str
+    first_after: str
+    relevant: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A search and how well it did.
+    """The hits of a search and their scores.
 
     Args:
-        hits: of each query, ``[Q, k]``.
-        ndcg: NDCG@10 of each, ``[Q]``.
+        hits: hits of each query, ``[Q, k]``.
+        ndcg: NDCG@10 of each query, ``[Q]``.
     """
 
     hits: Hits
@@ -56,15 +56,15 @@ class Scored:
 def examples_of_change(
     dataset: RetrievalDataset, split: str, queries: Tensor, before: Scored, after: Scored, count: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """The queries that gained most, and those that lost most, the largest change first; at most ``count`` of each.
+    """The queries that gained most and the queries that lost most, the largest change first.
 
     Args:
         dataset: the collection.
         split: the split with the judgements.
         queries: rows of the queries, ``[Q]``.
         before: the floor.
-        after: ours.
-        count: how many.
+        after: our search.
+        count: the most examples of each.
     """
     relevant, ids = dataset.splits[split].relevant, dataset.documents.ids
 
@@ -74,9 +74,9 @@ def examples_of_change(
             query=dataset.queries.texts[query],
             before=float(before.ndcg[place]),
             after=float(after.ndcg[place]),
-            found_before=_first(ids, before.hits, place),
-            found_after=_first(ids, after.hits, place),
-            wanted=tuple(ids[row] for row in relevant.document[relevant.query == query].tolist()),
+            first_before=_first(ids, before.hits, place),
+            first_after=_first(ids, after.hits, place),
+            relevant=tuple(ids[row] for row in relevant.document[relevant.query == query].tolist()),
         )
 
     change = after.ndcg - before.ndcg
@@ -88,36 +88,36 @@ def examples_of_change(
 def example_section(
     title: str, examples: tuple[Example, ...], documents: Documents, *, ours: str, floor: str
 ) -> ReportSection:
-    """Examples for a report, with the beginning of each document.
+    """A report section of examples, with the beginning of each document.
 
     Args:
-        title: the heading.
-        examples: one a row.
+        title: heading of the section.
+        examples: the rows.
         documents: the collection.
-        ours: what the search that is judged is called.
-        floor: what the one is called that it is judged against.
+        ours: name of our search.
+        floor: name of the search it is compared with.
     """
 
     def shown(name: str) -> str:
         return f"{name}: {_beginning(documents.passages[documents.row[name]])}" if name else "nothing"
 
-    def wanted(names: tuple[str, ...]) -> str:
-        more = [f"and {len(names) - _MOST_WANTED} more"] if len(names) > _MOST_WANTED else []
-        return "; ".join([*map(shown, names[:_MOST_WANTED]), *more])
+    def relevant(names: tuple[str, ...]) -> str:
+        more = [f"and {len(names) - _SHOWN_RELEVANT} more"] if len(names) > _SHOWN_RELEVANT else []
+        return "; ".join([*map(shown, names[:_SHOWN_RELEVANT]), *more])
 
     return ReportSection(
         title=title,
-        columns=("Query", f"NDCG@10, {floor}", f"NDCG@10, {ours}", f"First of {floor}", f"First of {ours}", "Wanted"),
+        columns=("Query", f"NDCG@10, {floor}", f"NDCG@10, {ours}", f"First of {floor}", f"First of {ours}", "Relevant"),
         rows=tuple(
             (
-                _beginning(one.query),
-                one.before,
-                one.after,
-                shown(one.found_before),
-                shown(one.found_after),
-                wanted(one.wanted),
+                _beginning(example.query),
+                example.before,
+                example.after,
+                shown(example.first_before),
+                shown(example.first_after),
+                relevant(example.relevant),
             )
-            for one in examples
+            for example in examples
         ),
     )
 
@@ -129,4 +129,4 @@ def _first(ids: tuple[str, ...], hits: Hits, place: int) -> str:
 
 def _beginning(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

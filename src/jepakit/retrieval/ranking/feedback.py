@@ -1,4 +1,4 @@
-"""Pseudo-relevance feedback: the first documents say more about what is meant than the query alone."""
+"""Pseudo-relevance feedback: a query is moved towards its first documents and searched again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jepakit.search.hits import Hits
 
 __all__ = ["FEEDBACK_DOCUMENTS", "nearest", "with_feedback"]
 
-#: How many of the first documents a query moves towards.
+#: First documents that a query is moved towards.
 FEEDBACK_DOCUMENTS = 3
-#: Softness of their weights: a document whose cosine is higher by this weighs e times as much.
+#: Softmax temperature of their weights: a cosine higher by this makes a weight e times as large.
 _TEMPERATURE = 0.05
 
 
@@ -22,17 +22,16 @@ def with_feedback(queries: Tensor, documents: Tensor, scores: Tensor, weight: fl
 
     Args:
         queries: unit vectors, ``[Q, D]``.
-        documents: unit vectors of what each found first, ``[Q, K, D]``.
-        scores: their scores, ``[Q, K]``; -inf where nothing was found.
-        weight: w, from 0 to 1; one for all queries, or one for each, ``[Q]``.
+        documents: unit vectors of the first documents of each query, ``[Q, K, D]``.
+        scores: their scores, ``[Q, K]``; -inf where a query has fewer than K hits.
+        weight: w, from 0 to 1; one number, or one for each query, ``[Q]``.
 
     Source: Rocchio 1971; on dense vectors Li et al. 2021 (arXiv 2108.11044).
     """
     shares = torch.softmax(scores / _TEMPERATURE, dim=1).nan_to_num(0.0)
     centre = F.normalize((shares.unsqueeze(-1) * documents).sum(1), dim=-1)
-    found = ~scores.isneginf().all(1)
-    share = (torch.as_tensor(weight) * found).unsqueeze(-1)
-    return F.normalize(queries.lerp(centre, share), dim=-1)
+    has_hits = ~scores.isneginf().all(1)
+    return F.normalize(queries.lerp(centre, (torch.as_tensor(weight) * has_hits).unsqueeze(-1)), dim=-1)
 
 
 def nearest(queries: Tensor, documents: Tensor, count: int, feedback: float | Tensor = 0.0) -> Hits:
@@ -41,7 +40,7 @@ def nearest(queries: Tensor, documents: Tensor, count: int, feedback: float | Te
     Args:
         queries: unit vectors, ``[Q, D]``.
         documents: unit vectors, ``[N, D]``.
-        count: how many.
+        count: documents for each query.
         feedback: see `with_feedback`.
     """
     if bool(torch.as_tensor(feedback).any()):

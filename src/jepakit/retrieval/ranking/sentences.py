@@ -1,7 +1,7 @@
-"""Sentences as views of a document: a document is about many things, and a question often about one of them.
+"""Sentences as views of a document: a document covers several topics, a query often only one of them.
 
-Each document that a query finds is scored again: ``(1 - a) · its own cosine + a · the best of its sentences'``.
-Source: MaxP, Dai & Callan 2019 (arXiv 1905.09217), with the whole document kept.
+The first documents of a query are scored again: ``(1 - a) · cosine of the document + a · cosine of its best sentence``.
+Source: MaxP, Dai & Callan 2019 (arXiv 1905.09217); the cosine of the whole document is our addition.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from jepakit.text import TextEncoder
 
 __all__ = ["encode_sentences", "sentences_of", "with_sentences"]
 
-#: Words without which a sentence says nothing, and sentences of one document.
-_FEWEST_WORDS, _MOST_SENTENCES = 3, 64
+_MIN_WORDS = 3
+_MAX_SENTENCES_PER_DOCUMENT = 64
 
 
 def sentences_of(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The sentences of some texts, and where those of each begin: ``[N + 1]`` int64.
+    """The sentences of N texts, and the offset of each text's first sentence: ``[N + 1]`` int64.
 
-    A text of a single sentence has none: it is its own. Of a long one the first 64 are taken.
+    Sentences of fewer than three words are left out, and those after the 64th of a text. A text of a single sentence
+    gets none, since its sentence equals the document.
     """
-    found: list[str] = []
-    first = [0]
+    sentences: list[str] = []
+    offsets = [0]
     for text in texts:
         parts = [text[start:stop].strip() for start, stop in sentence_spans(text)]
-        parts = [part for part in parts if len(part.split()) >= _FEWEST_WORDS][:_MOST_SENTENCES]
-        found += parts if len(parts) > 1 else []
-        first.append(len(found))
-    return found, np.array(first)
+        parts = [part for part in parts if len(part.split()) >= _MIN_WORDS][:_MAX_SENTENCES_PER_DOCUMENT]
+        sentences += parts if len(parts) > 1 else []
+        offsets.append(len(sentences))
+    return sentences, np.array(offsets)
 
 
 def encode_sentences(documents: Documents, encoder: TextEncoder) -> Sentences:
-    """The sentences of documents as the base encoder has them."""
-    texts, first = sentences_of(documents.texts)
-    return Sentences(encoder.encode(texts, "document").half().numpy(), first)
+    """The vectors of the documents' sentences, by the base encoder."""
+    texts, offsets = sentences_of(documents.texts)
+    return Sentences(encoder.encode(texts, "document").half().numpy(), offsets)
 
 
 def with_sentences(hits: Hits, best: Tensor, weight: float | Tensor) -> Hits:
-    """The hits in the order of ``(1 - weight) · score + weight · best``; one without sentences keeps its score.
+    """The hits ordered by ``(1 - weight) · score + weight · best``; a document without sentences keeps its score.
 
     Args:
-        hits: by the documents' own vectors, ``[Q, K]``.
-        best: what `Sentences.best` says of them, ``[Q, K]``.
-        weight: from 0 to 1; one for all queries, or one for each, ``[Q]``.
+        hits: hits by the vectors of whole documents, ``[Q, K]``.
+        best: score of each document's best sentence, see `Sentences.best`, ``[Q, K]``.
+        weight: from 0 to 1; one number, or one for each query, ``[Q]``.
     """
     share = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1)
     scores = torch.where(best.isneginf(), hits.scores, (1 - share) * hits.scores + share * best)

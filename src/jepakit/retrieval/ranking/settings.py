@@ -1,4 +1,4 @@
-"""What was chosen for a search besides the adapter."""
+"""The weights of a search that are chosen by held-out pairs, besides the adapter."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ __all__ = ["SearchSettings"]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Weights, from 0 to 1.
+    """Weights of a search, from 0 to 1; 0 turns a step off.
 
     Args:
-        words: of BM25 beside the vectors.
-        feedback: of the first documents beside the query; see `jepakit.retrieval.ranking.feedback`.
-        sentences: of a document's best sentence beside the document; see `jepakit.retrieval.ranking.sentences`.
+        words: weight of BM25 against the vectors.
+        feedback: weight of pseudo-relevance feedback; see `jepakit.retrieval.ranking.feedback`.
+        sentences: weight of a document's best sentence against the whole document; see
+            `jepakit.retrieval.ranking.sentences`.
     """
 
     words: float = 0.0
@@ -26,15 +27,15 @@ class SearchSettings:
     sentences: float = 0.0
 
     def write(self, file: Path) -> None:
-        """Writes it as JSON."""
+        """Writes the settings as JSON."""
         write_json(file, asdict(self))
 
     @classmethod
     def read(cls, file: Path) -> SearchSettings:
-        """Reads what `write` wrote; the defaults where there is no file.
+        """Reads a file of `write`; without a file, the defaults.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the file is damaged.
         """
         if not file.exists():
             return cls()

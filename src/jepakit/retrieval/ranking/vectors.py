@@ -1,7 +1,7 @@
-"""How documents are ranked by vectors: adapted query, feedback, sentences; the same in memory and in an index.
+"""Ranking documents by vectors: adapted query, feedback, sentences; the same code for memory and for an index.
 
-Each step is followed as far as it is known to help: the adapter and feedback as far as the query and what the base
-finds for it look like training, sentences and words as far as the documents do, whatever is asked of them.
+Each step is scaled by familiarity, from 0 to 1. The adapter and feedback are scaled by how similar the query and its
+first documents are to the training data; sentences and BM25 by how similar the documents are.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from jepakit.search.sentences import Sentences
 
 __all__ = ["CANDIDATES", "DEPTH", "Encoded", "Familiar", "Source", "familiar", "ranked"]
 
-#: Documents of the base's own answer by which the adapter tells whether it knows the collection.
+#: First documents of the base model from which the familiarity of the collection is estimated.
 CANDIDATES = 5
-#: Documents of each of two rankings that are fused, those whose sentences are read, and what Recall@100 needs.
+#: Depth of rankings that are fused or scored again by sentences; Recall@100 needs as many.
 DEPTH = 100
 
 
@@ -37,15 +37,15 @@ class Source(Protocol):
         ...
 
     def vectors_of(self, hits: Hits) -> Tensor:
-        """The vectors of what was found, ``[Q, K, D]``; zeros where nothing was."""
+        """The vectors of the hits, ``[Q, K, D]``; zeros where a query has fewer than K hits."""
         ...
 
     def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
-        """How much what was found looks like what is remembered, ``[Q, K]``."""
+        """The familiarity of each hit, ``[Q, K]``."""
         ...
 
     def sentences(self) -> Sentences | None:
-        """The sentences of all documents; None where they are not known."""
+        """The sentences of all documents; None where they are not stored."""
         ...
 
 
@@ -81,11 +81,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Familiar:
-    """How much each query and its collection look like what was trained on: ``[Q]`` each, from 0 to 1.
+    """How similar each query and its collection are to the training data: ``[Q]`` each, from 0 to 1.
 
     Args:
-        query: by the query, and by what the base finds for it.
-        collection: by what the base finds for it alone.
+        query: the smaller of the familiarity of the query itself and ``collection``.
+        collection: mean familiarity of the base model's first documents for the query.
     """
 
     query: Tensor
@@ -93,47 +93,47 @@ class Familiar:
 
 
 def familiar(queries: Tensor, adapter: Adapter | None, source: Source) -> Familiar:
-    """Looks up what the base finds.
+    """The familiarity of queries and of their first documents.
 
     Args:
         queries: base vectors, ``[Q, D]``.
         adapter: trained; None: everything is familiar.
-        source: all documents. Where the adapter changes documents, the base's vectors of them are not known, and only
-            the queries are asked.
+        source: all documents. Where the adapter changes documents, their base vectors are not available and only the
+            queries count.
     """
-    one = torch.ones(len(queries))
     if adapter is None:
-        return Familiar(one, one)
-    known = adapter.familiar_queries(queries)
+        return Familiar(torch.ones(len(queries)), torch.ones(len(queries)))
+    query = adapter.familiar_queries(queries)
     if adapter.changes_documents or not len(adapter.familiar_documents):
-        return Familiar(known, known)
-    found = source.nearest(queries, CANDIDATES)
-    if not found.rows.shape[1]:
-        return Familiar(known, known)
-    collection = source.familiarity_of(found, adapter.familiar_documents).mean(1)
-    return Familiar(torch.minimum(known, collection), collection)
+        return Familiar(query, query)
+    hits = source.nearest(queries, CANDIDATES)
+    if not hits.rows.shape[1]:
+        return Familiar(query, query)
+    collection = source.familiarity_of(hits, adapter.familiar_documents).mean(1)
+    return Familiar(torch.minimum(query, collection), collection)
 
 
 def ranked(
-    queries: Tensor, adapter: Adapter | None, source: Source, k: int, settings: SearchSettings, known: Familiar
+    queries: Tensor, adapter: Adapter | None, source: Source, k: int, settings: SearchSettings, familiarity: Familiar
 ) -> Hits:
     """The first ``k`` documents of each query by vectors.
 
     Args:
         queries: base vectors, ``[Q, D]``.
         adapter: None searches with the base.
-        source: where.
-        k: how many.
+        source: the documents.
+        k: documents for each query.
         settings: weights of feedback and of sentences.
-        known: see `familiar`.
+        familiarity: see `familiar`.
     """
-    asked = queries if adapter is None else adapter.queries(queries, known.query)
-    moved = asked
+    adapted = queries if adapter is None else adapter.queries(queries, familiarity.query)
+    moved = adapted
     if settings.feedback:
-        first = source.nearest(asked, FEEDBACK_DOCUMENTS)
-        moved = with_feedback(asked, source.vectors_of(first), first.scores, settings.feedback * known.query)
+        first = source.nearest(adapted, FEEDBACK_DOCUMENTS)
+        moved = with_feedback(adapted, source.vectors_of(first), first.scores, settings.feedback * familiarity.query)
     sentences = source.sentences() if settings.sentences else None
     if sentences is None:
         return source.nearest(moved, k)
     hits = source.nearest(moved, max(k, DEPTH))
-    return with_sentences(hits, sentences.best(asked, hits.rows), settings.sentences * known.collection).first(k)
+    best = sentences.best(adapted, hits.rows)
+    return with_sentences(hits, best, settings.sentences * familiarity.collection).first(k)
