@@ -44,6 +44,7 @@ class DataOptions:
     label_columns: list[str] | None = None
 
     def load(self, *, descriptors: bool = False) -> GraphDataset:
+        """The data set that the options name; ``descriptors`` adds the descriptors of molecules."""
         return load_dataset(
             self.dataset,
             data_dir=self.data_dir,

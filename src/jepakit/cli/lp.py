@@ -165,11 +165,11 @@ def _evaluate(options: EvaluateOptions, out: Console) -> None:
 def _with_optimum(
     problems: list[LinearProgram], labels: Path, workers: int, out: Console
 ) -> tuple[list[LinearProgram], list[Optimum]]:
-    """Those of the problems that have an optimum; the others are named."""
-    some, optima, told = with_optimum(problems, cache=labels, workers=workers)
-    for why in told:
-        say(out, f"left out: {why}")
-    return some, optima
+    """The problems that have an optimum, and their optima; a line is printed for each problem left out."""
+    solved, optima, reasons = with_optimum(problems, cache=labels, workers=workers)
+    for reason in reasons:
+        say(out, f"left out: {reason}")
+    return solved, optima
 
 
 def _required(path: Path | None) -> Path:

@@ -67,6 +67,7 @@ class CorpusOptions:
     data_dir: Path | None = None
 
     def load(self) -> RetrievalDataset:
+        """The documents, queries and pairs that the options name."""
         return load_dataset(self.corpus, pairs=self.pairs, queries=self.queries, data_dir=self.data_dir)
 
 

@@ -1,4 +1,4 @@
-"""What the commands of every system say and do with a run folder."""
+"""What the commands of all systems share: the frame around a training run, result tables, and messages."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class _TrainingOptions(Protocol):
 
 @dataclass
 class TrainingRun:
-    """What a training command hands to the frame around it.
+    """The values that a training command sets for `training_run`.
 
     Args:
-        is_first: whether this process writes; the others of a distributed run repeat its command line, and only train.
-        diagnosis: of the trained encoder, to be shown.
-        results: what ``results.json`` says.
+        is_first: whether this process writes files; the other processes of a distributed run only train.
+        diagnosis: diagnosis of the trained encoder, printed at the end.
+        results: content of ``results.json``.
     """
 
     is_first: bool
@@ -49,14 +49,14 @@ def training_run(
 ) -> Generator[TrainingRun]:
     """The frame around a training command.
 
-    The folder is started, in the first process only; it is withdrawn where nothing came of it, so that the corrected
-    command can have it; an interruption (Ctrl-C, SIGTERM) is answered with how to go on; at the end the findings are
-    shown, and results and report are written.
+    The first process makes the folder, and removes it again if no epoch was completed, so that the corrected command
+    can use it. After an interruption (Ctrl-C, SIGTERM) it prints how to resume. At the end it prints the findings and
+    writes results and report.
 
     Args:
-        run: where to.
-        options: a dataclass; everything in it but ``run``, ``resume`` and ``progress`` is the run's configuration.
-        out: where the command writes; all processes but the first are silenced.
+        run: the folder of the run.
+        options: a dataclass; all fields but ``run``, ``resume`` and ``progress`` are the configuration of the run.
+        out: console of the command; all processes but the first are silent.
         renamed: earlier names of options -> their names now.
 
     Raises:
@@ -93,7 +93,7 @@ def _framed(
 
 
 def say(out: Console, sentence: str) -> None:
-    """Text as it is: a path may hold brackets, and is broken over two lines by nobody."""
+    """Prints plain text: brackets in a path are no markup, and a long line is not wrapped."""
     out.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 

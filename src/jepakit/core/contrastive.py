@@ -1,8 +1,8 @@
-"""Contrast: a prediction has to be nearer to its own target than to the other candidates.
+"""Contrastive learning: a prediction has to be nearer to its own target than to the other candidates.
 
-`InfoNCE` is the loss. As the loss of a `JEPA` it takes the other targets of the batch for candidates. Where candidates
-are chosen by the data (all documents, mined hard negatives, without other right answers), `CandidateSets` chooses them,
-`Contrast` is their view and `ContrastiveJEPA` adds the loss to the prediction's.
+`InfoNCE` is the loss. As the loss of a `JEPA`, the other targets of the batch are the candidates. For other candidates
+(all documents, mined hard negatives), `CandidateSets` selects them and excludes further positives, `Contrast` holds the
+views, and `ContrastiveJEPA` adds the loss to the prediction loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class InfoNCE(nn.Module):
     """Cross-entropy of finding each prediction's own target among candidates, averaged over the global batch.
 
     Args:
-        temperature: τ > 0, divides the cosine similarities; smaller is sharper. The starting value where it is learned.
+        temperature: τ > 0, divides the cosine similarities; smaller is sharper. The initial value if it is learned.
         symmetric: average with the loss of finding each target's prediction.
         learn_temperature: train log τ with the model.
 
@@ -53,14 +53,14 @@ class InfoNCE(nn.Module):
         excluded: Tensor | None = None,
         negatives: Tensor | None = None,
     ) -> Tensor:
-        """The loss, ``log(number of candidates)`` where predictions say nothing.
+        """The loss; ``log(number of candidates)`` for uninformative predictions.
 
         Args:
             prediction: ``[N, D]``.
             target: without ``positive``: the target of each prediction, ``[N, D]``; the candidates are those of all
                 processes. With it: the candidates, ``[C, D]``, the same on every process.
             positive: the candidate that is the target of each prediction, ``[N]`` int64.
-            excluded: candidates that do not count, ``[N, C]`` bool, such as other right answers; never the positive.
+            excluded: candidates to leave out, ``[N, C]`` bool, such as further positives; never ``positive`` itself.
             negatives: more candidates: ``[K, D]`` shared by all predictions, or ``[N, K, D]`` of each.
         """
         if self.symmetric and positive is not None:
@@ -94,19 +94,19 @@ def _mean_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Contrast(Views):
-    """Views whose target is all candidates, ``[C, ...]``, the same on every process.
+    """Views whose target holds all candidates, ``[C, ...]``, the same on every process.
 
-    ``where.target_rows`` is the right candidate of each prediction.
+    ``where.target_rows`` is the positive candidate of each prediction.
 
     Args:
-        excluded: ``[N, C]`` bool: candidates that do not count against a prediction, such as other right answers.
+        excluded: ``[N, C]`` bool: candidates that are no negatives of a prediction, such as further positives.
     """
 
     excluded: Tensor | None = None
 
     @property
     def positive(self) -> Tensor:
-        """The right candidate of each prediction, ``[N]`` int64."""
+        """The positive candidate of each prediction, ``[N]`` int64."""
         assert isinstance(self.where, Where)
         assert self.where.target_rows is not None
         return self.where.target_rows
@@ -117,7 +117,7 @@ class ContrastiveJEPA(JEPA):
 
     Args:
         contrast: the contrastive loss.
-        contrast_weight: of it; everything else is `JEPA`'s.
+        contrast_weight: weight of the contrastive loss. For the other arguments see `JEPA`.
 
     Raises:
         ConfigError: as `JEPA`.
@@ -139,11 +139,12 @@ class ContrastiveJEPA(JEPA):
         if not contrast_weight >= 0:
             raise ConfigError("contrast_weight", contrast_weight, "a weight of at least 0")
         self.contrast_weight = contrast_weight
-        # Checkpoints have the parameter under this name, so the module that holds it is not registered.
+        # Checkpoints hold the parameter under this name, so the InfoNCE module itself is not registered.
         self.log_temperature = contrast.log_temperature
         self._contrast = (contrast,)
 
     def step(self, views: Views) -> JEPAOutput:
+        """One step on a `Contrast`; ``terms`` has ``contrastive``, and ``temperature`` where it is learned."""
         assert isinstance(views, Contrast)
         output = super().step(views)
         assert isinstance(output.prediction, Tensor)
@@ -156,18 +157,19 @@ class ContrastiveJEPA(JEPA):
         return replace(output, total=output.total + self.contrast_weight * loss, terms=terms)
 
     def regularized_targets(self, encoded: Embeddings) -> Embeddings:
+        """This process' share of the candidates, so that each counts once in the global batch."""
         # Every process encodes all candidates: each counts once.
         assert isinstance(encoded, Tensor)
         return share_of_rows(encoded)
 
 
 class CandidateSets:
-    """Chooses the candidates of each batch of pairs, and which of them do not count against a prediction.
+    """Selects the candidates of each batch of pairs, and the candidates to exclude for each prediction.
 
     Args:
         context: the row that each pair predicts from, ``[P]`` int64.
         target: the row that each pair predicts, ``[P]`` int64.
-        targets: how many target rows there are.
+        targets: number of target rows.
         fixed: target rows that are always candidates, ascending; None: the targets of the batch.
         negatives: hard negatives of each pair, ``[P, K]`` target rows.
     """
@@ -187,9 +189,9 @@ class CandidateSets:
         return None if self.negatives.shape[1] else self.fixed
 
     def __call__(self, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidates of some pairs, ``[B] -> [C], [B], [B, C]``: rows, the right one's place, whether one is excluded.
+        """Candidates of B pairs, ``[B] -> [C], [B], [B, C]``: target rows, place of the positive, excluded candidates.
 
-        Every right answer of a pair's context is excluded but the pair's own.
+        Excluded are all targets that the context has in other pairs.
         """
         context, target = self.context[pairs], self.target[pairs]
         candidates = self.constant
@@ -211,9 +213,9 @@ def near_positive(similarity: Tensor, positive: Tensor, margin: float) -> Tensor
     """Likely false negatives: candidates more similar than the positive by more than ``margin``.
 
     Args:
-        similarity: of a model that is trusted, ``[N, C]``.
-        positive: the right candidate of each row, ``[N]`` int64.
-        margin: how much more.
+        similarity: similarities by a pretrained model, ``[N, C]``.
+        positive: the positive candidate of each row, ``[N]`` int64.
+        margin: least difference of similarities.
 
     Returns:
         ``[N, C]`` bool, False at the positive.

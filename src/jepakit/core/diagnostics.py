@@ -103,7 +103,7 @@ def dead_dimensions(embeddings: Tensor, *, tolerance: float = 1e-4) -> int:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a set of embeddings.
+    """A problem of a set of embeddings.
 
     Args:
         what: what was measured.
@@ -118,7 +118,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The numbers and what they mean.
+    """Diagnostic values and the problems they show.
 
     Args:
         values: name -> value.
@@ -130,6 +130,7 @@ class Diagnosis:
 
     @property
     def collapsed(self) -> bool:
+        """Whether a finding is an error."""
         return any(finding.severity == "error" for finding in self.findings)
 
 
@@ -156,7 +157,7 @@ def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank:
         "mean_abs_correlation": mean_absolute_correlation(embeddings),
     }
     floor = max(2.0, 0.05 * min(n - 1, d))
-    # So few examples or dimensions that no spread could tell a collapse from a small data set.
+    # With very few examples or dimensions a low rank is no sign of a collapse.
     floor = min(floor, 0.5 * min(n - 1, d)) if min(n - 1, d) < 4 else floor
     findings: list[Finding] = []
     rank = values["effective_rank"]

@@ -32,7 +32,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Where:
-    """What the predictor is asked for. Every field is optional; a predictor reads the ones it needs.
+    """What the predictor has to predict. Every field is optional; a predictor reads the fields it needs.
 
     Args:
         target_rows: rows of the target's embeddings to compare with, ``[M]`` int64; None: all of them.
@@ -53,12 +53,12 @@ class Where:
 
 @dataclass(frozen=True)
 class Views:
-    """One prediction task: what the context encoder sees, what the target encoder sees, what is asked for.
+    """One prediction task.
 
     Args:
-        context: whatever the context encoder takes.
-        target: whatever the target encoder takes.
-        where: what to predict; a mapping of them where embeddings are a mapping; None: every row from its own row.
+        context: input of the context encoder.
+        target: input of the target encoder.
+        where: what to predict; a mapping where embeddings are a mapping; None: every row from its own row.
     """
 
     context: Any
@@ -68,16 +68,16 @@ class Views:
 
 @dataclass(frozen=True)
 class JEPAOutput:
-    """What one step computed.
+    """The result of one step.
 
     Args:
         total: the scalar to minimise: prediction losses and weighted regularisers.
         terms: every term by name, unweighted, detached.
         context: the context encoder's embeddings of the (last) context view.
-        prediction: what the predictor made of them.
-        target: the target embeddings it was compared with.
-        encoded: all that the target encoder made of the (last) target view: the rows that were asked for, and the
-            others, which a contrastive loss may tell them from.
+        prediction: the predictor's output.
+        target: the target embeddings that the prediction is compared with.
+        encoded: all embeddings of the (last) target view; those outside ``target`` may serve as negatives of a
+            contrastive loss.
     """
 
     total: Tensor

@@ -87,6 +87,7 @@ class NormalizedTarget(nn.Module):
         self.loss, self.groups = loss, groups
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss to the normalised target: ``[N, D], [N, D] -> []``."""
         if target.shape[-1] % self.groups:
             raise ConfigError("groups", self.groups, f"a divisor of the target's width {target.shape[-1]}")
         parts = target.unflatten(-1, (self.groups, -1))
@@ -108,6 +109,7 @@ class StandardizedBatch(nn.Module):
         self.loss = loss
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss between standardised columns: ``[N, D], [N, D] -> []``."""
         return self.loss(standardize(prediction), standardize(target))
 
 

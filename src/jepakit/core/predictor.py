@@ -67,6 +67,7 @@ class MLPPredictor(nn.Module):
         self.layers = nn.Sequential(*hidden, last)
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
+        """``[N, dim] -> [N, out_dim]``; with ``where.context_rows`` (``[M]``), ``[M, out_dim]``."""
         rows = context if where is None or where.context_rows is None else context[where.context_rows]
         return rows + self.layers(rows) if self.residual else self.layers(rows)
 
@@ -75,6 +76,7 @@ class IdentityPredictor(nn.Module):
     """The context's own rows are the prediction: for two views that should embed alike, as in CCA-SSG."""
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
+        """``[N, D] -> [N, D]``; with ``where.context_rows`` (``[M]``), ``[M, D]``."""
         return context if where is None or where.context_rows is None else context[where.context_rows]
 
 
@@ -127,6 +129,7 @@ class CrossAttentionPredictor(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, dim if out_dim is None else out_dim))
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
+        """``[N, dim] -> [M, out_dim]``, one row for each of the M queries of ``where``."""
         if where is None or where.position is None or where.query_group is None or where.context_group is None:
             raise ConfigError("where", where and "incomplete", "position, query_group and context_group")
         groups = 1 + max(int(g.max()) if g.numel() else -1 for g in (where.query_group, where.context_group))
@@ -172,6 +175,7 @@ class BidirectionalPredictor(nn.Module):
         self.forward_predictor, self.backward_predictor = forward_predictor, backward_predictor
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
+        """``[N, D] -> [N, D]`` by the predictor of the direction in ``where``."""
         backward = where is not None and where.backward
         return (self.backward_predictor if backward else self.forward_predictor)(context, where)
 
@@ -190,6 +194,7 @@ class PredictorPerKey(nn.Module):
         self.sources = {key: (sources or {}).get(key, key) for key in predictors}
 
     def forward(self, context: Mapping[str, Tensor], where: Mapping[str, Where] | None = None) -> dict[str, Tensor]:
+        """Key -> prediction, for each key that has a predictor."""
         asked = where or {}
         return {
             key: predictor(context[self.sources[key]], asked.get(key)) for key, predictor in self.predictors.items()

@@ -85,6 +85,7 @@ class SIGReg(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """``[N, D] -> []``; in training mode each call draws new directions."""
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * int(self.step))
         directions = torch.randn(embeddings.shape[-1], self.directions, generator=generator)
         directions = F.normalize(directions, dim=0).to(embeddings)
@@ -162,6 +163,7 @@ class VICReg(nn.Module):
         self.variance_weight, self.covariance_weight, self.target_std = variance_weight, covariance_weight, target_std
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """The weighted sum of both terms: ``[N, D] -> []``."""
         cov = covariance(embeddings)
         spread = vicreg_variance(cov, target_std=self.target_std)
         return self.variance_weight * spread + self.covariance_weight * vicreg_covariance(cov)
@@ -187,6 +189,7 @@ class UnitRows(nn.Module):
         self.function = regularizer
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """The regulariser of the scaled, centred rows: ``[N, D] -> []``."""
         scaled = F.normalize(embeddings, dim=-1) * embeddings.shape[-1] ** 0.5
         count = sum_over_processes(scaled.new_tensor(float(scaled.shape[0])))
         return self.function(scaled - sum_over_processes(scaled.sum(0)) / count)
@@ -205,6 +208,7 @@ class Subsampled(nn.Module):
         self.term, self.rows = regularizer, rows
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """The regulariser of a sample of the rows: ``[N, D] -> []``."""
         first, total = row_range(embeddings)
         step = max(1, -(-total // self.rows))
         return self.term(embeddings[-first % step :: step])

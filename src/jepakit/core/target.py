@@ -62,16 +62,19 @@ class EMATarget(Target):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, view: Any, context_encoder: nn.Module) -> Any:
+        """The embeddings of the averaged encoder, without gradient."""
         with torch.no_grad():
             return self.encoder(view)
 
     def train(self, mode: bool = True) -> EMATarget:
+        """Sets the mode of this module; the averaged encoder stays in eval mode."""
         super().train(mode)
         self.encoder.eval()
         return self
 
     @torch.no_grad()
     def update(self, context_encoder: nn.Module) -> None:
+        """Moves the average towards the weights of ``context_encoder``."""
         tau = self.momentum(int(self.step)) if callable(self.momentum) else self.momentum
         online = context_encoder.state_dict()
         for name, slow in self.encoder.state_dict().items():
@@ -82,6 +85,7 @@ class EMATarget(Target):
         self.step += 1
 
     def check(self, context_encoder: nn.Module) -> None:
+        """Raises ConfigError where the names or shapes of the weights differ."""
         ours = {name: tuple(value.shape) for name, value in self.encoder.state_dict().items()}
         theirs = {name: tuple(value.shape) for name, value in context_encoder.state_dict().items()}
         if ours != theirs:
@@ -102,6 +106,7 @@ class SharedTarget(Target):
         self.trains = not stop_gradient
 
     def forward(self, view: Any, context_encoder: nn.Module) -> Any:
+        """The embeddings of the context encoder."""
         with torch.set_grad_enabled(self.trains and torch.is_grad_enabled()):
             return context_encoder(view)
 
@@ -121,10 +126,12 @@ class SeparateTarget(Target):
             self.encoder.requires_grad_(False).eval()
 
     def forward(self, view: Any, context_encoder: nn.Module) -> Any:
+        """The embeddings of the other encoder."""
         with torch.set_grad_enabled(self.trains and torch.is_grad_enabled()):
             return self.encoder(view)
 
     def train(self, mode: bool = True) -> SeparateTarget:
+        """Sets the mode; a frozen encoder stays in eval mode."""
         super().train(mode)
         if not self.trains:
             self.encoder.eval()

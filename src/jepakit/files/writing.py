@@ -39,7 +39,7 @@ def whole_file(file: Path) -> Generator[Path]:
     disk in another way than by OSError has to be checked inside of the block.
 
     Raises:
-        ModelError: the disk is full, or the place cannot be written to; ``file`` stays as it was.
+        ModelError: the disk is full, or the place cannot be written to; ``file`` is unchanged.
     """
     target = Path(os.path.realpath(file.expanduser()))
     with _named_failures(file), _hidden_folder(target) as (partial, new_mode):

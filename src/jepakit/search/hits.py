@@ -1,4 +1,4 @@
-"""What a search returns: for each query the best rows and their scores."""
+"""The result of a search: for each query the best rows and their scores."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Hits"]
 class Hits:
     """The best rows for each query, best first; of equal scores the lower row comes first.
 
-    Which of several equally good ones are the last to be found is open.
+    Which of several rows with equal scores fill the last places is unspecified.
 
     Args:
-        rows: ``[Q, k]`` int64, -1 where fewer than ``k`` were found.
-        scores: ``[Q, k]`` float32, -inf where nothing was found.
+        rows: ``[Q, k]`` int64, padded with -1 where a query has fewer than ``k`` hits.
+        scores: ``[Q, k]`` float32, padded with -inf.
     """
 
     rows: Tensor
@@ -33,15 +33,12 @@ class Hits:
         return self.rows >= 0
 
     def first(self, k: int) -> Hits:
-        """The best ``k`` of them, or as many as there are."""
+        """The first ``k`` hits of each query, or all where there are fewer."""
         return Hits(self.rows[:, :k], self.scores[:, :k])
 
     @classmethod
     def ranked(cls, rows: Tensor, scores: Tensor, k: int) -> Hits:
-        """The best ``k`` of candidates ``[Q, L]`` in any order; those with a score of -inf are none.
-
-        Where there are fewer than ``k`` candidates the rest is filled up.
-        """
+        """The best ``k`` of candidates ``[Q, L]`` in any order, padded to ``k``; a score of -inf is no candidate."""
         rows, scores = rows.long(), scores.float()
         by_row = rows.argsort(dim=1)
         rows, scores = rows.gather(1, by_row), scores.gather(1, by_row)
@@ -55,6 +52,6 @@ class Hits:
 
     @classmethod
     def best(cls, scores: Tensor, k: int) -> Hits:
-        """The best ``k`` rows by their scores ``[Q, N]``; those with a score of -inf are none."""
+        """The best ``k`` rows by their scores ``[Q, N]``; a row with a score of -inf is no candidate."""
         top, rows = scores.topk(min(k, scores.shape[1]), dim=1)
         return cls.ranked(rows, top, k)

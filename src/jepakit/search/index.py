@@ -27,18 +27,18 @@ _ATTEMPTS = 20
 
 
 class Index:
-    """An open index. It stays as it was opened, whatever others write; only its own `add` and `delete` move it on.
+    """An open index: a snapshot that changes only by its own `add` and `delete`, not by those of other processes.
 
-    A row is a document's number in one generation: rows that a search found mean nothing after `add` or `delete`, nor
-    to another open index. Threads may search in one at once.
+    A row is the number of a document in one generation. Rows are invalid after `add` or `delete`, and in another open
+    index. Several threads may search at once.
 
     Args:
-        folder: where it is.
-        manifest: what it says.
-        vectors: searched by vector.
-        words: searched by word.
+        folder: folder of the index.
+        manifest: content of its manifest.
+        vectors: search by vector.
+        words: search by word.
         store: the documents.
-        sentences: of each row, where they are kept.
+        sentences: the sentences of each row; None where they are not stored.
     """
 
     has_words = True
@@ -68,20 +68,20 @@ class Index:
         config: IndexConfig | None = None,
         bm25: BM25Config | None = None,
     ) -> Index:
-        """Makes an index, or replaces the one that is there when it is complete.
+        """Builds an index; an index that is already in the folder is replaced once the new one is complete.
 
         Args:
             folder: a new or empty folder, or an index.
-            documents: what can be found.
-            vectors: one for each, ``[N, D]``, all at once or in blocks of rows.
-            base: the name of the sentence encoder that they are from.
-            fingerprint: changes whenever that encoder, or the adapter on top of it, gives other vectors.
-            sentences: of each document, by the same encoder; None: none are kept.
+            documents: the documents.
+            vectors: one unit vector for each document, ``[N, D]``, all at once or in blocks of rows.
+            base: name of the sentence encoder that made the vectors.
+            fingerprint: fingerprint of that encoder and, where it changes documents, of the adapter.
+            sentences: sentences of each document, by the same encoder; None: the index stores none.
             config: how vectors are searched.
             bm25: how words are scored.
 
         Raises:
-            DataError: a vector is no unit vector, or there is not one for each document.
+            DataError: a vector is no unit vector, or their number differs from that of the documents.
             ModelError: the folder cannot be written to, another process is writing there, or the disk is full.
         """
         target = Path(folder).expanduser()
@@ -103,8 +103,8 @@ class Index:
         """Opens an index to search in; vectors and words stay on disk and are mapped into memory.
 
         Args:
-            folder: what `build` made.
-            fingerprint: of the encoder that queries will come from; None: not compared.
+            folder: an index that `build` made.
+            fingerprint: fingerprint of the encoder of the queries; None: not compared.
 
         Raises:
             ModelError: there is no index, a file is damaged, or it was made with another encoder or adapter.
@@ -145,17 +145,17 @@ class Index:
 
     @property
     def fingerprint(self) -> str:
-        """Of that encoder, and of the adapter where that changes documents."""
+        """The fingerprint of that encoder and, where it changes documents, of the adapter."""
         return self.manifest.fingerprint
 
     @property
     def generation(self) -> int:
-        """Counts every change."""
+        """The number of changes since the index was built."""
         return self.manifest.generation
 
     @property
     def rows(self) -> int:
-        """How many rows, with those deleted: what a mask of rows is as long as."""
+        """The number of rows, deleted ones included: the length of a mask of rows."""
         return self.manifest.rows
 
     @property
@@ -165,23 +165,23 @@ class Index:
 
     @property
     def sentences(self) -> Sentences | None:
-        """The sentences of each row, those deleted included; None where none are kept."""
+        """The sentences of each row, deleted rows included; None where they are not stored."""
         return self._sentences
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None = None) -> Hits:
-        """The documents whose vectors are nearest to each query's.
+        """The documents with the nearest vectors for each query.
 
         Args:
-            queries: unit vectors ``[Q, D]``; a row of zeros finds nothing.
-            k: how many.
-            where: which documents may be found, see `jepakit.search.filters`; None: all.
+            queries: unit vectors ``[Q, D]``; a row of zeros has no hits.
+            k: hits for each query.
+            where: filter on the metadata, see `jepakit.search.filters`; None: all documents.
 
         Returns:
             `Hits` ``[Q, k]``; scores are cosines.
 
         Raises:
             DataError: the queries are no unit vectors of this width.
-            ConfigError: ``k`` is less than 1, or the filter is none.
+            ConfigError: ``k`` is less than 1, or the filter is not valid.
         """
         return self._vectors.search(queries, k, self._allowed(where))
 
@@ -190,14 +190,14 @@ class Index:
 
         Args:
             texts: ``Q`` queries.
-            k: how many.
+            k: hits for each query.
             where: as in `search_vectors`.
 
         Returns:
             `Hits` ``[Q, k]``.
 
         Raises:
-            ConfigError: ``k`` is less than 1, or the filter is none.
+            ConfigError: ``k`` is less than 1, or the filter is not valid.
         """
         return self._words.search(texts, k, self._allowed(where))
 
@@ -226,9 +226,9 @@ class Index:
         return self._store.rows(ids)
 
     def add(self, documents: Documents, vectors: Vectors, sentences: Sentences | None = None) -> None:
-        """Adds documents; one whose id is there already takes its place.
+        """Adds documents; a document with the id of an existing one replaces it.
 
-        They are added to what is on disk now, which another process may have changed since this index was opened.
+        The documents are added to the newest generation on disk, which may be newer than this open index.
 
         Raises:
             DataError: a vector is no unit vector of this width, or there is not one for each document.

@@ -1,6 +1,6 @@
-"""Two ways to find the nearest of many unit vectors: compare with all of them, or walk a graph (HNSW).
+"""Two engines for nearest unit vectors: compare with all of them, or search a graph (HNSW).
 
-`jepakit.search.vectors.VectorIndex` is what to use; it knows which rows are deleted, an engine does not.
+Use them through `jepakit.search.vectors.VectorIndex`, which also keeps track of deleted rows.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from jepakit.search.hits import Hits
 
 __all__ = ["Engine", "Exact", "Graph"]
 
-#: Rows scored at once (24 MB of vectors of 384 numbers), and queries at once.
-_ROWS, _QUERIES = 16_384, 256
-#: Fewer rows than one in so many are gathered; more are all scored, and those not allowed are crossed out.
-_GATHERED = 8
+#: Rows (24 MB of vectors of 384 numbers) and queries that are scored at once.
+_BLOCK_ROWS, _BLOCK_QUERIES = 16_384, 256
+#: If a filter allows fewer than one row in 8, the allowed rows are gathered; otherwise all are scored and masked.
+_GATHER_BELOW_ONE_IN = 8
 
 Chunk = tuple[np.ndarray, np.ndarray]
 """Row numbers ``[n]`` and their vectors ``[n, D]``."""
 
 
 class Engine(ABC):
-    """Vectors by row, and the search among them.
+    """Vectors by row, and search by inner product.
 
     Attributes:
-        file_name: what its file is called in a folder.
-        file: the file it was read from; None as soon as that no longer holds all of it.
+        file_name: name of its file in a folder.
+        file: the file it was read from; None once rows were added.
         dim: width of a vector.
-        count: how many rows.
+        count: number of rows.
     """
 
     file_name: str
@@ -57,14 +57,14 @@ class Engine(ABC):
 
     @abstractmethod
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        """The ``k`` nearest of the rows where ``allowed`` (``[N]`` bool) holds; None: of all."""
+        """The ``k`` nearest rows of each query, among the rows in ``allowed`` (``[N]`` bool); None: among all."""
 
     @abstractmethod
     def write(self, file: Path) -> None:
         """Writes everything to a new file."""
 
     def save(self, folder: Path) -> None:
-        """Writes into a folder; what a file holds already is linked there, or copied where links are not to be had."""
+        """Writes into a folder; an unchanged file is linked, or copied where links are not supported."""
         target = folder / self.file_name
         if self.file is None:
             self.write(target)
@@ -90,11 +90,13 @@ class Exact(Engine):
         self.blocks: list[np.ndarray] = []
 
     def add(self, vectors: np.ndarray) -> None:
+        """See `Engine.add`."""
         self.blocks.append(vectors)
         self.count += len(vectors)
         self.file = None
 
     def take(self, rows: np.ndarray) -> np.ndarray:
+        """See `Engine.take`."""
         taken = np.empty((len(rows), self.dim), np.float32)
         start = 0
         for block in self.blocks:
@@ -104,19 +106,21 @@ class Exact(Engine):
         return taken
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        if allowed is None or np.count_nonzero(allowed) * _GATHERED > len(allowed):
+        """See `Engine.search`."""
+        if allowed is None or np.count_nonzero(allowed) * _GATHER_BELOW_ONE_IN > len(allowed):
             return _scan(queries, k, self._chunks, allowed)
         return _scan(queries, k, lambda: _gathered(self, allowed), None)
 
     def _chunks(self) -> Iterator[Chunk]:
         first = 0
         for block in self.blocks:
-            for start in range(0, len(block), _ROWS):
-                some = block[start : start + _ROWS]
-                yield np.arange(first + start, first + start + len(some)), some
+            for start in range(0, len(block), _BLOCK_ROWS):
+                part = block[start : start + _BLOCK_ROWS]
+                yield np.arange(first + start, first + start + len(part)), part
             first += len(block)
 
     def write(self, file: Path) -> None:
+        """See `Engine.write`."""
         with file.open("wb") as stream:
             header = {"descr": "<f4", "fortran_order": False, "shape": (self.count, self.dim)}
             np.lib.format.write_array_header_1_0(stream, header)
@@ -159,25 +163,28 @@ class Graph(Engine):
         index.hnsw.efConstruction = self.ef_construction
 
     def add(self, vectors: np.ndarray) -> None:
+        """See `Engine.add`."""
         if self.file is not None:
-            # What is mapped cannot grow.
+            # A mapped index cannot grow.
             self._use(_faiss().read_index(str(self.file)))
             self.file = None
         self.index.add(vectors)
         self.count = int(self.index.ntotal)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
+        """See `Engine.take`."""
         return np.asarray(self.index.reconstruct_batch(rows)) if len(rows) else np.empty((0, self.dim), np.float32)
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        """See `Engine.search`."""
         faiss = _faiss()
         if allowed is None:
             return self._walk(queries, k, faiss.SearchParametersHNSW(efSearch=max(self.ef_search, k)))
-        among = int(np.count_nonzero(allowed))
-        # Of the candidates only those allowed are kept, so there have to be more of them. A candidate costs a
-        # comparison with each of its links: where that is more than comparing with all that are allowed, do this.
-        candidates = math.ceil(max(self.ef_search, k) * self.count / max(among, 1))
-        if candidates * self.links >= among:
+        count = int(np.count_nonzero(allowed))
+        # Disallowed candidates are dropped, so more candidates are needed. Each costs a comparison with all of its
+        # links; where that exceeds a comparison with every allowed row, the allowed rows are scanned instead.
+        candidates = math.ceil(max(self.ef_search, k) * self.count / max(count, 1))
+        if candidates * self.links >= count:
             return _scan(queries, k, lambda: _gathered(self, allowed), None)
         selected = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         return self._walk(queries, k, faiss.SearchParametersHNSW(efSearch=candidates, sel=selected))
@@ -188,8 +195,9 @@ class Graph(Engine):
         return Hits.ranked(torch.from_numpy(rows), torch.from_numpy(scores), k)
 
     def write(self, file: Path) -> None:
+        """See `Engine.write`."""
         faiss = _faiss()
-        # Through Python's file: when FAISS closes its own, it overlooks that the last bytes found no place.
+        # Written through Python's file: FAISS ignores a failed write of the last bytes (full disk) when it closes one.
         with file.open("wb") as stream:
             faiss.write_index(self.index, faiss.PyCallbackIOWriter(stream.write))
 
@@ -215,11 +223,12 @@ class Graph(Engine):
 
 def _scan(queries: np.ndarray, k: int, chunks: Callable[[], Iterator[Chunk]], allowed: np.ndarray | None) -> Hits:
     """Compares the queries with the vectors of all chunks."""
-    found = [_scan_some(queries[at : at + _QUERIES], k, chunks(), allowed) for at in range(0, len(queries), _QUERIES)]
-    return Hits(torch.cat([hits.rows for hits in found]), torch.cat([hits.scores for hits in found]))
+    starts = range(0, len(queries), _BLOCK_QUERIES)
+    parts = [_scan_block(queries[at : at + _BLOCK_QUERIES], k, chunks(), allowed) for at in starts]
+    return Hits(torch.cat([hits.rows for hits in parts]), torch.cat([hits.scores for hits in parts]))
 
 
-def _scan_some(queries: np.ndarray, k: int, chunks: Iterator[Chunk], allowed: np.ndarray | None) -> Hits:
+def _scan_block(queries: np.ndarray, k: int, chunks: Iterator[Chunk], allowed: np.ndarray | None) -> Hits:
     rows = torch.empty(len(queries), 0, dtype=torch.long)
     scores = torch.empty(len(queries), 0)
     for number, vectors in chunks:
@@ -236,13 +245,13 @@ def _scan_some(queries: np.ndarray, k: int, chunks: Iterator[Chunk], allowed: np
 
 def _gathered(engine: Engine, allowed: np.ndarray) -> Iterator[Chunk]:
     rows = np.flatnonzero(allowed)
-    for start in range(0, len(rows), _ROWS):
-        some = rows[start : start + _ROWS]
-        yield some, engine.take(some)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = rows[start : start + _BLOCK_ROWS]
+        yield part, engine.take(part)
 
 
 def _faiss() -> Any:
-    """FAISS, whose own stubs leave out what is used here; imported by who has a graph only."""
+    """FAISS, imported only for a graph, and as Any since its type stubs are incomplete."""
     try:
         return importlib.import_module("faiss")
     except ModuleNotFoundError as error:

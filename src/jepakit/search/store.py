@@ -25,7 +25,7 @@ __all__ = ["DocumentStore"]
 _AT_ONCE = 500
 #: Ids before and after an unknown one, in their order, among which the nearest is looked for.
 _NEIGHBOURS = 500
-#: Results of filters that are kept: a server is asked the same few again and again.
+#: Results of filters that are cached, since a server often gets the same few filters.
 _FILTERS = 16
 _COLUMNS = "id, title, text, metadata, source"
 _TABLE = """
@@ -63,7 +63,7 @@ class DocumentStore:
             self._db = sqlite3.connect(address, uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise ModelError(f"{file}: cannot be read ({error})") from error
-        # From Python 3.13 on, a connection that nobody closed is a warning.
+        # From Python 3.13 on, an unclosed connection raises a warning.
         weakref.finalize(self, self._db.close)
         self._db.text_factory = _decode
         self._select_where = lru_cache(maxsize=_FILTERS)(self._where)
@@ -135,7 +135,7 @@ class DocumentStore:
         )
 
     def find(self, ids: Iterable[str]) -> dict[str, int]:
-        """The rows of those ids that there are."""
+        """Id -> row, for the ids that exist."""
         marked = "SELECT CAST(id AS BLOB), row FROM documents WHERE id IN (%s)"
         found = self._chunked(marked, [_encode(name) for name in ids], mark="CAST(? AS TEXT)")
         return {_decode(name): row for name, (row,) in found}
@@ -178,7 +178,7 @@ class DocumentStore:
         return np.fromiter((row for (row,) in found), np.int64, len(found))
 
     def _check_fields(self, where: Filter) -> None:
-        """A filter that allows nothing is often a slip of the pen."""
+        """Raises ConfigError where a filter without hits names an unknown field or compares another type."""
         fields: dict[str, set[str]] = {}
         for name, kind in self._all("SELECT DISTINCT key, type FROM documents, json_each(metadata)"):
             fields.setdefault(name, set()).add("text" if kind == "text" else "a number")

@@ -81,7 +81,7 @@ def _converted(transformer: Any, texts: list[str], precision: str) -> nn.Module:
 
 @contextmanager
 def _without_reports() -> Generator[None]:
-    """Without its telemetry package OpenVINO sends no report of what it is used for; nobody here was asked."""
+    """Disables OpenVINO's telemetry by hiding its telemetry package: reports need the user's consent."""
     modules = cast("dict[str, Any]", sys.modules)
     hidden = "openvino_telemetry" not in modules
     if hidden:

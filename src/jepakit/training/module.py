@@ -63,14 +63,17 @@ class JEPAModule(pl.LightningModule):
         self._steps = 0
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, with the schedule applied after each step."""
         optimizer = torch.optim.AdamW(self.parameter_groups)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """See `to_device`."""
         return to_device(batch, device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The total loss of a batch; adds its terms to the sums of the epoch."""
         total, terms = self.losses(batch)
         if not total.requires_grad:
             raise ConfigError("freeze", f"all that epoch {self.current_epoch} depends on", "something left to train")
@@ -112,6 +115,7 @@ class JEPAModule(pl.LightningModule):
             )
 
     def on_train_epoch_start(self) -> None:
+        """Seeds the epoch, and freezes or unfreezes parameters."""
         loader = self.trainer.train_dataloader
         assert isinstance(loader, EpochLoader)
         loader.set_epoch(self.current_epoch)
@@ -123,6 +127,7 @@ class JEPAModule(pl.LightningModule):
             parameter.requires_grad_(thawed)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Lets the objective update its target after the optimiser step."""
         if self.jepa is not None:
             self.jepa.after_step()
 
@@ -155,9 +160,11 @@ class EpochLog(pl.Callback):
         self._start = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
         self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the means; raises ModelError where a loss or a weight is not finite."""
         self.seconds = time.perf_counter() - self._start
         assert isinstance(pl_module, JEPAModule)
         means = pl_module.take_means()
@@ -183,6 +190,7 @@ class DiagnosticsCallback(pl.Callback):
         return trainer.current_epoch % self.every == 0 or trainer.current_epoch + 1 == trainer.max_epochs
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the diagnostics, in epochs that are due."""
         if not self.is_due(trainer):
             return
         embeddings, group = self.embed()
@@ -200,10 +208,12 @@ class Patience(EarlyStopping):
         super().__init__("train/total", patience=epochs, check_finite=False)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops at once where the resumed run had stopped early."""
         # The checkpoint of a run that has stopped: going on with it must not train another epoch.
         trainer.should_stop = self.stopped_epoch > 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks the loss, except in epochs of JEPA alone before a task."""
         assert isinstance(pl_module, JEPAModule)
         if not pl_module.pretraining:
             super().on_train_epoch_end(trainer, pl_module)
@@ -217,9 +227,11 @@ class MetricsFile(pl.Callback):
         self.rows: list[Mapping[str, object]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reads the rows before the epoch that training starts at."""
         self.rows = [row for row in self.run.read_metrics() if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the row of this epoch and writes the file."""
         values = {name: f"{float(value):.9g}" for name, value in trainer.callback_metrics.items() if "/" in name}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         # A diagnostic logged in an earlier epoch stays in Lightning's memory: it is this epoch's only if taken now.
@@ -242,6 +254,7 @@ class ProgressBar(pl.Callback):
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Shows the bar, on the first process and on a terminal."""
         if not trainer.is_global_zero:
             return
         columns = (
@@ -264,6 +277,7 @@ class ProgressBar(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Updates the bar ten times an epoch."""
         # Reading the loss waits for the device: ten times an epoch is enough.
         if self._progress is None or batch_idx % max(1, int(trainer.num_training_batches) // 10):
             return
@@ -277,9 +291,11 @@ class ProgressBar(pl.Callback):
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Removes the bar."""
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Removes the bar."""
         self._stop()
 
     def _stop(self) -> None:

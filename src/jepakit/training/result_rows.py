@@ -62,6 +62,7 @@ class ResultGroup:
 
     @property
     def rows(self) -> tuple[ResultRow, ...]:
+        """All rows: ours, then the others."""
         return self.ours + self.others
 
     @property

@@ -38,38 +38,47 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
+        """The options of the run."""
         return self.path / "config.yaml"
 
     @property
     def metrics(self) -> Path:
+        """The metrics of each epoch."""
         return self.path / "metrics.csv"
 
     @property
     def checkpoint(self) -> Path:
+        """The checkpoint to resume from."""
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
     def encoder(self) -> Path:
+        """The folder of the trained encoder."""
         return self.path / "encoder"
 
     @property
     def random_encoder(self) -> Path:
+        """The folder of the encoder before training, as a floor."""
         return self.path / "random_encoder"
 
     @property
     def results(self) -> Path:
+        """The rows of the evaluation."""
         return self.path / "results.json"
 
     @property
     def diagnosis(self) -> Path:
+        """The diagnosis of the embeddings."""
         return self.path / "diagnosis.json"
 
     @property
     def embeddings(self) -> Path:
+        """The embeddings that the report shows."""
         return self.path / "embeddings.safetensors"
 
     @property
     def report(self) -> Path:
+        """The report."""
         return self.path / "report.html"
 
     def start(
@@ -79,13 +88,13 @@ class RunFolder:
 
         Args:
             config_yaml: the whole configuration.
-            resume: go on with what is there.
-            defaults: the default configuration: what a run of an earlier version had of options that it did not know.
-            renamed: earlier names of options -> their names now.
+            resume: continue the run in the folder.
+            defaults: the default configuration, for options that are younger than the run.
+            renamed: earlier names of options -> their present names.
 
         Raises:
-            ConfigError: a finished or interrupted run is there and ``resume`` is not set, or ``resume`` is set and the
-                configuration is not that run's.
+            ConfigError: the folder has a run and ``resume`` is not set, or ``resume`` is set and the configuration
+                differs from that of the run.
         """
         if self.config.exists() and not resume:
             raise ConfigError("run", self.path, "a new folder, or --resume to go on with the run that is there")
@@ -104,7 +113,7 @@ class RunFolder:
         return self.metrics.exists() or any(self.path.glob(f"*/{self.metrics.name}"))
 
     def withdraw(self) -> None:
-        """Takes `start` back where no epoch is complete, so that the corrected command can have the folder."""
+        """Undoes `start` where no epoch is complete, so that the corrected command can use the folder."""
         if not self.has_begun and self.path.is_dir():
             self.config.unlink(missing_ok=True)
             if {path.name for path in self.path.iterdir()} <= {LOCK_NAME}:
@@ -130,7 +139,7 @@ class RunFolder:
             raise ConfigError(changed[0], now.get(changed[0]), expected)
 
     def require_trained(self) -> None:
-        """Raises ModelError where there is no finished encoder, saying what there is instead."""
+        """Raises ModelError where the run has no finished encoder; the message names what is missing."""
         if not self.path.is_dir():
             raise ModelError(f"{self.path}: there is no run folder here")
         if not self.config.exists():

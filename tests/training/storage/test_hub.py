@@ -242,6 +242,6 @@ def test_an_unreachable_hub_is_named(folder: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(ModelError, match=r"could not be pushed to http://127\.0\.0\.1:9/ada/graphs"):
         push_to_hub(folder, "ada/graphs", token=TOKEN, endpoint="http://127.0.0.1:9")
-    with pytest.raises(ModelError, match=r"nor could it be had from http://127\.0\.0\.1:9"):
+    with pytest.raises(ModelError, match=r"the download from http://127\.0\.0\.1:9"):
         load_encoder("ada/graphs", endpoint="http://127.0.0.1:9")
     huggingface_hub.close_session()

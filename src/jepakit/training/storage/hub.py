@@ -1,4 +1,4 @@
-"""Files to and from a model hub, with every failure of its client told in one line."""
+"""Files to and from a model hub; every failure of the hub's client becomes a `ModelError` of one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def download(
         return Path(api.snapshot_download(repo_id, revision=revision, allow_patterns=list(files)))
     except _HUB_ERRORS as error:
         raise ModelError(
-            f"there is no folder {repo_id}, nor could it be had from {api.endpoint}: {_in_one_line(error)}"
+            f"there is no folder {repo_id}, and the download from {api.endpoint} failed: {_in_one_line(error)}"
         ) from error
 
 
@@ -63,7 +63,7 @@ def upload(
 
 
 def _in_one_line(error: BaseException) -> str:
-    # A hub error stands in several lines, the last of which says what to do, and what went wrong may be in its cause.
-    told = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
-    text = " ".join(told.split()) or type(error).__name__
+    # Errors of the hub span several lines, and the reason of a RuntimeError may be in its cause.
+    message = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
+    text = " ".join(message.split()) or type(error).__name__
     return text if len(text) <= 400 else f"{text[:399]}…"

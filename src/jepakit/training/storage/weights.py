@@ -87,8 +87,8 @@ def _require_shapes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], fi
         ],
     }
     if any(differences.values()):
-        told = "; ".join(f"{kind}: {_first_few(names)}" for kind, names in differences.items() if names)
-        raise ModelError(f"{file}: holds the weights of another architecture than {type(module).__qualname__}: {told}")
+        details = "; ".join(f"{kind}: {_first_few(names)}" for kind, names in differences.items() if names)
+        raise ModelError(f"{file}: the weights do not fit {type(module).__qualname__}: {details}")
 
 
 def _first_few(names: list[str], limit: int = 3) -> str:
