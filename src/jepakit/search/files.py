@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from jepakit.errors import ModelError
 
-__all__ = ["read_array", "read_json", "write_array", "write_json"]
+__all__ = ["read_array", "read_json", "write_json"]
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
@@ -33,11 +33,6 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{file}: damaged (not a JSON object)")
     return content
-
-
-def write_array(file: Path, array: np.ndarray) -> None:
-    """Writes an array in numpy's own format, without pickle."""
-    np.save(file, array, allow_pickle=False)
 
 
 def read_array(file: Path, dtype: DTypeLike, dimensions: int = 1) -> np.ndarray:

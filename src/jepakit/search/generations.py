@@ -6,22 +6,24 @@ Readers never wait and never see half of anything; one writer at a time; what a 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from jepakit.errors import ModelError
+from jepakit.files import digest_of, locked, write_text
+from jepakit.files.locking import LOCK_NAME
+from jepakit.files.writing import put_on_disk
 from jepakit.search.files import read_json
 
 __all__ = ["Manifest", "check_files", "publish", "read_manifest", "writing"]
 
 _FORMAT_VERSION = 1
-_MANIFEST, _LOCK, _PREFIX = "manifest.json", ".lock", "generation-"
+_MANIFEST, _PREFIX = "manifest.json", "generation-"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Manifest:
         files: bytes of each file of the generation, by its path there.
         jepakit: the version that wrote it.
         format_version: of the folder.
+        digests: SHA-256 of each file, by its path in the folder; none in folders of jepakit before digests.
     """
 
     base: str
@@ -51,6 +54,7 @@ class Manifest:
     files: Mapping[str, int]
     jepakit: str
     format_version: int = _FORMAT_VERSION
+    digests: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def folder_name(self) -> str:
@@ -76,13 +80,13 @@ def read_manifest(folder: Path) -> Manifest:
     if content.get("format_version") != _FORMAT_VERSION:
         written = f"version {content.get('format_version')}, by jepakit {content.get('jepakit')}"
         raise ModelError(f"{file}: another format ({written}; this jepakit reads version {_FORMAT_VERSION})")
-    if set(content) != {field.name for field in fields(Manifest)}:
+    if {"digests", *content} != {field.name for field in fields(Manifest)}:
         raise ModelError(f"{file}: damaged (found the fields {', '.join(sorted(content))})")
     return Manifest(**content)
 
 
 def check_files(folder: Path, manifest: Manifest) -> Path:
-    """The folder of the generation, whose files are as long as they were written.
+    """The folder of the generation, whose files are as they were written.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -93,6 +97,9 @@ def check_files(folder: Path, manifest: Manifest) -> Path:
         found = (generation / name).stat().st_size
         if found != size:
             raise ModelError(f"{generation / name}: damaged ({found} bytes, {size} expected)")
+    for name, digest in manifest.digests.items():
+        if digest_of(folder / name) != digest:
+            raise ModelError(f"{folder / name}: damaged (its SHA-256 digest is another)")
     return generation
 
 
@@ -105,31 +112,14 @@ def writing(folder: Path) -> Generator[None]:
     Raises:
         ModelError: another process is writing there, the folder holds something else, or it cannot be written to.
     """
-    # Not there on Windows, where indexes can be read only.
-    import fcntl
-
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        strangers = [path.name for path in folder.iterdir() if not _is_ours(path)]
-        if strangers:
-            raise ModelError(
-                f"{folder}: holds something that is no index ({sorted(strangers)[0]}); give another folder"
-            )
-        lock = (folder / _LOCK).open("w")
+        strangers = [path.name for path in folder.iterdir() if not _is_ours(path)] if folder.exists() else []
     except OSError as error:
-        raise ModelError(f"{folder}: cannot be written to ({error})") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ModelError(f"{folder}: another process is writing this index; try again when it is done") from None
-        except OSError as error:
-            raise ModelError(f"{folder}: cannot be locked for writing ({error})") from error
-        try:
-            yield
-        finally:
-            # Closing is not enough where a process forked meanwhile has the file open too.
-            fcntl.flock(lock, fcntl.LOCK_UN)
+        raise ModelError(f"{folder}: cannot be read ({error.strerror})") from error
+    if strangers:
+        raise ModelError(f"{folder}: holds something that is no index ({sorted(strangers)[0]}); give another folder")
+    with locked(folder):
+        yield
 
 
 def publish(
@@ -151,7 +141,9 @@ def publish(
     try:
         partial.mkdir()
         write(partial)
-        manifest = describe(number, _sync(partial))
+        sizes = _sync(partial)
+        digests = {f"{partial.name}/{name}": digest_of(partial / name) for name in sizes}
+        manifest = replace(describe(number, sizes), digests=digests)
         _switch(folder, manifest)
     except (OSError, sqlite3.OperationalError) as error:
         state = "what was there stays in use" if (folder / _MANIFEST).exists() else "there is no index"
@@ -163,13 +155,9 @@ def publish(
 
 def _switch(folder: Path, manifest: Manifest) -> None:
     content = asdict(manifest)
-    beside = folder / f"{_MANIFEST}.partial"
-    beside.write_text(json.dumps({**content, "checksum": _checksum(content)}, indent=1), encoding="ascii")
-    _sync_one(beside)
     # The generation has to be on the disk before the manifest that names it.
-    _sync_one(folder)
-    beside.replace(folder / _MANIFEST)
-    _sync_one(folder)
+    put_on_disk(folder)
+    write_text(folder / _MANIFEST, json.dumps({**content, "checksum": _checksum(content)}, indent=1))
 
 
 def _number(path: Path) -> int | None:
@@ -193,23 +181,16 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in (_MANIFEST, _LOCK, f"{_MANIFEST}.partial") or _number(path) is not None
+    unfinished = path.name.startswith(f".{_MANIFEST}.") or path.name == f"{_MANIFEST}.partial"
+    return path.name in (_MANIFEST, LOCK_NAME) or unfinished or _number(path) is not None
 
 
 def _sync(folder: Path) -> dict[str, int]:
     """Puts all of a folder on the disk itself; returns the size of each file."""
     paths = [*folder.rglob("*"), folder]
     for path in paths:
-        _sync_one(path)
+        put_on_disk(path)
     return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(paths) if path.is_file()}
-
-
-def _sync_one(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _checksum(content: Mapping[str, object]) -> str:

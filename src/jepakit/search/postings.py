@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.errors import ModelError
-from jepakit.search.files import read_array, write_array
+from jepakit.files.arrays import write_array
+from jepakit.search.files import read_array
 
 __all__ = ["Postings"]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from jepakit.core.packed import gather_ranges, offsets, owners, segment_max
 from jepakit.errors import DataError, ModelError
-from jepakit.search.files import read_array, write_array
+from jepakit.files.arrays import write_array
+from jepakit.search.files import read_array
 
 __all__ = ["DocumentAdapter", "Sentences"]
 

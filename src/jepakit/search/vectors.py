@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, ModelError, require_choice
-from jepakit.search.files import read_array, read_json, write_array, write_json
+from jepakit.files.arrays import write_array
+from jepakit.search.files import read_array, read_json, write_json
 from jepakit.search.hits import Hits
 from jepakit.search.nearest import Engine, Exact, Graph
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError, require_choice
-from jepakit.search.files import read_array, read_json, write_array, write_json
+from jepakit.files.arrays import write_array
+from jepakit.search.files import read_array, read_json, write_json
 from jepakit.search.hits import Hits
 from jepakit.search.postings import Postings
 
