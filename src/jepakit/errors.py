@@ -137,7 +137,7 @@ def shorten(value: object, limit: int = 80) -> str:
     if isinstance(value, Path):
         return repr(str(value))
     brief = reprlib.Repr()
-    brief.maxstring = brief.maxother = brief.maxlong = limit
+    brief.maxstring = brief.maxother = brief.maxlong = 1000  # cut in the middle; below at the end
     brief.maxlist = brief.maxtuple = brief.maxdict = brief.maxset = brief.maxfrozenset = 20
     text = brief.repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

