@@ -110,7 +110,7 @@ def test_a_family_comes_back_from_its_folder(tmp_path: Path, source: str) -> Non
 def test_a_damaged_choice_is_named(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "starts.json"
     file.write_text(damage)
-    with pytest.raises(ModelError, match=r"starts\.json: "):
+    with pytest.raises(ModelError, match=r"starts\.json:"):
         Choice.load(file)
 
 
