@@ -237,14 +237,15 @@ def run_search(options: SearchOptions, out: Console) -> None:
 def run_serve(options: ServeOptions, out: Console) -> None:
     """Serves until it is stopped."""
     # FastAPI and uvicorn are for this verb alone.
-    from jepakit.retrieval.serving.app import make_app, run_server
+    from jepakit.http import run_service
+    from jepakit.retrieval.serving.app import make_app
 
     run = trained_run(options.run)
     token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()
     with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
         app = make_app(open_searcher(run, encoder, options.index, out), token=token)
         say(out, f"serving {_shown_place(options.index or run.path / 'index')} at http://{options.host}:{options.port}")
-        run_server(app, host=options.host, port=options.port)
+        run_service(app, host=options.host, port=options.port)
 
 
 def run_export(options: ExportOptions, out: Console) -> None:
