@@ -18,6 +18,9 @@ from types import ModuleType
 import pytest
 
 import jepakit
+from jepakit.cli.main import SYSTEMS
+from jepakit.training import FitConfig
+from jepakit.training.results import Pretrained
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "jepakit"
@@ -189,6 +192,20 @@ def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
         " or name.startswith('lightning_fabric')])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_same_things_have_the_same_names_in_every_system(system: str) -> None:
+    for module in ("data", "views", "encoder", "objective", "pretrain", "evaluate", "presets"):
+        importlib.import_module(f"jepakit.{system}.{module}")
+    package = importlib.import_module(f"jepakit.{system}")
+    names = {"ObjectiveConfig", "PretrainConfig", "Pretrained", "pretrain", "EvaluateConfig", "evaluate", "PRESETS"}
+    assert names <= set(package.__all__)
+    assert issubclass(package.PretrainConfig, FitConfig)
+    assert issubclass(package.Pretrained, Pretrained)
+    commands = importlib.import_module(SYSTEMS[system][0]).COMMANDS
+    assert commands["evaluate"].positional == ("run",)
+    assert issubclass(commands["evaluate"].options, package.EvaluateConfig)
 
 
 def test_files_that_are_not_code_are_in_the_package() -> None:

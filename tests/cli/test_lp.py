@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from jepakit.cli.command import parse
+from jepakit.cli.lp import COMMANDS
 from jepakit.cli.main import main
-from jepakit.lp.evaluate import BALANCED, BEST, COLD, FAMILY, ITERATED, MODEL, PDLP, ROLLING
+from jepakit.lp.evaluate import BALANCED, BEST, COLD, FAMILY, ITERATED, MODEL, PDLP, ROLLING, UNTRAINED
+from jepakit.lp.objective import ObjectiveConfig
+from jepakit.lp.pretrain import PretrainConfig
 
 SMALL = """NAME SMALL
 ROWS
@@ -54,7 +59,7 @@ def test_many_are_solved_one_after_another(tmp_path: Path, capsys: pytest.Captur
     ("words", "message"),
     [
         ([], "problems = None: expected a file in MPS or LP format"),
-        (["none.mps"], "none.mps: No such file or directory"),
+        (["none.mps"], "none.mps: no such file"),
         (["."], "no problems in this folder"),
         (["a.mps", "--gap", "-1"], "gap = -1.0: expected at least 0"),
     ],
@@ -86,7 +91,14 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["lp", "evaluate", run, "--problems", test]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     # Set covers differ in their matrix: there is no nearest one, and none before.
-    assert {row["method"] for row in results["rows"]} == {COLD, PDLP, ITERATED, BALANCED, FAMILY, MODEL}
+    methods = {COLD, PDLP, ITERATED, BALANCED, FAMILY, MODEL}
+    assert {row["method"] for row in results["rows"]} == methods | {UNTRAINED}
+    assert not any(row["ours"] for row in results["rows"] if row["method"] == UNTRAINED)
+    # Runs of earlier versions have no untrained model.
+    shutil.rmtree(tmp_path / "run" / "random_encoder")
+    assert main(["lp", "evaluate", run, "--problems", test]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {row["method"] for row in results["rows"]} == methods
     assert main(["lp", "solve", test, "--family", str(tmp_path)]) == 2
     assert "error: " in capsys.readouterr().err
 
@@ -142,6 +154,33 @@ def test_a_neighbour_is_a_rival_where_there_is_one(tmp_path: Path, capsys: pytes
     shown = capsys.readouterr().out
     assert "a: no guess of the model: a problem of another size than the perceptron's (found (2, 1))" in shown
     assert "a: optimal, -7" in shown
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("best", PretrainConfig()),
+        (
+            "mlp-joint",
+            PretrainConfig(
+                epochs=30,
+                batch_size=8,
+                use_bipartite_graphs=False,
+                use_jepa=True,
+                objective=ObjectiveConfig(target="ema"),
+            ),
+        ),
+        (
+            "gnn-simsiam",
+            PretrainConfig(
+                batch_size=4, use_jepa=True, jepa_pretrain_epochs=3, objective=ObjectiveConfig(target="simsiam")
+            ),
+        ),
+    ],
+)
+def test_presets_are_the_example_runs_of_the_original(preset: str, expected: PretrainConfig) -> None:
+    options = parse(COMMANDS["train"], "jepakit lp train", ["--preset", preset])
+    assert {name: getattr(options, name) for name in vars(expected)} == vars(expected)
 
 
 @pytest.mark.parametrize(

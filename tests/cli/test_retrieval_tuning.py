@@ -18,8 +18,8 @@ from jepakit.cli.main import main
 from jepakit.retrieval import Index, pipeline
 from jepakit.retrieval.adapter.tuning import TrainedBase
 from jepakit.retrieval.data import RetrievalDataset
-from jepakit.retrieval.encoder import Side
-from jepakit.retrieval.serving.searcher import load_adapter
+from jepakit.retrieval.encoder import Adapter, Side
+from jepakit.training import load_encoder_as
 
 QUICK = ["--epochs", "2", "--progress", "false", "--accelerator", "cpu"]
 TUNED = ["--strategy", "lora", "--tuning.epochs", "8", "--tuning.base_rate", "1e-2"]
@@ -85,7 +85,7 @@ def test_a_run_with_a_base_of_its_own_searches_measures_grows_and_is_exported(
     home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Path(shutil.copytree(home.run, tmp_path / "elsewhere"))
-    assert load_adapter(run / "encoder").fingerprint == Index.open(run / "index").manifest.fingerprint
+    assert load_encoder_as(Adapter, run / "encoder").fingerprint == Index.open(run / "index").manifest.fingerprint
     assert main(["retrieval", "search", "d1 d2 d3 n1 n2 n3", "--run", str(run), "--k", "1"]) == 0
     assert "d1" in capsys.readouterr().out
     assert main(["retrieval", "evaluate", "--run", str(run)]) == 0

@@ -13,7 +13,7 @@ from toy_collection import WordEncoder, collection
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.evaluate import BASE, OURS, EvaluateConfig, evaluate
+from jepakit.retrieval.evaluate import BASE, OURS, UNTRAINED, EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.training.report.data import read_run
@@ -67,6 +67,33 @@ def test_documents_are_looked_at_where_they_change() -> None:
     assert isinstance(before, float)
     assert isinstance(after, float)
     assert after <= 8 < before
+
+
+@pytest.mark.parametrize(
+    ("options", "is_floor"),
+    [
+        ({}, False),
+        ({"projection_depth": 1, "direction": "both"}, False),
+        ({"output_dim": ENCODER.dim + 1}, False),
+        ({"output_dim": 2}, True),
+        ({"start": "random"}, True),
+    ],
+)
+def test_the_untrained_adapter_is_a_floor_where_it_does_not_rank_as_the_base(
+    options: dict[str, object], is_floor: bool
+) -> None:
+    dataset = collection(40, foreign=False)
+    torch.manual_seed(0)
+    untrained = Adapter(ENCODER.dim, base=ENCODER.name, fingerprint=ENCODER.fingerprint, **options).eval()
+    config = EvaluateConfig(bm25=False)
+    evaluation = evaluate(dataset, ENCODER, adapter(), SearchSettings(), config, random_encoder=untrained)
+    assert evaluation is not None
+    scores = {row.method: row.value for row in evaluation.rows if row.metric == "NDCG@10"}
+    assert (UNTRAINED in scores) == is_floor
+    alone = evaluate(dataset, ENCODER, untrained, SearchSettings(), config)
+    assert alone is not None
+    score = next(row.value for row in alone.rows if row.metric == "NDCG@10" and row.method == OURS)
+    assert score == pytest.approx(scores[UNTRAINED if is_floor else BASE])
 
 
 def test_the_sections_are_what_a_report_reads(tmp_path: Path) -> None:

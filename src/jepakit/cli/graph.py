@@ -13,7 +13,7 @@ from rich.console import Console
 
 from jepakit.cli.command import Command
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
-from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.errors import ConfigError, DataError
 from jepakit.files import whole_file
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
@@ -21,7 +21,7 @@ from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
-from jepakit.training import RunFolder, load_encoder
+from jepakit.training import RunFolder, load_encoder_as
 from jepakit.training.results import Evaluation
 
 __all__ = ["COMMANDS"]
@@ -121,8 +121,9 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
     run = trained_run(options.run)
     dataset = _dataset_of(run, options.dataset)
-    random_encoder = _encoder(run.random_encoder)
-    evaluation = evaluate(dataset, _encoder(run.encoder), random_encoder, options)
+    random_encoder = load_encoder_as(GraphEncoder, run.random_encoder)
+    encoder = load_encoder_as(GraphEncoder, run.encoder)
+    evaluation = evaluate(dataset, encoder, random_encoder, options)
     _show(evaluation, out)
     write_results(run, evaluation.as_json(), out)
 
@@ -133,7 +134,7 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     if options.out.suffix != ".parquet":
         raise ConfigError("out", options.out, "a file name that ends in .parquet")
     dataset = _dataset_of(run, options.dataset)
-    embeddings = _encoder(run.encoder).embed(dataset.graphs, key=options.level)
+    embeddings = load_encoder_as(GraphEncoder, run.encoder).embed(dataset.graphs, key=options.level)
     table = _table(dataset, embeddings, options.level)
     with whole_file(options.out) as unfinished:
         pq.write_table(table, unfinished)
@@ -159,13 +160,6 @@ def _show(evaluation: Evaluation, out: Console) -> None:
     show_rows(out, evaluation.rows)
     for sentence in [evaluation.recommendation] if evaluation.rows else evaluation.summary:
         say(out, sentence or "")
-
-
-def _encoder(folder: Path) -> GraphEncoder:
-    encoder = load_encoder(folder)
-    if not isinstance(encoder, GraphEncoder):
-        raise ModelError(f"{folder}: not a graph encoder but a {type(encoder).__name__}")
-    return encoder
 
 
 def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:

@@ -11,16 +11,18 @@ from jepakit.cli.command import Command
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.lp.data import LinearProgram
-from jepakit.lp.evaluate import evaluate
+from jepakit.lp.evaluate import EvaluateConfig, evaluate
 from jepakit.lp.families.named import FamilyName, make_family
 from jepakit.lp.formats.files import problem_files, read_problem, write_problem
+from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import Optimum
+from jepakit.lp.presets import PRESETS
 from jepakit.lp.pretrain import PretrainConfig, pretrain
 from jepakit.lp.sequence import solve_files
 from jepakit.lp.solving.solver import Solution, SolveConfig
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
-from jepakit.training import RunFolder
+from jepakit.training import RunFolder, load_encoder_as
 
 __all__ = ["COMMANDS"]
 
@@ -112,7 +114,7 @@ class TrainOptions(PretrainConfig):
 
 
 @dataclass
-class EvaluateOptions(SolveConfig):
+class EvaluateOptions(EvaluateConfig):
     """Comparing starts on problems that were not trained on.
 
     Args:
@@ -157,7 +159,8 @@ def _train(options: TrainOptions, out: Console) -> None:
 def _evaluate(options: EvaluateOptions, out: Console) -> None:
     run = trained_run(options.run)
     problems, _ = _read(options.problems, relax=options.relax)
-    evaluation = evaluate(problems, LearnedFamily.load(run.path), options)
+    random_model = load_encoder_as(LPModel, run.random_encoder) if run.random_encoder.exists() else None
+    evaluation = evaluate(problems, LearnedFamily.load(run.path), options, random_model=random_model)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation.as_json(), out)
 
@@ -231,7 +234,9 @@ JEPA_NAMES = {
 COMMANDS = {
     "generate": Command("make problems of a family", GenerateOptions, _generate, ("family",)),
     "label": Command("find the optima of problems to learn from", LabelOptions, _label, ("problems",)),
-    "train": Command("learn to guess the optima of a family", TrainOptions, _train, ("problems",), aliases=JEPA_NAMES),
+    "train": Command(
+        "learn to guess the optima of a family", TrainOptions, _train, ("problems",), PRESETS, aliases=JEPA_NAMES
+    ),
     "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
     "evaluate": Command("compare what is learned with its rivals", EvaluateOptions, _evaluate, ("run",)),
 }

@@ -20,6 +20,7 @@ from jepakit.files import write_text
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
+from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index
@@ -32,7 +33,6 @@ from jepakit.retrieval.serving.searcher import (
     Found,
     Mode,
     Searcher,
-    load_adapter,
     require_base,
 )
 from jepakit.search.collection import open_collection
@@ -40,7 +40,7 @@ from jepakit.search.filters import parse_filter
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextEncoder, load_text_encoder
-from jepakit.training import RunFolder
+from jepakit.training import RunFolder, load_encoder_as
 
 __all__ = ["COMMANDS"]
 
@@ -252,7 +252,7 @@ def run_export(options: ExportOptions, out: Console) -> None:
     """Writes a model folder."""
     run = trained_run(options.run)
     saved = _saved(run)
-    adapter, encoder = load_adapter(run.encoder), load_text_encoder(base_of(run, saved.text))
+    adapter, encoder = load_encoder_as(Adapter, run.encoder), load_text_encoder(base_of(run, saved.text))
     require_base(adapter, encoder)
     folder = export_sentence_transformer(adapter, encoder, options.out, dataset=saved.corpus)
     say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
@@ -267,9 +267,10 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         dataset = load_dataset(corpus, pairs=options.pairs, queries=options.queries, data_dir=saved.data_dir)
     else:
         dataset = with_training_pairs(saved.load(), seed=saved.seed, most_made_pairs=saved.most_made_pairs)
-    settings = SearchSettings.read(run.path / "search.json")
+    settings, adapter = SearchSettings.read(run.path / "search.json"), load_encoder_as(Adapter, run.encoder)
+    random_encoder = load_encoder_as(Adapter, run.random_encoder) if run.random_encoder.exists() else None
     with text_encoder(base_of(run, saved.text)) as encoder, untuned(run, saved.text) as floor:
-        evaluation = evaluate(dataset, encoder, load_adapter(run.encoder), settings, options, floor=floor)
+        evaluation = evaluate(dataset, encoder, adapter, settings, options, floor=floor, random_encoder=random_encoder)
     if evaluation is None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)
@@ -334,9 +335,13 @@ COMMANDS: dict[str, Command] = {
         run_train,
         presets=PRESETS,
     ),
-    "index": Command("index documents for a run, or add to its index or delete from it", IndexOptions, run_index),
+    "index": Command(
+        "index documents for a run, or add to its index or delete from it", IndexOptions, run_index, ("run",)
+    ),
     "search": Command("search a run's index", SearchOptions, run_search, ("query",)),
-    "serve": Command("serve a run's index over HTTP", ServeOptions, run_serve),
-    "export": Command("write a run as a model folder of sentence-transformers", ExportOptions, run_export),
-    "evaluate": Command("measure a run beside its floors, at home or elsewhere", EvaluateOptions, run_evaluate),
+    "serve": Command("serve a run's index over HTTP", ServeOptions, run_serve, ("run",)),
+    "export": Command("write a run as a model folder of sentence-transformers", ExportOptions, run_export, ("run",)),
+    "evaluate": Command(
+        "measure a run beside its floors, at home or elsewhere", EvaluateOptions, run_evaluate, ("run",)
+    ),
 }

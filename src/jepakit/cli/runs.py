@@ -105,7 +105,7 @@ def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:
         table.add_column(group.metric, justify="right")
         noted = any(row.note for row in group.rows)
         if noted:
-            table.add_column("chosen by the protocol")
+            table.add_column("note")
         for row in group.rows:
             table.add_row(row.method, format_score(row, group.decimals), *([row.note] if noted else []))
         out.print(table)

@@ -4,12 +4,13 @@ from jepakit.errors import MissingExtraError
 
 try:
     from jepakit.lp.data import LinearProgram
-    from jepakit.lp.evaluate import evaluate
+    from jepakit.lp.evaluate import EvaluateConfig, evaluate
     from jepakit.lp.families.named import make_family
     from jepakit.lp.formats.convert import from_cvxpy, from_linopy, from_linprog
     from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_problem, write_solution
     from jepakit.lp.model import LPModel
     from jepakit.lp.objective import ObjectiveConfig
+    from jepakit.lp.presets import PRESETS
     from jepakit.lp.pretrain import PretrainConfig, Pretrained, pretrain
     from jepakit.lp.solving.basis import Basis
     from jepakit.lp.solving.certificate import Residuals, lower_bound, residuals, upper_bound
@@ -23,7 +24,9 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name), "lp") from error
 
 __all__ = [
+    "PRESETS",
     "Basis",
+    "EvaluateConfig",
     "LPModel",
     "LearnedFamily",
     "LinearProgram",

@@ -12,6 +12,7 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.model import LPModel
 from jepakit.lp.solving.certificate import residuals
 from jepakit.lp.solving.highs import HighsSolver
 from jepakit.lp.solving.iterates import guessed_basis, primal_dual
@@ -32,6 +33,8 @@ __all__ = [
     "PDLP",
     "ROLLED",
     "ROLLING",
+    "UNTRAINED",
+    "EvaluateConfig",
     "Solved",
     "Way",
     "evaluate",
@@ -45,9 +48,15 @@ BEST = "jepakit: basis of training that proves the best bound"
 ROLLED = "jepakit: basis of the problem before, rows of one entry as bounds"
 PDLP = "basis guessed from 128 iterations of PDLP"
 ITERATED = "basis guessed from the model's iterations, nothing learned"
+UNTRAINED = "the same model, untrained"
 BALANCED = "jepakit: iterations with the learned balance, no network"
 #: As many as PDLP was found to need for a start that pays on set covers.
 _PDLP_ITERATIONS = 128
+
+
+@dataclass
+class EvaluateConfig(SolveConfig):
+    """How the problems are solved, from every start."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +91,25 @@ class Solved:
     seconds: float
 
 
-def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: SolveConfig) -> Evaluation:
+def evaluate(
+    problems: Sequence[LinearProgram],
+    family: LearnedFamily,
+    config: EvaluateConfig,
+    *,
+    random_model: LPModel | None = None,
+) -> Evaluation:
     """A table of pivots and seconds of each way to start, and of how good the raw guesses are.
 
     Args:
         problems: that the family was not trained on.
         family: a model and its neighbours.
         config: of the solver.
+        random_model: the family's model before training: a floor; None leaves it out.
 
     Raises:
         DataError: there are no problems, one has no optimum, or two ways come to different optima.
     """
-    by = ways(family, problems)
+    by = ways(family, problems, random_model)
     results = solved(problems, by, config)
     where = f"{len(problems)} problems"
     rows: list[ResultRow] = []
@@ -109,13 +125,16 @@ def evaluate(problems: Sequence[LinearProgram], family: LearnedFamily, config: S
     return Evaluation(title=f"Starts of {where}", summary=summary, rows=tuple(rows))
 
 
-def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, Way]:
+def ways(
+    family: LearnedFamily, problems: Sequence[LinearProgram], random_model: LPModel | None = None
+) -> dict[str, Way]:
     """All ways to start on problems, by name: cold, which is the first, without learning, with the model.
 
     Args:
         family: a model and its neighbours.
         problems: where their matrices differ, the basis of the problem before cannot be used; where they are not the
             family's, there is no neighbour.
+        random_model: the family's model before training; None leaves it out.
     """
     pdlp, neighbours = HighsSolver(), family.neighbours
     by = {
@@ -138,6 +157,8 @@ def ways(family: LearnedFamily, problems: Sequence[LinearProgram]) -> dict[str, 
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
         by[ROLLING] = Way(_rolling, reduce=False)
         by[ROLLED] = Way(_rolling, ours=True)
+    if random_model is not None:
+        by[UNTRAINED] = Way(lambda problem, _before: random_model.starts([problem]), learned=True)
     by[FAMILY] = Way(lambda problem, _before: family.starts(problem)[0], ours=True, learned=True)
     by[MODEL] = Way(lambda problem, _before: family.model.starts([problem]), ours=True, learned=True)
     return by

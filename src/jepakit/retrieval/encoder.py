@@ -166,6 +166,11 @@ class Adapter(nn.Module):
         return (self.config.output_dim or self.dim) * (2 if self.config.direction == "both" else 1)
 
     @property
+    def starts_as_base(self) -> bool:
+        """Whether before training the adapter ranks as the base does."""
+        return self.config.start == "identity" and (self.config.output_dim or self.dim) >= self.dim
+
+    @property
     def changes_documents(self) -> bool:
         """Whether indexed vectors differ from the base vectors of documents."""
         return (

@@ -22,9 +22,9 @@ from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training.report.sections import ReportSection
 
-__all__ = ["BASE", "OURS", "EvaluateConfig", "evaluate"]
+__all__ = ["BASE", "OURS", "UNTRAINED", "EvaluateConfig", "evaluate"]
 
-OURS, BASE = "jepakit: adapter", "base model"
+OURS, BASE, UNTRAINED = "jepakit: adapter", "base model", "the same adapter, untrained"
 
 
 @dataclass
@@ -54,6 +54,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     floor: TextEncoder | None = None,
+    random_encoder: Adapter | None = None,
 ) -> Comparison | None:
     """Measures on a split; None where there is none to measure on and none was named.
 
@@ -64,6 +65,8 @@ def evaluate(
         settings: weights of BM25, of feedback and of sentences.
         config: what is measured.
         floor: what the base model was before it was tuned; None: it was not.
+        random_encoder: the adapter before training: a floor. It is left out where it starts as the identity, since it
+            then ranks as the base model does.
 
     Raises:
         DataError: there is no such split.
@@ -85,6 +88,9 @@ def evaluate(
     }
     ours = {OURS: ranked(queries, adapter, source, DEPTH, settings, known)}
     floors = {BASE: Encoded(sides[BASE][1]).nearest(sides[BASE][0], DEPTH)}
+    if random_encoder is not None and not random_encoder.starts_as_base:
+        untrained = Encoded(random_encoder.documents(documents))
+        floors[UNTRAINED] = untrained.nearest(random_encoder.queries(queries), DEPTH)
     if config.bm25:
         by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH) if texts else floors[BASE]
         floors["BM25"] = by_words

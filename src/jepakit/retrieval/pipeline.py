@@ -15,12 +15,12 @@ from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
-from jepakit.retrieval.serving.searcher import document_fingerprint, load_adapter
+from jepakit.retrieval.serving.searcher import document_fingerprint
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextConfig, TextEncoder
-from jepakit.training import RunFolder, is_first_process
+from jepakit.training import RunFolder, is_first_process, load_encoder_as
 
 __all__ = ["Adapted", "PipelineConfig", "adapt", "add_to_index", "build_index"]
 
@@ -91,8 +91,15 @@ def adapt(
         say(pretrained.choice.sentence)
         pretrained.choice.settings.write(run.path / "search.json")
         with untuned(run, config.text, show=config.progress) as floor:
-            settings = pretrained.choice.settings
-            evaluation = evaluate(dataset, encoder, pretrained.encoder, settings, config.evaluate, floor=floor)
+            evaluation = evaluate(
+                dataset,
+                encoder,
+                pretrained.encoder,
+                pretrained.choice.settings,
+                config.evaluate,
+                floor=floor,
+                random_encoder=pretrained.random_encoder,
+            )
         index = build_index(run, corpus, encoder, config.vectors) if config.index else None
     return Adapted(pretrained, evaluation, index)
 
@@ -103,7 +110,7 @@ def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder,
     Raises:
         ModelError: the run has no adapter.
     """
-    adapter = load_adapter(run.encoder)
+    adapter = load_encoder_as(Adapter, run.encoder)
     read = SearchSettings.read(run.path / "search.json").sentences > 0
     return Index.build(
         run.path / "index",
@@ -132,7 +139,7 @@ def add_to_index(
         ConfigError: the collection to make is there already.
         ModelError: there is no index, or it was made with another base model.
     """
-    adapter = load_adapter(run.encoder)
+    adapter = load_encoder_as(Adapter, run.encoder)
     fingerprint = document_fingerprint(encoder, adapter)
     if create and to is not None:
         index = create_collection(to, dim=adapter.out_dim, base=encoder.name, fingerprint=fingerprint)

@@ -116,7 +116,7 @@ class Index:
                 raise ModelError(
                     f"{target}: the base model or the adapter changed under the index, which holds vectors of "
                     f"{manifest.base} with the fingerprint {manifest.fingerprint!r}, not {fingerprint!r}; "
-                    f"build it again (of a retrieval run: jepakit retrieval index --run RUN)"
+                    f"build it again (of a retrieval run: jepakit retrieval index RUN)"
                 )
             try:
                 return cls(target, manifest, *_load(target, manifest))
@@ -126,7 +126,7 @@ class Index:
                     continue
                 if isinstance(error, ModelError):
                     raise
-                way_out = "build the index again (of a retrieval run: jepakit retrieval index --run RUN)"
+                way_out = "build the index again (of a retrieval run: jepakit retrieval index RUN)"
                 raise ModelError(f"{error.filename}: the file is missing; {way_out}") from None
         raise ModelError(f"{target}: is written faster than it can be opened; try again")
 

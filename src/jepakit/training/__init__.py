@@ -5,7 +5,7 @@ from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.objective import ObjectiveConfig, PredictorConfig, RegularizerConfig, TargetConfig
 from jepakit.training.run import RunFolder, is_first_process
-from jepakit.training.storage.encoder_folder import load_encoder, push_to_hub, save_encoder
+from jepakit.training.storage.encoder_folder import load_encoder, load_encoder_as, push_to_hub, save_encoder
 from jepakit.training.storage.trained import save_trained
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "fit",
     "is_first_process",
     "load_encoder",
+    "load_encoder_as",
     "push_to_hub",
     "save_encoder",
     "save_trained",

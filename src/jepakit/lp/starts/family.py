@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jepakit.errors import DataError, ModelError
+from jepakit.errors import DataError
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.model import LPModel
 from jepakit.lp.solving.solver import Start
 from jepakit.lp.starts.choice import Choice
 from jepakit.lp.starts.neighbours import Neighbours
-from jepakit.training import RunFolder, load_encoder
+from jepakit.training import RunFolder, load_encoder_as
 
 __all__ = ["LearnedFamily"]
 
@@ -41,9 +41,7 @@ class LearnedFamily:
         """
         folder = RunFolder(run)
         folder.require_trained()
-        model = load_encoder(folder.encoder)
-        if not isinstance(model, LPModel):
-            raise ModelError(f"{folder.encoder}: not a model of linear programs but a {type(model).__name__}")
+        model = load_encoder_as(LPModel, folder.encoder)
         file = folder.path / _NEIGHBOURS
         if not file.exists():
             return cls(model)

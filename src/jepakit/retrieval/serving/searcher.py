@@ -25,14 +25,13 @@ from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
-from jepakit.training import RunFolder, load_encoder
+from jepakit.training import RunFolder, load_encoder_as
 
 __all__ = [
     "Found",
     "Mode",
     "Searcher",
     "document_fingerprint",
-    "load_adapter",
     "require_base",
     "require_question",
 ]
@@ -113,7 +112,7 @@ class Searcher:
         """
         folder = RunFolder(Path(run))
         encoder = encoder or load_text_encoder(base_of(folder, _text_config(folder)))
-        adapter, settings = load_adapter(folder.encoder), SearchSettings.read(folder.path / "search.json")
+        adapter, settings = load_encoder_as(Adapter, folder.encoder), SearchSettings.read(folder.path / "search.json")
         place = folder.path / "index" if index is None else index
         collection = open_collection(place, fingerprint=document_fingerprint(encoder, adapter))
         if collection.dim != adapter.out_dim:
@@ -261,15 +260,3 @@ def document_fingerprint(encoder: TextEncoder, adapter: Adapter | None) -> str:
         digest.update(name.encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def load_adapter(folder: Path) -> Adapter:
-    """The adapter in an encoder folder.
-
-    Raises:
-        ModelError: it holds something else, or is damaged.
-    """
-    adapter = load_encoder(folder)
-    if not isinstance(adapter, Adapter):
-        raise ModelError(f"{folder}: not an adapter of a text encoder but a {type(adapter).__name__}")
-    return adapter

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -26,7 +26,9 @@ from jepakit.training.storage.hub import download, upload
 from jepakit.training.storage.model_card import render_model_card
 from jepakit.training.storage.weights import load_weights, read_weights, require_fit, write_weights
 
-__all__ = ["Role", "load_encoder", "push_to_hub", "save_encoder"]
+__all__ = ["Role", "load_encoder", "load_encoder_as", "push_to_hub", "save_encoder"]
+
+EncoderT = TypeVar("EncoderT", bound=nn.Module)
 
 Role = Literal["context", "target"]
 
@@ -120,6 +122,18 @@ def load_encoder(
         return encoder.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise ConfigError("device", str(device), f"a device that torch has here ({error})") from error
+
+
+def load_encoder_as(kind: type[EncoderT], folder: Path) -> EncoderT:
+    """`load_encoder`, of a folder that must hold one kind of encoder.
+
+    Raises:
+        ModelError: it holds another kind, or is damaged.
+    """
+    encoder = load_encoder(folder)
+    if not isinstance(encoder, kind):
+        raise ModelError(f"{folder}: holds an encoder of class {type(encoder).__name__}, not {kind.__name__}")
+    return encoder
 
 
 def push_to_hub(
