@@ -309,7 +309,7 @@ def _show(evaluation: Comparison | None, out: Console) -> None:
         say(out, "no test pairs: nothing was measured")
         return
     show_rows(out, evaluation.rows)
-    for sentence in (*evaluation.summary, evaluation.recommendation):
+    for sentence in (*evaluation.summary, evaluation.recommendation or ""):
         say(out, sentence)
 
 

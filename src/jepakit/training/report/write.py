@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
@@ -62,7 +63,8 @@ def write_report(run: str | Path) -> Path:
 def _page() -> Template:
     """The template; everything that is put into it is escaped, but for the charts."""
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    page.filters.update(number=number, sentence=sentence, score=format_score)
+    filters: dict[str, Any] = {"number": number, "sentence": sentence, "score": format_score}
+    page.filters.update(filters)
     return page.from_string(files("jepakit.training.report").joinpath("report.html.j2").read_text(encoding="utf-8"))
 
 
