@@ -241,7 +241,7 @@ def test_another_table_of_that_name(cache: EmbeddingCache, caplog: pytest.LogCap
 def test_a_file_that_another_program_keeps_locked(
     cache: EmbeddingCache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jepakit.text.cache._SECONDS", 0.05)
+    monkeypatch.setattr("jepakit.text.cache._LOCK_TIMEOUT_SECONDS", 0.05)
     cache.put(many([1]))
     holder = sqlite3.connect(cache.file, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

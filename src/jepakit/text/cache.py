@@ -1,7 +1,4 @@
-"""Vectors of texts on disk, so that no text is encoded twice.
-
-The cache is never needed: one that cannot be opened or written, or is damaged, only costs the time.
-"""
+"""A cache of text embeddings on disk. If it cannot be read or written, texts are encoded again."""
 
 from __future__ import annotations
 
@@ -23,21 +20,21 @@ from jepakit.text.encoder import Kind, TextEncoder
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
 _LOG = logging.getLogger(__name__)
-#: How long a process waits for another's transaction, which takes milliseconds.
-_SECONDS = 60.0
-#: Parameters of one query; SQLite may be built to allow no more than 999.
-_KEYS_AT_ONCE = 500
+#: Longest wait for the transaction of another process; one takes milliseconds.
+_LOCK_TIMEOUT_SECONDS = 60.0
+#: Parameters per query; some builds of SQLite allow at most 999.
+_MAX_QUERY_KEYS = 500
 _CHECKSUM_BYTES = 4
 
 
 class EmbeddingCache:
-    """A table of key -> vector in one SQLite file, which several processes and threads may use at once.
+    """A table of key -> vector in an SQLite file, safe for concurrent processes and threads.
 
-    Each vector carries a checksum: one that was damaged on disk counts as unknown. Where the file cannot be used, one
-    warning says why, and nothing is asked of it any more; where it cannot be written, what is in it is still found.
+    Each vector has a checksum, and damaged vectors count as missing. If the file cannot be read, a warning states the
+    reason, and the cache is not used again. If it can be read but not written, new vectors are not stored.
 
     Args:
-        file: by default ``embeddings.sqlite`` in the user's cache folder; made where it is not there.
+        file: created if missing; by default ``embeddings.sqlite`` in the user's cache folder.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -45,15 +42,7 @@ class EmbeddingCache:
         self._readable = self._writable = True
 
     def get(self, keys: Sequence[bytes], dim: int) -> dict[bytes, np.ndarray]:
-        """The vectors that are known, by key.
-
-        Args:
-            keys: any bytes.
-            dim: width of the vectors; those of another width are left out, as are damaged ones and those not finite.
-
-        Returns:
-            Key -> ``[dim]`` float32.
-        """
+        """Stored vectors by key, ``[dim]`` float32; skips those that are damaged, not finite or of another width."""
         if not keys or not self._readable:
             return {}
         try:
@@ -63,20 +52,13 @@ class EmbeddingCache:
             _LOG.warning("%s cannot be used (%s): texts are encoded again; delete it if this goes on", self.file, error)
             return {}
         length = 4 * dim + _CHECKSUM_BYTES
-        whole = [(key, blob) for key, blob in rows if len(blob) == length and _is_sound(key, blob)]
-        if not whole:
-            return {}
-        stored = np.frombuffer(b"".join(blob for _, blob in whole), np.uint8).reshape(-1, length)
+        intact = [(key, blob) for key, blob in rows if len(blob) == length and _is_intact(key, blob)]
+        stored = np.frombuffer(b"".join(blob for _, blob in intact), np.uint8).reshape(-1, length)
         vectors = stored[:, _CHECKSUM_BYTES:].copy().view(np.float32)
-        finite = np.flatnonzero(np.isfinite(vectors).all(1))
-        return {whole[row][0]: vectors[row] for row in finite}
+        return {intact[row][0]: vectors[row] for row in np.flatnonzero(np.isfinite(vectors).all(1))}
 
     def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
-        """Keeps vectors, each under its key; a disk that is full or cannot be written to is not an error.
-
-        Args:
-            vectors: key -> ``[dim]``.
-        """
+        """Stores vectors ``[dim]`` by key; a full or read-only disk is not an error."""
         if not vectors or not self._writable:
             return
         rows = [(key, _with_checksum(key, vector)) for key, vector in vectors.items()]
@@ -90,28 +72,28 @@ class EmbeddingCache:
             _LOG.warning("%s cannot be written (%s): new vectors are not kept", self.file, error)
 
     def _fetch(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-        # In the order of the index, whose pages are then read once.
+        # In the order of the index, so that each of its pages is read once.
         ordered = sorted(set(keys))
         rows: list[tuple[bytes, bytes]] = []
         with self._open() as db:
-            for start in range(0, len(ordered), _KEYS_AT_ONCE):
-                some = ordered[start : start + _KEYS_AT_ONCE]
-                marks = ",".join("?" * len(some))
-                rows += db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some)
+            for start in range(0, len(ordered), _MAX_QUERY_KEYS):
+                batch = ordered[start : start + _MAX_QUERY_KEYS]
+                marks = ",".join("?" * len(batch))
+                rows += db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", batch)
         return rows
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.file, timeout=_SECONDS, isolation_level=None)
+        db = sqlite3.connect(self.file, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None)
         try:
-            # Several vectors a page, of any usual width; without effect where the file is there.
+            # A page holds several vectors of any usual width. No effect on an existing file.
             db.execute("PRAGMA page_size = 16384")
-            # Of processes that start together one sets this, and the others may be refused: they find it set.
+            # If several processes start together, one sets the mode, and SQLite may refuse the others.
             with suppress(sqlite3.OperationalError):
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
-            # Rows of kilobytes fit badly into the tree of a WITHOUT ROWID table: twice the size, five times the time.
+            # With rows of kilobytes, a WITHOUT ROWID table takes twice the space and five times the time.
             db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
             yield db
         finally:
@@ -119,13 +101,13 @@ class EmbeddingCache:
 
 
 class CachedEncoder:
-    """A `TextEncoder` that asks the cache first. What it encodes is kept block by block, so a killed run goes on.
+    """A `TextEncoder` with a cache. New vectors are stored after each block, so a killed run can continue.
 
     Args:
-        encoder: encodes what is not known.
-        cache: where vectors are kept.
+        encoder: encodes the texts that are not in the cache.
+        cache: stores the vectors.
         progress: called with (texts done, texts in all) after each block.
-        block: texts between two writes.
+        block: texts per block.
     """
 
     def __init__(
@@ -140,25 +122,25 @@ class CachedEncoder:
         self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
-        """See `jepakit.text.TextEncoder.encode`; a text that occurs twice is encoded once."""
+        """See `jepakit.text.TextEncoder.encode`; equal texts are encoded once."""
         keys = [self._key(text, kind) for text in texts]
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        known = self.cache.get(keys, self.dim)
+        cached = self.cache.get(keys, self.dim)
         rows: dict[bytes, list[int]] = {}
         for row, key in enumerate(keys):
-            if key in known:
-                vectors[row] = known[key]
+            if key in cached:
+                vectors[row] = cached[key]
             else:
                 rows.setdefault(key, []).append(row)
-        del known
+        del cached
         done = len(texts) - sum(map(len, rows.values()))
-        # Texts of one length at a time: a batch is as long as its longest.
-        todo = sorted(rows, key=lambda key: len(texts[rows[key][0]]), reverse=True)
-        for start in range(0, len(todo), self.block):
-            some = todo[start : start + self.block]
-            new = self.encoder.encode([texts[rows[key][0]] for key in some], kind).numpy()
-            self.cache.put(dict(zip(some, new, strict=True)))
-            for key, vector in zip(some, new, strict=True):
+        # Sorted by length, because a batch is padded to its longest text.
+        missing = sorted(rows, key=lambda key: len(texts[rows[key][0]]), reverse=True)
+        for start in range(0, len(missing), self.block):
+            block = missing[start : start + self.block]
+            encoded = self.encoder.encode([texts[rows[key][0]] for key in block], kind).numpy()
+            self.cache.put(dict(zip(block, encoded, strict=True)))
+            for key, vector in zip(block, encoded, strict=True):
                 vectors[rows[key]] = vector
                 done += len(rows[key])
             if self.progress is not None:
@@ -166,17 +148,17 @@ class CachedEncoder:
         return torch.from_numpy(vectors)
 
     def _key(self, text: str, kind: Kind) -> bytes:
-        # Lone surrogates occur in what people scrape; a key has to be made of them all the same.
+        # Scraped texts contain lone surrogates, which need a key, too.
         content = f"{self.fingerprint}\0{kind}\0{text}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _with_checksum(key: bytes, vector: np.ndarray) -> bytes:
     blob = np.ascontiguousarray(vector, np.float32).tobytes()
-    # The key is part of it: a vector under another's key is as wrong as a damaged one.
+    # The checksum covers the key, too: it detects a vector stored under another key.
     return zlib.crc32(blob, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "little") + blob
 
 
-def _is_sound(key: bytes, blob: bytes) -> bool:
-    found = int.from_bytes(blob[:_CHECKSUM_BYTES], "little")
-    return zlib.crc32(memoryview(blob)[_CHECKSUM_BYTES:], zlib.crc32(key)) == found
+def _is_intact(key: bytes, blob: bytes) -> bool:
+    checksum = int.from_bytes(blob[:_CHECKSUM_BYTES], "little")
+    return zlib.crc32(memoryview(blob)[_CHECKSUM_BYTES:], zlib.crc32(key)) == checksum

@@ -1,4 +1,4 @@
-"""Sentence encoders: texts in, unit vectors out."""
+"""Sentence encoders: texts -> unit vectors."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "SentenceEncoder", "TextEncoder", "in_one_line", "readable"]
 
 Kind = Literal["query", "document"]
-"""What a text is: many models encode the two sides differently."""
+"""The role of a text: many models encode queries and documents differently."""
 
-#: Anything but white space, control characters and characters of no width: what a tokeniser may make a token of.
+#: Any character but white space, control characters and characters without width: a tokeniser may ignore these.
 _VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-#: More than any writing needs: a tokeniser works through all of a text, be it of megabytes, and then cuts.
+#: Texts are cut to this before they are tokenised, which takes time for megabytes; tokens are shorter in any script.
 _CHARACTERS_PER_TOKEN = 64
 
 
 class TextEncoder(Protocol):
-    """Anything that turns texts into vectors."""
+    """The interface of a text encoder."""
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The name that the user gave."""
         ...
 
     @property
@@ -44,58 +44,60 @@ class TextEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the vector of any text may change: weights, tokeniser, prompts, length, backend."""
+        """Identifies everything that the vectors depend on: weights, tokeniser, prompts, length, backend."""
         ...
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
-        """``[N, dim]`` float32 on the CPU, rows of length 1; a blank text is a row of zeros."""
+        """Unit vectors ``[N, dim]``, float32 on the CPU; a blank text has a row of zeros."""
         ...
 
 
 class SentenceEncoder:
-    """A sentence-transformers model, frozen; several threads may use one at once.
+    """A frozen sentence-transformers model, safe for concurrent threads.
 
-    Whatever similarity the model was trained for, its vectors are brought to length 1 and compared by cosine.
+    Vectors are normalised to length 1 for every model, so that their dot product is the cosine.
 
     Args:
-        model: the model; its prompts for queries and documents are used where it has any.
-        name: what the user calls it.
-        batch_size: texts at a time.
-        fingerprint: for a model whose weights are not its own parameters; None: made from the model.
+        model: the model, with its prompts for queries and documents if it has any.
+        name: the name that the user gave.
+        batch_size: texts per batch.
+        fingerprint: computed from the model if None; given if the weights are not parameters of ``model``.
 
     Raises:
-        ModelError: a weight is not finite, or the model does not say how wide its vectors are.
+        ModelError: a weight is not finite, or the model does not state the width of its vectors.
     """
 
     def __init__(
         self, model: SentenceTransformer, *, name: str, batch_size: int = 32, fingerprint: str | None = None
     ) -> None:
         self.model, self.name, self.batch_size = model, name, batch_size
-        self.dim = _dimension(model, name)
+        dim = model.get_embedding_dimension()
+        if dim is None:
+            raise ModelError(f"{name}: the model does not state the width of its vectors")
+        self.dim = int(dim)
         _check_weights(model, name)
         self.fingerprint = fingerprint or model_fingerprint(model)
-        # Tokenisers are set up for each kind of text, and a compiled model has room for one batch.
+        # A tokeniser is reconfigured for each kind of text, and a compiled model has buffers for one batch.
         self._lock = Lock()
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
-        """See `TextEncoder.encode`; equal texts get equal vectors.
+        """See `TextEncoder.encode`; equal texts have equal vectors.
 
-        A text is blank where it holds nothing but white space, control characters and characters of no width. Lone
-        surrogates count as U+FFFD. What lies behind the model's longest input is left out, and so is what lies behind
-        64 characters for each of its tokens.
+        A text is blank if it has only white space, control characters and characters without width. Lone surrogates are
+        read as U+FFFD. Texts are cut to the model's longest input, and to 64 characters for each of its tokens.
 
         Raises:
-            ConfigError: no such kind.
-            ModelError: the model fails, or its vector of a text is not finite.
+            ConfigError: ``kind`` is unknown.
+            ModelError: the model fails, or a vector is not finite.
         """
         require_choice("kind", kind, ("query", "document"))
         vectors = torch.zeros(len(texts), self.dim)
         rows = [row for row, text in enumerate(texts) if _VISIBLE.search(text)]
         if not rows:
             return vectors
-        place = {text: number for number, text in enumerate(dict.fromkeys(texts[row] for row in rows))}
-        found = self._encode(list(place), kind)
-        vectors[rows] = found[[place[texts[row]] for row in rows]]
+        index = {text: number for number, text in enumerate(dict.fromkeys(texts[row] for row in rows))}
+        encoded = self._encode(list(index), kind)
+        vectors[rows] = encoded[[index[texts[row]] for row in rows]]
         return vectors
 
     def _encode(self, texts: list[str], kind: Kind) -> Tensor:
@@ -103,7 +105,7 @@ class SentenceEncoder:
         encode = self.model.encode_query if kind == "query" else self.model.encode_document
         try:
             with self._lock:
-                found = encode(
+                vectors = encode(
                     [readable(text, tokens) for text in texts],
                     batch_size=self.batch_size,
                     convert_to_tensor=True,
@@ -112,33 +114,35 @@ class SentenceEncoder:
         except (RuntimeError, LookupError) as error:
             advice = "; a smaller batch_size needs less memory" if isinstance(error, torch.OutOfMemoryError) else ""
             raise ModelError(f"{self.name}: cannot encode {len(texts)} texts ({in_one_line(error)}){advice}") from error
-        if found.shape != (len(texts), self.dim):
-            raise ModelError(f"{self.name}: vectors of shape {list(found.shape)}, expected [{len(texts)}, {self.dim}]")
-        found = F.normalize(found.float().cpu(), dim=-1)
-        sound = found.isfinite().all(-1)
-        if not sound.all():
-            text = texts[int((~sound).nonzero()[0])]
+        if vectors.shape != (len(texts), self.dim):
+            raise ModelError(
+                f"{self.name}: vectors of shape {list(vectors.shape)}, expected [{len(texts)}, {self.dim}]"
+            )
+        vectors = F.normalize(vectors.float().cpu(), dim=-1)
+        finite = vectors.isfinite().all(-1)
+        if not finite.all():
+            text = texts[int((~finite).nonzero()[0])]
             raise ModelError(f"{self.name}: its vector is not finite for the text {shorten(text[:80])}")
-        return found
+        return vectors
 
 
 def _longest(model: SentenceTransformer) -> int | None:
-    """Tokens of the longest input that the model reads; None where there is no limit."""
+    """The longest input of the model in tokens; None if it has no limit."""
     from sentence_transformers.base.modules import Transformer
 
     lengths, first = [model.max_seq_length], model[0]
     if isinstance(first, Transformer):
         options = first.get_config_dict()
         lengths += [options.get("query_length"), options.get("document_length")]
-    # A model of static embeddings gives infinity.
-    given = [int(length) for length in lengths if length is not None and length < 2**31]
-    return max(given) if given else None
+    # For a model of static embeddings the length is infinite.
+    limits = [int(length) for length in lengths if length is not None and length < 2**31]
+    return max(limits, default=None)
 
 
 def readable(text: str, tokens: int | None) -> str:
-    """What a tokeniser is given of a text: so much that ``tokens`` are surely in it, and nothing it cannot read.
+    """The text as input of a tokeniser, cut to 64 characters for each of ``tokens``.
 
-    Pairs of surrogates become the character they stand for, and lone ones U+FFFD.
+    Pairs of surrogates become the character that they encode, lone surrogates become U+FFFD.
     """
     text = text if tokens is None else text[: _CHARACTERS_PER_TOKEN * tokens]
     if not _SURROGATE.search(text):
@@ -146,22 +150,15 @@ def readable(text: str, tokens: int | None) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _dimension(model: SentenceTransformer, name: str) -> int:
-    dim = model.get_embedding_dimension()
-    if dim is None:
-        raise ModelError(f"{name}: the model does not say how wide its vectors are")
-    return int(dim)
-
-
 def _check_weights(model: SentenceTransformer, name: str) -> None:
-    # Looking at each takes much longer than a sum, which is finite where all of them are and none is huge.
-    doubtful = [pair for pair in model.named_parameters() if not pair[1].sum(dtype=torch.float32).isfinite()]
-    broken = [key for key, weight in doubtful if not weight.isfinite().all()]
+    # A sum is much faster than a test of each weight. It is finite if all weights are, unless some are huge.
+    suspects = [pair for pair in model.named_parameters() if not pair[1].sum(dtype=torch.float32).isfinite()]
+    broken = [key for key, weight in suspects if not weight.isfinite().all()]
     if broken:
         raise ModelError(f"{name}: weights are not finite: {', '.join(broken[:5])}{', …' if len(broken) > 5 else ''}")
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, for a message that has to stay readable."""
+    """The text of an error in one line of at most 300 characters, for use in a message."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:299]}…"

@@ -1,4 +1,4 @@
-"""A short name for everything that the vectors of a sentence encoder depend on."""
+"""A digest of everything that the vectors of a sentence encoder depend on."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["model_fingerprint"]
 
-#: What a model was saved by and made for: no vector depends on it.
+#: Settings that record how a model was saved; vectors do not depend on them.
 _BOOKKEEPING = ("transformers_version", "architectures", "dtype", "torch_dtype")
 
 
 def model_fingerprint(model: SentenceTransformer) -> str:
-    """32 hexadecimal digits that change with the weights, their type, the modules and their options (pooling, ...),
-    the tokeniser, the prompts and the longest input.
+    """32 hexadecimal digits: a digest of weights, their types, modules and their options (pooling, ...), tokeniser,
+    prompts and longest input.
 
-    They depend on neither the model's folder and device nor on what it encoded before.
+    It does not depend on the model's folder, its device, or earlier calls.
     """
     from sentence_transformers.base.modules import Module
 
@@ -42,7 +42,7 @@ def model_fingerprint(model: SentenceTransformer) -> str:
         "longest": model.max_seq_length,
         "dimensions": model.truncate_dim,
     }
-    # Of the digests in Python, the one that processors compute themselves.
+    # Processors have instructions for SHA-256, which makes it the fastest digest for large weights.
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
@@ -51,7 +51,7 @@ def model_fingerprint(model: SentenceTransformer) -> str:
 
 
 def _tokenizer_rules(tokenizer: Any) -> object:
-    """What JSON can hold about a tokeniser, and which makes its tokens."""
+    """The settings of a tokeniser that determine its tokens, as JSON values."""
     from sentence_transformers.sentence_transformer.modules.tokenizer import WordTokenizer
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -60,7 +60,7 @@ def _tokenizer_rules(tokenizer: Any) -> object:
             tokenizer.save(folder)
             return {file.name: file.read_text("utf-8") for file in sorted(Path(folder).iterdir())}
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        # Models of static embeddings hold one of the library tokenizers.
+        # Models of static embeddings have a tokeniser of the library `tokenizers`.
         return _backend_rules(tokenizer)
     fast = isinstance(tokenizer, PreTrainedTokenizerFast)
     return {
@@ -73,5 +73,5 @@ def _tokenizer_rules(tokenizer: Any) -> object:
 
 def _backend_rules(tokenizer: Any) -> object:
     rules = json.loads(tokenizer.to_str())
-    # Left over from the last batch.
+    # These two are set by each batch.
     return {name: rule for name, rule in rules.items() if name not in ("truncation", "padding")}

