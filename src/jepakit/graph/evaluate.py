@@ -1,4 +1,4 @@
-"""How good a pre-trained encoder is, beside the floors that need no pre-training, by the protocol of the field."""
+"""Probes a pre-trained encoder and baselines without pre-training, by the protocols of the field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.errors import ConfigError, require_choice
+from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.probe.classes import (
@@ -34,15 +34,15 @@ WL_ITERATIONS = 5
 
 @dataclass
 class EvaluateConfig:
-    """How to probe.
+    """The protocol of the probes.
 
     Args:
-        classifier: ``logistic``, ``svm`` or ``best`` (the inner folds choose), for classes of graphs.
+        classifier: for graph classification: ``logistic``, ``svm``, or ``best``, selected on the inner folds.
         folds: outer folds of the cross-validation of graph classification.
-        seeds: one shuffle of the folds each.
-        floors: what the encoder is measured against: ``no network`` (counts of nodes, edges, degrees and labels),
-            ``random`` (the encoder before training), ``wl`` and ``wl-oa`` (Weisfeiler-Lehman subtree and optimal
-            assignment kernels with a support vector machine; graph classification only).
+        seeds: of the shuffles of the folds.
+        floors: the baselines: ``no network`` (counts of nodes, edges, degrees and labels), ``random`` (the encoder
+            before training), ``wl`` and ``wl-oa`` (Weisfeiler-Lehman subtree and optimal assignment kernels with a
+            support vector machine; graph classification only).
         jobs: processes.
     """
 
@@ -56,24 +56,22 @@ class EvaluateConfig:
         require_choice("classifier", self.classifier, ("logistic", "svm", "best"))
         for floor in self.floors:
             require_choice("floors", floor, FLOORS)
-        for name, least in (("folds", 2), ("jobs", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(name, getattr(self, name), f"at least {least}")
+        require_at_least(self, folds=2, jobs=1)
 
 
 def evaluate(
     dataset: GraphDataset, encoder: GraphEncoder, random_encoder: GraphEncoder | None, config: EvaluateConfig
 ) -> Evaluation:
-    """Probes the frozen encoder and its floors on the same splits.
+    """Probes the frozen encoder and the baselines on the same splits.
 
     Args:
-        dataset: labelled graphs (or one graph with labelled nodes and splits).
-        encoder: the pre-trained one.
-        random_encoder: the same architecture before training; None leaves that floor out.
+        dataset: labelled graphs, or one graph with labelled nodes and splits.
+        encoder: the pre-trained encoder.
+        random_encoder: the encoder before training; None omits this baseline.
         config: the protocol.
 
     Raises:
-        DataError: labels or splits that the protocol cannot be run on.
+        DataError: labels or splits do not suit the protocol.
     """
     title = f"JEPA pre-training on {dataset.name}"
     if dataset.task == "none":
@@ -96,17 +94,17 @@ def evaluate(
 
 
 def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any], ProbeResult], tuple[str, ...]]:
-    """Features -> score, and the protocol in words."""
+    """A function from features to their score, and a description of the protocol."""
     graphs = dataset.graphs
-    given = "Hyper-parameters were chosen on the validation split, scores are of the test split."
+    protocol = "Hyper-parameters were chosen on the validation split, scores are of the test split."
     splits = dataset.splits
     if dataset.task != "graph classification" and not splits:
         splits = _random_splits(dataset)
-        given += " The data have no split of their own: one was drawn at random, 80 : 10 : 10."
+        protocol += " The data have no split of their own: one was drawn at random, 80 : 10 : 10."
     if dataset.task == "node classification":
         assert graphs.node_y is not None
         node_y = graphs.node_y
-        return lambda x: probe_nodes(x, node_y, splits), (f"Logistic regression on nodes. {given}",)
+        return lambda x: probe_nodes(x, node_y, splits), (f"Logistic regression on nodes. {protocol}",)
     assert graphs.y is not None
     y: Tensor = graphs.y
     if dataset.task == "graph classification":
@@ -123,12 +121,12 @@ def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any
         }
         return lambda x: probe_graphs(x, y, **options), words
     if dataset.task == "graph multilabel":
-        return lambda x: probe_multilabel(x, y, splits), (f"Logistic regression, mean ROC-AUC. {given}",)
-    return lambda x: probe_regression(x, y, splits), (f"Ridge regression. {given}",)
+        return lambda x: probe_multilabel(x, y, splits), (f"Logistic regression, mean ROC-AUC. {protocol}",)
+    return lambda x: probe_regression(x, y, splits), (f"Ridge regression. {protocol}",)
 
 
 def _random_splits(dataset: GraphDataset) -> dict[str, Tensor]:
-    """80 : 10 : 10 of the graphs, or of the labelled nodes; always the same."""
+    """A fixed random split of the graphs or labelled nodes, 80 : 10 : 10."""
     if dataset.task == "node classification" and dataset.graphs.node_y is not None:
         rows = (dataset.graphs.node_y >= 0).nonzero().squeeze(1)
     else:
@@ -148,7 +146,7 @@ def _counts(dataset: GraphDataset) -> Any:
 
 
 def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
-    """Weisfeiler-Lehman kernels; the inner folds choose how many rounds."""
+    """Scores of Weisfeiler-Lehman kernels; the number of rounds is selected on the inner folds."""
     assert graphs.y is not None
     kinds: dict[str, tuple[str, KernelKind]] = {
         "wl": ("WL subtree kernel", "subtree"),
@@ -163,7 +161,7 @@ def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
 
 
 def floor_kernels(graphs: Graphs, kind: KernelKind) -> list[np.ndarray]:
-    """The normalised Weisfeiler-Lehman kernels ``[G, G]`` of a floor, after 0, 1, ... rounds of refinement."""
+    """The normalised Weisfeiler-Lehman kernels ``[G, G]`` of a baseline, after 0, 1, ... rounds of refinement."""
     use_edges = graphs.edge_attr is not None
     return wl_kernel_series(
         graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges, initial=_discrete_labels(graphs)
@@ -171,7 +169,7 @@ def floor_kernels(graphs: Graphs, kind: KernelKind) -> list[np.ndarray]:
 
 
 def _discrete_labels(graphs: Graphs) -> np.ndarray:
-    """A label for each node from the columns of ``x`` that hold whole numbers: the kernels know no others."""
+    """A label for each node, from the columns of ``x`` that hold whole numbers; the kernels need discrete labels."""
     whole = (graphs.x == graphs.x.round()).all(0)
     if not whole.any():
         return np.zeros(graphs.num_nodes, dtype=np.int64)

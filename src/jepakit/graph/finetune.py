@@ -1,4 +1,4 @@
-"""Train an encoder further on labels: pre-trained or random, the whole network or its head alone."""
+"""Fine-tunes an encoder on labels, with a linear head."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["FinetuneConfig", "Predictor", "finetune"]
 
 @dataclass
 class FinetuneConfig(FitConfig):
-    """How to fine-tune: a fixed schedule, so that nothing is chosen by looking at held-out labels.
+    """Options of fine-tuning: a fixed schedule, so that no held-out labels are needed to select one.
 
     Args:
-        learning_rates: the head learns at ``learning_rate``, the encoder more slowly.
+        learning_rates: by module; the default trains the encoder more slowly than the head.
     """
 
     epochs: int = 50
@@ -37,11 +37,11 @@ class Predictor(nn.Module):
     """An encoder and a linear head on its pooled graph embedding.
 
     Args:
-        encoder: copied, so that the one passed in stays as it is.
+        encoder: is copied.
         outputs: columns of the prediction.
-        task: of `GraphDataset`.
-        target_mean: of the training labels, for regression, ``[T]``.
-        target_std: likewise.
+        task: see `GraphDataset`.
+        target_mean: mean of the training labels, ``[T]``, for regression.
+        target_std: their standard deviation, ``[T]``.
     """
 
     target_mean: Tensor
@@ -50,13 +50,13 @@ class Predictor(nn.Module):
     def __init__(self, encoder: GraphEncoder, outputs: int, task: str, target_mean: Tensor, target_std: Tensor) -> None:
         super().__init__()
         self.encoder, self.task = copy.deepcopy(encoder).train(), task
-        # Sums over nodes have the scale of the graph's size: the head sees them normalised.
+        # Normalised, because sums over nodes grow with the graph.
         self.head = nn.Sequential(nn.BatchNorm1d(encoder.config.width), nn.Linear(encoder.config.width, outputs))
         self.register_buffer("target_mean", target_mean)
         self.register_buffer("target_std", target_std)
 
     def forward(self, graphs: Graphs) -> Tensor:
-        """The training loss of a batch of labelled graphs; unlabelled entries (NaN) are left out."""
+        """The training loss of a batch; ignores unlabelled entries (NaN)."""
         assert graphs.y is not None
         scores = self.scores(graphs)
         if self.task == "graph classification":
@@ -87,7 +87,7 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
     """Trains encoder and head on the labelled graphs ``rows`` (``[n]`` int64) of ``dataset``.
 
     Raises:
-        DataError: fewer than two labelled graphs, or a task that is not one of graphs.
+        DataError: fewer than two labelled graphs, or the labels are not those of graphs.
     """
     y = dataset.graphs.y
     if y is None or not dataset.task.startswith("graph"):
@@ -99,25 +99,21 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
         torch.manual_seed(config.seed)
         model = Predictor(encoder, classes, dataset.task, *_location_and_scale(y[rows].float()))
     graphs = encoder.prepare(dataset.graphs)[rows]
-    loader = _batches(graphs, config)
-    fit(None, loader, config, task=model)
+
+    def batch(indices: Tensor, generator: torch.Generator) -> Graphs:
+        # A second graph, because batch normalisation cannot train on a batch of one.
+        partner = torch.randint(len(graphs), (1,), generator=generator)
+        return graphs[indices if indices.numel() > 1 else torch.cat([indices, partner])]
+
+    fit(None, EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed), config, task=model)
     model = model.cpu()
-    # Few labels mean few steps, which running averages lag behind.
+    # After few steps the running averages still depend on their initial values.
     refresh_statistics(model, (graphs[i] for i in torch.arange(len(graphs)).split(256)))
     return model.eval()
 
 
 def _location_and_scale(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column's labels, NaN left out: ``[n, T] -> [T], [T]``."""
+    """Mean and standard deviation of each column without NaN: ``[n, T] -> [T], [T]``."""
     mean = y.nanmean(0).nan_to_num()
     std = (y - mean).square().nanmean(0).sqrt().nan_to_num(1.0)
     return mean, torch.where(std > 1e-6, std, torch.ones_like(std))
-
-
-def _batches(graphs: Graphs, config: FinetuneConfig) -> EpochLoader:
-    def batch(indices: Tensor, generator: torch.Generator) -> Graphs:
-        # Batch normalisation cannot learn from a batch of one.
-        partner = torch.randint(len(graphs), (1,), generator=generator)
-        return graphs[indices if indices.numel() > 1 else torch.cat([indices, partner])]
-
-    return EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed)

@@ -26,16 +26,16 @@ __all__ = ["PretrainConfig", "Pretrained", "pretrain"]
 
 @dataclass
 class PretrainConfig(FitConfig):
-    """Everything a pre-training run depends on.
+    """All options of a pre-training run.
 
     Args:
-        epochs: few, because more gave no better encoder on the sets of graphs that were measured.
-        encoder: the network.
-        masking: which nodes are predicted.
-        views: what the two encoders see.
-        objective: what is predicted and compared.
+        epochs: few, because more epochs gave no better encoder on the data sets of docs/results.md.
+        encoder: the architecture.
+        masking: how masked nodes are drawn.
+        views: the inputs of the two encoders.
+        objective: predicted embeddings, loss and regularisers.
         patch_size: nodes of a METIS patch, for ``masking.strategy = metis``.
-        export: which encoder the run keeps: ``context``, or its ``target`` (the EMA copy).
+        export: the encoder that the run saves: ``context``, or ``target``, its EMA copy.
     """
 
     epochs: int = 10
@@ -59,17 +59,17 @@ class PretrainConfig(FitConfig):
 def pretrain(
     dataset: GraphDataset, config: PretrainConfig, *, run: RunFolder | None = None, resume: bool = False
 ) -> Pretrained[GraphEncoder]:
-    """Pre-trains on every graph of two nodes or more; labels are not read, but to colour the diagnostics.
+    """Pre-trains on all graphs of two or more nodes; labels are used for the diagnostics only.
 
     Args:
         dataset: the graphs.
-        config: how.
-        run: the folder that receives checkpoint, metrics, ``encoder/``, diagnosis and embeddings; None keeps nothing.
-        resume: go on from the checkpoint in ``run``.
+        config: the options.
+        run: the folder for checkpoint, metrics, ``encoder/``, diagnosis and embeddings; None saves nothing.
+        resume: continue from the checkpoint in ``run``.
 
     Raises:
-        ConfigError: options that do not go together.
-        DataError: there is nothing to predict: no graph has two nodes, or no descriptor tells two graphs apart.
+        ConfigError: options exclude each other.
+        DataError: no graph has two nodes, or all descriptors are constant.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -90,10 +90,10 @@ def pretrain(
     keeps_copy = config.export == "target" and isinstance(target, EMATarget)
     exported = target.encoder if keeps_copy else encoder
     assert isinstance(exported, GraphEncoder)
-    # An EMA copy takes no gradients; whoever fine-tunes it would train the head alone without a word.
+    # The parameters of an EMA copy do not require gradients, and fine-tuning would train the head alone.
     exported = exported.cpu().eval().requires_grad_(True)
-    for each in (exported, random_encoder):
-        each.fit_readout(graphs, seed=config.seed)
+    for trained in (exported, random_encoder):
+        trained.fit_readout(graphs, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
     before = effective_rank(random_encoder.embed(observed, key=key))
     diagnosis = diagnose(embeddings, group=group, reference_rank=before)
@@ -127,7 +127,7 @@ def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> 
 
 
 def _trainable(graphs: Graphs, name: str) -> Graphs:
-    """The graphs with a node to mask and one to predict it from: the loss of a batch without any would be NaN."""
+    """The graphs of two or more nodes; the loss of a batch without any would be NaN."""
     several = graphs.nodes_per_graph > 1
     if not several.any():
         expected = "at least one graph of two nodes or more"
@@ -136,7 +136,7 @@ def _trainable(graphs: Graphs, name: str) -> Graphs:
 
 
 def _observed(dataset: GraphDataset, graphs: Graphs, limit: int = 2000) -> tuple[Graphs, Tensor | None]:
-    """An even sample of the graphs for the diagnostics, with a class for each row of their embeddings."""
+    """Evenly spaced graphs for the diagnostics, and the class of each row of their embeddings."""
     if len(graphs) == 1:
         return graphs, graphs.node_y
     sample = torch.arange(0, len(graphs), -(-len(graphs) // limit))
