@@ -205,7 +205,7 @@ def test_without_pairs_they_are_made_and_the_output_says_so(
     words = ["--corpus", str(home.docs), "--run", str(run), *QUICK]
     assert main(["retrieval", "train", *words]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "nobody's pairs" in out
+    assert "pairs made from the documents" in out
     # The index is of the documents, not of the parts that training predicted.
     assert len(Index.open(run / "index")) == len(TOPICS)
 

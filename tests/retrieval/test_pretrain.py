@@ -161,7 +161,7 @@ def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -
     bare = RetrievalDataset("bare", titled, Queries((), ()), origin="made up")
     made = with_training_pairs(bare)
     assert not made.labelled
-    assert "nobody's pairs" in made.origin
+    assert "pairs made from the documents" in made.origin
     assert set(made.splits) == {"train", "dev", "test"}
     assert not set(made.documents.texts) & set(titled.passages)
     result = trained(made)

@@ -24,8 +24,8 @@ __all__ = ["json_response", "make_server", "make_service", "run_service"]
 
 _MESSAGES = {
     400: "the body cannot be read",
-    404: "there is nothing here; /openapi.json lists what there is",
-    405: "not with this method; /openapi.json lists what there is",
+    404: "no such path; /openapi.json lists the paths",
+    405: "this path does not support the method; /openapi.json lists the methods",
     500: "the server failed; its log says how",
 }
 #: Counted for a client that ends the connection before it is answered; no answer has this status.
@@ -67,7 +67,7 @@ def make_service(
     except ImportError as error:
         raise MissingExtraError("fastapi", "retrieval") from error
     if token is not None and not token.strip():
-        raise ConfigError("token", token, "a text that nobody guesses, or none")
+        raise ConfigError("token", token, "a secret text, or none")
     # The pages about the interface would load scripts from elsewhere.
     app = FastAPI(title=title, docs_url=None, redoc_url=None)
     app.state.token, app.state.limits = token, limits or ServiceLimits()
@@ -116,7 +116,7 @@ def run_service(app: FastAPI, host: str = "127.0.0.1", port: int = 8765) -> None
         ConfigError: the address is open to others though there is no token, or cannot be listened at.
     """
     if app.state.token is None and not _is_loopback(host):
-        raise ConfigError("host", host, "127.0.0.1, or a token, without which anybody could ask")
+        raise ConfigError("host", host, "127.0.0.1, or a token: without one, other machines could send requests")
     with _listening(host, port) as listener:
         make_server(app).run(sockets=[listener])
 

@@ -44,12 +44,12 @@ class PipelineConfig(PretrainConfig):
 
 @dataclass(frozen=True)
 class Adapted:
-    """What a run has made.
+    """The results of a run.
 
     Args:
         pretrained: the adapter and how it was chosen.
-        evaluation: on the test pairs; None where there are none, and in all processes but the first.
-        index: of the corpus; None where none was wanted, and in all processes but the first.
+        evaluation: on the test pairs; None without test pairs, and in all processes but the first.
+        index: index of the corpus; None if ``config.index`` is False, and in all processes but the first.
     """
 
     pretrained: Pretrained
@@ -68,11 +68,11 @@ def adapt(
     """Adapts a text encoder to documents and pairs, measures it, and indexes the documents.
 
     Args:
-        corpus: the documents; pairs are made from them where there are none.
-        config: how.
-        run: receives the adapter, the tuned base, the search settings and the index.
-        resume: go on with what is there.
-        say: is given a sentence about each step.
+        corpus: the documents and their pairs; without pairs, pairs are made from the documents.
+        config: the options.
+        run: the folder for the adapter, the tuned base, the search settings and the index.
+        resume: continue the run in the folder.
+        say: called with a sentence about each step.
 
     Raises:
         ConfigError: options that do not go together.
@@ -105,7 +105,7 @@ def adapt(
 
 
 def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, config: IndexConfig) -> Index:
-    """Makes the index of a run anew, of the documents of ``dataset``.
+    """Builds the index of a run from the documents of ``dataset``, in place of an earlier index.
 
     Raises:
         ModelError: the run has no adapter.

@@ -1,4 +1,4 @@
-"""The recipe: choose by held-out pairs, train on all of them, remember where that was."""
+"""Training of an adapter: choose settings on held-out pairs, train on all pairs, remember the training data."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _DOCUMENT_QUANTILES = (0.02, 0.2)
 
 @dataclass
 class PretrainConfig(FitConfig):
-    """Everything an adapter depends on besides the documents, the pairs and the base model.
+    """The options of training, besides the documents, the pairs and the base model.
 
     Args:
         adapter: the network.
         objective: the loss.
-        views: what a prediction is told from.
-        selection: what is chosen by held-out pairs.
-        familiarity: go back to the base away from the training queries and documents.
-        most_made_pairs: where there are no pairs, so many are made of the corpus at most.
-        strategy: ``frozen``: the base stays as it is. Otherwise it is tuned before the adapter is trained:
-            ``two-phase``, the predictor first and then the base with a tiny rate; ``full``, both from the start, the
-            base with a small rate; ``lora``, low-rank additions to the base's linear maps (extra ``lora``).
-        tuning: how, where it is.
+        views: the candidates that a prediction is contrasted with.
+        selection: the settings that are compared on held-out pairs.
+        familiarity: fall back to the base model for queries and documents unlike the training data.
+        most_made_pairs: the most pairs to make from the corpus, if it has none.
+        strategy: ``frozen``: the base is not trained. Otherwise it is tuned before the adapter: ``two-phase`` trains
+            the predictor first, then the base at a tiny learning rate; ``full`` trains both from the start, the base at
+            a small rate; ``lora`` trains low-rank additions to the base's linear maps (extra ``lora``).
+        tuning: how the base is tuned.
     """
 
     epochs: int = 10
@@ -67,19 +67,19 @@ class PretrainConfig(FitConfig):
 
     @property
     def recipe(self) -> Recipe:
-        """Network, objective, views and training, as they are before anything is chosen."""
+        """Network, objective, views and training, before settings are chosen."""
         fit = FitConfig(**{f.name: getattr(self, f.name) for f in fields(FitConfig)})
         return Recipe(self.adapter, self.objective, self.views, fit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(results.Pretrained[Adapter]):
-    """A trained adapter, which changes nothing where the base did best on held-out pairs.
+    """A trained adapter; its strength is 0 where it is not significantly better than the base on held-out pairs.
 
-    Its diagnosis is of the training queries' vectors, against the base's.
+    The diagnosis compares its vectors of the training queries with those of the base.
 
     Args:
-        choice: what was chosen and on what grounds.
+        choice: the chosen settings and their held-out scores.
     """
 
     choice: Choice
@@ -94,19 +94,19 @@ def pretrain(
     resume: bool = False,
     tuned: bool | None = None,
 ) -> Pretrained:
-    """Trains an adapter on the train and dev pairs of a collection; its test pairs are not looked at.
+    """Trains an adapter on the train and dev pairs of a collection; its test pairs are not used.
 
     Args:
         dataset: documents, queries, pairs.
         encoder: the frozen base.
-        config: how.
-        run: the folder that receives checkpoint, metrics, ``encoder/`` and diagnosis; None keeps nothing.
-        resume: go on from the checkpoint in ``run``.
-        tuned: whether the base was tuned on the training pairs (`jepakit.retrieval.tune`): what it has seen can no
-            longer be held out, so the development pairs are. None: it was not, and ``config.strategy`` says so.
+        config: the options.
+        run: the folder for checkpoint, metrics, ``encoder/`` and diagnosis; None writes nothing.
+        resume: continue from the checkpoint in ``run``.
+        tuned: whether the base was tuned on the training pairs (`jepakit.retrieval.tune`); if so, only the development
+            pairs are held out. None: not tuned; ``config.strategy`` must then be ``frozen``.
 
     Raises:
-        ConfigError: options that do not go together.
+        ConfigError: two options exclude each other.
         DataError: there are no pairs.
     """
     if tuned is None and config.strategy != "frozen":
@@ -118,8 +118,8 @@ def pretrain(
     pairs = dataset.training
     recipe, selection = config.recipe, config.selection
     if not dataset.labelled:
-        # A made query is a piece of its document, which questions are not: it promises too much of the adapter, and
-        # what it says of the rest of a search misleads.
+        # A made query is a part of its document, unlike a real question. Held-out scores on made pairs are too
+        # optimistic about the adapter and misleading about the other settings, so these are not chosen by them.
         selection = replace(selection, strengths=[min(selection.strengths)], feedback=[], sentences=[], words=[])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -176,10 +176,10 @@ def pretrain(
 def with_training_pairs(
     dataset: RetrievalDataset, *, seed: int = 0, most_made_pairs: int = PretrainConfig.most_made_pairs
 ) -> RetrievalDataset:
-    """The collection with pairs to train on: its own, or without any, pairs made from its documents.
+    """The collection with its own pairs or, without any, with pairs made from its documents.
 
-    Made pairs predict a part of a document from another part, so their documents are the parts that are predicted.
-    Where pairs are not divided into train, dev and test, they are now, by document.
+    A made pair predicts one part of a document from another; these parts are the documents of the result. Pairs without
+    splits are divided into train, dev and test by document.
     """
     if any(len(pairs) for pairs in dataset.splits.values()):
         return ensure_splits(dataset, seed=seed)
@@ -194,7 +194,7 @@ def with_training_pairs(
         source=tuple(source[row] for row in rows),
     )
     pairs = replace(made.pairs, document=torch.arange(len(rows)))
-    origin = f"{dataset.origin}; nobody's pairs: queries and what answers them are parts of one document each"
+    origin = f"{dataset.origin}; pairs made from the documents: a query and its answer are parts of one document"
     made_set = RetrievalDataset(dataset.name, parts, made.queries, {"all": pairs}, origin.strip("; "), labelled=False)
     return ensure_splits(made_set, seed=seed)
 
@@ -202,7 +202,7 @@ def with_training_pairs(
 def _remember(
     adapter: Adapter, queries: Tensor, documents: Tensor, pairs: Pairs, dataset: RetrievalDataset, seed: int
 ) -> None:
-    """Gives the adapter its memory of the queries and documents it was trained among."""
+    """Stores the training queries and documents in the adapter's memory, for familiarity."""
     generator = torch.Generator().manual_seed(seed)
     if dataset.labelled:
         _remember_queries(adapter, queries, pairs.relevant, len(documents), generator)
@@ -214,7 +214,7 @@ def _remember(
 def _remember_queries(
     adapter: Adapter, queries: Tensor, asked: Pairs, documents: int, generator: torch.Generator
 ) -> None:
-    # A query's likeness to another that asks for the same document says nothing about a new one's.
+    # Queries with the same document form a group: their similarity says nothing about a new query.
     rows = asked.queries
     first = torch.full((int(rows.max()) + 1,), documents).scatter_reduce(0, asked.query, asked.document, "amin")
     adapter.familiar_queries.fit(queries[rows], first[rows], quantiles=_QUERY_QUANTILES, generator=generator)

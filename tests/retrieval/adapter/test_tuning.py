@@ -276,7 +276,7 @@ def test_cut_vectors_are_kept_and_what_does_not_survive_saving_is_refused(folder
     assert load_text_encoder(TextConfig(base=str(tmp_path / "base"), device="cpu")).fingerprint == cut.fingerprint
     model = SentenceTransformer(str(folder), device="cpu").eval()
     model[2].register_forward_hook(flipped)
-    with pytest.raises(ModelError, match="it gives other vectors; it cannot be kept"):
+    with pytest.raises(ModelError, match="gives other vectors"):
         save_base(SentenceEncoder(model, name="hooked"), tmp_path / "hooked")
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 

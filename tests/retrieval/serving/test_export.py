@@ -201,7 +201,7 @@ def test_an_empty_folder_is_taken(tmp_path: Path, encoder: SentenceEncoder) -> N
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, encoder: SentenceEncoder) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match=r"file/model: the model could not be written \(.*Not a directory"):
+    with pytest.raises(ModelError, match=r"file/model: could not be written"):
         export_sentence_transformer(trained(encoder), encoder, tmp_path / "file" / "model")
 
 
@@ -223,8 +223,8 @@ class Full(Foreign):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (Foreign(), r"tiny: written, it cannot be loaded again \(.*not part of Sentence Transformers"),
-        (Full(), r"model: the model could not be written \(.*No space left on device"),
+        (Foreign(), r"tiny: the written model cannot be loaded \(.*not part of Sentence Transformers"),
+        (Full(), r"model: could not be written \(.*No space left on device"),
     ],
     ids=["foreign", "full"],
 )
@@ -242,7 +242,7 @@ def test_a_module_that_is_another_when_it_is_loaded_again_is_noticed(tmp_path: P
     # Of an activation only the class is saved: the slope becomes 0.01.
     dense = Dense(16, 16, activation_function=torch.nn.LeakyReLU(0.7))
     base = SentenceEncoder(SentenceTransformer(modules=[*model.children(), dense], device="cpu"), name="tiny")
-    with pytest.raises(ModelError, match="tiny: written and loaded again, it gives other vectors"):
+    with pytest.raises(ModelError, match="tiny: the written model gives other vectors"):
         export_sentence_transformer(trained(base), base, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -251,5 +251,5 @@ def test_a_backend_without_weights_is_refused(tmp_path: Path) -> None:
     base = SentenceEncoder(sentence_transformer(tmp_path / "bert"), name="tiny")
     # What another backend leaves in the transformer's place: something that runs and has no weights.
     base.model[0].model = torch.nn.Identity()
-    with pytest.raises(ConfigError, match="backend = 'Identity': expected torch, in training too"):
+    with pytest.raises(ConfigError, match="backend = 'Identity': expected torch"):
         export_sentence_transformer(trained(base), base, tmp_path / "model")

@@ -1,4 +1,4 @@
-"""From whatever the user names to a `RetrievalDataset`: public sets by name, the user's own files by path."""
+"""Loading a `RetrievalDataset`: public sets by name, the user's own files by path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["load_dataset"]
 def load_dataset(
     corpus: str | Path, *, pairs: Path | None = None, queries: Path | None = None, data_dir: Path | None = None
 ) -> RetrievalDataset:
-    """Loads a corpus, and what is known of which document answers which query.
+    """Loads a corpus and, if there are any, the pairs that say which document answers which query.
 
     ``corpus`` is one of
 
@@ -92,7 +92,7 @@ def _load_path(path: Path) -> RetrievalDataset:
 
 
 def _root(data_dir: Path | None) -> Path | None:
-    """The folder of the data sets that have names; None where nobody named one."""
+    """The folder in which names are looked up; None where none is set."""
     field, given = ("data_dir", data_dir) if data_dir is not None else ("JEPAKIT_DATA", os.environ.get("JEPAKIT_DATA"))
     if not given:
         return None

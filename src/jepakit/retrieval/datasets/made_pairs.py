@@ -1,4 +1,4 @@
-"""Pairs made from a corpus alone, for those who have documents and nobody who said what answers what.
+"""Training pairs made from a corpus alone, for documents without queries and judgements.
 
 ========  ===========================  =====================================  ===============================
 kind      query                        target                                 after
@@ -9,8 +9,8 @@ sentence  one sentence                 title and body without it              in
 crops     30 to 60 % of the words      another 30 to 60 %, beside the first   Contriever, Izacard et al. 2022
 ========  ===========================  =====================================  ===============================
 
-The document holds the query in each of them; to learn to find the one by the words of the other would be to learn
-nothing. So with each pair comes the text that is predicted: the document without the query's part.
+The query is a part of its document, so matching words would be a trivial task. Each pair therefore has its own target
+text: the document without the part that is the query.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ __all__ = ["Kind", "MadePairs", "made_pairs"]
 
 Kind = Literal["title", "heading", "sentence", "crops"]
 
-_FEWEST_WORDS = 4
-_FEWEST_CROPPED_WORDS = 20
-_SHORTEST_CROP, _LONGEST_CROP = 0.3, 0.6
+_MIN_TARGET_WORDS = 4
+_MIN_CROPPED_WORDS = 20
+#: Words of a crop, as a fraction of the text.
+_MIN_CROP, _MAX_CROP = 0.3, 0.6
 
 
 @dataclass(frozen=True)
 class MadePairs:
-    """Pairs with nobody's judgement.
+    """Pairs without human judgements.
 
     Args:
-        queries: the made queries; their ids are the kind and the id of the document, ``title:12``.
-        pairs: which document each was made of. Equal queries are one, with several documents.
-        targets: for each pair, the document's text without the query's part: the view that is predicted.
+        queries: the made queries; an id is the kind and the id of the document, ``title:12``.
+        pairs: the document of each query. Equal queries are merged into one with several documents.
+        targets: for each pair the text to predict: the document without the part that is the query.
     """
 
     queries: Queries
@@ -59,20 +60,20 @@ def made_pairs(
     seed: int,
     limit: int | None = None,
 ) -> MadePairs:
-    """Makes at most one pair of each kind of each document, in a random order.
+    """Makes at most one pair of each kind from each document, in random order.
 
-    A document without what a kind needs gives no pair of it; nor does one of which fewer than four words would be left.
+    A document gives no pair of a kind that does not apply to it, or that would leave fewer than four words as target.
 
     Args:
-        documents: what pairs are made of.
-        kinds: which pairs, see `jepakit.retrieval.datasets.made_pairs`.
-        seed: which documents come first, which sentence, where the crops are. The pairs of a smaller ``limit`` are the
-            first of those of a larger one.
-        limit: the most pairs; None: as many as there are.
+        documents: the corpus.
+        kinds: kinds of pairs, see `jepakit.retrieval.datasets.made_pairs`.
+        seed: seed of the order of documents, of sentences and of crops. The pairs of a smaller ``limit`` are the first
+            pairs of a larger one.
+        limit: the most pairs; None: no limit.
 
     Raises:
-        ConfigError: no kinds, an unknown one, or a limit below 1.
-        DataError: no document has what any of the kinds needs.
+        ConfigError: no kinds, an unknown kind, or a limit below 1.
+        DataError: none of the kinds applies to any document.
     """
     if not kinds:
         raise ConfigError("kinds", list(kinds), f"some of {', '.join(get_args(Kind))}")
@@ -110,32 +111,32 @@ _Made = tuple[str, str] | None
 
 def _title(title: str, text: str, _: torch.Generator) -> _Made:
     target = _without(text, title.rpartition(HEADING_SEPARATOR)[2])
-    return (title.replace(HEADING_SEPARATOR, " "), target) if title and _enough(target) else None
+    return (title.replace(HEADING_SEPARATOR, " "), target) if title and _is_long(target) else None
 
 
 def _heading(title: str, text: str, _: torch.Generator) -> _Made:
     outer, _sep, heading = title.rpartition(HEADING_SEPARATOR)
     rest = _without(text, heading)
-    return (heading, f"{outer} {rest}") if outer and heading and _enough(rest) else None
+    return (heading, f"{outer} {rest}") if outer and heading and _is_long(rest) else None
 
 
 def _sentence(title: str, text: str, generator: torch.Generator) -> _Made:
     sentences = [text[start:end] for start, end in sentence_spans(text)]
-    candidates = [sentence for sentence in sentences if _enough(sentence)]
+    candidates = [sentence for sentence in sentences if _is_long(sentence)]
     if not candidates:
         return None
     query = candidates[_below(len(candidates), generator)]
-    # What stands twice is taken out twice.
+    # Repetitions of the sentence are removed too.
     rest = " ".join(sentence for sentence in sentences if sentence != query)
     target = f"{title} {rest}".strip()
-    return (query, target) if _enough(rest) and query not in target else None
+    return (query, target) if _is_long(rest) and query not in target else None
 
 
 def _crops(_: str, text: str, generator: torch.Generator) -> _Made:
     words = word_spans(text)
-    if len(words) < _FEWEST_CROPPED_WORDS:
+    if len(words) < _MIN_CROPPED_WORDS:
         return None
-    shortest, longest = math.ceil(_SHORTEST_CROP * len(words)), math.floor(_LONGEST_CROP * len(words))
+    shortest, longest = math.ceil(_MIN_CROP * len(words)), math.floor(_MAX_CROP * len(words))
     first = shortest + _below(longest - shortest + 1, generator)
     second = shortest + _below(min(longest, len(words) - first) - shortest + 1, generator)
     if _below(2, generator):
@@ -149,16 +150,16 @@ def _crops(_: str, text: str, generator: torch.Generator) -> _Made:
 
 
 def _without(text: str, heading: str) -> str:
-    """The text without its heading, which many repeat as the first line; a long one is taken out wherever it stands."""
+    """The text without its heading, which many texts repeat as first line; a long heading is removed everywhere."""
     if not heading:
         return text
-    place = "" if _enough(heading) else r"\A"
+    place = "" if _is_long(heading) else r"\A"
     pattern = rf"{place}(?<!\w){re.escape(heading)}(?!\w)[\s.:—–-]*"
     return re.sub(pattern, "", text, flags=re.IGNORECASE)
 
 
-def _enough(text: str) -> bool:
-    return len(word_spans(text)) >= _FEWEST_WORDS
+def _is_long(text: str) -> bool:
+    return len(word_spans(text)) >= _MIN_TARGET_WORDS
 
 
 def _below(count: int, generator: torch.Generator) -> int:
@@ -176,5 +177,5 @@ _NEEDS = {
     "title": "titles, and texts under them",
     "heading": "titles with headings, as a folder of Markdown or HTML files has them",
     "sentence": "texts of two sentences and more",
-    "crops": f"texts of {_FEWEST_CROPPED_WORDS} words and more",
+    "crops": f"texts of {_MIN_CROPPED_WORDS} words and more",
 }

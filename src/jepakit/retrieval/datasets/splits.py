@@ -1,8 +1,8 @@
-"""Train, dev and test without a document in two of them, and how much the splits that somebody brought share.
+"""Splits into train, dev and test that share no document, and the documents that given splits share.
 
-A query in training whose answer is also the answer of a test query tells the model where to put that document: what it
-then finds in the test is remembered, not predicted (in SciFact, for 196 of 300 test queries). So pairs are divided by
-what hangs together: queries that share a document, and documents of one source.
+If a training query and a test query share their document, the model can memorise where that document belongs, and the
+test overestimates it (in SciFact, 196 of 300 test queries). So pairs that are connected go into the same split:
+queries that share a document, and documents of one source.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _WITH_DEV = {"train": 0.85, "dev": 0.15}
 
 @dataclass(frozen=True)
 class Leak:
-    """What the training pairs tell about a test.
+    """The relevant documents that training and test pairs share.
 
     Args:
-        documents: documents that are relevant in both.
-        queries: test queries with one of them among their relevant documents.
-        of: test queries in all, that is with a relevant document.
+        documents: number of documents that are relevant in both.
+        queries: number of test queries with such a document.
+        of: number of test queries with a relevant document.
     """
 
     documents: int
@@ -47,7 +47,7 @@ class Leak:
 
     @property
     def sentence(self) -> str:
-        """For reports."""
+        """The counts in a sentence, for reports."""
         if not self.documents:
             return f"None of the {self.of} test queries shares a relevant document with training."
         return (
@@ -61,15 +61,15 @@ def split_by_document(
 ) -> dict[str, Pairs]:
     """Divides pairs so that no document, source or query is in two splits.
 
-    What hangs together by pairs (of any grade) or by a source goes into one split, the largest first, each into the
-    split that is emptiest for its size among those with room for it. Sizes are counted in pairs and come as near to the
-    fractions as that allows; a split stays empty where too few things hang together.
+    Pairs (of any grade) that share a query, document or source form a group, and each group goes into one split: the
+    largest group first, each into the split with the most relative room for it. Sizes are counted in pairs and are as
+    near to the fractions as this allows; with too few groups a split stays empty.
 
     Args:
-        pairs: what is divided; their order within a split stays.
-        documents: their sources.
-        fractions: split -> its share; together 1.
-        seed: which of those of one size go where.
+        pairs: the pairs; their order within a split is kept.
+        documents: the documents with their sources.
+        fractions: split -> its share; the shares sum to 1.
+        seed: order of groups of equal size.
 
     Raises:
         ConfigError: the fractions are not positive numbers that sum to 1.
@@ -88,7 +88,7 @@ def folds_by_document(pairs: Pairs, documents: Documents, folds: int, *, seed: i
 
     Raises:
         ConfigError: fewer than two folds.
-        DataError: fewer groups of pairs that do not hang together than folds.
+        DataError: there are fewer groups of connected pairs than folds.
     """
     if folds < 2:
         raise ConfigError("folds", folds, "at least 2")
@@ -101,9 +101,8 @@ def folds_by_document(pairs: Pairs, documents: Documents, folds: int, *, seed: i
 
 
 def shared_documents(train: Pairs, test: Pairs) -> Leak:
-    """How much a test has in common with training; only relevant documents count."""
-    known = train.relevant.documents
-    both = int(torch.isin(test.relevant.documents, known).sum())
+    """Counts the relevant documents that a test shares with training."""
+    both = int(torch.isin(test.relevant.documents, train.relevant.documents).sum())
     return Leak(both, int(seen_queries(train, test).numel()), int(test.relevant.queries.numel()))
 
 
@@ -114,10 +113,7 @@ def seen_queries(train: Pairs, test: Pairs) -> Tensor:
 
 
 def without_shared(train: Pairs, test: Pairs, documents: Documents) -> Pairs:
-    """The training pairs of the queries that share nothing with a test.
-
-    That is: none of whose relevant documents, or documents of one source with them, is relevant in the test.
-    """
+    """The training pairs of queries that share no relevant document, and no source of one, with a test."""
     source = _sources(documents)
     relevant = train.relevant
     shares = torch.isin(source[relevant.document], source[test.relevant.document])
@@ -125,10 +121,10 @@ def without_shared(train: Pairs, test: Pairs, documents: Documents) -> Pairs:
 
 
 def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
-    """The training pairs that tell nothing about the development pairs, and the development pairs.
+    """The training pairs that share no document with the development pairs, and the development pairs.
 
     Raises:
-        DataError: there is no such split, or nothing in one of them.
+        DataError: a split is missing or empty.
     """
     missing = [name for name in ("train", "dev") if name not in dataset.splits]
     if missing:
@@ -148,16 +144,16 @@ def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
 
 
 def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDataset:
-    """A dataset with what training needs, whatever splits it came with.
+    """A dataset with the splits that training needs.
 
     - ``all``: divided by document into train, dev and test, 70, 10 and 20 %.
-    - train without dev: 15 % of train become dev, by document. A test that came stays as it is.
-    - Anything else, such as a test alone, comes back as it is.
+    - train without dev: 15 % of train become dev, by document; the test split is not changed.
+    - Any other splits, such as a test alone, are not changed.
 
-    ``origin`` says what was done.
+    ``origin`` records the division.
 
     Raises:
-        DataError: the pairs hang together so much that a split would be empty.
+        DataError: the pairs share so many documents that a split would be empty.
     """
     given = dict(dataset.splits)
     if given.keys() == {"all"}:
@@ -216,7 +212,7 @@ def _assign(component: Tensor, shares: Sequence[float], seed: int) -> Tensor:
     targets = [share * len(component) for share in shares]
     room = list(targets)
     chosen: list[int] = []
-    # One component after the other: where it goes depends on all before it.
+    # Sequential: the split of a component depends on all earlier ones.
     for size in sizes[order].tolist():
         fits = [split for split in range(len(room)) if room[split] >= size]
         if fits:

@@ -1,12 +1,12 @@
-"""A trained adapter and its base as one plain sentence-transformers model, which needs nothing of jepakit.
+"""Export of an adapter and its base as one sentence-transformers model, which works without jepakit.
 
 ::
 
     base modules -> Normalize -> Router: query    -> Dense, ..., Normalize
                                          document -> Dense, ..., Normalize
 
-The adapter becomes ``Dense`` layers with GELU between them, exactly: what a residual adds further on is carried through
-an activation as ``GELU(x) - GELU(-x) = x``.
+The adapter becomes ``Dense`` layers with GELU between them, exactly. A residual connection is carried through an
+activation by ``GELU(x) - GELU(-x) = x``.
 """
 
 from __future__ import annotations
@@ -68,31 +68,30 @@ documents = model.encode_document(["open() returns a file object."])
 scores = model.similarity(queries, documents)
 ```
 
-Queries and documents are encoded differently. `encode`, which is not told what it is given, encodes documents,
-even with the prompt of a query.
+Queries and documents are encoded differently. `encode` always encodes documents, even with the prompt of a query.
 
 ## Limits
 
-- jepakit weakens the adapter for a query that is unlike those it was trained on. This model cannot: every query gets
-  the whole strength.
-- jepakit gives a blank text a vector of zeros. This model gives it a vector like any other: do not index blank texts.
+- jepakit weakens the adapter for queries unlike its training queries. This model applies the full strength to every
+  query.
+- jepakit encodes a blank text as a vector of zeros. This model does not: do not index blank texts.
 """)
 
 
 def export_sentence_transformer(
     adapter: Adapter, encoder: SentenceEncoder, folder: str | Path, *, dataset: str | None = None
 ) -> Path:
-    """Writes a model folder for ``sentence_transformers.SentenceTransformer``, whole or not at all.
+    """Writes a model folder for ``sentence_transformers.SentenceTransformer``. A failure leaves no partial folder.
 
-    What the loaded model's ``encode_query`` and ``encode_document`` give are ``adapter.queries`` and
-    ``adapter.documents`` of the encoder's vectors, at the adapter's strength. How familiar a query is cannot be
-    expressed, nor that a blank text has no vector. The base is stored once, in float32 whatever it was in.
+    ``encode_query`` and ``encode_document`` of the exported model equal ``adapter.queries`` and ``adapter.documents``
+    of the encoder's vectors, at the adapter's strength. The export supports neither familiarity nor zero vectors for
+    blank texts. Weights are stored in float32.
 
     Args:
         adapter: trained.
-        encoder: the base that it was trained on.
+        encoder: the base of the adapter.
         folder: a new or empty folder.
-        dataset: what it was trained on, for the model card.
+        dataset: the training data, for the model card.
 
     Returns:
         ``folder``.
@@ -108,23 +107,23 @@ def export_sentence_transformer(
     require_torch(encoder.model)
     with whole_folder(Path(folder)) as partial:
         (partial / "README.md").write_text(_card(adapter, Path(folder).expanduser().resolve().name, dataset), "utf-8")
-        # Layers are drawn at random before they get their values; the caller's random state must not move by that.
+        # Layers are initialised at random before they get their values; the caller's random state must not change.
         with quiet(), torch.random.fork_rng(devices=[]):
             _joined(adapter, encoder.model).save(str(partial), create_model_card=False)
-            # A base may have modules that do not survive saving.
+            # Some modules of a base may not be saved correctly.
             queries, documents = encoder.encode(PROBES, "query"), encoder.encode(PROBES, "document")
             require_vectors(partial, encoder, adapter.queries(queries), adapter.documents(documents))
     return Path(folder)
 
 
 def _joined(adapter: Adapter, base: SentenceTransformer) -> SentenceTransformer:
-    """The base's modules, then a router with a route for each kind of text."""
+    """The modules of the base, then a router with a route for queries and one for documents."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
     from sentence_transformers.sentence_transformer.modules import Normalize
 
     if base.dtype != torch.float32:
-        # Otherwise the library would bring the adapter, too, to the base's half precision.
+        # Otherwise the library would convert the adapter to the half precision of the base as well.
         base = copy.deepcopy(base).float()
     router = Router.for_query_document(
         query_modules=_route(adapter, "query"), document_modules=_route(adapter, "document"), default_route="document"
@@ -139,7 +138,7 @@ def _joined(adapter: Adapter, base: SentenceTransformer) -> SentenceTransformer:
 
 
 def _truncation(base: SentenceTransformer) -> list[Module]:
-    """A base may cut its vectors after its last module, which here is not the last."""
+    """The truncation of the base's vectors as a module: it must precede the adapter."""
     from sentence_transformers.sentence_transformer.modules import Dense
 
     if base.truncate_dim is None:
@@ -171,7 +170,7 @@ def _route(adapter: Adapter, kind: Kind) -> list[Module]:
 
 @dataclass(frozen=True)
 class _Affine:
-    """``x -> weight x + bias``; float64, so that what is multiplied out stays exact in float32."""
+    """``x -> weight x + bias`` in float64, so that products of maps stay exact in float32."""
 
     weight: Tensor
     bias: Tensor
@@ -195,9 +194,10 @@ class _Affine:
 
 
 def _unrolled(adapter: Adapter, kind: Kind) -> list[_Affine]:
-    """Affine maps that with GELU between them, and a normalisation after them, are one side of the adapter.
+    """One side of the adapter as affine maps, with GELU between them and a normalisation after them.
 
-    ``start`` and ``now`` are what the adapter starts from and has got to, read off the latest layer's output.
+    ``start`` (the resized base vector) and ``now`` (the output of the networks so far) are maps from the output of the
+    last layer.
     """
     turn = adapter.towers.start.detach().cpu()
     start = now = _Affine.linear(turn.T if turn.numel() else torch.eye(adapter.dim))
@@ -210,8 +210,8 @@ def _unrolled(adapter: Adapter, kind: Kind) -> list[_Affine]:
         inner = now
         for linear in linears[:-1]:
             hidden, carried = linear.after(inner), [start] if start is now else [start, now]
-            layers.append(_stacked([hidden, *carried, *(one * -1 for one in carried)]))
-            inner, *read = _read(len(hidden.bias), [len(one.bias) for one in carried])
+            layers.append(_stacked([hidden, *carried, *(layer * -1 for layer in carried)]))
+            inner, *read = _read(len(hidden.bias), [len(layer.bias) for layer in carried])
             start, now = read[0], read[-1]
         last = linears[-1].after(inner)
         now = last + now if network.residual else last
@@ -220,23 +220,23 @@ def _unrolled(adapter: Adapter, kind: Kind) -> list[_Affine]:
 
 
 def _networks(adapter: Adapter, kind: Kind) -> list[MLPPredictor]:
-    """What a side's vectors go through, one after the other."""
+    """The networks of one side, in order."""
     projections = adapter.towers.projections
-    found = [projections[kind if kind in projections else "query"]] if projections else []
+    networks = [projections[kind if kind in projections else "query"]] if projections else []
     if adapter.config.direction == kind:
-        found.append(adapter.predictor)
-    return [network for network in found if isinstance(network, MLPPredictor)]
+        networks.append(adapter.predictor)
+    return [network for network in networks if isinstance(network, MLPPredictor)]
 
 
 def _stacked(maps: list[_Affine]) -> _Affine:
-    return _Affine(torch.cat([one.weight for one in maps]), torch.cat([one.bias for one in maps]))
+    return _Affine(torch.cat([layer.weight for layer in maps]), torch.cat([layer.bias for layer in maps]))
 
 
 def _read(hidden: int, carried: list[int]) -> list[_Affine]:
-    """From GELU of ``[h, c1, ..., -c1, ...]``, that is to say: ``h`` after its activation, then each ``c`` itself."""
-    there = torch.eye(hidden + 2 * sum(carried))
-    plus, minus = there[hidden:].tensor_split(2)
-    return [_Affine.linear(rows) for rows in (there[:hidden], *(plus - minus).split(carried))]
+    """Maps from ``GELU([h, c1, ..., -c1, ...])`` to ``GELU(h)`` and to each ``c``."""
+    identity = torch.eye(hidden + 2 * sum(carried))
+    plus, minus = identity[hidden:].tensor_split(2)
+    return [_Affine.linear(rows) for rows in (identity[:hidden], *(plus - minus).split(carried))]
 
 
 def _card(adapter: Adapter, name: str, dataset: str | None) -> str:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jepakit.errors import MissingExtraError
-from jepakit.retrieval.serving.searcher import Mode, Searcher, require_question
+from jepakit.retrieval.serving.searcher import Mode, Searcher, require_search
 from jepakit.search.filters import Filter
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def langchain_retriever(
 ) -> BaseRetriever:
     """A LangChain retriever: ``invoke``, ``ainvoke``, ``batch``, and a part of chains.
 
-    A document's ``page_content`` is its text; its metadata are joined by ``id``, ``title`` and ``score``, which take
-    the place of any of that name.
+    ``page_content`` is the text of a document. ``id``, ``title`` and ``score`` are added to its metadata and replace
+    fields of the same names.
 
     Args:
         searcher: what searches.
@@ -37,13 +37,13 @@ def langchain_retriever(
         ConfigError: ``k`` is less than 1, or no such mode.
         MissingExtraError: langchain-core is not installed.
     """
-    require_question(k, mode)
+    require_search(k, mode)
     return _retriever_class()(searcher=searcher, k=k, mode=mode, where=where)
 
 
 @cache
 def _retriever_class() -> Callable[..., BaseRetriever]:
-    """The class has to have LangChain's for its base, which is imported only by those who use it."""
+    """Defines the class on first use, so that LangChain is imported only then."""
     try:
         from langchain_core.documents import Document
         from langchain_core.retrievers import BaseRetriever

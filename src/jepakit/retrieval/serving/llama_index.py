@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from jepakit.errors import MissingExtraError
-from jepakit.retrieval.serving.searcher import Mode, Searcher, require_question
+from jepakit.retrieval.serving.searcher import Mode, Searcher, require_search
 from jepakit.search.filters import Filter
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def llama_index_retriever(
 ) -> BaseRetriever:
     """A LlamaIndex retriever: ``retrieve``, ``aretrieve``, and a part of query engines.
 
-    A node's text and ``node_id`` are the document's; its metadata are joined by ``title``, which takes the place of any
-    of that name. The score stands beside the node: within, it would make two nodes of a document that two queries find.
+    A node has the text and the id of its document; ``title`` is added to its metadata and replaces a field of that
+    name. The score is not part of the node, so that two queries with the same document return equal nodes.
 
     Args:
         searcher: what searches.
@@ -36,13 +36,13 @@ def llama_index_retriever(
         ConfigError: ``k`` is less than 1, or no such mode.
         MissingExtraError: llama-index-core is not installed.
     """
-    require_question(k, mode)
+    require_search(k, mode)
     return _retriever_class()(searcher, k, mode, where)
 
 
 @cache
 def _retriever_class() -> Callable[[Searcher, int, Mode, Filter | None], BaseRetriever]:
-    """The class has to have LlamaIndex's for its base, which is imported only by those who use it."""
+    """Defines the class on first use, so that LlamaIndex is imported only then."""
     try:
         from llama_index.core.base.base_retriever import BaseRetriever
         from llama_index.core.schema import NodeWithScore, TextNode

@@ -1,4 +1,4 @@
-"""Model folders of sentence-transformers: what can be written as one, and whether it was written right."""
+"""Checks of model folders of sentence-transformers: before writing, and after."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
 __all__ = ["PROBES", "require_torch", "require_vectors"]
 
 PROBES = ["how do I read a file", "open() returns a file object, and readlines() its lines."]
-"""Texts by which a model that was written is compared with the one it was made of."""
+"""Texts on which a written model is compared with the original."""
 
 
 def require_torch(model: SentenceTransformer) -> None:
-    """Raises ConfigError where another library runs the model, and its weights are not at hand."""
+    """Raises ConfigError where another backend runs the model, since such a model has no trainable weights."""
     from sentence_transformers.base.modules import Transformer
     from transformers import PreTrainedModel
 
     if isinstance(model[0], Transformer) and not isinstance(model[0].model, PreTrainedModel):
-        raise ConfigError("backend", type(model[0].model).__name__, "torch, in training too: others hold no weights")
+        raise ConfigError("backend", type(model[0].model).__name__, "torch, since other backends hold no weights")
 
 
 def require_vectors(folder: Path, encoder: SentenceEncoder, queries: Tensor, documents: Tensor) -> None:
-    """Raises ModelError where the model in a folder does not give these vectors, by direction, of `PROBES`.
+    """Raises ModelError where the model in a folder encodes `PROBES` to other directions.
 
     Args:
-        folder: a model that was written.
-        encoder: what it was made of.
-        queries: ``[2, D]``, rows of length 1.
-        documents: the same of documents.
+        folder: the written model.
+        encoder: the original.
+        queries: expected vectors of `PROBES` as queries, ``[2, D]``, rows of length 1.
+        documents: expected vectors of `PROBES` as documents.
     """
     from sentence_transformers import SentenceTransformer
 
     try:
         written = SentenceTransformer(str(folder), device=str(encoder.model.device), local_files_only=True)
         encode = (written.encode_query, written.encode_document)
-        found = [one(PROBES, convert_to_tensor=True, show_progress_bar=False).float().cpu() for one in encode]
+        vectors = [method(PROBES, convert_to_tensor=True, show_progress_bar=False).float().cpu() for method in encode]
     except (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{encoder.name}: written, it cannot be loaded again ({in_one_line(error)})") from error
+        raise ModelError(f"{encoder.name}: the written model cannot be loaded ({in_one_line(error)})") from error
     # A base in half precision is written in single.
     tolerance = 1e-4 if encoder.model.dtype == torch.float32 else 5e-2
     near = [
-        one.shape == other.shape and torch.allclose(F.normalize(one, dim=-1), other, rtol=0, atol=tolerance)
-        for one, other in zip(found, (queries, documents), strict=True)
+        given.shape == expected.shape and torch.allclose(F.normalize(given, dim=-1), expected, rtol=0, atol=tolerance)
+        for given, expected in zip(vectors, (queries, documents), strict=True)
     ]
     if not all(near):
-        raise ModelError(f"{encoder.name}: written and loaded again, it gives other vectors; it cannot be kept")
+        raise ModelError(f"{encoder.name}: the written model gives other vectors than the original")

@@ -1,4 +1,4 @@
-"""A second look at what a search found: query and document read together, which is slower and more exact."""
+"""Re-ranking of search results by a cross-encoder, which reads query and document together: slower, more exact."""
 
 from __future__ import annotations
 
@@ -22,33 +22,32 @@ if TYPE_CHECKING:
 
 __all__ = ["CrossEncoderReranker", "Reranker"]
 
-# What damaged, foreign or unreachable models make the libraries raise.
-_FAULTS = (AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
+#: Errors that the libraries raise for damaged, unsuitable or unreachable models.
+_LOAD_ERRORS = (AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
 _EXAMPLE = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
 
 class Reranker(Protocol):
-    """Anything that orders documents anew."""
+    """Reorders the documents of a search."""
 
     def rerank(self, query: str, found: Sequence[Found], k: int) -> list[Found]:
-        """The best ``k`` of ``found``, best first; their scores are the reranker's."""
+        """The best ``k`` of ``found``, best first, with the scores of the reranker."""
         ...
 
 
 class CrossEncoderReranker:
     """A cross-encoder of sentence-transformers (Nogueira & Cho 2019): one score for query and document together.
 
-    Search for more documents than are wanted, 50 or 100, and let this choose among them. Several threads may use one
-    at once.
+    Search for 50 or 100 documents and re-rank these. Several threads may use one re-ranker.
 
     Args:
         model: a folder, or a sentence-transformers id (``cross-encoder/ms-marco-MiniLM-L6-v2``, ...).
-        batch_size: pairs at a time.
-        max_length: pairs are cut after so many tokens; None: where the model says.
+        batch_size: pairs scored at a time.
+        max_length: tokens after which a pair is cut; None: the limit of the model.
 
     Raises:
-        ModelError: there is no such model, it cannot be fetched, it is damaged, or it is no cross-encoder.
-        ConfigError: ``batch_size`` or ``max_length`` is less than 1, or the model cannot read so much.
+        ModelError: there is no such model, it cannot be downloaded, it is damaged, or it is no cross-encoder.
+        ConfigError: ``batch_size`` or ``max_length`` is less than 1, or ``max_length`` exceeds the model's limit.
     """
 
     def __init__(self, model: str | Path, batch_size: int = 32, max_length: int | None = None) -> None:
@@ -57,13 +56,13 @@ class CrossEncoderReranker:
                 raise ConfigError(name, value, "at least 1")
         self.name, self.batch_size = str(model), batch_size
         self._model = _load(model)
-        # A tokeniser is set up anew for every batch, which two threads must not do at once.
+        # Each batch reconfigures the tokeniser, which is not thread-safe.
         self._lock = Lock()
         if max_length is not None:
             _limit(self._model, max_length)
 
     def rerank(self, query: str, found: Sequence[Found], k: int) -> list[Found]:
-        """See `Reranker.rerank`; of equal scores the one that was found first comes first.
+        """See `Reranker.rerank`; documents with equal scores keep their order.
 
         Raises:
             ConfigError: ``k`` is less than 1.
@@ -73,9 +72,8 @@ class CrossEncoderReranker:
             raise ConfigError("k", k, "at least 1")
         if not found:
             return []
-        scores = self._scores(
-            [(readable(query, None), readable(f"{one.title} {one.text}".strip(), None)) for one in found]
-        )
+        passages = [readable(f"{document.title} {document.text}".strip(), None) for document in found]
+        scores = self._scores([(readable(query, None), passage) for passage in passages])
         order = np.argsort(-scores, kind="stable")[:k]
         return [replace(found[place], score=float(scores[place])) for place in order]
 
@@ -97,12 +95,12 @@ def _load(source: str | Path) -> CrossEncoder:
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model = CrossEncoder(str(source))
-    except _FAULTS as error:
+    except _LOAD_ERRORS as error:
         way_out = f"give a folder with a cross-encoder, or an id that can be fetched, such as {_EXAMPLE}"
         raise ModelError(f"{source}: cannot be loaded ({in_one_line(error)}); {way_out}") from error
     network = model.transformers_model
     kind = type(network).__name__
-    # A model of something else is loaded all the same, with a head of random numbers.
+    # The library loads any transformer, and gives one without a classification head a random head.
     if network is not None and kind.endswith("ForSequenceClassification"):
         saved = network.config.architectures or []
         if kind not in saved:
@@ -117,5 +115,5 @@ def _limit(model: CrossEncoder, tokens: int) -> None:
     config = model.config
     most = None if config is None else config.to_dict().get("max_position_embeddings")
     if most is not None and tokens > most:
-        raise ConfigError("max_length", tokens, f"at most {most}, the positions that the model knows")
+        raise ConfigError("max_length", tokens, f"at most {most}, the number of positions of the model")
     model.max_seq_length = tokens

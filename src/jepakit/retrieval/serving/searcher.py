@@ -1,4 +1,4 @@
-"""Search: texts in, documents out, through the base model, the adapter, the index and the words."""
+"""Search: from texts to documents, by base model, adapter, index and BM25."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
     "Searcher",
     "document_fingerprint",
     "require_base",
-    "require_question",
+    "require_search",
 ]
 
 Mode = Literal["fused", "dense", "words"]
@@ -41,11 +41,11 @@ Mode = Literal["fused", "dense", "words"]
 
 @dataclass(frozen=True)
 class Found:
-    """A document that was found.
+    """A document in the result of a search.
 
     Args:
-        id: its id.
-        score: the higher the better; comparable within one answer only.
+        id: id of the document.
+        score: higher is better; comparable only within the result of one query.
         title: of the document.
         text: of the document.
         metadata: of the document.
@@ -62,15 +62,15 @@ class Searcher:
     """Searches an index.
 
     Args:
-        index: the documents; a folder's index, or a collection in a database.
+        index: the documents: an index in a folder, or a collection in a database.
         encoder: the base model.
         adapter: trained on that base; None searches with the base alone.
-        settings: what was chosen besides.
+        settings: weights of feedback, sentences and BM25.
 
     Raises:
         ModelError: the adapter was trained on another base.
-        ConfigError: sentences or words have a weight, and the index has none, or the adapter changes documents, and
-            nothing says that the collection holds them as changed.
+        ConfigError: sentences or words have a weight but the index has none; or the adapter changes documents but the
+            collection does not record that it holds adapted vectors.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Searcher:
     def open(cls, run: str | Path, *, index: str | Path | None = None, encoder: TextEncoder | None = None) -> Searcher:
         """The search of a finished run, in its own index or in a database.
 
-        What a database cannot do is left out, and `notes` says so.
+        Steps that a database does not support are left out; `notes` lists them.
 
         Args:
             run: folder of the run.
@@ -108,7 +108,7 @@ class Searcher:
 
         Raises:
             ModelError: there is no index, or it or the adapter was made with another base model.
-            ConfigError: the address is not one, or the database lacks what it names.
+            ConfigError: the address is not valid, or the database lacks a table or column that it names.
         """
         folder = RunFolder(Path(run))
         encoder = encoder or load_text_encoder(base_of(folder, _text_config(folder)))
@@ -119,12 +119,12 @@ class Searcher:
             raise ConfigError("index", collection.dim, f"vectors of {adapter.out_dim} numbers, as {encoder.name} gives")
         notes: list[str] = []
         if collection.fingerprint is None:
-            notes.append(f"nothing there says which encoder its vectors are from; they are taken for {encoder.name}'s")
+            notes.append(f"the collection does not record the encoder of its vectors; assumed is {encoder.name}")
         if settings.words and not collection.has_words:
-            notes.append(f"BM25, weighted {settings.words:g} in this run, is left out: it is searched by vectors only")
+            notes.append(f"BM25 (weight {settings.words:g} in this run) is left out: the collection has no words")
             settings = replace(settings, words=0)
         if settings.sentences and collection.sentences is None:
-            notes.append(f"sentences, weighted {settings.sentences:g} in this run, are left out: it keeps none")
+            notes.append(f"sentences (weight {settings.sentences:g} in this run) are left out: it stores none")
             settings = replace(settings, sentences=0)
         searcher = cls(collection, encoder, adapter, settings)
         searcher.notes = tuple(notes)
@@ -137,9 +137,9 @@ class Searcher:
 
         Args:
             queries: texts.
-            k: how many at most.
-            mode: ``dense`` by vectors, ``words`` by BM25, ``fused`` by both, weighted as the held-out pairs had it.
-            where: only documents whose metadata meet this.
+            k: the most documents for each query.
+            mode: ``dense`` by vectors, ``words`` by BM25, ``fused`` by both, with the weights of ``settings``.
+            where: filter on the metadata; None: all documents.
 
         Raises:
             ConfigError: ``k`` is less than 1.
@@ -160,22 +160,22 @@ class Searcher:
         ]
 
     def hits(self, queries: Sequence[str], k: int, *, mode: Mode = "fused", where: Filter | None = None) -> Hits:
-        """As `search`, but rows of the index."""
-        require_question(k, mode)
+        """As `search`, but returns rows of the index."""
+        require_search(k, mode)
         if mode == "words":
             return self.index.search_words(queries, k, where)
         base = self.encoder.encode(queries, "query")
-        known = familiar(base, self.adapter, self._all)
+        familiarity = familiar(base, self.adapter, self._all)
         source = _Filtered(self.index, where) if where else self._all
         if mode == "dense" or not self.settings.words:
-            return ranked(base, self.adapter, source, k, self.settings, known)
-        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, known)
+            return ranked(base, self.adapter, source, k, self.settings, familiarity)
+        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, familiarity)
         words = self.index.search_words(queries, max(k, DEPTH), where)
-        return weighted(dense, words, self.settings.words * known.collection).first(k)
+        return weighted(dense, words, self.settings.words * familiarity.collection).first(k)
 
 
 class _Indexed:
-    """An index as a `jepakit.retrieval.ranking.vectors.Source`, which keeps what it has computed of a document."""
+    """An index as a `jepakit.retrieval.ranking.vectors.Source`; it caches the familiarity of documents."""
 
     def __init__(self, index: Collection) -> None:
         self.index = index
@@ -194,21 +194,21 @@ class _Indexed:
         if self.index.generation != self._generation or self._generation is None:
             self._generation, self._familiarity = self.index.generation, {}
         rows = hits.rows[hits.found].tolist()
-        known = self._familiarity
-        new = [row for row in dict.fromkeys(rows) if row not in known]
+        cached = self._familiarity
+        new = [row for row in dict.fromkeys(rows) if row not in cached]
         if new:
-            known.update(zip(new, memory(self.index.vectors(new)).tolist(), strict=True))
-        # Where nothing was found there is nothing familiar.
-        found = torch.zeros(hits.rows.shape)
-        found[hits.found] = torch.tensor([known[row] for row in rows])
-        return found
+            cached.update(zip(new, memory(self.index.vectors(new)).tolist(), strict=True))
+        # 0 where a query has fewer than k hits.
+        familiarity = torch.zeros(hits.rows.shape)
+        familiarity[hits.found] = torch.tensor([cached[row] for row in rows])
+        return familiarity
 
     def sentences(self) -> Sentences | None:
         return self.index.sentences
 
 
 class _Filtered(_Indexed):
-    """What a filter leaves of an index."""
+    """The documents of an index that a filter allows."""
 
     def __init__(self, index: Collection, where: Filter) -> None:
         super().__init__(index)
@@ -228,8 +228,8 @@ def _text_config(run: RunFolder) -> TextConfig:
         raise ModelError(f"{run.config}: damaged (its section text is not that of a run)") from error
 
 
-def require_question(k: int, mode: Mode) -> None:
-    """Raises ConfigError where nobody can be asked for ``k`` documents, or in this mode."""
+def require_search(k: int, mode: Mode) -> None:
+    """Raises ConfigError where ``k`` is less than 1 or there is no such mode."""
     if k < 1:
         raise ConfigError("k", k, "at least 1")
     require_choice("mode", mode, get_args(Mode))
@@ -246,7 +246,7 @@ def require_base(adapter: Adapter, encoder: TextEncoder) -> None:
 
 
 def document_fingerprint(encoder: TextEncoder, adapter: Adapter | None) -> str:
-    """What an index depends on: the base, and the adapter where that changes documents.
+    """The fingerprint that an index must have: of the base and, where it changes documents, of the adapter.
 
     Raises:
         ModelError: the adapter was trained on another base.
