@@ -73,7 +73,7 @@ class TextConfig:
             raise ConfigError("base", self.base, "a sentence-transformers id, or a folder")
         require_at_least(self, batch_size=1, max_tokens=1)
         if self.backend == "openvino" and self.device not in ("auto", "cpu"):
-            raise ConfigError("device", self.device, "cpu with the backend openvino")
+            raise ConfigError("device", self.device, "cpu, where the backend is openvino")
 
 
 def load_text_encoder(config: TextConfig | None = None) -> SentenceEncoder:
