@@ -1,6 +1,6 @@
-"""Losses: ``(prediction, target) -> scalar``. Gradients reach the target only if the target lets them.
+"""Losses: ``(prediction, target) -> scalar``. The target decides whether it receives gradients.
 
-``docs/objective.md`` says which is for which data.
+``docs/objective.md`` recommends losses for kinds of data.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class NormalizedTarget(nn.Module):
 
     Args:
         loss: the loss to apply.
-        groups: how many equal parts of a row are normalised apart, such as the layers of a concatenated embedding.
+        groups: number of equal parts of a row to normalise separately, such as the layers of a concatenated embedding.
     """
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], groups: int = 1) -> None:
@@ -97,8 +97,8 @@ class NormalizedTarget(nn.Module):
 class StandardizedBatch(nn.Module):
     """A loss on predictions and targets that are first standardised, column by column, over the global batch.
 
-    With `mse` it is the invariance term of CCA-SSG (Zhang et al. 2021, eq. 5) and, like Barlow Twins, sees correlations
-    only: it needs `jepakit.core.regularizer.decorrelation` beside it, not a stop-gradient.
+    With `mse` it is the invariance term of CCA-SSG (Zhang et al. 2021, eq. 5). Like Barlow Twins it depends on
+    correlations only, and needs `jepakit.core.regularizer.decorrelation` against collapse, not a stop-gradient.
 
     Args:
         loss: the loss to apply.
@@ -123,5 +123,5 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hyperbolic": hyperbolic,
 }
 
-#: Columns of the prediction, for losses that do not compare it with the target's own: they make coordinates of them.
+#: Width of the prediction, for losses whose prediction has another width than the target.
 PREDICTION_WIDTHS: dict[str, int] = {"hyperbolic": 2}

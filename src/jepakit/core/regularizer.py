@@ -1,6 +1,6 @@
-"""Regularisers: functions of a batch of embeddings ``[N, D] -> []`` that are small where the batch is well spread.
+"""Regularisers: functions of a batch of embeddings ``[N, D] -> []`` that are small for a well-spread batch.
 
-All of them see the global batch: across processes both the value and the gradient are those of one process.
+All of them use the global batch: with several processes, value and gradient equal those of one process.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ class SIGReg(nn.Module):
     steps taken: the same on every process, and the same again after a resume.
 
     Args:
-        directions: how many directions a step looks at.
+        directions: number of random directions in each step.
         knots: quadrature points.
         t_max: the largest frequency compared.
-        seed: of the directions.
+        seed: seed of the directions.
 
     Raises:
         ConfigError: ``directions`` < 1, ``knots`` < 2 or ``t_max`` ≤ 0.
 
-    The value grows with N for a fixed misfit, as a test statistic does, and sees embeddings whose scale is far from 1
-    (such as L2-normalised ones) as badly as collapsed ones: feed it unnormalised embeddings.
+    Like a test statistic, the value grows with N for a fixed misfit. Embeddings whose scale is far from 1, such as
+    L2-normalised embeddings, are penalised like collapsed ones, so pass unnormalised embeddings.
 
     Source: LeJEPA, Balestriero & LeCun 2025 (arXiv 2511.08544), §4 and algorithm 1.
     """
@@ -115,7 +115,7 @@ def standardize(embeddings: Tensor, *, eps: float = 1e-12) -> Tensor:
 def decorrelation(embeddings: Tensor) -> Tensor:
     """``‖corr − I‖²_F / D`` of the columns' correlations over the global batch: ``[N, D] -> []``.
 
-    Blind to scale, unlike `isotropy_penalty`: for losses that are blind to it too, such as `StandardizedBatch`.
+    Invariant to scale, unlike `isotropy_penalty`: for losses with the same invariance, such as `StandardizedBatch`.
 
     Source: CCA-SSG, Zhang et al. 2021, eq. 5.
     """
@@ -130,7 +130,7 @@ def isotropy_penalty(embeddings: Tensor, *, variance: float | None = 1.0) -> Ten
 
     Args:
         embeddings: ``[N, D]``.
-        variance: σ². None takes the mean variance of the batch; embeddings may then shrink to nothing at no cost.
+        variance: σ². None takes the mean variance of the batch, which does not prevent embeddings from shrinking to 0.
     """
     cov = covariance(embeddings)
     sigma2 = cov.diagonal().mean() if variance is None else cov.new_tensor(variance)
@@ -177,8 +177,8 @@ def variance_hinge(embeddings: Tensor) -> Tensor:
 class UnitRows(nn.Module):
     """A regulariser on embeddings that are compared by direction: rows of length √D, centred.
 
-    At that length an isotropic cloud has variance 1. Unit vectors, however spread, lie so near 0 that a regulariser of
-    N(0, I) takes them for collapsed.
+    At that length an isotropic batch has variance 1. Unit vectors are so near 0 that a regulariser towards N(0, I)
+    would treat them as collapsed.
 
     Args:
         regularizer: the function to apply.
@@ -196,11 +196,11 @@ class UnitRows(nn.Module):
 
 
 class Subsampled(nn.Module):
-    """A regulariser on an even sample of the global batch: SIGReg's value grows with the number of rows.
+    """A regulariser on an evenly spaced sample of the global batch, since SIGReg's value grows with the number of rows.
 
     Args:
         regularizer: the function to apply.
-        rows: how many rows it sees at most.
+        rows: the most rows of the sample.
     """
 
     def __init__(self, regularizer: Callable[[Tensor], Tensor], *, rows: int = 512) -> None:

@@ -1,4 +1,4 @@
-"""How targets are encoded: by a slow copy (EMA), by the context encoder (SimSiam, LeJEPA), by another encoder."""
+"""Target encoders: a moving average of the context encoder (EMA), the context encoder itself, or another encoder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EMATarget(Target):
     """An exponential moving average of the context encoder: ``ξ ← τ ξ + (1 − τ) θ`` after every optimiser step.
 
     Floating-point buffers (running statistics) move with the parameters, integer ones are copied. The copy is always
-    in eval mode: its dropout is off and its normalisation uses running statistics, whatever ``train()`` is called on.
+    in eval mode, even after ``train()``: its dropout is off and its normalisation uses running statistics.
 
     Args:
         encoder: the context encoder; it is copied.
@@ -112,7 +112,7 @@ class SharedTarget(Target):
 
 
 class SeparateTarget(Target):
-    """Another encoder, for targets of another kind (a policy and a plan), trained or frozen.
+    """Another encoder, for targets of another kind than the context (documents for queries), trained or frozen.
 
     Args:
         encoder: target view -> embeddings.

@@ -41,7 +41,7 @@ def fit(
         ModelError: the checkpoint is damaged or of another architecture, or the loss is no longer finite.
     """
     _check_phases(jepa, task, config)
-    # Lightning takes seconds to import: who only solves, searches or embeds does not wait for it.
+    # Lightning takes seconds to import, and is not needed to solve, search or embed.
     from jepakit.training.trainer import fit_with_lightning
 
     return fit_with_lightning(jepa, loader, config, run=run, task=task, embed=embed, resume=resume)

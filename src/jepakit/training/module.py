@@ -1,4 +1,4 @@
-"""The training step as Lightning wants it, and the callbacks that watch it from outside."""
+"""The training step as a Lightning module, and its callbacks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from jepakit.training.run import RunFolder
 
 __all__ = ["DiagnosticsCallback", "EpochLog", "JEPAModule", "MetricsFile", "Patience", "ProgressBar", "to_device"]
 
-#: Steps between two looks at whether the loss is finite: a look waits for the device.
+#: Steps between two checks that the loss is finite; a check waits for the device.
 FINITE_EVERY = 20
 
 Task = Callable[[Any], Tensor | Mapping[str, Tensor]]
 
 
 class JEPAModule(pl.LightningModule):
-    """Total = JEPA alone in the first ``jepa_pretrain_epochs``, then task + ``jepa_weight`` · JEPA.
+    """The total loss: JEPA alone in the first ``jepa_pretrain_epochs``, then task + ``jepa_weight`` · JEPA.
 
     Args:
         jepa: the objective, or None for a task alone.
@@ -37,7 +37,7 @@ class JEPAModule(pl.LightningModule):
         parameter_groups: for AdamW, see `jepakit.training.trainer.parameter_groups`.
         schedule: learning-rate factor by step.
         jepa_pretrain_epochs: epochs of JEPA alone where there is a task.
-        jepa_weight: of JEPA beside the task.
+        jepa_weight: weight of JEPA in the sum with the task.
         frozen: parameters that get no gradient before ``unfreeze_epoch``.
         unfreeze_epoch: None keeps them frozen.
     """
@@ -90,7 +90,7 @@ class JEPAModule(pl.LightningModule):
         return self.task is not None and self.current_epoch < self.jepa_pretrain_epochs
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total to minimise in this epoch and every term by name; those of a task are ``task`` or ``task/NAME``."""
+        """The total loss in this epoch, and every term by name; terms of a task are ``task`` or ``task/NAME``."""
         terms: dict[str, Tensor] = {}
         parts: list[Tensor] = []
         with_task = self.task is not None and not self.pretraining
@@ -119,8 +119,8 @@ class JEPAModule(pl.LightningModule):
         loader = self.trainer.train_dataloader
         assert isinstance(loader, EpochLoader)
         loader.set_epoch(self.current_epoch)
-        # Dropout draws from the global generator: seeding it by epoch makes a resumed epoch the same epoch. `fit` forks
-        # the generator, so nothing of this reaches the caller.
+        # Dropout draws from the global generator, which is seeded by epoch so that a resumed epoch repeats exactly.
+        # `fit` forks the generator, so the caller's state does not change.
         torch.manual_seed(derived_seed(loader.seed, self.current_epoch, -2 - self.global_rank))
         thawed = self.unfreeze_epoch is not None and self.current_epoch >= self.unfreeze_epoch
         for parameter in self.frozen:
@@ -153,7 +153,7 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 class EpochLog(pl.Callback):
-    """Logs each epoch's mean terms and its seconds; first of the callbacks, so that the others find them logged."""
+    """Logs the mean terms and the seconds of each epoch; it must be the first callback, since others read them."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -168,7 +168,7 @@ class EpochLog(pl.Callback):
         self.seconds = time.perf_counter() - self._start
         assert isinstance(pl_module, JEPAModule)
         means = pl_module.take_means()
-        # Before anything of this epoch is written: the last checkpoint stays a sound one.
+        # Checked before anything of this epoch is written, so the last checkpoint stays usable.
         pl_module.require_finite([means["total"], *pl_module.parameters()])
         means = {f"train/{name}": value for name, value in means.items()}
         pl_module.log_dict(means, sync_dist=True)
@@ -179,14 +179,14 @@ class DiagnosticsCallback(pl.Callback):
 
     Args:
         embed: ``() -> (embeddings [N, D], groups [N] or None)`` with the encoder as it is now.
-        every: epochs between two looks; the first and the last epoch are always looked at.
+        every: epochs between two diagnoses; the first and the last epoch are always diagnosed.
     """
 
     def __init__(self, embed: Callable[[], tuple[Tensor, Tensor | None]], every: int) -> None:
         self.embed, self.every = embed, every
 
     def is_due(self, trainer: pl.Trainer) -> bool:
-        """Whether this epoch is looked at."""
+        """Whether this epoch is diagnosed."""
         return trainer.current_epoch % self.every == 0 or trainer.current_epoch + 1 == trainer.max_epochs
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -199,9 +199,9 @@ class DiagnosticsCallback(pl.Callback):
 
 
 class Patience(EarlyStopping):
-    """Stops when the training loss has not fallen for so many epochs.
+    """Stops when the training loss has not fallen for a number of epochs.
 
-    Epochs of JEPA alone before a task do not count: their loss is another one.
+    Epochs of JEPA alone before a task do not count, since they have another loss.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -209,7 +209,7 @@ class Patience(EarlyStopping):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops at once where the resumed run had stopped early."""
-        # The checkpoint of a run that has stopped: going on with it must not train another epoch.
+        # If the resumed run had stopped early, no further epoch is trained.
         trainer.should_stop = self.stopped_epoch > 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -234,7 +234,7 @@ class MetricsFile(pl.Callback):
         """Adds the row of this epoch and writes the file."""
         values = {name: f"{float(value):.9g}" for name, value in trainer.callback_metrics.items() if "/" in name}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        # A diagnostic logged in an earlier epoch stays in Lightning's memory: it is this epoch's only if taken now.
+        # Lightning keeps diagnostics of earlier epochs among its metrics: only those of this epoch are written.
         fresh = {name: value for name, value in values.items() if self._is_fresh(name, trainer)}
         head = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": f"{self.epoch_log.seconds:.3f}"}
         self.rows.append({**head, "learning_rate": f"{rate:.6g}", **dict(sorted(fresh.items()))})
@@ -278,7 +278,7 @@ class ProgressBar(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Updates the bar ten times an epoch."""
-        # Reading the loss waits for the device: ten times an epoch is enough.
+        # Reading the loss waits for the device, so it is read ten times an epoch.
         if self._progress is None or batch_idx % max(1, int(trainer.num_training_batches) // 10):
             return
         rate = (trainer.global_step - self._first) / (time.perf_counter() - self._start)

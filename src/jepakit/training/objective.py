@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass
 class TargetConfig:
-    """What a prediction is compared with, and how.
+    """The target of a prediction and the loss between the two.
 
     Args:
         target: a name in `jepakit.core.TARGETS`: ``ema``, a slow copy of the encoder; ``simsiam``, the encoder itself
@@ -48,7 +48,7 @@ class TargetConfig:
 
 @dataclass
 class PredictorConfig:
-    """What predicts.
+    """The predictor.
 
     Args:
         predictor: a name in `jepakit.core.PREDICTORS`: ``mlp`` on a row of the context; ``cross_attention`` from a
@@ -66,7 +66,7 @@ class PredictorConfig:
 
 @dataclass
 class RegularizerConfig:
-    """Weights of what keeps embeddings from collapsing: a field for each name in `jepakit.core.REGULARIZERS`.
+    """Weights of the regularisers against collapse: a field for each name in `jepakit.core.REGULARIZERS`.
 
     Args:
         sigreg: weight of SIGReg.

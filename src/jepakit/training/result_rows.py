@@ -1,8 +1,7 @@
-"""The rows of a result table, as benchmarks, reports and model cards share them.
+"""The rows of a result table, shared by benchmarks, reports and model cards.
 
-A row says what one method scored on one dataset, and what it is: whether the method is ours, and whether small values
-of its metric are good. Names of methods and metrics decide nothing. A table is honest when the floors stand beside
-ours; `group_rows` puts them side by side.
+A row is the score of one method on one data set. It states whether the method is ours and whether lower values are
+better; names of methods and metrics decide nothing. `group_rows` puts our methods and the floors side by side.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ["ResultGroup", "ResultRow", "format_score", "group_rows", "read_rows"
 
 @dataclass(frozen=True)
 class ResultRow:
-    """What one method scored.
+    """The score of one method.
 
     Args:
         dataset: the data it was scored on.
@@ -29,12 +28,12 @@ class ResultRow:
         metric: the metric.
         value: the mean over seeds, or None where the method gave no result.
         std: the standard deviation over seeds, or None.
-        seeds: how many seeds the mean is over, or None.
-        aim: the value that was aimed at, or None.
+        seeds: the number of seeds, or None.
+        aim: the target value, or None.
         met: whether the aim was met, or None.
-        note: whatever the reader has to know.
-        ours: whether the method is one of jepakit's; else it is a floor or a rival.
-        lower_is_better: whether small values are good: errors, times, memory.
+        note: a remark for the reader.
+        ours: whether the method is part of jepakit; otherwise it is a floor or a rival.
+        lower_is_better: whether lower values are better: errors, times, memory.
     """
 
     dataset: str
@@ -52,7 +51,7 @@ class ResultRow:
 
 @dataclass(frozen=True)
 class ResultGroup:
-    """The rows of one dataset and metric: ours first, then what they are measured against, each best first."""
+    """The rows of one data set and metric: our methods, then the floors and rivals, each best first."""
 
     dataset: str
     metric: str
@@ -169,10 +168,7 @@ def _read_row(row: object, where: str, file: str | Path | None) -> ResultRow:
 
 
 def _kind_read_off_names(row: Mapping[str, Any]) -> dict[str, bool]:
-    """``ours`` and ``lower_is_better`` of a row written before rows had these fields: the rule of that time.
-
-    Only for reading such rows; new rows say what they are.
-    """
+    """``ours`` and ``lower_is_better`` of a row from a file that predates these fields, by the rule of that time."""
     small = r"\b(rmse|mae|mse|error|loss|perplexity|time|seconds|latency|memory|iterations|pivots)\b"
     method, metric = row["method"].lower(), re.sub("[^a-z]", " ", row["metric"].lower())
     return {

@@ -1,4 +1,4 @@
-"""Stages of a run that trains more than once: what is finished is not done again.
+"""Stages of a run that trains more than once: a finished stage is not repeated.
 
 A stage is a folder in the run, with metrics and a checkpoint of its own while it trains, and its outcome at the end.
 """
@@ -28,7 +28,7 @@ def finish_stage(
     devices: int,
     resume: bool,
 ) -> dict[str, Any]:
-    """The outcome of a stage, which is worked out unless the run that is resumed already has it.
+    """The outcome of a stage; a resumed run reads it from its file if the stage is finished.
 
     Args:
         stage: the folder of the stage.
@@ -52,7 +52,7 @@ def finish_stage(
     values = work()
     if is_first_process(devices):
         write_json(file, values)
-        # Last of all: until here a killed run goes on from it.
+        # The checkpoint is removed last: a run killed before this point resumes from it.
         shutil.rmtree(stage.checkpoint.parent, ignore_errors=True)
     if devices > 1 and is_distributed():
         torch.distributed.barrier()

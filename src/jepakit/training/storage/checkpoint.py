@@ -22,10 +22,10 @@ _TENSOR, _PAIRS, _TUPLE = "__tensor__", "__pairs__", "__tuple__"
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Writes a nested structure of tensors, numbers, strings, lists and mappings; atomically.
+    """Writes a nested structure of tensors, numbers, strings, lists and mappings, atomically.
 
     Raises:
-        ModelError: it holds something else, which only a pickle could keep, or the file cannot be written.
+        ModelError: a value has another type, which would need a pickle, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(checkpoint, "checkpoint", tensors)
@@ -45,7 +45,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class SafetensorsCheckpointIO(CheckpointIO):
-    """Tells Lightning to keep its checkpoints in this format."""
+    """Makes Lightning write its checkpoints in this format."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
