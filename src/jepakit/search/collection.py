@@ -1,4 +1,4 @@
-"""A collection to search in, wherever it is kept: a folder of our own, or a database of the user's."""
+"""A collection of documents to search: an index in a folder, or a table in the user's database."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _ENGINES = {
 
 
 class Collection(Protocol):
-    """Documents that are searched, added and deleted while other processes do the same.
+    """Documents that several processes search, add and delete at the same time.
 
-    A row is the number of a document in this open collection. It means nothing to another one.
+    A row is the number of a document in this open collection; it is not valid in another one.
     """
 
     @property
@@ -48,12 +48,12 @@ class Collection(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """Of that encoder; None where it is not recorded."""
+        """The fingerprint of that encoder; None where it is not recorded."""
         ...
 
     @property
     def generation(self) -> int | None:
-        """Changes when rows are numbered anew or hold other vectors; None: that is not known, so keep nothing."""
+        """Changes when rows are renumbered or their vectors change; None: unknown, so nothing may be cached."""
         ...
 
     @property
@@ -63,7 +63,7 @@ class Collection(Protocol):
 
     @property
     def sentences(self) -> Sentences | None:
-        """The sentences of each row; None where they are not kept."""
+        """The sentences of each row; None where they are not stored."""
         ...
 
     def __len__(self) -> int: ...
@@ -103,7 +103,7 @@ class Collection(Protocol):
         ...
 
     def add(self, documents: Documents, vectors: Tensor | np.ndarray, sentences: Sentences | None = None) -> None:
-        """Adds documents; one whose id is there already takes its place.
+        """Adds documents; a document with the id of an existing one replaces it.
 
         Raises:
             DataError: a vector is no unit vector of this width, or there is not one for each document.
@@ -132,7 +132,7 @@ def open_collection(place: str | Path, *, fingerprint: str | None = None) -> Col
         place: the folder of an index, or the address of a database: ``postgresql://user@host/db?table=docs``,
             ``qdrant://host:6333?collection=docs``, ``milvus://host:19530?collection=docs``. The engines' modules list
             what else an address may say.
-        fingerprint: of the encoder that queries will come from; None: not compared.
+        fingerprint: fingerprint of the encoder of the queries; None: not compared.
 
     Raises:
         ConfigError: there is no such engine, or the address lacks something.
@@ -151,8 +151,8 @@ def create_collection(address: str, *, dim: int, base: str, fingerprint: str) ->
     Args:
         address: see `open_collection`.
         dim: width of a vector.
-        base: the name of the encoder that vectors will come from.
-        fingerprint: of that encoder.
+        base: name of the encoder of the vectors.
+        fingerprint: fingerprint of that encoder.
 
     Raises:
         ConfigError: this is no address of a database, or there is a table or collection of that name already.

@@ -1,4 +1,4 @@
-"""Which document holds which word how often, in arrays that documents can be added to and taken from."""
+"""An inverted index in arrays: the documents of each word with counts; documents can be added and deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Postings:
     Args:
         starts: ``[V + 1]`` int64.
         rows: ``[P]`` int32.
-        counts: how often the word is there, ``[P]`` int32.
+        counts: occurrences of the word in the document, ``[P]`` int32.
         lengths: words of each document, ``[N]`` int32; 0 for those deleted.
         alive: ``[N]`` bool, False for documents that are deleted.
     """
@@ -48,7 +48,7 @@ class Postings:
         return cls(starts, rows, counts.astype(np.int32), lengths, np.ones(len(documents), bool))
 
     def joined(self, more: Postings) -> Postings:
-        """With the documents of ``more`` after its own; ``more`` has at least as many words."""
+        """The postings with the documents of ``more`` appended; ``more`` has at least as many words."""
         own = np.concatenate([self.starts, np.full(len(more.starts) - len(self.starts), self.starts[-1])])
         # Of each word first the old documents, then the new ones.
         old_place = np.arange(len(self.rows)) + np.repeat(more.starts[:-1], np.diff(own))
@@ -61,7 +61,7 @@ class Postings:
         return Postings(own + more.starts, rows, counts, lengths, np.concatenate([self.alive, more.alive]))
 
     def without(self, deleted: np.ndarray) -> Postings:
-        """With these documents (int64) empty and no part of any mean."""
+        """The postings without these documents (int64 rows), which keep their row numbers."""
         alive = self.alive.copy()
         alive[deleted] = False
         kept = alive[self.rows]
@@ -70,7 +70,7 @@ class Postings:
         return Postings(before[self.starts], self.rows[kept], self.counts[kept], lengths, alive)
 
     def compacted(self) -> Postings:
-        """Of the documents that are not deleted, numbered from 0."""
+        """The postings of the documents that are not deleted, renumbered from 0."""
         number = (np.cumsum(self.alive) - 1).astype(np.int32)
         lengths = self.lengths[self.alive]
         return Postings(self.starts, number[self.rows], self.counts, lengths, np.ones(len(lengths), bool))

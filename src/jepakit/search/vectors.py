@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.errors import ConfigError, DataError, ModelError, require_choice
+from jepakit.errors import ConfigError, DataError, ModelError, require_at_least, require_choice
 from jepakit.files.arrays import write_array
 from jepakit.search.files import read_array, read_json, write_json
 from jepakit.search.hits import Hits
@@ -23,10 +23,11 @@ Vectors = Tensor | np.ndarray
 """``[N, D]``; any float type is brought to float32."""
 
 _SETTINGS, _ALIVE = "vectors.json", "alive.npy"
-#: Vectors that come in small blocks are joined to blocks of at least so many rows.
+#: Small blocks of vectors are joined until they have this many rows.
 _BLOCK = 65_536
-#: How far the length of a vector may be from 1: more than half precision makes of it.
+#: The largest deviation of a vector's length from 1; rounding to half precision stays below it.
 _TOLERANCE = 2e-3
+#: Fraction of deleted rows above which an index is compacted.
 _COMPACT_ABOVE = 0.25
 
 
@@ -37,9 +38,9 @@ class IndexConfig:
     Args:
         kind: ``exact`` compares a query with every vector; ``hnsw`` walks a graph, which is faster from some hundred
             thousand vectors on, takes long to build, and misses a hit now and then.
-        links: edges of a vector in the graph (HNSW's M); more find more and take more memory.
-        ef_construction: candidates looked at when a vector is added; more make a better graph, slower.
-        ef_search: candidates looked at in a search; more find more, slower.
+        links: edges of a vector in the graph (HNSW's M); more links raise recall and memory.
+        ef_construction: candidates examined when a vector is added; more give a better graph, more slowly.
+        ef_search: candidates examined in a search; more raise recall and time.
 
     Raises:
         ConfigError: a value is out of range.
@@ -52,20 +53,18 @@ class IndexConfig:
 
     def __post_init__(self) -> None:
         require_choice("kind", self.kind, ("exact", "hnsw"))
-        for name, least in (("links", 2), ("ef_construction", 1), ("ef_search", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(name, getattr(self, name), f"at least {least}")
+        require_at_least(self, links=2, ef_construction=1, ef_search=1)
 
 
 class VectorIndex:
-    """Unit vectors by row. A row keeps its number: deleted, it is not found any more; new rows come at the end.
+    """Unit vectors by row. Rows keep their numbers: deleted rows are skipped in searches, new rows are appended.
 
-    Rows of zeros, the vectors of blank texts, are taken as well; they are as near to every query as a right angle.
+    Rows of zeros, the vectors of blank texts, are allowed; their cosine to every query is 0.
 
     Args:
-        engine: finds the nearest.
+        engine: searches the vectors.
         alive: ``[N]`` bool, False for deleted rows.
-        config: what the engine was made with.
+        config: configuration of the engine.
     """
 
     def __init__(self, engine: Engine, alive: np.ndarray, config: IndexConfig) -> None:
@@ -84,7 +83,7 @@ class VectorIndex:
         Args:
             vectors: ``[N, D]``, all at once or in blocks of rows; float32 on the CPU is not copied.
             config: exact by default.
-            names: what a message calls the rows, in addition to their number.
+            names: ids of the rows, for messages.
 
         Raises:
             DataError: a vector is not finite or not of length 1 (or 0), blocks differ in width, or there is no block.
@@ -106,7 +105,7 @@ class VectorIndex:
 
     @property
     def size(self) -> int:
-        """How many rows, with those deleted."""
+        """The number of rows, deleted ones included."""
         return len(self._alive)
 
     def __len__(self) -> int:
@@ -134,7 +133,7 @@ class VectorIndex:
             self._alive = np.concatenate([self._alive, np.ones(len(block), bool)])
 
     def delete(self, rows: Vectors | Sequence[int]) -> None:
-        """Rows (int64) are not found any more.
+        """Deletes rows (int64): searches skip them.
 
         Raises:
             DataError: there is no such row, or it is deleted already.
@@ -144,7 +143,7 @@ class VectorIndex:
         self._alive[numbers] = False
 
     def compacted(self) -> VectorIndex:
-        """An index of the rows that are not deleted, in their order, numbered from 0. A graph is built anew."""
+        """An index of the rows that are not deleted, in their order, numbered from 0. A graph is rebuilt."""
         rows = np.flatnonzero(self._alive)
         if not len(rows):
             return VectorIndex(_empty(self.dim, self.config), np.zeros(0, bool), self.config)
@@ -154,9 +153,9 @@ class VectorIndex:
         """The nearest rows of each query.
 
         Args:
-            queries: ``[Q, D]``; a row of zeros finds nothing.
-            k: how many.
-            allowed: ``[N]`` bool, the rows that may be found; None: all.
+            queries: ``[Q, D]``; a row of zeros has no hits.
+            k: hits for each query.
+            allowed: ``[N]`` bool, the rows to search; None: all.
 
         Returns:
             `Hits` ``[Q, k]``; scores are inner products.
@@ -185,14 +184,14 @@ class VectorIndex:
         return torch.from_numpy(self._engine.take(self._existing(rows)))
 
     def save(self, folder: Path) -> None:
-        """Writes into a folder. What has not changed since it was read is linked there, not copied."""
+        """Writes into a folder. Files that have not changed since they were read are linked, not copied."""
         self._engine.save(folder)
         write_array(folder / _ALIVE, self._alive)
         write_json(folder / _SETTINGS, {"dim": self.dim, **asdict(self.config)})
 
     @classmethod
     def load(cls, folder: Path) -> VectorIndex:
-        """Reads what `save` wrote; the vectors stay on disk and are mapped into memory.
+        """Opens a folder of `save`; the vectors are mapped from disk.
 
         Raises:
             ModelError: a file is missing or damaged; the message names it.
@@ -270,11 +269,11 @@ def check_vectors(
     """Vectors as float32 on the CPU, ``[n, D]``.
 
     Args:
-        given: any float type.
-        dim: what D should be.
-        first: number of the first row, for the message.
-        names: what else the message calls the rows.
-        field: what the message calls the whole.
+        given: vectors of any float type.
+        dim: the expected width D.
+        first: number of the first row, for messages.
+        names: ids of the rows, for messages.
+        field: name of the vectors, for messages.
 
     Raises:
         DataError: a row is no unit vector of this width and not zero.
@@ -282,7 +281,7 @@ def check_vectors(
     vectors = _as_array(given)
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise DataError("vectors of another width", field=field, value=vectors.shape, expected=f"[N, {dim}]")
-    # One number a row: NaN and inf show in the length as well, and no copy of the vectors is made.
+    # NaN and inf show in the length too, so the vectors need not be checked element by element.
     length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     sound = (np.abs(length - 1) <= _TOLERANCE) | (length == 0)
     if not sound.all():

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepakit.errors import ConfigError, DataError, MissingExtraError, ModelError, require_choice
+from jepakit.errors import (
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    ModelError,
+    require_at_least,
+    require_choice,
+    require_within,
+)
 from jepakit.files.arrays import write_array
 from jepakit.search.files import read_array, read_json, write_json
 from jepakit.search.hits import Hits
@@ -32,12 +40,12 @@ _SINGLE = (
 
 @dataclass(frozen=True)
 class BM25Config:
-    """The two constants of BM25 (Robertson and Zaragoza 2009), and what counts as one word.
+    """The two constants of BM25 (Robertson and Zaragoza 2009), and the stemmer.
 
     Args:
-        k1: how much a word's further occurrences count; 0: not at all.
-        b: how much long documents are discounted, from 0 to 1.
-        stemmer: a language of Snowball (Porter 2001), which brings the forms of a word together; ``none`` does not.
+        k1: weight of repeated occurrences of a word; 0: they do not count.
+        b: strength of the normalisation by document length, from 0 to 1.
+        stemmer: a language of Snowball (Porter 2001), which reduces words to their stems; ``none``: no stemming.
 
     Raises:
         ConfigError: a value is out of range.
@@ -48,10 +56,8 @@ class BM25Config:
     stemmer: str = "english"
 
     def __post_init__(self) -> None:
-        if not self.k1 >= 0:
-            raise ConfigError("k1", self.k1, "at least 0")
-        if not 0 <= self.b <= 1:
-            raise ConfigError("b", self.b, "a number from 0 to 1")
+        require_at_least(self, k1=0)
+        require_within(self, "[0, 1]", "b")
         require_choice("stemmer", self.stemmer, ("none", *_snowball().algorithms()))
 
 
