@@ -260,7 +260,7 @@ class Heads(nn.Module):
 def _first_logits(value: Tensor, dual: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Logits of the basis that an iterate suggests, ``[N, 4]``, by the rule of `iterates.guessed_basis`.
 
-    Basic is likely if the distance to the sides exceeds |dual|; of two sides the nearer one is likelier.
+    Basic is likely if the distance to the sides exceeds the size of the dual; of two sides the nearer one is likelier.
     """
     below, above = value - lower, upper - value
     surplus = torch.minimum(below, above).nan_to_num(posinf=1.0) - dual.abs()

@@ -35,7 +35,7 @@ def primal_dual(problem: LinearProgram, iterations: int, balance: float = 1.0) -
     Args:
         problem: scaled, see `jepakit.lp.solving.scaling.equilibrated`.
         iterations: each takes two products with the matrix.
-        balance: the first primal weight, in units of |costs| / |sides|; `balance_of` gives the best one from an
+        balance: the first primal weight, in units of ‖costs‖ / ‖sides‖; `balance_of` gives the best one from an
             optimum.
     """
     steps = _Steps.of(problem)
@@ -82,8 +82,8 @@ def balance_of(problem: LinearProgram, x: Array, y: Array) -> float:
 def guessed_basis(problem: LinearProgram, x: Array, y: Array) -> Basis:
     """The basis that a point near an optimum suggests.
 
-    Basic are the m columns and rows with the largest distance to the bounds minus |dual|; the others are at the nearer
-    bound.
+    Basic are the m columns and rows with the largest distance to the bounds minus the size of the dual; the others are
+    at the nearer bound.
 
     Args:
         problem: scaled, so that distances and duals are comparable.
@@ -185,7 +185,7 @@ class _Steps:
 
 
 def _weight_unit(problem: LinearProgram) -> float:
-    """|costs| / |finite sides|, PDLP's first primal weight; 1 if one of them is 0."""
+    """‖costs‖ / ‖finite sides‖, PDLP's first primal weight; 1 if one of them is 0."""
     sides = np.concatenate([problem.row_lower, problem.row_upper])
     costs, right = np.linalg.norm(problem.costs), np.linalg.norm(sides[np.isfinite(sides)])
     return float(costs / right) if costs > 0 and right > 0 else 1.0
