@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -131,7 +132,10 @@ def test_an_adapter_of_another_width_is_refused(tmp_path: Path) -> None:
     model = adapter()
     save_encoder(model, tmp_path / "adapter", config=model.arguments)
     config = tmp_path / "adapter" / "config.json"
-    config.write_text(config.read_text().replace('"dim": 12', '"dim": 13'))
+    description = json.loads(config.read_text())
+    description["config"]["dim"] = 13
+    del description["sha256"]  # an edited file, not a damaged one
+    config.write_text(json.dumps(description))
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         load_encoder(tmp_path / "adapter")
 

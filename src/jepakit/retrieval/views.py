@@ -126,7 +126,8 @@ class _Direction:
 
 
 def _texts_of(texts: Sequence[str], rows: Tensor) -> tuple[str, ...]:
-    return tuple(texts[row] for row in rows.tolist())
+    places: list[int] = rows.tolist()
+    return tuple(texts[row] for row in places)
 
 
 def _hard_negatives(queries: Tensor, documents: Tensor, pairs: Pairs, count: int) -> Tensor:

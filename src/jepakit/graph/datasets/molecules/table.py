@@ -70,9 +70,8 @@ def read_smiles_table(
             if not cells:
                 continue
             if len(cells) != len(header):
-                place = {"file": path, "line": reader.line_num}
                 problem, expected = "a row differs from the first line in its number of cells", str(len(header))
-                raise DataError(problem, **place, value=len(cells), expected=expected)
+                raise DataError(problem, file=path, line=reader.line_num, value=len(cells), expected=expected)
             smiles.append(cells[smiles_index].strip())
             lines.append(reader.line_num)
             labels.append([_label(path, reader.line_num, header[index], cells[index]) for index in label_indices])
@@ -106,6 +105,6 @@ def _label(path: Path, line: int, column: str, cell: str) -> float:
     except ValueError:
         value = math.inf
     if abs(value) > _MAX_FLOAT:
-        place = {"file": path, "line": line, "field": column}
-        raise DataError("a label is not a number", **place, value=cell, expected="a number, or an empty cell")
+        expected = "a number, or an empty cell"
+        raise DataError("a label is not a number", file=path, line=line, field=column, value=cell, expected=expected)
     return value
