@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from jepakit.cache import cache_folder
+from jepakit.datasets.folders import cache_folder
 from jepakit.errors import ConfigError, JepakitError
 from jepakit.files import write_text
 from jepakit.training.result_rows import ResultRow, read_rows

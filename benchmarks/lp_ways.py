@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import data_dir
-from jepakit.cache import cache_folder
+from jepakit.datasets.folders import cache_folder
 from jepakit.lp import LinearProgram, PretrainConfig, SolveConfig, read_problem
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import Way, solved

@@ -6,6 +6,7 @@ Every message says where (file, line, field), what stood there, what was expecte
 import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 __all__ = [
@@ -19,6 +20,9 @@ __all__ = [
     "require_choice",
     "require_within",
 ]
+
+#: More names would take longer to compare than the hint is worth.
+_MAX_COMPARED = 50_000
 
 
 class JepakitError(Exception):
@@ -101,9 +105,10 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> str:
 
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the choice nearest to ``value``; empty where none is near."""
-    nearest = get_close_matches(str(value), list(choices), n=1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    """`` (did you mean 'x'?)`` for the choice nearest to ``value``, in either case; empty where none is near."""
+    known = {choice.lower(): choice for choice in islice(choices, _MAX_COMPARED)}
+    nearest = get_close_matches(str(value).lower(), known, n=1)
+    return f" (did you mean {known[nearest[0]]!r}?)" if nearest else ""
 
 
 def require_at_least(config: object, **least: int) -> None:

@@ -8,7 +8,6 @@ import sqlite3
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jepakit.errors import ConfigError, DataError, ModelError
+from jepakit.errors import ConfigError, DataError, ModelError, did_you_mean
 from jepakit.search.documents import Documents, Metadata
 from jepakit.search.filters import Filter, Value, filter_sql
 
@@ -149,8 +148,7 @@ class DocumentStore:
         found = self.find(ids)
         unknown = next((name for name in ids if name not in found), None)
         if unknown is not None:
-            nearest = get_close_matches(unknown, self._neighbours(unknown), n=1)
-            hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+            hint = did_you_mean(unknown, self._neighbours(unknown))
             raise DataError(
                 "no such id in the index", field="ids", value=unknown, expected=f"an id that is there{hint}"
             )
@@ -184,9 +182,7 @@ class DocumentStore:
             fields.setdefault(name, set()).add("text" if kind == "text" else "a number")
         for name, condition in where.items():
             if name not in fields:
-                nearest = get_close_matches(name, fields, n=1)
-                hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-                known = f"a field of the documents: {', '.join(sorted(fields)[:20])}{hint}"
+                known = f"a field of the documents: {', '.join(sorted(fields)[:20])}{did_you_mean(name, fields)}"
                 raise ConfigError("filter", name, known if fields else "no filter: no document has metadata")
             bounds = condition.values() if isinstance(condition, Mapping) else ()
             if {"text" if isinstance(bound, str) else "a number" for bound in bounds} - fields[name]:

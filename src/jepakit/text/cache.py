@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.cache import cache_folder
+from jepakit.datasets.folders import cache_folder
 from jepakit.text.encoder import Kind, TextEncoder
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]

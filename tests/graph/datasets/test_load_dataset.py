@@ -2,7 +2,6 @@
 
 import json
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError
 from jepakit.graph.datasets import load_dataset
-from jepakit.graph.datasets.download import fetch_archive, fetch_files
 
 
 @pytest.fixture(autouse=True)
@@ -112,37 +110,6 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
         monkeypatch.delitem(sys.modules, f"jepakit.graph.datasets.{module}", raising=False)
     with pytest.raises(MissingExtraError, match=r"pyarrow is not installed; .*'jepakit\[graph\]'"):
         load_dataset(raw)
-
-
-def test_an_archive_is_fetched_flat_and_once(tmp_path: Path) -> None:
-    archive = tmp_path / "TOY.zip"
-    with zipfile.ZipFile(archive, "w") as opened:
-        opened.writestr("TOY/TOY_A.txt", "1, 2\n")
-        opened.writestr("TOY/TOY_graph_indicator.txt", "1\n1\n")
-        opened.writestr("../../outside.txt", "stays inside")
-    raw = fetch_archive(archive.as_uri(), tmp_path / "cache/tu/TOY/raw")
-    names = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.txt")}
-    files = ("TOY_A.txt", "TOY_graph_indicator.txt", "outside.txt")
-    assert names == {f"cache/tu/TOY/raw/{name}" for name in files}
-    assert len(load_dataset(raw).graphs) == 1
-    assert [path.name for path in raw.parent.iterdir()] == ["raw"]
-
-
-def test_files_are_fetched(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"first")
-    (tmp_path / "b").write_bytes(b"second")
-    folder = fetch_files(tmp_path.as_uri(), ["a", "b"], tmp_path / "cache/raw")
-    assert [(folder / name).read_bytes() for name in ("a", "b")] == [b"first", b"second"]
-
-
-def test_what_cannot_be_fetched_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"first")
-    folder = tmp_path / "cache/raw"
-    with pytest.raises(DataError, match=r"could not be fetched: .*; expected a network connection, or the files in"):
-        fetch_files(tmp_path.as_uri(), ["a", "missing"], folder)
-    with pytest.raises(DataError, match="not a zip file"):
-        fetch_archive((tmp_path / "a").as_uri(), folder)
-    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.data

@@ -11,7 +11,7 @@ import pytest
 
 from jepakit.errors import DataError
 from jepakit.retrieval.data import RetrievalDataset
-from jepakit.retrieval.datasets import load_dataset, python_docs
+from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.datasets.chunks import word_spans
 from jepakit.retrieval.datasets.splits import shared_documents
 
@@ -59,7 +59,7 @@ def library(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
         file = folder / f"{name}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    monkeypatch.setattr(python_docs.sysconfig, "get_paths", lambda: {"stdlib": str(folder)})
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"stdlib": str(folder)})
 
 
 def test_docstrings_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,11 @@
 """From whatever the user names to a `GraphDataset`: public sets by name, the user's own files by path."""
 
-import os
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from jepakit.cache import cache_folder
-from jepakit.errors import ConfigError, DataError, MissingExtraError
+from jepakit.datasets.folders import cache_folder, data_folder
+from jepakit.errors import ConfigError, DataError, MissingExtraError, did_you_mean
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets.download import PLANETOID_NAMES, TU_NAMES, download_planetoid, download_tu
 
@@ -52,9 +50,10 @@ def load_dataset(
         ConfigError: ``dataset`` is neither a known name nor a path, ``data_dir`` is no folder, or a column is given for
             data that have none.
         DataError: the data cannot be read or fetched.
+        ModelError: fetched data cannot be written to the cache.
         MissingExtraError: a package that the format needs is not installed.
     """
-    kind, path = _locate(dataset, _roots(data_dir))
+    kind, path = _locate(dataset, [root for root in (data_folder(data_dir), cache_folder()) if root is not None])
     if kind != "molecules":
         for field, columns in (("smiles_column", smiles_column), ("label_columns", label_columns)):
             if columns is not None:
@@ -94,16 +93,6 @@ def _load(
     from jepakit.graph.datasets.files import load_graph_files
 
     return load_graph_files(path)
-
-
-def _roots(data_dir: str | Path | None) -> list[Path]:
-    """Where names are looked up, first place first."""
-    field, given = ("data_dir", data_dir) if data_dir is not None else ("JEPAKIT_DATA", os.environ.get("JEPAKIT_DATA"))
-    if not given:
-        return [cache_folder()]
-    if not Path(given).is_dir():
-        raise ConfigError(field, str(given), "an existing folder")
-    return [Path(given), cache_folder()]
 
 
 def _locate(dataset: str | Path, roots: Sequence[Path]) -> tuple[_Kind, Path]:
@@ -165,9 +154,7 @@ def _unknown(name: str, roots: Sequence[Path]) -> ConfigError:
         for root in roots
         for entry in root.glob("moleculenet/*.csv*")
     }
-    known = {other.lower(): other for other in ("python", *PLANETOID_NAMES, *TU_NAMES, *sorted(local))}
-    nearest = [known[match] for match in get_close_matches(name.lower(), known, n=3)]
-    hint = f" (did you mean {' or '.join(map(repr, nearest))}?)" if nearest else ""
+    hint = did_you_mean(name, ("python", *PLANETOID_NAMES, *TU_NAMES, *sorted(local)))
     places = ", ".join(str(root) for root in roots)
     here = ", ".join(sorted(local)) or "nothing"
     return ConfigError(

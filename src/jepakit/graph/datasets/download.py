@@ -1,22 +1,14 @@
 """Public graph sets by name: fetched once, into the user's cache folder."""
 
-import logging
-import shutil
-import tempfile
-import urllib.request
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-from jepakit.cache import cache_folder
-from jepakit.errors import DataError
+from jepakit.datasets.download import fetch_archive, fetch_files
+from jepakit.datasets.folders import cache_folder
 
-__all__ = ["PLANETOID_NAMES", "TU_NAMES", "download_planetoid", "download_tu", "fetch_archive", "fetch_files"]
-
-_LOG = logging.getLogger(__name__)
-_SECONDS = 60
+__all__ = ["PLANETOID_NAMES", "TU_NAMES", "download_planetoid", "download_tu"]
 
 PLANETOID_NAMES = ("Cora", "CiteSeer", "PubMed")
+_PLANETOID_URL = "https://github.com/kimiyoung/planetoid/raw/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data"
 
 _TU = """
 AIDS alchemy_full BZR BZR_MD COIL-DEL COIL-RAG COLLAB COLORS-3 COX2 COX2_MD Cuneiform DBLP_v1 DD deezer_ego_nets DHFR
@@ -39,6 +31,7 @@ def download_tu(name: str) -> Path:
 
     Raises:
         DataError: it cannot be fetched.
+        ModelError: the cache cannot be written.
     """
     # Imported here because it takes seconds and most sets are at hand.
     from torch_geometric.datasets import TUDataset
@@ -48,63 +41,6 @@ def download_tu(name: str) -> Path:
 
 def download_planetoid(name: str) -> Path:
     """As `download_tu`, for Cora, CiteSeer and PubMed."""
-    from torch_geometric.datasets import Planetoid
-
     parts = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
     files = [f"ind.{name.lower()}.{part}" for part in parts]
-    return fetch_files(Planetoid.url, files, cache_folder() / "planetoid" / name / "raw")
-
-
-def fetch_archive(url: str, folder: Path) -> Path:
-    """Fetches a zip archive and puts the files in it, without their folders, into ``folder``."""
-
-    def fill(unfinished: Path) -> None:
-        with tempfile.TemporaryFile() as archive:
-            _copy(url, archive.write)
-            with zipfile.ZipFile(archive) as opened:
-                for member in opened.infolist():
-                    if not member.is_dir():
-                        with (
-                            opened.open(member) as content,
-                            (unfinished / Path(member.filename).name).open("wb") as file,
-                        ):
-                            shutil.copyfileobj(content, file)
-
-    return _filled(folder, url, fill)
-
-
-def fetch_files(url: str, names: list[str], folder: Path) -> Path:
-    """Fetches ``url/NAME`` for each name into ``folder``."""
-
-    def fill(unfinished: Path) -> None:
-        for name in names:
-            with (unfinished / name).open("wb") as file:
-                _copy(f"{url}/{name}", file.write)
-
-    return _filled(folder, url, fill)
-
-
-def _copy(url: str, write: Callable[[bytes], int]) -> None:
-    _LOG.info("fetching %s", url)
-    with urllib.request.urlopen(url, timeout=_SECONDS) as response:
-        while block := response.read(1 << 20):
-            write(block)
-
-
-def _filled(folder: Path, url: str, fill: Callable[[Path], None]) -> Path:
-    """Fills a folder beside the final one and moves it there, so that what exists is complete."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            unfinished = Path(scratch) / folder.name
-            unfinished.mkdir()
-            fill(unfinished)
-            if not folder.exists():
-                unfinished.rename(folder)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{url} could not be fetched: {error}",
-            file=folder,
-            expected="a network connection, or the files in this folder or one that JEPAKIT_DATA names",
-        ) from None
-    return folder
+    return fetch_files(_PLANETOID_URL, files, cache_folder() / "planetoid" / name / "raw")

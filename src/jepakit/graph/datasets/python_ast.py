@@ -8,8 +8,6 @@ people behind each package write code.
 import ast
 import hashlib
 import sys
-import sysconfig
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,16 +16,17 @@ import torch
 from torch import Tensor
 
 from jepakit.core.packed import owners
+from jepakit.datasets.cache import cached_tensors
+from jepakit.datasets.standard_library import library_folder, parse_source, source_files
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
-from jepakit.graph.datasets.cache import cached_dataset
+from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
 __all__ = ["EDGE_ROLES", "NODE_KINDS", "load_python"]
 
 _CACHE_VERSION = 1
 _MOST_PACKAGES = 10
 _FEWEST_FUNCTIONS = 80
-_NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 
 NODE_KINDS: tuple[str, ...] = (
     # definitions and statements
@@ -89,19 +88,13 @@ def load_python(*, max_graphs: int = 3000, min_nodes: int = 8, max_nodes: int = 
         raise ConfigError("min_nodes", min_nodes, "at least 1")
     if max_nodes < min_nodes:
         raise ConfigError("max_nodes", max_nodes, f"at least min_nodes ({min_nodes})")
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = _source_files(root)
-    listing = [(name, path.stat().st_size) for name, path in files]
+    root = library_folder()
+    files = [(path, file) for path, file in source_files(root) if "/" in path]
+    listing = [(f"{path}.py", file.stat().st_size) for path, file in files]
     identity = repr((_CACHE_VERSION, sys.version, listing, max_graphs, min_nodes, max_nodes))
     key = f"python-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
-    return cached_dataset(key, lambda: _build(root, files, max_graphs, min_nodes, max_nodes))
-
-
-def _source_files(root: Path) -> list[tuple[str, Path]]:
-    """Every source file that lies in a package: its path below ``root``, sorted, with "/" between the parts."""
-    packages = [folder for folder in root.iterdir() if folder.is_dir() and folder.name not in _NOT_LIBRARY]
-    found = [(path.relative_to(root), path) for folder in packages for path in folder.rglob("*.py")]
-    return sorted((below.as_posix(), path) for below, path in found if not _NOT_LIBRARY & set(below.parts))
+    stored = cached_tensors(key, lambda: dataset_to_tensors(_build(root, files, max_graphs, min_nodes, max_nodes)))
+    return dataset_from_tensors(*stored)
 
 
 def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes: int, max_nodes: int) -> GraphDataset:
@@ -132,14 +125,8 @@ def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes
 
 
 def _trees(path: Path, min_nodes: int, max_nodes: int) -> Iterator[_Tree]:
-    try:
-        # The library has invalid escapes that newer parsers warn about; they are nothing to our user.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            module = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for function in _outermost_functions(module):
+    module = parse_source(path)
+    for function in _outermost_functions(module) if module else ():
         kinds, parents = _flatten(function)
         if min_nodes <= len(kinds) <= max_nodes:
             yield kinds, parents

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.datasets.folders import data_folder
+from jepakit.errors import ConfigError, DataError, did_you_mean
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets.beir import load_beir, load_documents, read_queries
 from jepakit.retrieval.datasets.folder import load_folder
@@ -70,7 +69,8 @@ def _load(corpus: str | Path, data_dir: Path | None) -> RetrievalDataset:
     if name == "python":
         return load_python_docs()
     if name is not None:
-        root = _root(data_dir)
+        folder = data_folder(data_dir)
+        root = None if folder is None else folder / "retrieval"
         if root is not None and (root / name / "corpus.jsonl").exists():
             return load_beir(root / name)
         if not name or not Path(name).exists():
@@ -91,21 +91,9 @@ def _load_path(path: Path) -> RetrievalDataset:
     raise DataError("not a corpus", file=path, value=path.suffix, expected=expected)
 
 
-def _root(data_dir: Path | None) -> Path | None:
-    """The folder in which names are looked up; None where none is set."""
-    field, given = ("data_dir", data_dir) if data_dir is not None else ("JEPAKIT_DATA", os.environ.get("JEPAKIT_DATA"))
-    if not given:
-        return None
-    if not Path(given).is_dir():
-        raise ConfigError(field, str(given), "an existing folder")
-    return Path(given) / "retrieval"
-
-
 def _unknown(name: str, root: Path | None) -> ConfigError:
     local = [] if root is None else sorted(file.parent.name for file in root.glob("*/corpus.jsonl"))
-    known = {other.lower(): other for other in ("python", *local)}
-    nearest = [known[match] for match in get_close_matches(name.lower(), known, n=1)]
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    hint = did_you_mean(name, ("python", *local))
     place = "set JEPAKIT_DATA to a folder of data for more names"
     if root is not None:
         place = f"or of data in {root} (there: {', '.join(local) or 'nothing'})"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jepakit.errors import DataError
+from jepakit.errors import DataError, did_you_mean
 from jepakit.retrieval.data import Documents, Pairs, Queries
-from jepakit.retrieval.datasets.rows import TABLES, Row, did_you_mean, numbered_lines, read_rows, whole_number
+from jepakit.retrieval.datasets.rows import TABLES, Row, numbered_lines, read_rows, whole_number
 
 __all__ = ["names_queries_by_id", "read_pairs"]
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import ast
 import gc
 import sys
-import sysconfig
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from jepakit.datasets.standard_library import library_folder, parse_source, source_files
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.datasets.chunks import sentence_spans, word_spans
@@ -23,7 +22,6 @@ from jepakit.retrieval.datasets.splits import split_by_document
 
 __all__ = ["load_python_docs"]
 
-_NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 _FRACTIONS = {"train": 0.7, "dev": 0.1, "test": 0.2}
 _FEWEST_QUERY_WORDS = 3
 _FEWEST_DOCUMENT_WORDS = 8
@@ -52,7 +50,7 @@ def load_python_docs() -> RetrievalDataset:
     Raises:
         DataError: the interpreter has no such source files (some distributions leave them out).
     """
-    root = Path(sysconfig.get_paths()["stdlib"])
+    root = library_folder()
     with _no_garbage_collection():
         found = list(_distinct(one for module, file in _modules(root) for one in _docstrings(module, file)))
     if not found:
@@ -90,25 +88,12 @@ def _no_garbage_collection() -> Generator[None, None, None]:
 
 def _modules(root: Path) -> list[tuple[str, Path]]:
     """The dotted name and file of every module of the library, sorted by name."""
-    tops = [entry for entry in root.iterdir() if entry.name not in _NOT_LIBRARY]
-    files = [file for top in tops for file in (top.rglob("*.py") if top.is_dir() else [top]) if file.suffix == ".py"]
-    parts = [(file.relative_to(root).with_suffix("").parts, file) for file in files]
-    return sorted(
-        (".".join(names[:-1] if names[-1] == "__init__" else names), file)
-        for names, file in parts
-        if not _NOT_LIBRARY & set(names)
-    )
+    return sorted((path.removesuffix("/__init__").replace("/", "."), file) for path, file in source_files(root))
 
 
 def _docstrings(module: str, file: Path) -> Iterator[_Docstring]:
-    try:
-        # The library has invalid escapes that newer parsers warn about; they are nothing to our user.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for name, kind, text in _documented(tree, module):
+    tree = parse_source(file)
+    for name, kind, text in _documented(tree, module) if tree else ():
         summary, body = _halves(text)
         if len(word_spans(summary)) >= _FEWEST_QUERY_WORDS and len(word_spans(body)) >= _FEWEST_DOCUMENT_WORDS:
             yield _Docstring(name, module, kind, summary, body)

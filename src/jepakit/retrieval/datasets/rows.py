@@ -12,20 +12,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from jepakit.errors import DataError
 
-__all__ = ["TABLES", "Row", "did_you_mean", "numbered_lines", "read_rows", "whole_number"]
+__all__ = ["TABLES", "Row", "numbered_lines", "read_rows", "whole_number"]
 
-#: Names that are compared for a hint; more would take longer than the hint is worth.
-_MOST_COMPARED = 50_000
-_LONGEST_COMPARED = 200
 _WHOLE = re.compile(r"\s*[-+]?\d{1,9}(\.0*)?\s*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -141,14 +136,6 @@ def whole_number(value: object, file: Path, line: int, field: str) -> int:
     if not isinstance(value, bool) and _WHOLE.fullmatch(str(value)):
         return int(float(str(value)))
     raise DataError("not a whole number", file=file, line=line, field=field, value=value, expected="0, 1, 2, ...")
-
-
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """A hint for a message, `` (did you mean 'x'?)``; empty where nothing is near."""
-    if len(value) > _LONGEST_COMPARED:
-        return ""
-    nearest = get_close_matches(value, list(islice(known, _MOST_COMPARED)), n=1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 def _json_rows(file: Path) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from jepakit.graph.datasets.cache import Stored, cached_tensors
+from jepakit.datasets.cache import Stored, cached_tensors
 from jepakit.graph.datasets.molecules.smiles import parse_all, require_rdkit
 from jepakit.graph.probe.selection import in_parallel
 

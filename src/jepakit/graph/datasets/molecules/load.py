@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepakit.datasets.cache import Stored, cached_tensors
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
-from jepakit.graph.datasets.cache import Stored, cached_tensors, dataset_from_tensors, dataset_to_tensors
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecules.features import MoleculeRows
 from jepakit.graph.datasets.molecules.smiles import parse, parse_all, quiet_rdkit, require_rdkit
 from jepakit.graph.datasets.molecules.table import SmilesTable, read_csv_bytes, read_smiles_table
+from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
