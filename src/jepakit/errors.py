@@ -80,15 +80,20 @@ class ModelError(JepakitError):
     """A saved encoder, checkpoint or run folder cannot be used."""
 
 
+#: Module -> the package that holds it, where their names differ.
+_PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
+
+
 class MissingExtraError(JepakitError):
     """An optional dependency is not installed.
 
     Args:
-        package: what could not be imported.
+        package: the package, or the module that could not be imported.
         extra: the extra of jepakit that brings it.
     """
 
     def __init__(self, package: str, extra: str) -> None:
+        package = _PACKAGE_OF_MODULE.get(package, package)
         super().__init__(f"{package} is not installed; install it with: pip install 'jepakit[{extra}]'")
 
 

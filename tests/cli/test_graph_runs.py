@@ -106,7 +106,7 @@ def test_checkpoints_that_cannot_be_used_are_refused(
     checkpoint = run / "checkpoints/last.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     assert main(words) == 2
-    assert "last.safetensors: the checkpoint is damaged" in capsys.readouterr().err
+    assert "last.safetensors: damaged" in capsys.readouterr().err
     # One of another architecture, with the configuration that is asked for: somebody copied it here.
     wider = tmp_path / "wider"
     options = ["--config", str(run / "config.yaml"), "--encoder.hidden", "24", "--epochs", "1", "--probe", "false"]
@@ -207,10 +207,10 @@ def test_what_a_run_folder_lacks_is_said(
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("config.yaml", "dataset: [", "config.yaml: not YAML (while parsing a flow node"),
+        ("config.yaml", "dataset: [", "config.yaml:1: not YAML"),
         ("config.yaml", "epochs: 3\n", "config.yaml: dataset: no data set is named"),
-        ("encoder/config.json", "{", "config.json:1: is not JSON"),
-        ("encoder/model.safetensors", "half", "model.safetensors: is damaged or no safetensors file"),
+        ("encoder/config.json", "{", "config.json:1: not JSON"),
+        ("encoder/model.safetensors", "half", "model.safetensors: not the weights of this config.json"),
     ],
 )
 def test_damaged_files_of_a_run_are_named(

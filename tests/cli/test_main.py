@@ -66,7 +66,7 @@ def pretrain(*words: str) -> PretrainOptions:
         ("graph pretrain --freeze a", "freeze", "'a'", "a list"),
         ("graph pretrain --evaluate.floors [sand]", "evaluate.floors", "'[sand]'", "no network, random, wl, wl-oa"),
         # A dataclass in the options says `ratio`; the command adds the rest.
-        ("graph pretrain --masking.ratio 1", "masking.ratio", "1.0", "between 0 and 1"),
+        ("graph pretrain --masking.ratio 1", "masking.ratio", "1.0", "(0, 1)"),
         ("graph pretrain --evaluate.folds 1", "evaluate.folds", "1", "at least 2"),
         ("graph pretrain --encoder nowhere.yaml", "encoder", "'nowhere.yaml'", "a YAML file"),
         ("graph pretrain MUTAG", "argument", "'MUTAG'", "--NAME MUTAG"),

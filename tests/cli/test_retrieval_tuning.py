@@ -151,12 +151,12 @@ def test_what_was_tuned_is_not_tuned_again(
     words = ["retrieval", "train", "--run", str(run), *home.words, *TUNED]
     words += [] if answers else written(noisy(answers=False), folder)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train", interrupted)
+        patch.setattr(pipeline, "pretrain", interrupted)
         assert main(words) == 130
     out = capsys.readouterr().out
     assert "to go on, add --resume" in out
     verdict = next(line for line in out.splitlines() if line.startswith("development NDCG"))
-    assert ("the base stays as it is" in verdict) != answers
+    assert ("so the original base is kept" in verdict) != answers
     assert (run / "base").exists() == answers
     monkeypatch.setattr(TrainedBase, "forward", never)
     assert main([*words, "--resume"]) == 0

@@ -173,7 +173,7 @@ def test_faults() -> None:
         index.search(["cat"], 0)
     with pytest.raises(ConfigError, match="k1 = -1: expected at least 0"):
         BM25Config(k1=-1)
-    with pytest.raises(ConfigError, match=r"b = 1\.5: expected a number from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"b = 1\.5: expected a number in \[0, 1\]"):
         BM25Config(b=1.5)
 
 

@@ -163,9 +163,9 @@ def test_settings_survive_and_damage_is_named(tmp_path: Path) -> None:
     SearchSettings(0.35, 0.2, 0.5).write(file)
     assert SearchSettings.read(file) == SearchSettings(0.35, 0.2, 0.5)
     for text, message in (
-        ("{", "not the settings"),
+        ("{", r"search\.json:1: not JSON"),
         ('{"words": 2, "feedback": 0, "sentences": 0}', "words: not a weight"),
-        ("[]", "not the settings"),
+        ("[]", "not a JSON object"),
     ):
         file.write_text(text)
         with pytest.raises(DataError, match=message):
