@@ -34,8 +34,8 @@ from jepakit.graph import (
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecules.load import Molecules, load_molecules, morgan_fingerprints
 from jepakit.graph.descriptors import normal_scores
-from jepakit.graph.probe.classes import probe_multilabel, probe_regression
 from jepakit.graph.probe.selection import signed_log
+from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training.result_rows import ResultRow
 
 TABLES = {

@@ -9,18 +9,6 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "JepakitError",
-    "MissingExtraError",
-    "ModelError",
-    "did_you_mean",
-    "require_at_least",
-    "require_choice",
-    "require_within",
-]
-
 #: More names would take longer to compare than the hint is worth.
 _MAX_COMPARED = 50_000
 

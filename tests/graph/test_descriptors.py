@@ -24,7 +24,7 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.descriptors import DescriptorPredictor, normal_scores
-from jepakit.graph.probe.classes import probe_regression
+from jepakit.graph.probe.targets import probe_regression
 
 NAN, INF = float("nan"), float("inf")
 SMALL: dict[str, object] = {"hidden": 8, "layers": 2, "norm": "layer", "prototypes": 0}

@@ -35,8 +35,9 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.finetune import FinetuneConfig, finetune
-from jepakit.graph.probe.classes import probe_multilabel, probe_nodes, probe_regression
+from jepakit.graph.probe.classes import probe_nodes
 from jepakit.graph.probe.selection import FeatureSource, evaluate_split
+from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training import RunFolder
 from jepakit.training.storage.checkpoint import read_checkpoint
 

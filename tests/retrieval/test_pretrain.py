@@ -12,11 +12,12 @@ from toy_collection import WordEncoder, collection
 from jepakit import load_encoder
 from jepakit.errors import DataError
 from jepakit.retrieval.adapter.selection import SelectionConfig
-from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.search.documents import Documents
 from jepakit.training import RunFolder
 
 ENCODER = WordEncoder()

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
+from jepakit.search.documents import Documents
 from jepakit.text import Kind
 
 DIM = 48

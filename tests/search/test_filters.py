@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.retrieval.data import Documents, Metadata
+from jepakit.search.documents import Documents, Metadata
 from jepakit.search.filters import parse_filter
 from jepakit.search.store import DocumentStore
 

@@ -196,10 +196,16 @@ def test_a_killed_first_run_leaves_no_index_and_no_obstacle(tmp_path: Path) -> N
     (tmp_path / "generation-0001" / "vectors").mkdir(parents=True)
     (tmp_path / "generation-0001" / "vectors" / "vectors.npy").write_bytes(b"half")
     (tmp_path / "manifest.json.partial").write_text("{")
+    (tmp_path / ".manifest.json.01234567.partial").mkdir()
     with pytest.raises(ModelError, match="no index there"):
         Index.open(tmp_path)
-    check(build(tmp_path), dict.fromkeys(range(20), "first"))
+    index = build(tmp_path)
+    check(index, dict.fromkeys(range(20), "first"))
     assert generations(tmp_path) == ["generation-0001"]
+    # Another writer is killed while this process goes on.
+    (tmp_path / ".manifest.json.89abcdef.partial").mkdir()
+    index.delete(["d0"])
+    assert generations(tmp_path) == ["generation-0002"]
 
 
 def test_two_writers(tmp_path: Path) -> None:

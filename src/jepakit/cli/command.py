@@ -19,8 +19,6 @@ from rich.console import Console
 
 from jepakit.errors import ConfigError, did_you_mean, require_choice
 
-__all__ = ["Command", "config_yaml", "parse", "run_command"]
-
 
 @dataclass(frozen=True)
 class Command:

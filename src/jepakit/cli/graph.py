@@ -24,8 +24,6 @@ from jepakit.graph.pretrain import PretrainConfig, pretrain
 from jepakit.training import RunFolder, load_encoder_as
 from jepakit.training.results import Evaluation
 
-__all__ = ["COMMANDS"]
-
 
 @dataclass
 class DataOptions:

@@ -24,8 +24,6 @@ from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
 from jepakit.training import RunFolder, load_encoder_as
 
-__all__ = ["COMMANDS"]
-
 
 @dataclass
 class SolveOptions(SolveConfig):

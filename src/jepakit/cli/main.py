@@ -22,7 +22,6 @@ from jepakit.errors import JepakitError, MissingExtraError, require_choice
 if TYPE_CHECKING:
     from jepakit.cli.command import Command
 
-__all__ = ["main"]
 
 #: system -> (module of its commands, what it is for)
 SYSTEMS = {

@@ -42,8 +42,6 @@ from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, load_encoder_as
 
-__all__ = ["COMMANDS"]
-
 RUN = Path("runs/retrieval")
 #: Documents that a cross-encoder puts in order.
 RERANKED = 50

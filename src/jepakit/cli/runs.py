@@ -20,8 +20,6 @@ from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 
-__all__ = ["TrainingRun", "say", "show_rows", "trained_run", "training_run", "write_results"]
-
 
 class _TrainingOptions(Protocol):
     devices: int

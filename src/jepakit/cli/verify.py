@@ -10,8 +10,6 @@ from rich.console import Console
 from jepakit.errors import ConfigError, ModelError
 from jepakit.files.verify import verify
 
-__all__ = ["USAGE", "run_verify"]
-
 USAGE = """\
 jepakit verify FOLDER: reads every file of a run, encoder or index folder and computes its digests
 

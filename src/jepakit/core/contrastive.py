@@ -20,8 +20,6 @@ from jepakit.core.packed import offsets, owners, select_groups
 from jepakit.core.target import Target
 from jepakit.errors import ConfigError
 
-__all__ = ["CandidateSets", "Contrast", "ContrastiveJEPA", "InfoNCE", "near_positive"]
-
 
 class InfoNCE(nn.Module):
     """Cross-entropy of finding each prediction's own target among candidates, averaged over the global batch.

@@ -12,19 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    "Diagnosis",
-    "Finding",
-    "alignment",
-    "dead_dimensions",
-    "diagnose",
-    "effective_rank",
-    "mean_absolute_correlation",
-    "sphericity",
-    "uniformity",
-    "within_group_rank",
-]
-
 _PAIRS = 2048
 
 

@@ -13,8 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather_rows", "is_distributed", "row_range", "share_of_rows", "sum_over_processes"]
-
 
 def is_distributed() -> bool:
     """Whether there is a process group of more than one process."""

@@ -24,8 +24,6 @@ from torch import Tensor, nn
 from jepakit.core.target import Target
 from jepakit.errors import ConfigError
 
-__all__ = ["JEPA", "Embeddings", "JEPAOutput", "Loss", "Views", "Where"]
-
 Embeddings = Tensor | Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -14,20 +14,6 @@ from torch import Tensor, nn
 from jepakit.core.regularizer import standardize
 from jepakit.errors import ConfigError
 
-__all__ = [
-    "LOSSES",
-    "PREDICTION_WIDTHS",
-    "NormalizedTarget",
-    "StandardizedBatch",
-    "cosine",
-    "huber",
-    "hyperbolic",
-    "hyperbolic_coordinates",
-    "mse",
-    "normalized_mse",
-    "smooth_l1",
-]
-
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared error over all entries: ``[N, D], [N, D] -> []``."""

@@ -15,20 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    "RowLists",
-    "gather_ranges",
-    "offsets",
-    "offsets_of_kept",
-    "owners",
-    "positions",
-    "segment_max",
-    "segment_mean",
-    "segment_sum",
-    "select_groups",
-    "sum_rows",
-]
-
 
 def offsets(lengths: Tensor) -> Tensor:
     """Where each group begins, and behind the last one the number of rows: ``[G] -> [G + 1]`` int64."""

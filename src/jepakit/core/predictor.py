@@ -13,16 +13,6 @@ from jepakit.core.jepa import Where
 from jepakit.core.packed import positions
 from jepakit.errors import ConfigError
 
-__all__ = [
-    "PREDICTORS",
-    "BidirectionalPredictor",
-    "CrossAttentionPredictor",
-    "IdentityPredictor",
-    "MLPPredictor",
-    "PredictorPerKey",
-    "pad_groups",
-]
-
 
 class MLPPredictor(nn.Module):
     """A multi-layer perceptron on each asked-for row of the context: ``[N, dim] -> [M, out_dim]``.

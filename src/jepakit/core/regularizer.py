@@ -14,22 +14,6 @@ from torch import Tensor, nn
 from jepakit.core.distributed import row_range, sum_over_processes
 from jepakit.errors import ConfigError
 
-__all__ = [
-    "REGULARIZERS",
-    "SIGReg",
-    "Subsampled",
-    "UnitRows",
-    "VICReg",
-    "covariance",
-    "decorrelation",
-    "epps_pulley",
-    "isotropy_penalty",
-    "standardize",
-    "variance_hinge",
-    "vicreg_covariance",
-    "vicreg_variance",
-]
-
 
 def epps_pulley(projections: Tensor, *, knots: int = 17, t_max: float = 3.0) -> Tensor:
     """How far each column is from a standard normal sample: ``[N, K] -> [K]``.

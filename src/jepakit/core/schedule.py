@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from jepakit.errors import ConfigError
 
-__all__ = ["CosineSchedule", "WarmupCosine"]
-
 
 @dataclass(frozen=True)
 class CosineSchedule:

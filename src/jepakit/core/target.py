@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from jepakit.errors import ConfigError
 
-__all__ = ["TARGETS", "EMATarget", "Momentum", "SeparateTarget", "SharedTarget", "Target"]
-
 Momentum = float | Callable[[int], float]
 
 

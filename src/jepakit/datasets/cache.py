@@ -17,8 +17,6 @@ from jepakit.errors import JepakitError, ModelError
 from jepakit.files import parse_json, stated_digest
 from jepakit.files.tensors import read_tensors, write_tensors
 
-__all__ = ["Stored", "cached_tensors"]
-
 Stored = tuple[dict[str, Tensor], dict[str, Any]]
 """Named CPU tensors and what JSON can hold about them."""
 

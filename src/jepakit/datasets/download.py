@@ -14,8 +14,6 @@ from typing import IO
 from jepakit.errors import DataError
 from jepakit.files import whole_folder
 
-__all__ = ["fetch_archive", "fetch_files"]
-
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 60
 

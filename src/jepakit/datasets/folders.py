@@ -5,8 +5,6 @@ from pathlib import Path
 
 from jepakit.errors import ConfigError
 
-__all__ = ["cache_folder", "data_folder"]
-
 
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/jepakit``, or ``~/.cache/jepakit`` where that variable is unset; it need not exist yet."""

@@ -5,8 +5,6 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-__all__ = ["library_folder", "parse_source", "source_files"]
-
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 
 

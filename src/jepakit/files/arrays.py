@@ -14,8 +14,6 @@ from jepakit.errors import DataError, ModelError
 from jepakit.files.reading import reading
 from jepakit.files.writing import whole_file
 
-__all__ = ["map_array", "read_arrays", "write_array", "write_arrays"]
-
 
 def write_array(file: Path, array: NDArray[Any]) -> None:
     """Writes an array in numpy's own format.

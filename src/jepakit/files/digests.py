@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["DIGEST", "NO_DIGEST", "check_digest", "digest_of", "sealed", "stated_digest", "unsealed"]
-
 DIGEST = "sha256"
 """The key of the digest in a JSON object, and in the metadata of a safetensors file."""
 

@@ -13,7 +13,6 @@ from jepakit.errors import ModelError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["LOCK_NAME", "hold_folder", "locked", "try_lock"]
 
 LOCK_NAME = ".lock"
 """The file in a folder that `locked` locks; it stays there, empty."""

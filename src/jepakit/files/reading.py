@@ -13,8 +13,6 @@ from typing import IO, Any, NoReturn, cast
 from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
 from jepakit.files.digests import unsealed
 
-__all__ = ["numbered_lines", "parse_json", "read_bytes", "read_json", "read_text", "read_yaml", "reading"]
-
 MAX_BYTES = 1 << 32
 """Of a file that is read as a whole, unpacked: text of this size takes most of a workstation's memory as objects."""
 MAX_SETTINGS_BYTES = 1 << 26

@@ -17,8 +17,6 @@ from jepakit.files.digests import DIGEST, NO_DIGEST, check_digest
 from jepakit.files.reading import reading
 from jepakit.files.writing import whole_file
 
-__all__ = ["read_header", "read_tensors", "write_tensors"]
-
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",

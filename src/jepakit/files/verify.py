@@ -11,8 +11,6 @@ from jepakit.errors import DataError, JepakitError, ModelError
 from jepakit.files.digests import check_digest, digest_of, stated_digest
 from jepakit.files.reading import parse_json, read_json, read_text, read_yaml, reading
 
-__all__ = ["Verified", "verify"]
-
 
 @dataclass(frozen=True)
 class Verified:

@@ -24,8 +24,6 @@ from jepakit.errors import ModelError
 from jepakit.files.digests import sealed
 from jepakit.files.locking import hold_folder, try_lock
 
-__all__ = ["put_on_disk", "whole_file", "whole_folder", "write_bytes", "write_json", "write_text"]
-
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{8}\.partial")
 #: Characters of the target's name in that of its hidden folder; both are limited to 255 bytes.
 _SHOWN = 40

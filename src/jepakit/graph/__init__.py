@@ -12,9 +12,9 @@ try:
     from jepakit.graph.networks.encoding import with_position
     from jepakit.graph.objective import ObjectiveConfig, build_jepa
     from jepakit.graph.presets import PRESETS, preset
-    from jepakit.graph.pretrain import PretrainConfig, Pretrained, pretrain
+    from jepakit.graph.pretrain import PretrainConfig, pretrain
     from jepakit.graph.views import GraphViews, ViewConfig
-    from jepakit.training.results import Evaluation
+    from jepakit.training.results import Evaluation, Pretrained
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jepakit"):
         raise

@@ -15,8 +15,6 @@ from torch import Tensor
 from jepakit.core.packed import offsets, offsets_of_kept, owners, select_groups
 from jepakit.errors import DataError
 
-__all__ = ["GraphDataset", "Graphs", "Task", "concatenate"]
-
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
 _PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes")

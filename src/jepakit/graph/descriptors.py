@@ -15,8 +15,6 @@ from jepakit.core import MLPPredictor, Target, Where
 from jepakit.errors import DataError
 from jepakit.graph.networks.layers import BatchNorm
 
-__all__ = ["DescribedTarget", "DescriptorPredictor", "normal_scores"]
-
 _MAX_SCORE = 4.0
 """Normal scores are clipped here: a single outlier among a million values has a score of 4.9."""
 

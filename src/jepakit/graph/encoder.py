@@ -18,8 +18,6 @@ from jepakit.graph.networks.layers import LAYERS, BatchNorm, GATLayer, GCNLayer,
 from jepakit.graph.networks.messages import Messages
 from jepakit.graph.networks.prototypes import PrototypeReadout
 
-__all__ = ["EncoderConfig", "GraphEncoder", "refresh_statistics"]
-
 # Features with at least so many columns and at most this share of non-zeros are multiplied as a sparse matrix.
 _SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
 _NODES_PER_PROTOTYPE = 50

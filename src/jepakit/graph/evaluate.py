@@ -13,19 +13,12 @@ from torch import Tensor
 from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
-from jepakit.graph.probe.classes import (
-    ProbeResult,
-    probe_graphs,
-    probe_kernel,
-    probe_multilabel,
-    probe_nodes,
-    probe_regression,
-)
+from jepakit.graph.probe.classes import probe_graphs, probe_kernel, probe_nodes
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
+from jepakit.graph.probe.result import ProbeResult
+from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
-
-__all__ = ["EvaluateConfig", "evaluate", "floor_kernels"]
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 FLOORS = ("no network", "random", "wl", "wl-oa")

@@ -14,8 +14,6 @@ from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder, refresh_statistics
 from jepakit.training import EpochLoader, FitConfig, fit
 
-__all__ = ["FinetuneConfig", "Predictor", "finetune"]
-
 
 @dataclass
 class FinetuneConfig(FitConfig):

@@ -20,8 +20,6 @@ from jepakit.core.packed import gather_ranges, offsets, owners, positions, segme
 from jepakit.errors import ConfigError, MissingExtraError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
 
-__all__ = ["Masking", "Strategy", "with_patches"]
-
 Strategy = Literal["khop", "random", "walk", "path", "metis", "blocks"]
 
 _UNREACHED = torch.iinfo(torch.int64).max

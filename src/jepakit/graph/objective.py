@@ -23,8 +23,6 @@ from jepakit.graph.descriptors import DescribedTarget, DescriptorPredictor
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.training.objective import build_predictor, build_regularizers, build_target
 
-__all__ = ["ObjectiveConfig", "build_jepa"]
-
 Key = Literal["node", "graph", "descriptor"]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from jepakit.errors import require_choice
 from jepakit.graph.pretrain import PretrainConfig
 
-__all__ = ["PRESETS", "preset"]
-
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
     # The recipe of the first public graph JEPA code: masked balls are removed from the context, encoded alone by an EMA

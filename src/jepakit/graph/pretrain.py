@@ -21,8 +21,6 @@ from jepakit.graph.views import GraphViews, ViewConfig
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, save_trained
 from jepakit.training.results import Pretrained
 
-__all__ = ["PretrainConfig", "Pretrained", "pretrain"]
-
 
 @dataclass
 class PretrainConfig(FitConfig):

@@ -13,8 +13,6 @@ from jepakit.errors import ConfigError, require_choice, require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.masking import Masking
 
-__all__ = ["GraphViews", "ViewConfig"]
-
 
 @dataclass
 class ViewConfig:

@@ -7,8 +7,6 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-__all__ = ["ServiceLimits", "protocol_with_deadlines"]
-
 
 @dataclass(frozen=True)
 class ServiceLimits:

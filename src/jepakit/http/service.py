@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI, Request, Response
 
-__all__ = ["json_response", "make_server", "make_service", "run_service"]
 
 _MESSAGES = {
     400: "the body cannot be read",

@@ -10,8 +10,6 @@ import scipy.sparse as sp
 
 from jepakit.errors import DataError
 
-__all__ = ["Array", "LinearProgram"]
-
 Array = np.ndarray
 
 

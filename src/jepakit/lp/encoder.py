@@ -13,8 +13,6 @@ from jepakit.errors import DataError, require_at_least
 from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.networks.messages import Passing
 
-__all__ = ["COLUMNS", "ROWS", "EncoderConfig", "GNNPolicy", "Heads", "KKTNetMLP", "Masked", "Prediction"]
-
 COLUMNS, ROWS = "columns", "rows"
 ITERATE_FEATURES = 9
 COLUMN_FEATURES, ROW_FEATURES = 5 + ITERATE_FEATURES, 4 + ITERATE_FEATURES

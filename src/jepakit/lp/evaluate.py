@@ -22,26 +22,6 @@ from jepakit.lp.starts.family import LearnedFamily
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
-__all__ = [
-    "BALANCED",
-    "BEST",
-    "COLD",
-    "FAMILY",
-    "ITERATED",
-    "MODEL",
-    "NEAREST",
-    "PDLP",
-    "ROLLED",
-    "ROLLING",
-    "UNTRAINED",
-    "EvaluateConfig",
-    "Solved",
-    "Way",
-    "evaluate",
-    "solved",
-    "ways",
-]
-
 COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: model or training, as chosen"
 NEAREST, ROLLING = "HiGHS, basis of the nearest problem of training", "HiGHS, basis of the problem before"
 BEST = "jepakit: basis of training that proves the best bound"

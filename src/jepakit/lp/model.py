@@ -18,8 +18,6 @@ from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.solving.solver import Start
 
-__all__ = ["LPModel"]
-
 
 class LPModel(nn.Module):
     """An encoder with heads.

@@ -15,8 +15,6 @@ from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.networks.kkt import KKTWeights, kkt_terms
 from jepakit.training.objective import build_predictor, build_regularizers, build_target
 
-__all__ = ["KKTTask", "ObjectiveConfig", "Projected", "TaskConfig", "build_jepa"]
-
 
 @dataclass
 class TaskConfig:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PRESETS"]
-
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
     "mlp-joint": {

@@ -27,8 +27,6 @@ from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, results, save_trained
 
-__all__ = ["PretrainConfig", "Pretrained", "pretrain"]
-
 #: Without labels the balance is that of what so many iterations on so many problems come to.
 _MANY, _FEW = 1000, 16
 

@@ -16,8 +16,6 @@ from jepakit.lp.formats.stored import matrix_fingerprint
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
 from jepakit.lp.starts.family import LearnedFamily
 
-__all__ = ["Solved", "solve_files"]
-
 
 @dataclass(frozen=True)
 class Solved:

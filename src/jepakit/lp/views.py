@@ -14,8 +14,6 @@ from jepakit.errors import require_at_least, require_choice, require_within
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, Masked
 from jepakit.lp.networks.batch import LPBatch
 
-__all__ = ["MaskConfig", "ProblemViews"]
-
 Hidden = Literal["nodes", "entries", "rows", "columns"]
 
 

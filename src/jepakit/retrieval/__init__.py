@@ -5,7 +5,7 @@ from jepakit.errors import MissingExtraError
 try:
     from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, paired_interval
     from jepakit.retrieval.adapter.tuning import Tuned, TuningConfig, save_base, tune
-    from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+    from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
     from jepakit.retrieval.datasets import load_dataset
     from jepakit.retrieval.datasets.made_pairs import made_pairs
     from jepakit.retrieval.datasets.splits import shared_documents, split_by_document, without_shared
@@ -30,6 +30,7 @@ try:
         reciprocal_rank,
         weighted,
     )
+    from jepakit.search.documents import Documents
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("jepakit"):
         raise

@@ -9,9 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from jepakit.search.documents import Documents, Metadata, check_columns
-
-__all__ = ["Documents", "Metadata", "Pairs", "Queries", "RetrievalDataset"]
+from jepakit.search.documents import Documents, check_columns
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ from jepakit.errors import ConfigError, require_at_least, require_choice, requir
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.text import Kind
 
-__all__ = ["Adapter", "AdapterConfig", "Side", "Towers"]
-
 
 @dataclass
 class AdapterConfig:

@@ -22,8 +22,6 @@ from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training.report.sections import ReportSection
 
-__all__ = ["BASE", "OURS", "UNTRAINED", "EvaluateConfig", "evaluate"]
-
 OURS, BASE, UNTRAINED = "jepakit: adapter", "base model", "the same adapter, untrained"
 
 

@@ -13,8 +13,6 @@ from jepakit.retrieval.encoder import Towers
 from jepakit.training import RegularizerConfig, TargetConfig
 from jepakit.training.objective import build_regularizers, build_target
 
-__all__ = ["ObjectiveConfig", "build_jepa"]
-
 
 @dataclass
 class ObjectiveConfig(RegularizerConfig, TargetConfig):

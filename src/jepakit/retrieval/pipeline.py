@@ -22,8 +22,6 @@ from jepakit.search.vectors import IndexConfig
 from jepakit.text import TextConfig, TextEncoder
 from jepakit.training import RunFolder, is_first_process, load_encoder_as
 
-__all__ = ["Adapted", "PipelineConfig", "adapt", "add_to_index", "build_index"]
-
 
 @dataclass
 class PipelineConfig(PretrainConfig):

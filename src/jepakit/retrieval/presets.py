@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PRESETS"]
-
 _ORIGINAL: dict[str, Any] = {
     "adapter.output_dim": 512,
     "adapter.projection_depth": 1,

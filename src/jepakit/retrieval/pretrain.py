@@ -14,7 +14,7 @@ from jepakit.errors import ConfigError
 from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, choose
 from jepakit.retrieval.adapter.tuning import Strategy, TuningConfig
-from jepakit.retrieval.data import Documents, Pairs, RetrievalDataset
+from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.made_pairs import made_pairs
 from jepakit.retrieval.datasets.splits import ensure_splits, train_and_dev
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
@@ -22,13 +22,12 @@ from jepakit.retrieval.objective import ObjectiveConfig
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.views import ViewConfig
+from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training import FitConfig, RunFolder, results, save_trained
-
-__all__ = ["PretrainConfig", "Pretrained", "pretrain", "with_training_pairs"]
 
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)

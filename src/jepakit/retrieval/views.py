@@ -16,8 +16,6 @@ from jepakit.retrieval.encoder import Side
 from jepakit.retrieval.measuring.metrics import top_documents
 from jepakit.text import Kind
 
-__all__ = ["RetrievalViews", "ViewConfig"]
-
 Direction = Literal["query", "document", "both"]
 
 

@@ -18,8 +18,6 @@ from jepakit.search.hits import Hits
 from jepakit.search.index import Index
 from jepakit.search.sentences import Sentences
 
-__all__ = ["Collection", "create_collection", "open_collection"]
-
 _ENGINES = {
     "postgresql": "jepakit.search.engines.pgvector:PgVector",
     "postgres": "jepakit.search.engines.pgvector:PgVector",

@@ -8,8 +8,6 @@ from functools import cached_property
 
 from jepakit.errors import DataError
 
-__all__ = ["Documents", "Metadata", "check_columns"]
-
 Metadata = Mapping[str, str | int | float | bool]
 """The fields of a document that filters compare."""
 

@@ -11,8 +11,6 @@ from numpy.typing import DTypeLike
 
 from jepakit.errors import ModelError
 
-__all__ = ["read_array", "read_json", "write_json"]
-
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Writes an object as JSON."""

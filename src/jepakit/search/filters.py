@@ -8,8 +8,6 @@ from typing import Any, TypeGuard, cast
 
 from jepakit.errors import ConfigError
 
-__all__ = ["Condition", "Conditions", "Filter", "Value", "conditions_of", "filter_sql", "parse_filter"]
-
 Value = str | int | float | bool
 Condition = Value | Sequence[Value] | Mapping[str, Value]
 """A value, several of which one must be there, or bounds: ``{"gte": 2020, "lt": 2024}``."""

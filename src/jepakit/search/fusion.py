@@ -10,8 +10,6 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError
 from jepakit.search.hits import Hits
 
-__all__ = ["reciprocal_rank", "weighted"]
-
 
 def reciprocal_rank(rankings: Sequence[Hits], k: int, constant: float = 60) -> Hits:
     """Reciprocal rank fusion (Cormack et al. 2009): the sum of ``1 / (constant + rank)``, with ranks from 1.

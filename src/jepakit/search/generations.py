@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -19,8 +19,6 @@ from jepakit.files import digest_of, locked, write_text
 from jepakit.files.locking import LOCK_NAME
 from jepakit.files.writing import put_on_disk
 from jepakit.search.files import read_json
-
-__all__ = ["Manifest", "check_files", "publish", "read_manifest", "writing"]
 
 _FORMAT_VERSION = 1
 _MANIFEST, _PREFIX = "manifest.json", "generation-"
@@ -176,8 +174,13 @@ def _remove_unused(folder: Path) -> None:
             # Nobody knows which one is in use: all stay until a whole one takes their place.
             return
     for path in folder.iterdir():
-        if _number(path) is not None and path.name != used:
+        if not _is_ours(path) or path.name in (used, _MANIFEST, LOCK_NAME):
+            continue
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _is_ours(path: Path) -> bool:

@@ -19,8 +19,6 @@ from jepakit.search.store import DocumentStore
 from jepakit.search.vectors import IndexConfig, VectorIndex, Vectors
 from jepakit.search.words import BM25Config, LexicalIndex
 
-__all__ = ["Hits", "Index"]
-
 _VECTORS, _WORDS, _SENTENCES, _DOCUMENTS = "vectors", "words", "sentences", "documents.sqlite"
 #: How often a reader looks again when the generation it was about to open has just been replaced.
 _ATTEMPTS = 20

@@ -21,8 +21,6 @@ from jepakit.errors import MissingExtraError, ModelError
 from jepakit.search.files import read_array
 from jepakit.search.hits import Hits
 
-__all__ = ["Engine", "Exact", "Graph"]
-
 #: Rows (24 MB of vectors of 384 numbers) and queries that are scored at once.
 _BLOCK_ROWS, _BLOCK_QUERIES = 16_384, 256
 #: If a filter allows fewer than one row in 8, the allowed rows are gathered; otherwise all are scored and masked.

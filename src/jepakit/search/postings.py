@@ -13,8 +13,6 @@ from jepakit.errors import ModelError
 from jepakit.files.arrays import write_array
 from jepakit.search.files import read_array
 
-__all__ = ["Postings"]
-
 
 @dataclass(frozen=True)
 class Postings:

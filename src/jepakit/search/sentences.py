@@ -15,8 +15,6 @@ from jepakit.errors import DataError, ModelError
 from jepakit.files.arrays import write_array
 from jepakit.search.files import read_array
 
-__all__ = ["DocumentAdapter", "Sentences"]
-
 #: Vectors compared at once.
 _BLOCK = 2**17
 _VECTORS, _FIRST = "vectors.npy", "first.npy"

@@ -19,8 +19,6 @@ from jepakit.errors import ConfigError, DataError, ModelError, did_you_mean
 from jepakit.search.documents import Documents, Metadata
 from jepakit.search.filters import Filter, Value, filter_sql
 
-__all__ = ["DocumentStore"]
-
 _AT_ONCE = 500
 #: Ids before and after an unknown one, in their order, among which the nearest is looked for.
 _NEIGHBOURS = 500

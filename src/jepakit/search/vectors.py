@@ -17,8 +17,6 @@ from jepakit.search.files import read_array, read_json, write_json
 from jepakit.search.hits import Hits
 from jepakit.search.nearest import Engine, Exact, Graph
 
-__all__ = ["IndexConfig", "VectorIndex", "Vectors", "check_vectors"]
-
 Vectors = Tensor | np.ndarray
 """``[N, D]``; any float type is brought to float32."""
 

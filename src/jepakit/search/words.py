@@ -29,8 +29,6 @@ from jepakit.search.files import read_array, read_json, write_json
 from jepakit.search.hits import Hits
 from jepakit.search.postings import Postings
 
-__all__ = ["BM25Config", "LexicalIndex", "tokenize"]
-
 _SETTINGS, _WORDS, _WEIGHTS = "lexical.json", "words.json", "weights.npy"
 #: Scripts without spaces between words, and Hangul, whose particles cling to their words: a character is a word.
 _SINGLE = (

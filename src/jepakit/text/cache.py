@@ -17,8 +17,6 @@ from torch import Tensor
 from jepakit.datasets.folders import cache_folder
 from jepakit.text.encoder import Kind, TextEncoder
 
-__all__ = ["CachedEncoder", "EmbeddingCache"]
-
 _LOG = logging.getLogger(__name__)
 #: Longest wait for the transaction of another process; one takes milliseconds.
 _LOCK_TIMEOUT_SECONDS = 60.0

@@ -17,7 +17,6 @@ from jepakit.text.fingerprint import model_fingerprint
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Kind", "SentenceEncoder", "TextEncoder", "in_one_line", "readable"]
 
 Kind = Literal["query", "document"]
 """The role of a text: many models encode queries and documents differently."""

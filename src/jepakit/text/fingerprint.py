@@ -13,7 +13,6 @@ import torch
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["model_fingerprint"]
 
 #: Settings that record how a model was saved; vectors do not depend on them.
 _BOOKKEEPING = ("transformers_version", "architectures", "dtype", "torch_dtype")

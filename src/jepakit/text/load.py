@@ -25,7 +25,6 @@ from jepakit.text.quiet import quiet
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["DEFAULT_ENCODER", "TextConfig", "load_text_encoder"]
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -17,8 +17,6 @@ from jepakit.errors import MissingExtraError, ModelError
 from jepakit.text.encoder import SentenceEncoder, in_one_line
 from jepakit.text.quiet import quiet
 
-__all__ = ["with_openvino"]
-
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Smallest accepted cosine between the vectors of OpenVINO and of torch.

@@ -7,8 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["quiet"]
-
 
 @contextmanager
 def quiet() -> Generator[list[str]]:

@@ -12,8 +12,6 @@ from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.run import RunFolder
 
-__all__ = ["fit"]
-
 
 def fit(
     jepa: JEPA | None,

@@ -8,8 +8,6 @@ from typing import Literal
 
 from jepakit.errors import ConfigError
 
-__all__ = ["FitConfig", "FitResult"]
-
 _LEAST = {
     "epochs": 1,
     "batch_size": 1,

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError
 
-__all__ = ["EpochLoader", "derived_seed"]
-
 
 class EpochLoader:
     """Shuffles ``size`` examples anew each epoch and makes the views of each batch.

@@ -20,8 +20,6 @@ from jepakit.errors import ConfigError, ModelError
 from jepakit.training.loader import EpochLoader, derived_seed
 from jepakit.training.run import RunFolder
 
-__all__ = ["DiagnosticsCallback", "EpochLog", "JEPAModule", "MetricsFile", "Patience", "ProgressBar", "to_device"]
-
 #: Steps between two checks that the loss is finite; a check waits for the device.
 FINITE_EVERY = 20
 

@@ -13,16 +13,6 @@ from torch import Tensor, nn
 from jepakit.core import LOSSES, PREDICTION_WIDTHS, PREDICTORS, REGULARIZERS, TARGETS, CosineSchedule, Target
 from jepakit.errors import ConfigError, require_at_least, require_choice
 
-__all__ = [
-    "ObjectiveConfig",
-    "PredictorConfig",
-    "RegularizerConfig",
-    "TargetConfig",
-    "build_predictor",
-    "build_regularizers",
-    "build_target",
-]
-
 
 @dataclass
 class TargetConfig:

@@ -15,8 +15,6 @@ from typing import Any
 
 from jepakit.errors import DataError
 
-__all__ = ["ResultGroup", "ResultRow", "format_score", "group_rows", "read_rows"]
-
 
 @dataclass(frozen=True)
 class ResultRow:

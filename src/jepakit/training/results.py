@@ -12,8 +12,6 @@ from jepakit.training.fit_config import FitResult
 from jepakit.training.report.sections import ReportSection
 from jepakit.training.result_rows import ResultRow
 
-__all__ = ["Evaluation", "Pretrained"]
-
 EncoderT_co = TypeVar("EncoderT_co", bound=nn.Module, covariant=True)
 
 

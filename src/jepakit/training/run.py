@@ -14,8 +14,6 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.files import read_yaml, reading, whole_file, write_text
 from jepakit.files.locking import LOCK_NAME
 
-__all__ = ["RunFolder", "is_first_process"]
-
 
 def is_first_process(devices: int) -> bool:
     """Whether this process writes the run folder: on one device always, else the one of rank 0."""

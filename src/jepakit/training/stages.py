@@ -16,8 +16,6 @@ from jepakit.core.distributed import is_distributed
 from jepakit.files import read_json, reading, write_json
 from jepakit.training.run import RunFolder, is_first_process
 
-__all__ = ["finish_stage"]
-
 
 def finish_stage(
     stage: RunFolder,

@@ -28,8 +28,6 @@ from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, M
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 
-__all__ = ["fit_with_lightning", "parameter_groups"]
-
 
 def fit_with_lightning(
     jepa: JEPA | None,

@@ -15,14 +15,12 @@ from jepakit.graph.probe.classes import (
     probe_graphs,
     probe_kernel,
     probe_kernel_few_labels,
-    probe_multilabel,
     probe_nodes,
-    probe_regression,
-    stratified_folds,
 )
-from jepakit.graph.probe.folds import stratified_subset
+from jepakit.graph.probe.folds import stratified_folds, stratified_subset
 from jepakit.graph.probe.kernels import node_level_summary, wl_kernel_series
 from jepakit.graph.probe.selection import FEW_ROWS, LOGISTIC_C, Classifier, prepared
+from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from probe_samples import blobs, half_and_quarters, quadrants
 
 CLASSIFIERS: tuple[Classifier, ...] = ("logistic", "svm", "best")

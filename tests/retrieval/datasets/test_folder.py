@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError
-from jepakit.retrieval.data import Documents
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.datasets.chunks import Block, ChunkConfig, chunk, sentence_spans, word_spans
 from jepakit.retrieval.datasets.folder import load_folder
 from jepakit.retrieval.datasets.outline import html_outline, markdown_outline
+from jepakit.search.documents import Documents
 
 GUIDE = """---
 title: Not the title

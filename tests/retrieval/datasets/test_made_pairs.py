@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.data import Documents
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.datasets.chunks import word_spans
 from jepakit.retrieval.datasets.made_pairs import Kind, MadePairs, made_pairs
+from jepakit.search.documents import Documents
 
 BODY = "Boil the water first. Then wait for a while! Pour it over the leaves. Drink."
 LONG = " ".join(f"w{n}" for n in range(50))

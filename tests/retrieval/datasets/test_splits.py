@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.datasets.splits import (
     ensure_splits,
@@ -19,6 +19,7 @@ from jepakit.retrieval.datasets.splits import (
     split_by_document,
     without_shared,
 )
+from jepakit.search.documents import Documents
 
 THIRDS = {"train": 0.5, "dev": 0.25, "test": 0.25}
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from jepakit.errors import DataError
-from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.measuring.comparison import Comparison, compare
+from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
 
 #: Where the right document of a query stands second instead of first.

@@ -26,12 +26,12 @@ from toy_collection import DIM, WordEncoder, collection
 
 from jepakit.errors import ConfigError
 from jepakit.http import make_server
-from jepakit.retrieval.data import Documents
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.serving.app import make_app
 from jepakit.retrieval.serving.searcher import Searcher, document_fingerprint
+from jepakit.search.documents import Documents
 from jepakit.search.generations import writing
 from jepakit.search.index import Index
 from jepakit.text import Kind, SentenceEncoder, TextEncoder

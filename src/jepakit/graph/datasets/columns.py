@@ -10,19 +10,6 @@ import pyarrow as pa
 from jepakit.errors import DataError
 from jepakit.graph.data import Task
 
-__all__ = [
-    "MAX_CATEGORIES",
-    "MAX_FLOAT",
-    "Place",
-    "Rows",
-    "arrow_column",
-    "class_ids",
-    "feature_matrix",
-    "one_hot",
-    "standardise",
-    "targets",
-]
-
 MAX_CATEGORIES = 1000
 """An attribute with more distinct strings holds names or texts, which one-hot columns do not suit."""
 

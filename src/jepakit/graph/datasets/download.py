@@ -5,8 +5,6 @@ from pathlib import Path
 from jepakit.datasets.download import fetch_archive, fetch_files
 from jepakit.datasets.folders import cache_folder
 
-__all__ = ["PLANETOID_NAMES", "TU_NAMES", "download_planetoid", "download_tu"]
-
 PLANETOID_NAMES = ("Cora", "CiteSeer", "PubMed")
 _PLANETOID_URL = "https://github.com/kimiyoung/planetoid/raw/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data"
 

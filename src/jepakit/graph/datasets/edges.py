@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["Edges", "add_missing_reverses", "both_directions", "drop_repeats"]
-
 Edges = tuple[np.ndarray, np.ndarray | None]
 """``edge_index`` ``[2, E]`` int64 and ``edge_attr`` ``[E, F]`` float32 or None."""
 

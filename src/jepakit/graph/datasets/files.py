@@ -16,8 +16,6 @@ from jepakit.graph.datasets.graphml import read_graphml
 from jepakit.graph.datasets.parquet import read_parquet_tables
 from jepakit.graph.datasets.tables import LABELS, GraphTables, to_dataset
 
-__all__ = ["load_graph_files"]
-
 _NODE_KEYS = ("id",)
 _EDGE_KEYS = ("source", "target", "key")
 

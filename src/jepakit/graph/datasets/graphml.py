@@ -11,8 +11,6 @@ from xml.etree.ElementTree import Element
 from jepakit.errors import DataError
 from jepakit.files import reading
 
-__all__ = ["read_graphml"]
-
 
 def read_graphml(file: Path) -> list[dict[str, Any]]:
     """The graphs in a GraphML file, each as ``{"directed", "graph", "nodes", "edges"}``.

@@ -12,8 +12,6 @@ from jepakit.files import reading
 from jepakit.graph.datasets.columns import Rows
 from jepakit.graph.datasets.tables import LABELS, GraphTables
 
-__all__ = ["read_parquet_tables"]
-
 _Columns = dict[str, pa.Array]
 
 

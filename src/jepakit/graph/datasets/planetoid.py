@@ -16,8 +16,6 @@ from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 from jepakit.graph.datasets.planetoid_pickle import read_adjacency_lists, read_matrix
 
-__all__ = ["find_planetoid_folder", "load_planetoid"]
-
 _VALIDATION_NODES = 500
 
 

@@ -19,8 +19,6 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.files import read_bytes
 
-__all__ = ["read_adjacency_lists", "read_matrix"]
-
 _MAX_CELLS = 10**8
 """Entries of a dense matrix; PubMed, the largest of the three networks, has 1e7."""
 _NUMBERS = re.compile("[biuf][1248]")

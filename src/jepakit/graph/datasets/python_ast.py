@@ -22,8 +22,6 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
-__all__ = ["EDGE_ROLES", "NODE_KINDS", "load_python"]
-
 _CACHE_VERSION = 1
 _MOST_PACKAGES = 10
 _FEWEST_FUNCTIONS = 80

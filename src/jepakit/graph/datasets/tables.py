@@ -10,8 +10,6 @@ from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.columns import Rows, class_ids, feature_matrix, targets
 from jepakit.graph.datasets.edges import Edges, both_directions, drop_repeats
 
-__all__ = ["LABELS", "GraphTables", "to_dataset"]
-
 LABELS = ("label", "y")
 """The two possible names of the attribute that holds the label of a node or a graph."""
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from jepakit.datasets.cache import Stored
 from jepakit.graph.data import GraphDataset, Graphs
 
-__all__ = ["dataset_from_tensors", "dataset_to_tensors"]
-
 
 def dataset_to_tensors(dataset: GraphDataset) -> Stored:
     """What `dataset_from_tensors` turns back into an equal dataset.

@@ -19,8 +19,6 @@ from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.columns import MAX_FLOAT, one_hot, standardise
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 
-__all__ = ["find_tu_folder", "load_tu"]
-
 
 @dataclass(frozen=True)
 class _Table:

@@ -18,8 +18,6 @@ from jepakit.core.packed import RowLists, gather_ranges, offsets, positions
 from jepakit.errors import ConfigError, DataError, MissingExtraError, require_choice
 from jepakit.graph.data import Graphs
 
-__all__ = ["Encoding", "degree", "laplacian", "random_walk", "with_position"]
-
 Encoding = Literal["none", "degree", "random_walk", "laplacian", "combined"]
 
 # A block of so many float32 (1 MiB) stays in a core's cache through all steps of a walk.

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from jepakit.core.predictor import pad_groups
 from jepakit.graph.networks.messages import Messages
 
-__all__ = ["LAYERS", "BatchNorm", "GATLayer", "GCNLayer", "GINLayer", "GPSLayer"]
-
 LAYERS = ("gin", "gcn", "gat", "gps")
 """Names of the layers in configurations."""
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from jepakit.core.packed import RowLists, offsets, segment_sum, sum_rows
 from jepakit.graph.data import Graphs
 
-__all__ = ["Messages"]
-
 
 class Messages:
     """Sums over neighbours along the edges of a batch.

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from jepakit.core.packed import segment_sum
 from jepakit.graph.networks.messages import Messages
 
-__all__ = ["PrototypeReadout"]
-
 _K_MEANS_NODES = 10_000
 _K_MEANS_ITERATIONS = 10
 

@@ -39,19 +39,6 @@ from jepakit.graph.probe.selection import (
     evaluate_validated,
     in_parallel,
 )
-from jepakit.graph.probe.targets import probe_multilabel, probe_regression
-
-__all__ = [
-    "ProbeResult",
-    "probe_few_labels",
-    "probe_graphs",
-    "probe_kernel",
-    "probe_kernel_few_labels",
-    "probe_multilabel",
-    "probe_nodes",
-    "probe_regression",
-    "stratified_folds",
-]
 
 Kernel = NDArray[Any] | Tensor
 Split = tuple[Ints, Ints, Seed]

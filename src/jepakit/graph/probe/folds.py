@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.probe.result import Array, checked_labels
 
-__all__ = ["Seed", "stratified_folds", "stratified_subset"]
-
 Ints = NDArray[np.int64]
 Seed = int | tuple[int, ...]
 

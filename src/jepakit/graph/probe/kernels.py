@@ -19,12 +19,6 @@ from jepakit.graph.data import Graphs
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = [
-    "node_level_summary",
-    "wl_colors",
-    "wl_histogram",
-    "wl_kernel_series",
-]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -12,17 +12,6 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
 
-__all__ = [
-    "Array",
-    "ProbeResult",
-    "as_array",
-    "checked_features",
-    "checked_labels",
-    "checked_seeds",
-    "checked_splits",
-    "summarize",
-]
-
 Array = ArrayLike | Tensor
 Metric = Literal["accuracy", "roc auc", "rmse"]
 

@@ -19,27 +19,6 @@ from numpy.typing import NDArray
 from jepakit.errors import DataError, MissingExtraError
 from jepakit.graph.probe.folds import Seed, stratified_folds
 
-__all__ = [
-    "FEW_ROWS",
-    "LOGISTIC_C",
-    "MANY_ROWS",
-    "Chosen",
-    "Classifier",
-    "FeatureSource",
-    "KernelSource",
-    "Source",
-    "SplitScore",
-    "View",
-    "evaluate_split",
-    "evaluate_validated",
-    "in_parallel",
-    "logistic_path",
-    "prepared",
-    "signed_log",
-    "sklearn_module",
-    "standardize",
-]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Classifier = Literal["logistic", "svm", "best"]

@@ -29,8 +29,6 @@ from jepakit.graph.probe.selection import (
     sklearn_module,
 )
 
-__all__ = ["probe_multilabel", "probe_regression"]
-
 # One scale suits fingerprints, which are bits; the other views suit embeddings, whose columns differ in scale.
 VIEWS: tuple[View, ...] = ("one scale", "signed log", "none")
 RIDGE_ALPHA = tuple(10.0**power for power in range(-2, 6))

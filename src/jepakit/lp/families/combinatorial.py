@@ -14,8 +14,6 @@ import scipy.sparse as sp
 from jepakit.errors import ConfigError, require_at_least, require_within
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["CombinatorialAuction", "FacilityLocation", "IndependentSet", "SetCover"]
-
 
 @dataclass(frozen=True)
 class SetCover:

@@ -14,8 +14,6 @@ from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLoca
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.families.power_flow import PowerFlow, read_matpower
 
-__all__ = ["FAMILIES", "FamilyName", "make_family"]
-
 FamilyName = Literal[
     "set-cover", "independent-set", "auction", "facility-location", "random", "perturbed", "power-flow"
 ]

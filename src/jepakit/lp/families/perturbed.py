@@ -13,8 +13,6 @@ from scipy.sparse.csgraph import connected_components
 from jepakit.errors import DataError, require_at_least, require_within
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["Perturbed", "RandomFeasible", "moving_together"]
-
 #: Row sides changed in one proportion if their ratios agree in this many decimals, for at least this many rows: fewer
 #: may agree by chance.
 _RATIO_DECIMALS, _SMALLEST_GROUP = 7, 4

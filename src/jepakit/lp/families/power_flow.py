@@ -19,8 +19,6 @@ from jepakit.errors import ConfigError, DataError, require_within
 from jepakit.files import read_text
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["PowerFlow", "read_matpower"]
-
 # Columns of MATPOWER's tables bus, gen and branch; the manual's appendix B calls them BUS_I, BUS_TYPE, PD, GS, ...
 _BUS, _BUS_TYPE, _LOAD, _SHUNT = 0, 1, 2, 4
 _GEN_BUS, _GEN_STATUS, _P_MAX, _P_MIN = 0, 7, 8, 9

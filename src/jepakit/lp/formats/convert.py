@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import cvxpy
     import linopy
 
-__all__ = ["Bounds", "from_cvxpy", "from_linopy", "from_linprog"]
 
 Bounds = Sequence[Sequence[float | None]] | Sequence[float | None] | Array
 """(lower, upper) for all columns, or one pair per column; None: no bound."""

@@ -16,8 +16,6 @@ from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.highs import from_highs, to_highs
 from jepakit.lp.solving.solver import Solution
 
-__all__ = ["problem_files", "read_basis", "read_problem", "write_basis", "write_problem", "write_solution"]
-
 _ENDINGS = (".mps", ".lp")
 #: Type of a line in a basis file -> status of its column, and of its row if it names one.
 _KINDS = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER, None), "LL": (AT_LOWER, None)}

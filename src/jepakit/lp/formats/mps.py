@@ -17,8 +17,6 @@ from jepakit.errors import DataError
 from jepakit.files import read_text
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["read_mps"]
-
 #: Sections of a linear program, in order.
 _SECTIONS = ("NAME", "OBJSENSE", "ROWS", "COLUMNS", "RHS", "RANGES", "BOUNDS", "ENDATA")
 #: First and last character of the six fields of a line in fixed format.

@@ -9,8 +9,6 @@ import numpy as np
 
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["fingerprint", "matrix_fingerprint"]
-
 
 def fingerprint(problem: LinearProgram) -> str:
     """A hash of all numbers of a problem; names do not count."""

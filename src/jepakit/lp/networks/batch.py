@@ -16,8 +16,6 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.iterates import primal_dual
 
-__all__ = ["LPBatch", "Near", "Optima", "Optimum"]
-
 
 @dataclass(frozen=True, eq=False)
 class Optimum:

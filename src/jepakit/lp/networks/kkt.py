@@ -11,8 +11,6 @@ from jepakit.core.packed import segment_mean, segment_sum
 from jepakit.errors import require_at_least
 from jepakit.lp.networks.batch import LPBatch, Near
 
-__all__ = ["KKTWeights", "kkt_terms", "terms_of"]
-
 
 @dataclass
 class KKTWeights:

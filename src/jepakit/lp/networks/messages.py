@@ -9,8 +9,6 @@ from torch import Tensor
 
 from jepakit.core.packed import RowLists, offsets, sum_rows
 
-__all__ = ["Passing"]
-
 
 @dataclass(frozen=True)
 class Passing:

@@ -13,7 +13,6 @@ from jepakit.lp.data import Array, LinearProgram
 if TYPE_CHECKING:
     from highspy import HighsBasis
 
-__all__ = ["AT_LOWER", "AT_UPPER", "BASIC", "FREE", "Basis"]
 
 #: HiGHS' status codes. A nonbasic column without bounds is free, with value 0.
 AT_LOWER, BASIC, AT_UPPER, FREE = 0, 1, 2, 3

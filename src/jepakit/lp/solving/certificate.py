@@ -8,19 +8,6 @@ import numpy as np
 
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = [
-    "TOLERANCE",
-    "DualBounds",
-    "Residuals",
-    "dual_value",
-    "lower_bound",
-    "lower_bounds",
-    "reduced_costs",
-    "relative_gap",
-    "residuals",
-    "upper_bound",
-]
-
 #: Largest accepted violation of a row, bound or sign, relative to 1 + the size of what is violated. HiGHS' own
 #: tolerance of 1e-7 is absolute, and holds for the scaled problem.
 TOLERANCE = 1e-6

@@ -15,8 +15,6 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.reduce import reduced
 
-__all__ = ["Answer", "EdgeWeights", "HighsSolver", "Method", "Status", "from_highs", "to_highs"]
-
 Status = Literal["optimal", "infeasible", "unbounded", "infeasible or unbounded", "time limit", "pivot limit", "failed"]
 Method = Literal["simplex", "ipm"]
 EdgeWeights = Literal["choose", "devex", "steepest"]

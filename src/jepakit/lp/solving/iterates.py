@@ -16,8 +16,6 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.certificate import dual_value
 
-__all__ = ["balance_of", "guessed_basis", "primal_dual"]
-
 #: Iterations between two checks for a restart.
 _CHECK_EVERY = 16
 #: Restart criteria: since the last restart the error has fallen to the share β_sufficient; or to the share β_necessary,

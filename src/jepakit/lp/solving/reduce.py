@@ -16,8 +16,6 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.certificate import reduced_costs
 
-__all__ = ["Reduction", "reduced"]
-
 #: Rows with a smaller or larger entry stay rows: dividing by it would rescale the solver's tolerance.
 _SMALLEST_ENTRY, _LARGEST_ENTRY = 1e-3, 1e3
 #: Two rows that fix a column may cross by this rounding error, relative to 1 + their size.

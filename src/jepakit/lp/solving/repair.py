@@ -7,8 +7,6 @@ import numpy as np
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.certificate import reduced_costs
 
-__all__ = ["repaired_dual", "repaired_primal"]
-
 
 def repaired_primal(problem: LinearProgram, x: Array) -> Array:
     """x clipped to its bounds, then moved towards a corner of the box until all rows hold.

@@ -9,8 +9,6 @@ import scipy.sparse as sp
 
 from jepakit.lp.data import Array, LinearProgram
 
-__all__ = ["Scaling", "equilibrated"]
-
 #: Ruiz scaling stops after so many rounds, or when all largest entries are within the tolerance of 1.
 _ROUNDS, _TOLERANCE = 20, 1e-9
 

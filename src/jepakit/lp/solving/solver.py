@@ -26,8 +26,6 @@ from jepakit.lp.solving.certificate import (
 from jepakit.lp.solving.highs import Answer, EdgeWeights, HighsSolver, Method, Status
 from jepakit.lp.solving.repair import repaired_dual, repaired_primal
 
-__all__ = ["Solution", "SolveConfig", "Solver", "Start", "linprog"]
-
 
 @dataclass
 class SolveConfig:

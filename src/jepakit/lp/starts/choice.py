@@ -18,8 +18,6 @@ from jepakit.lp.solving.highs import EdgeWeights
 from jepakit.lp.solving.solver import Solution, Solver, Start
 from jepakit.lp.starts.neighbours import Neighbours
 
-__all__ = ["Choice", "choose"]
-
 #: Number of training problems on which starts are compared.
 _COMPARED = 6
 #: Devex is chosen where it saves this share of the estimated cost and needs at most so many times the pivots of

@@ -13,8 +13,6 @@ from jepakit.lp.starts.choice import Choice
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.training import RunFolder, load_encoder_as
 
-__all__ = ["LearnedFamily"]
-
 _NEIGHBOURS, _CHOICE = "neighbours.npz", "starts.json"
 
 

@@ -15,8 +15,6 @@ from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.solver import Solver
 
-__all__ = ["label", "with_optimum"]
-
 
 def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1) -> list[Optimum]:
     """The optima of problems, with their bases.

@@ -17,8 +17,6 @@ from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.certificate import DualBounds, lower_bounds
 from jepakit.lp.solving.solver import Start
 
-__all__ = ["Neighbours"]
-
 #: If costs vary, a lower bound takes a product with the matrix, and is computed for this many nearest problems only.
 _BOUNDS_WITH_COSTS = 64
 

@@ -14,8 +14,6 @@ from jepakit.training.report.embedding_map import sample_rows
 from jepakit.training.report.page import described
 from jepakit.training.report.sections import ReportSection
 
-__all__ = ["PredictionError", "mean_cosine", "prediction_error", "prediction_section", "spread_section"]
-
 #: Vectors that the spread is measured on.
 _SPREAD_SAMPLE = 2000
 

@@ -12,8 +12,6 @@ from jepakit.retrieval.objective import ObjectiveConfig, build_jepa
 from jepakit.retrieval.views import RetrievalViews, ViewConfig
 from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit
 
-__all__ = ["Recipe", "fit_adapter"]
-
 
 @dataclass(frozen=True)
 class Recipe:

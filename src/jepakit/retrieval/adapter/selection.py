@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, require_at_least, require_within
 from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
-from jepakit.retrieval.data import Documents, Pairs
+from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.datasets.splits import folds_by_document
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.measuring.metrics import ndcg
@@ -22,11 +22,10 @@ from jepakit.retrieval.ranking.feedback import nearest
 from jepakit.retrieval.ranking.sentences import with_sentences
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH
+from jepakit.search.documents import Documents
 from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
-
-__all__ = ["Choice", "SelectionConfig", "choose", "paired_interval", "smallest_good"]
 
 Step = TypeVar("Step", int, float)
 

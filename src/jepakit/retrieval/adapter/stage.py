@@ -24,8 +24,6 @@ from jepakit.text import CachedEncoder, EmbeddingCache, SentenceEncoder, TextCon
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.stages import finish_stage
 
-__all__ = ["base_of", "text_encoder", "tune_base", "untuned"]
-
 
 def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
     """The base model of a run: ``text`` itself, or with the tuned base of the run in its place."""

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from peft import LoraModel
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Strategy", "Tuned", "TuningConfig", "save_base", "tune"]
 
 Strategy = Literal["frozen", "two-phase", "full", "lora"]
 """``frozen``: the base is not trained. ``two-phase``: train the predictor first, then the base at a tiny learning rate.

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jepakit.errors import DataError
-from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.datasets.pairs import read_pairs
 from jepakit.retrieval.datasets.rows import Row, numbered_lines, read_rows
-
-__all__ = ["load_beir", "load_documents", "read_documents", "read_queries"]
+from jepakit.search.documents import Documents
 
 _LOG = logging.getLogger(__name__)
 

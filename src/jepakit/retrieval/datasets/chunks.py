@@ -9,8 +9,6 @@ from itertools import pairwise
 
 from jepakit.errors import ConfigError
 
-__all__ = ["Block", "ChunkConfig", "chunk", "sentence_spans", "word_spans"]
-
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 # Chinese and Japanese have no spaces: a character counts as a word. A longer run than any word is a number, a table of
 # bytes or a script without spaces, and is cut.

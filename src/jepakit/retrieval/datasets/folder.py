@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jepakit.errors import DataError
-from jepakit.retrieval.data import Documents, Queries, RetrievalDataset
+from jepakit.retrieval.data import Queries, RetrievalDataset
 from jepakit.retrieval.datasets.chunks import ChunkConfig, chunk
 from jepakit.retrieval.datasets.outline import Outline, html_outline, markdown_outline, plain_outline
-
-__all__ = ["HEADING_SEPARATOR", "SUFFIXES", "load_folder"]
+from jepakit.search.documents import Documents
 
 _LOG = logging.getLogger(__name__)
 

@@ -24,11 +24,10 @@ from typing import Literal, get_args
 import torch
 
 from jepakit.errors import ConfigError, DataError, require_choice
-from jepakit.retrieval.data import Documents, Pairs, Queries
+from jepakit.retrieval.data import Pairs, Queries
 from jepakit.retrieval.datasets.chunks import sentence_spans, word_spans
 from jepakit.retrieval.datasets.folder import HEADING_SEPARATOR
-
-__all__ = ["Kind", "MadePairs", "made_pairs"]
+from jepakit.search.documents import Documents
 
 Kind = Literal["title", "heading", "sentence", "crops"]
 

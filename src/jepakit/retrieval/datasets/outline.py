@@ -14,7 +14,6 @@ from jepakit.retrieval.datasets.chunks import Block
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
 
-__all__ = ["Outline", "Section", "html_outline", "markdown_outline", "plain_outline"]
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from jepakit.errors import DataError, did_you_mean
-from jepakit.retrieval.data import Documents, Pairs, Queries
+from jepakit.retrieval.data import Pairs, Queries
 from jepakit.retrieval.datasets.rows import TABLES, Row, numbered_lines, read_rows, whole_number
-
-__all__ = ["names_queries_by_id", "read_pairs"]
+from jepakit.search.documents import Documents
 
 _QUERY_IDS = ("query-id", "query_id", "qid")
 _QUERY_TEXTS = ("query", "question", "anchor")

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from jepakit.datasets.standard_library import library_folder, parse_source, source_files
 from jepakit.errors import DataError
-from jepakit.retrieval.data import Documents, Pairs, Queries, RetrievalDataset
+from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.datasets.chunks import sentence_spans, word_spans
 from jepakit.retrieval.datasets.splits import split_by_document
-
-__all__ = ["load_python_docs"]
+from jepakit.search.documents import Documents
 
 _FRACTIONS = {"train": 0.7, "dev": 0.1, "test": 0.2}
 _FEWEST_QUERY_WORDS = 3

@@ -19,8 +19,6 @@ from typing import Literal
 
 from jepakit.errors import DataError
 
-__all__ = ["TABLES", "Row", "numbered_lines", "read_rows", "whole_number"]
-
 _WHOLE = re.compile(r"\s*[-+]?\d{1,9}(\.0*)?\s*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -14,18 +14,8 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.retrieval.data import Documents, Pairs, RetrievalDataset
-
-__all__ = [
-    "Leak",
-    "ensure_splits",
-    "folds_by_document",
-    "seen_queries",
-    "shared_documents",
-    "split_by_document",
-    "train_and_dev",
-    "without_shared",
-]
+from jepakit.retrieval.data import Pairs, RetrievalDataset
+from jepakit.search.documents import Documents
 
 _ALL = {"train": 0.7, "dev": 0.1, "test": 0.2}
 _WITH_DEV = {"train": 0.85, "dev": 0.15}

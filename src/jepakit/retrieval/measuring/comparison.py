@@ -21,8 +21,6 @@ from jepakit.search.hits import Hits
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
-__all__ = ["MEASURES", "Comparison", "Measured", "compare", "measure"]
-
 MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 
 

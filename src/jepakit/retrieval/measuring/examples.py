@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from jepakit.retrieval.data import Documents, RetrievalDataset
+from jepakit.retrieval.data import RetrievalDataset
+from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
 from jepakit.training.report.sections import ReportSection
-
-__all__ = ["Example", "Scored", "example_section", "examples_of_change"]
 
 #: Relevant documents that a report shows for an example.
 _SHOWN_RELEVANT = 3

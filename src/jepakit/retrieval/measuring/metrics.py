@@ -8,8 +8,6 @@ from torch import Tensor
 from jepakit.core.packed import positions
 from jepakit.retrieval.data import Pairs
 
-__all__ = ["ndcg", "top_documents"]
-
 
 def top_documents(queries: Tensor, documents: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The nearest documents by inner product: ``[Q, D], [N, D] -> scores [Q, K], rows [Q, K]``, best first.

@@ -9,8 +9,6 @@ from torch import Tensor
 from jepakit.retrieval.measuring.metrics import top_documents
 from jepakit.search.hits import Hits
 
-__all__ = ["FEEDBACK_DOCUMENTS", "nearest", "with_feedback"]
-
 #: First documents that a query is moved towards.
 FEEDBACK_DOCUMENTS = 3
 #: Softmax temperature of their weights: a cosine higher by this makes a weight e times as large.

@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.retrieval.data import Documents
 from jepakit.retrieval.datasets.chunks import sentence_spans
+from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.text import TextEncoder
-
-__all__ = ["encode_sentences", "sentences_of", "with_sentences"]
 
 _MIN_WORDS = 3
 _MAX_SENTENCES_PER_DOCUMENT = 64

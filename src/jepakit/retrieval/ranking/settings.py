@@ -8,8 +8,6 @@ from pathlib import Path
 from jepakit.errors import DataError
 from jepakit.files import read_json, reading, write_json
 
-__all__ = ["SearchSettings"]
-
 
 @dataclass(frozen=True)
 class SearchSettings:

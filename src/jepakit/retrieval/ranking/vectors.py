@@ -21,8 +21,6 @@ from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 
-__all__ = ["CANDIDATES", "DEPTH", "Encoded", "Familiar", "Source", "familiar", "ranked"]
-
 #: First documents of the base model from which the familiarity of the collection is estimated.
 CANDIDATES = 5
 #: Depth of rankings that are fused or scored again by sentences; Recall@100 needs as many.

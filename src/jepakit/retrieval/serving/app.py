@@ -26,14 +26,12 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.http import json_response, make_service
-from jepakit.retrieval.data import Documents
 from jepakit.retrieval.ranking.sentences import encode_sentences
 from jepakit.retrieval.serving.searcher import Mode, Searcher, document_fingerprint
 from jepakit.search.collection import Collection
+from jepakit.search.documents import Documents
 from jepakit.search.index import Index
 from jepakit.text import Kind, TextEncoder
-
-__all__ = ["make_app"]
 
 _MAX_K, _MAX_QUERIES = 1000, 256
 #: Texts and characters that are encoded before other requests have their turn.

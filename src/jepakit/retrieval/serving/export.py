@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Module
 
-__all__ = ["export_sentence_transformer"]
 
 _CARD = Template("""\
 ---

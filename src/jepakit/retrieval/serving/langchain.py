@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
 
-__all__ = ["langchain_retriever"]
-
 
 def langchain_retriever(
     searcher: Searcher, *, k: int = 10, mode: Mode = "fused", where: Filter | None = None

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from llama_index.core.base.base_retriever import BaseRetriever
     from llama_index.core.schema import NodeWithScore, QueryBundle
 
-__all__ = ["llama_index_retriever"]
-
 
 def llama_index_retriever(
     searcher: Searcher, *, k: int = 10, mode: Mode = "fused", where: Filter | None = None

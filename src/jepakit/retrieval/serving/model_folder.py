@@ -16,7 +16,6 @@ from jepakit.text.encoder import in_one_line
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["PROBES", "require_torch", "require_vectors"]
 
 PROBES = ["how do I read a file", "open() returns a file object, and readlines() its lines."]
 """Texts on which a written model is compared with the original."""

@@ -20,7 +20,6 @@ from jepakit.text.quiet import quiet
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-__all__ = ["CrossEncoderReranker", "Reranker"]
 
 #: Errors that the libraries raise for damaged, unsuitable or unreachable models.
 _LOAD_ERRORS = (AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)

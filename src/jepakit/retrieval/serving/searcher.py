@@ -15,26 +15,17 @@ from torch import Tensor
 from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.adapter.stage import base_of
-from jepakit.retrieval.data import Metadata
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.ranking.settings import SearchSettings
 from jepakit.retrieval.ranking.vectors import DEPTH, familiar, ranked
 from jepakit.search.collection import Collection, open_collection
+from jepakit.search.documents import Metadata
 from jepakit.search.filters import Filter
 from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, load_encoder_as
-
-__all__ = [
-    "Found",
-    "Mode",
-    "Searcher",
-    "document_fingerprint",
-    "require_base",
-    "require_search",
-]
 
 Mode = Literal["fused", "dense", "words"]
 

@@ -23,8 +23,6 @@ from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.search.vectors import check_vectors
 
-__all__ = ["Address", "Database", "Record", "client_module", "closed_on_error", "simple_metadata"]
-
 #: Documents written, or ids looked up, in one request.
 BATCH = 500
 

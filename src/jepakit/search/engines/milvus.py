@@ -26,8 +26,6 @@ from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
 from jepakit.search.engines.database import Address, Database, Record, client_module, closed_on_error, simple_metadata
 from jepakit.search.filters import Conditions
 
-__all__ = ["Milvus"]
-
 _OPTIONS = {
     "collection": None,
     "title": "title",

@@ -25,8 +25,6 @@ from jepakit.search.documents import Metadata
 from jepakit.search.engines.database import Address, Database, Record, client_module, closed_on_error, simple_metadata
 from jepakit.search.filters import Conditions
 
-__all__ = ["PgVector"]
-
 _OPTIONS = {"table": None, "id": "id", "title": "title", "text": "text", "vector": "embedding", "metadata": "metadata"}
 #: Seconds to wait for a server.
 _PATIENCE = "10"

@@ -28,8 +28,6 @@ from jepakit.errors import ConfigError, JepakitError, ModelError
 from jepakit.search.engines.database import Address, Database, Record, client_module, closed_on_error, simple_metadata
 from jepakit.search.filters import Conditions
 
-__all__ = ["Qdrant"]
-
 _OPTIONS = {"collection": None, "title": "title", "text": "text", "vector": "", "metadata": ""}
 _NAMESPACE = uuid.UUID("0b2f9cb0-6f0b-5d4e-9d6c-6a1d5a3c7e11")
 #: Seconds to wait for a server.

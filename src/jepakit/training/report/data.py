@@ -21,8 +21,6 @@ from jepakit.training.report.sections import ReportSection, read_sections
 from jepakit.training.result_rows import ResultRow, read_rows
 from jepakit.training.run import RunFolder
 
-__all__ = ["Diagnosed", "Embeddings", "Metrics", "Results", "RunParts", "read_run"]
-
 T = TypeVar("T")
 
 

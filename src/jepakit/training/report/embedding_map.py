@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["PlaneMap", "project_to_plane", "sample_rows", "singular_values"]
-
 _UMAP_ROWS = 50
 
 

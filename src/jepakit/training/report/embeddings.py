@@ -12,8 +12,6 @@ from jepakit.training.report.data import Embeddings
 from jepakit.training.report.embedding_map import project_to_plane, sample_rows, singular_values
 from jepakit.training.report.figures import MARKERS, LegendEntry, ReportFigure, point_map, spectrum_chart
 
-__all__ = ["EmbeddingFigures", "embedding_figures"]
-
 _MAP_POINTS = 3000
 _SPECTRUM_ROWS = 5000
 

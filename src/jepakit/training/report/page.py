@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DIAGNOSTICS", "described", "number", "sentence"]
-
 DIAGNOSTICS = {
     "effective_rank": ("Effective rank", "directions in use; higher is better"),
     "within_group_rank": ("Rank within classes", "low: classes have shrunk to points"),

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from jepakit.errors import DataError
 
-__all__ = ["ReportSection", "read_sections"]
-
 Cell = str | float | None
 
 

@@ -20,8 +20,6 @@ from jepakit.training.report.figures import ReportFigure, line_chart
 from jepakit.training.report.page import DIAGNOSTICS, described, number, sentence
 from jepakit.training.result_rows import ResultGroup, format_score, group_rows
 
-__all__ = ["write_report"]
-
 
 def write_report(run: str | Path) -> Path:
     """Writes ``report.html`` of a run folder, whole or not at all.

@@ -16,8 +16,6 @@ from jepakit.errors import ModelError
 from jepakit.files import parse_json, reading
 from jepakit.files.tensors import read_tensors, write_tensors
 
-__all__ = ["SafetensorsCheckpointIO", "read_checkpoint", "write_checkpoint"]
-
 _TENSOR, _PAIRS, _TUPLE = "__tensor__", "__pairs__", "__tuple__"
 
 

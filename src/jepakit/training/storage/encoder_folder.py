@@ -26,8 +26,6 @@ from jepakit.training.storage.hub import download, upload
 from jepakit.training.storage.model_card import render_model_card
 from jepakit.training.storage.weights import load_weights, read_weights, require_fit, write_weights
 
-__all__ = ["Role", "load_encoder", "load_encoder_as", "push_to_hub", "save_encoder"]
-
 EncoderT = TypeVar("EncoderT", bound=nn.Module)
 
 Role = Literal["context", "target"]

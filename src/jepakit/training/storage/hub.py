@@ -10,8 +10,6 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from jepakit.errors import ModelError
 
-__all__ = ["download", "upload"]
-
 # What the hub client raises: the base error of its HTTP library (which one that is depends on its version), OSError for
 # files and connections, ValueError for ids and model cards it rejects, RuntimeError for an upload broken on the way.
 _HTTP_ERRORS: tuple[type[BaseException], ...] = HfHubHTTPError.__bases__

@@ -9,8 +9,6 @@ from string import Template
 from jepakit.errors import ConfigError
 from jepakit.training.result_rows import ResultGroup, format_score, group_rows, read_rows
 
-__all__ = ["render_model_card"]
-
 _TEMPLATE = Template(
     """---
 library_name: jepakit

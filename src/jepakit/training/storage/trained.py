@@ -15,8 +15,6 @@ from jepakit.files.tensors import write_tensors
 from jepakit.training.run import RunFolder, is_first_process
 from jepakit.training.storage.encoder_folder import Role, save_encoder
 
-__all__ = ["save_trained"]
-
 
 def save_trained(
     run: RunFolder,

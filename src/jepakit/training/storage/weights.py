@@ -14,8 +14,6 @@ from jepakit.errors import ModelError
 from jepakit.files import parse_json, reading
 from jepakit.files.tensors import read_header, read_tensors, write_tensors
 
-__all__ = ["load_weights", "read_weights", "require_fit", "write_weights"]
-
 
 def write_weights(module: nn.Module, file: Path) -> None:
     """Writes the module's state; a tensor with several names is stored once and the names are kept in the header.

@@ -12,8 +12,6 @@ from jepakit.datasets.cache import Stored, cached_tensors
 from jepakit.graph.datasets.molecules.smiles import parse_all, require_rdkit
 from jepakit.graph.probe.selection import in_parallel
 
-__all__ = ["molecular_descriptors"]
-
 _BATCH_MOLECULES = 500
 
 

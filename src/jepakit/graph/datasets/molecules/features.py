@@ -16,7 +16,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond, Mol
 
-__all__ = ["ATOM_FEATURES", "BOND_FEATURES", "MoleculeRows"]
 
 _ELEMENTS = {
     **{"B": 5, "C": 6, "N": 7, "O": 8, "F": 9, "Na": 11, "Si": 14, "P": 15, "S": 16, "Cl": 17},

@@ -28,7 +28,6 @@ from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tens
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["Molecules", "load_molecules", "morgan_fingerprints", "scaffold_split"]
 
 _CACHE_VERSION = 1
 _MAX_UNREADABLE_SHARE = 0.1

@@ -12,8 +12,6 @@ from jepakit.errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["parse", "parse_all", "quiet_rdkit", "require_rdkit"]
-
 
 def parse(smiles: str) -> Mol | None:
     """The molecule, or None where RDKit rejects the SMILES or the molecule has no atom."""

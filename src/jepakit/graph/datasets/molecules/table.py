@@ -12,8 +12,6 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.files import read_bytes, reading
 
-__all__ = ["SmilesTable", "read_csv_bytes", "read_smiles_table"]
-
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 
 
