@@ -271,7 +271,7 @@ def test_a_full_disk_leaves_the_old_generation_in_use(kind: Kind, tmp_path: Path
     assert generations(folder) == ["generation-0001"]
 
 
-def test_every_file_cut_short_or_gone_is_named(tmp_path: Path) -> None:
+def test_every_file_cut_short_changed_or_gone_is_named(tmp_path: Path) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "index"
     build(whole)
     files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file() and path.name != ".lock"]
@@ -279,11 +279,13 @@ def test_every_file_cut_short_or_gone_is_named(tmp_path: Path) -> None:
     for name in files:
         shutil.copytree(whole, folder)
         content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[:-1])
-        with pytest.raises(ModelError, match=rf"{name.name}: damaged"):
-            Index.open(folder)
+        middle = len(content) // 2
+        for damaged in (content[:-1], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]):
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(ModelError, match=rf"{name.name}(:\d+)?: "):
+                Index.open(folder)
         (folder / name).unlink()
-        with pytest.raises(ModelError, match=f"{name.name}: the file is missing; build the index again|no index there"):
+        with pytest.raises(ModelError, match=rf"{name.name}: no such file.*jepakit retrieval index|no index there"):
             Index.open(folder)
         shutil.rmtree(folder)
 
@@ -298,7 +300,7 @@ def test_a_flipped_bit_of_the_manifest_is_seen(tmp_path: Path) -> None:
         if json_of(flipped) == json_of(whole):
             continue
         file.write_bytes(flipped)
-        with pytest.raises(ModelError, match=r"manifest\.json: (damaged|another format)"):
+        with pytest.raises(ModelError, match=r"manifest\.json(:\d+)?: "):
             Index.open(tmp_path)
     check(build(tmp_path), dict.fromkeys(range(20), "first"))
     assert len(generations(tmp_path)) == 1

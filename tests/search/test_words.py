@@ -146,7 +146,7 @@ def test_damaged_files_are_named(damage: str, tmp_path: Path) -> None:
         whole = file.read_bytes()
         files = {"half": whole[: len(whole) // 2], "header": b"x" * 16 + whole[16:], "empty": b"", "other": b"[1, 2]"}
         file.write_bytes(files[damage])
-        with pytest.raises(ModelError, match=f"{file.name}: damaged"):
+        with pytest.raises(ModelError, match=rf"{file.name}(:\d+)?: "):
             LexicalIndex.load(tmp_path)
         file.write_bytes(whole)
     assert len(LexicalIndex.load(tmp_path)) == 50

@@ -6,6 +6,7 @@ Readers never wait and never see half of anything; one writer at a time; what a 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import zlib
@@ -14,13 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from jepakit.errors import ModelError
-from jepakit.files import digest_of, locked, write_text
+from jepakit.errors import DataError, ModelError
+from jepakit.files import digest_of, locked, read_json, reading, write_text
 from jepakit.files.locking import LOCK_NAME
 from jepakit.files.writing import put_on_disk
-from jepakit.search.files import read_json
 
 _FORMAT_VERSION = 1
+_WAY_OUT = "build the index again (of a retrieval run: jepakit retrieval index RUN)"
 _MANIFEST, _PREFIX = "manifest.json", "generation-"
 
 
@@ -67,12 +68,9 @@ def read_manifest(folder: Path) -> Manifest:
         ModelError: there is none, it is damaged, or this version of jepakit cannot read the folder.
     """
     file = folder / _MANIFEST
-    try:
-        content = read_json(file)
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: no index there ({_MANIFEST} is missing)") from None
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error})") from error
+    if not os.path.lexists(file):
+        raise ModelError(f"{folder}: no index there ({_MANIFEST} is missing)")
+    content = read_json(file, ModelError)
     if content.pop("checksum", None) != _checksum(content):
         raise ModelError(f"{file}: damaged (its checksum is another)")
     if content.get("format_version") != _FORMAT_VERSION:
@@ -87,17 +85,17 @@ def check_files(folder: Path, manifest: Manifest) -> Path:
     """The folder of the generation, whose files are as they were written.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ModelError: a file is damaged.
+        ModelError: a file is missing or damaged.
     """
     generation = folder / manifest.folder_name
     for name, size in manifest.files.items():
-        found = (generation / name).stat().st_size
-        if found != size:
-            raise ModelError(f"{generation / name}: damaged ({found} bytes, {size} expected)")
-    for name, digest in manifest.digests.items():
-        if digest_of(folder / name) != digest:
-            raise ModelError(f"{folder / name}: damaged (its SHA-256 digest is another)")
+        file = generation / name
+        with reading(file, ModelError, expected=_WAY_OUT):
+            if file.stat().st_size != size:
+                raise DataError("damaged", value=f"{file.stat().st_size} bytes", expected=f"{size} bytes")
+            digest = manifest.digests.get(f"{generation.name}/{name}")
+            if digest is not None and digest_of(file) != digest:
+                raise DataError("damaged: its SHA-256 digest differs from the manifest's")
     return generation
 
 

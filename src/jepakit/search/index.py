@@ -118,14 +118,10 @@ class Index:
                 )
             try:
                 return cls(target, manifest, *_load(target, manifest))
-            except (FileNotFoundError, ModelError) as error:
+            except ModelError:
                 # A writer may have removed the generation while it was being opened: then there is a newer one.
-                if read_manifest(target).generation != manifest.generation:
-                    continue
-                if isinstance(error, ModelError):
+                if read_manifest(target).generation == manifest.generation:
                     raise
-                way_out = "build the index again (of a retrieval run: jepakit retrieval index RUN)"
-                raise ModelError(f"{error.filename}: the file is missing; {way_out}") from None
         raise ModelError(f"{target}: is written faster than it can be opened; try again")
 
     def __len__(self) -> int:

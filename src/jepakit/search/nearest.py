@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from jepakit.errors import MissingExtraError, ModelError
-from jepakit.search.files import read_array
+from jepakit.files.arrays import map_array
 from jepakit.search.hits import Hits
 
 #: Rows (24 MB of vectors of 384 numbers) and queries that are scored at once.
@@ -132,7 +132,7 @@ class Exact(Engine):
         Raises:
             ModelError: it is damaged.
         """
-        matrix = read_array(file, np.float32, 2)
+        matrix = map_array(file, np.float32, 2)
         engine = cls(matrix.shape[1])
         engine.add(matrix)
         engine.file = file

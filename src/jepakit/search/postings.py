@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.errors import ModelError
-from jepakit.files.arrays import write_array
-from jepakit.search.files import read_array
+from jepakit.files.arrays import map_array, write_array
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Postings:
             ModelError: a file is damaged, or they do not belong together.
         """
         types = {"starts": np.int64, "rows": np.int32, "counts": np.int32, "lengths": np.int32, "alive": np.bool_}
-        found = cls(**{name: read_array(folder / f"{name}.npy", dtype) for name, dtype in types.items()})
+        found = cls(**{name: map_array(folder / f"{name}.npy", dtype) for name, dtype in types.items()})
         sizes = {int(found.starts[-1]) if len(found.starts) else -1, len(found.rows), len(found.counts)}
         if len(sizes) > 1 or len(found.lengths) != len(found.alive):
             raise ModelError(f"{folder}: damaged (its arrays differ in length)")

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from jepakit.core.packed import gather_ranges, offsets, owners, segment_max
 from jepakit.errors import DataError, ModelError
-from jepakit.files.arrays import write_array
-from jepakit.search.files import read_array
+from jepakit.files.arrays import map_array, write_array
 
 #: Vectors compared at once.
 _BLOCK = 2**17
@@ -109,10 +108,9 @@ class Sentences:
         """Maps what `save` wrote into memory.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ModelError: a file is damaged.
+            ModelError: a file is missing or damaged.
         """
-        vectors, first = read_array(folder / _VECTORS, np.float16, 2), read_array(folder / _FIRST, np.int64)
+        vectors, first = map_array(folder / _VECTORS, np.float16, 2), map_array(folder / _FIRST, np.int64)
         if not len(first) or first[0] != 0 or (np.diff(first) < 0).any() or first[-1] != len(vectors):
             raise ModelError(f"{folder}: damaged (the sentences are not those of these documents)")
         return cls(vectors, first)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jepakit.errors import ConfigError, DataError, ModelError, did_you_mean
+from jepakit.files import reading
 from jepakit.search.documents import Documents, Metadata
 from jepakit.search.filters import Filter, Value, filter_sql
 
@@ -46,12 +47,12 @@ class DocumentStore:
         file: what `write` or `updated` made.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ModelError: it is no such file, or damaged.
+        ModelError: there is no such file, or it is damaged.
     """
 
     def __init__(self, file: Path) -> None:
-        file.stat()
+        with reading(file, ModelError):
+            file.stat()
         self.file = file
         # An immutable file takes no locks and is read on when it is removed under an open connection.
         address = f"{file.resolve().as_uri()}?mode=ro&immutable=1"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError, ModelError, require_at_least, require_choice
-from jepakit.files.arrays import write_array
-from jepakit.search.files import read_array, read_json, write_json
+from jepakit.files import read_json, reading, write_json
+from jepakit.files.arrays import map_array, write_array
 from jepakit.search.hits import Hits
 from jepakit.search.nearest import Engine, Exact, Graph
 
@@ -194,13 +194,11 @@ class VectorIndex:
         Raises:
             ModelError: a file is missing or damaged; the message names it.
         """
-        settings = read_json(folder / _SETTINGS)
-        try:
+        with reading(folder / _SETTINGS, ModelError):
+            settings = read_json(folder / _SETTINGS, ModelError)
             dim = int(settings.pop("dim"))
             config = IndexConfig(**settings)
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
-            raise ModelError(f"{folder / _SETTINGS}: damaged ({error})") from error
-        alive = read_array(folder / _ALIVE, np.bool_)
+        alive = map_array(folder / _ALIVE, np.bool_)
         engine = _read(folder, config)
         if (engine.dim, engine.count) != (dim, len(alive)):
             found = f"{engine.count} vectors of {engine.dim} numbers, {len(alive)} of {dim} expected"

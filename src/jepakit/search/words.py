@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -24,8 +25,8 @@ from jepakit.errors import (
     require_choice,
     require_within,
 )
-from jepakit.files.arrays import write_array
-from jepakit.search.files import read_array, read_json, write_json
+from jepakit.files import parse_json, read_json, read_text, reading, write_json, write_text
+from jepakit.files.arrays import map_array, write_array
 from jepakit.search.hits import Hits
 from jepakit.search.postings import Postings
 
@@ -175,7 +176,8 @@ class LexicalIndex:
         """Writes into a folder."""
         self._postings.save(folder)
         write_array(folder / _WEIGHTS, self._all_weights())
-        write_json(folder / _WORDS, {"words": list(self._words)})
+        # A vocabulary outgrows the bounds of settings.
+        write_text(folder / _WORDS, json.dumps({"words": list(self._words)}))
         write_json(folder / _SETTINGS, asdict(self.config))
 
     @classmethod
@@ -185,14 +187,13 @@ class LexicalIndex:
         Raises:
             ModelError: a file is missing or damaged; the message names it.
         """
-        settings, listed = read_json(folder / _SETTINGS), read_json(folder / _WORDS)
-        try:
-            config = BM25Config(**settings)
-            words = {str(word): number for number, word in enumerate(listed["words"])}
-        except (KeyError, TypeError, ConfigError) as error:
-            raise ModelError(f"{folder}: {_SETTINGS} or {_WORDS} is damaged ({error})") from error
+        with reading(folder / _SETTINGS, ModelError):
+            config = BM25Config(**read_json(folder / _SETTINGS, ModelError))
+        with reading(folder / _WORDS, ModelError):
+            listed = parse_json(read_text(folder / _WORDS, ModelError))["words"]
+            words = {str(word): number for number, word in enumerate(listed)}
         postings = Postings.load(folder)
-        weights = read_array(folder / _WEIGHTS, np.float32)
+        weights = map_array(folder / _WEIGHTS, np.float32)
         if len(weights) != len(postings.rows):
             raise ModelError(f"{folder / _WEIGHTS}: damaged ({len(weights)} weights, {len(postings.rows)} expected)")
         if len(words) + 1 != len(postings.starts):
