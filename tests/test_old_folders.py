@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -38,8 +37,6 @@ def _in_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(FOLDERS, tmp_path / "folders")
     monkeypatch.chdir(tmp_path / "folders")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # Without it the report draws its map by PCA at once; UMAP compiles for ten seconds.
-    monkeypatch.setitem(sys.modules, "umap", None)
 
 
 def run(*words: str) -> None:

@@ -1,5 +1,6 @@
-"""The map of a set of embeddings: PCA is exact, UMAP keeps groups apart, samples repeat."""
+"""The map of a set of embeddings: PCA is exact, t-SNE keeps groups apart, samples repeat."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,15 +33,22 @@ def test_singular_values_are_those_of_the_covariance() -> None:
     assert len(singular_values(rows[:4])) == 3
 
 
-@pytest.mark.slow
-def test_umap_keeps_far_groups_apart_and_is_named() -> None:
-    pytest.importorskip("umap")
+def test_tsne_keeps_far_groups_apart_and_is_named() -> None:
     label = torch.arange(120) % 3
     centres = 20 * torch.eye(3, 16)
     embedding = centres[label] + torch.randn(120, 16, generator=torch.Generator().manual_seed(0))
     placed = project_to_plane(embedding)
-    assert placed.method == "UMAP"
+    assert placed.method == "t-SNE"
     points = torch.from_numpy(placed.points)
     distance = torch.cdist(points, points)
     same = label[:, None] == label
     assert distance[same].max() < distance[~same].min()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("distinct", [2, 3, 60])
+def test_collapsed_embeddings_are_placed_without_a_warning(distinct: int, scale: float) -> None:
+    values = scale * torch.randn(distinct, 4, generator=torch.Generator().manual_seed(0))
+    points = project_to_plane(values[torch.arange(60) % distinct]).points
+    assert points.shape == (60, 2)
+    assert np.isfinite(points).all()

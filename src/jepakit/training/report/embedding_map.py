@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_UMAP_ROWS = 50
+#: Below this number of rows neighbourhoods say little, and the axes of PCA are exact.
+_TSNE_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ def sample_rows(count: int, most: int, *, seed: int = 0) -> Tensor:
 
 
 def project_to_plane(embedding: Tensor) -> PlaneMap:
-    """Maps ``[N, D]`` to ``[N, 2]``: by UMAP where umap-learn is installed and there are 50 rows or more, else by PCA.
+    """Maps ``[N, D]`` to ``[N, 2]``: by t-SNE with scikit-learn installed and 50 rows or more, else by PCA.
 
-    UMAP (McInnes et al. 2018) keeps neighbourhoods and makes distances between groups meaningless; PCA keeps the two
-    directions of largest variance, and its axes say how much.
+    t-SNE (van der Maaten and Hinton 2008) keeps neighbourhoods and makes distances between groups meaningless; PCA
+    keeps the two directions of largest variance, and its axes say how much.
     """
-    if embedding.shape[0] >= _UMAP_ROWS:
-        points = _umap(embedding)
+    if len(embedding) >= _TSNE_ROWS:
+        points = _tsne(embedding)
         if points is not None:
-            return PlaneMap(points, "UMAP")
+            return PlaneMap(points, "t-SNE")
     return _pca(embedding)
 
 
@@ -61,12 +61,13 @@ def _pca(embedding: Tensor) -> PlaneMap:
     return PlaneMap(points.numpy(), f"PCA, {share:.0%} of the variance")
 
 
-def _umap(embedding: Tensor) -> np.ndarray | None:
-    with warnings.catch_warnings():
-        # About thread counts, TensorFlow it does not need, duplicated rows: nothing that the reader could mend.
-        warnings.simplefilter("ignore")
-        try:
-            from umap import UMAP
-        except ImportError:
-            return None
-        return UMAP(n_components=2, random_state=0, n_jobs=1, init="pca").fit_transform(embedding.numpy())
+def _tsne(embedding: Tensor) -> np.ndarray | None:
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        return None
+    # Not UMAP: it compiles for half a minute in each process, and keeps neighbourhoods no better at this size.
+    start = _pca(embedding).points
+    # One scale for all embeddings, and its small one for the start, as scikit-learn takes them.
+    unit = max(float(start[:, 0].std()), torch.finfo(torch.double).tiny)
+    return TSNE(init=1e-4 * start / unit, random_state=0, n_jobs=1).fit_transform(embedding.double().numpy() / unit)

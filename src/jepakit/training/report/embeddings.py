@@ -12,7 +12,7 @@ from jepakit.training.report.data import Embeddings
 from jepakit.training.report.embedding_map import project_to_plane, sample_rows, singular_values
 from jepakit.training.report.figures import MARKERS, LegendEntry, ReportFigure, point_map, spectrum_chart
 
-_MAP_POINTS = 3000
+_MAP_POINTS = 2000
 _SPECTRUM_ROWS = 5000
 
 
@@ -63,7 +63,7 @@ def _map(embeddings: Embeddings, *, collapsed: bool) -> ReportFigure:
     description = (
         f"The embeddings in a plane by {plane.method}, {'by class: ' + classes if classes else 'without labels'}"
     )
-    readable = plane.method == "UMAP" and not collapsed
+    readable = plane.method == "t-SNE" and not collapsed
     return ReportFigure(
         f"Map ({plane.method})",
         f"{_of(len(ids), len(embeddings.embedding))} embeddings",
