@@ -50,7 +50,7 @@ from jepakit.retrieval import (
 )
 from jepakit.retrieval.datasets.splits import seen_queries
 from jepakit.retrieval.measuring.metrics import ndcg
-from jepakit.retrieval.ranking.feedback import nearest
+from jepakit.retrieval.ranking import nearest
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
 

@@ -27,7 +27,7 @@ from jepakit.retrieval import (
     pretrain,
 )
 from jepakit.retrieval.measuring.metrics import ndcg
-from jepakit.retrieval.ranking.sentences import with_sentences
+from jepakit.retrieval.ranking import with_sentences
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
 

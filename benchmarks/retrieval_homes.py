@@ -31,8 +31,7 @@ from jepakit.retrieval import (
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.datasets.splits import ensure_splits
 from jepakit.retrieval.measuring.metrics import ndcg
-from jepakit.retrieval.ranking.feedback import nearest
-from jepakit.retrieval.ranking.vectors import DEPTH, Encoded, familiar, ranked
+from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, nearest, ranked
 from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
 
 __all__ = [

@@ -42,7 +42,7 @@ from jepakit.retrieval import (
 )
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.measuring.metrics import top_documents
-from jepakit.retrieval.ranking.vectors import CANDIDATES, familiar, ranked
+from jepakit.retrieval.ranking import CANDIDATES, familiar, ranked
 from jepakit.text import CachedEncoder, EmbeddingCache, Kind, TextConfig, TextEncoder, load_text_encoder
 from jepakit.training.result_rows import ResultRow
 
@@ -123,7 +123,7 @@ class KnownTexts:
 
 @dataclass(frozen=True)
 class FoundBeforehand:
-    """A `jepakit.retrieval.ranking.vectors.Source` that takes no time.
+    """A `jepakit.retrieval.ranking.Source` that takes no time.
 
     Args:
         hits: of one query, ``[1, K]``.
@@ -142,6 +142,7 @@ class FoundBeforehand:
     def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
         return memory(self.vectors_of(hits)[0])[None]
 
+    @property
     def sentences(self) -> None:
         return None
 

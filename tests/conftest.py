@@ -16,9 +16,13 @@ settings.register_profile("jepakit", deadline=None)
 settings.load_profile("jepakit")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    """Small tensors on many threads are slower than on one, and tests run side by side."""
+    """Small tensors on many threads are slower than on one, and tests run side by side.
+
+    For the whole session, since fixtures of modules run before those of functions: what a module trains has to be equal
+    to what its tests train, and sums on several threads differ in their last bits.
+    """
     torch.set_num_threads(1)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from toy_runs import EPOCHS, SCRIPT, Toy, environment, write_tu
 
 from jepakit.cli.main import main
@@ -27,10 +26,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         folder / "finished",
         options.split(),
     )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     assert main(["graph", "pretrain", *toy.options, "--run", str(toy.run)]) == 0
-    torch.set_num_threads(threads)
     return toy
 
 

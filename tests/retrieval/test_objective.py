@@ -22,12 +22,11 @@ from jepakit.core import (
     isotropy_penalty,
 )
 from jepakit.errors import ConfigError
-from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Adapter, AdapterConfig, Towers, build_predictor
-from jepakit.retrieval.objective import ObjectiveConfig, build_jepa
+from jepakit.retrieval.objective import ObjectiveConfig, build_jepa, fit_adapter
+from jepakit.retrieval.pretrain import PretrainConfig
 from jepakit.retrieval.views import RetrievalViews, ViewConfig
-from jepakit.training import FitConfig
 from objective_choices import every_choice
 
 DIM = 6
@@ -122,10 +121,16 @@ def test_whatever_core_has_registered_can_be_trained_with(choice: dict[str, Any]
     queries, documents = (encoder.encode(t, "query") for t in (dataset.queries.texts, dataset.documents.passages))
     network = AdapterConfig(projection_depth=1)
     adapter = Adapter(encoder.dim, base="words", fingerprint="1", **asdict(network))
-    fit = FitConfig(epochs=2, batch_size=8, progress=False, accelerator="cpu")
-    recipe = Recipe(network, ObjectiveConfig(**choice, isotropy_term="covariance"), ViewConfig(), fit)
+    config = PretrainConfig(
+        epochs=2,
+        batch_size=8,
+        progress=False,
+        accelerator="cpu",
+        adapter=network,
+        objective=ObjectiveConfig(**choice, isotropy_term="covariance"),
+    )
     before = {name: value.clone() for name, value in adapter.state_dict().items()}
-    metrics = fit_adapter(adapter, queries, documents, dataset.splits["all"], recipe).metrics
+    metrics = fit_adapter(adapter, queries, documents, dataset.splits["all"], config).metrics
     (regularizer,) = choice.keys() - {"loss", "target"}
     parts = [metrics[f"train/{name}"] for name in ("predict", "contrastive", regularizer)]
     assert metrics["train/total"] == pytest.approx(parts[0] + parts[1] + 0.1 * parts[2], rel=1e-4)

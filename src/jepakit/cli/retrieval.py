@@ -26,7 +26,7 @@ from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import with_training_pairs
-from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer
 from jepakit.retrieval.serving.rerank import CrossEncoderReranker
 from jepakit.retrieval.serving.searcher import (

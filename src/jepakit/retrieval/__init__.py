@@ -3,7 +3,7 @@
 from jepakit.errors import MissingExtraError
 
 try:
-    from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, paired_interval
+    from jepakit.retrieval.adapter.selection import Choice, SelectionConfig
     from jepakit.retrieval.adapter.tuning import Tuned, TuningConfig, save_base, tune
     from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
     from jepakit.retrieval.datasets import load_dataset
@@ -12,11 +12,11 @@ try:
     from jepakit.retrieval.encoder import Adapter, AdapterConfig
     from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
     from jepakit.retrieval.measuring.comparison import Comparison, Measured, compare, measure
+    from jepakit.retrieval.measuring.metrics import paired_interval
     from jepakit.retrieval.objective import ObjectiveConfig
     from jepakit.retrieval.presets import PRESETS
     from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
-    from jepakit.retrieval.ranking.sentences import encode_sentences
-    from jepakit.retrieval.ranking.settings import SearchSettings
+    from jepakit.retrieval.ranking import SearchSettings, encode_sentences
     from jepakit.retrieval.serving.searcher import Found, Searcher
     from jepakit.retrieval.views import ViewConfig
     from jepakit.search import (

@@ -14,11 +14,7 @@ from jepakit.search.documents import Documents, check_columns
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries of a collection.
-
-    Args:
-        ids: one for each query, all different.
-        texts: the queries.
+    """Queries of a collection: their ids, all different, and texts.
 
     Raises:
         DataError: the columns differ in length, or an id occurs twice.
@@ -76,14 +72,6 @@ class Pairs:
         return self.document.unique()
 
     @classmethod
-    def joined(cls, parts: Sequence[Pairs]) -> Pairs:
-        """The pairs of all parts, one after the other."""
-        if not parts:
-            return cls.of([], [])
-        columns = zip(*((part.query, part.document, part.grade) for part in parts), strict=True)
-        return cls(*(torch.cat(list(column)) for column in columns))
-
-    @classmethod
     def of(cls, query: Sequence[int], document: Sequence[int], grade: Sequence[int] | None = None) -> Pairs:
         """Pairs from plain numbers; without grades, each has grade 1."""
         grades = torch.ones(len(query), dtype=torch.long) if grade is None else torch.tensor(grade, dtype=torch.long)
@@ -99,7 +87,7 @@ class RetrievalDataset:
         documents: the corpus.
         queries: all queries of all splits.
         splits: ``train``, ``dev``, ``test`` (any of them) -> pairs.
-        origin: where the data is from, and how jepakit made its pairs or splits, if it did.
+        origin: source of the data, and how jepakit made its pairs or splits, if it did.
         labelled: True for human judgements, False for pairs made from the corpus itself.
     """
 
@@ -112,5 +100,7 @@ class RetrievalDataset:
 
     @property
     def training(self) -> Pairs:
-        """The train and dev pairs together: all that an adapter may learn from."""
-        return Pairs.joined([self.splits[name] for name in ("train", "dev") if name in self.splits])
+        """The train and dev pairs together, from which an adapter may learn."""
+        parts = [Pairs.of([], []), *(self.splits[name] for name in ("train", "dev") if name in self.splits)]
+        columns = zip(*((part.query, part.document, part.grade) for part in parts), strict=True)
+        return Pairs(*map(torch.cat, columns))

@@ -62,12 +62,7 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class Side:
-    """A view: some queries or some documents.
-
-    Args:
-        kind: ``query`` or ``document``.
-        content: base vectors ``[N, D]``, or N texts where the base model is trained too.
-    """
+    """A view: base vectors ``[N, D]`` of queries or of documents, or N texts where the base model is trained too."""
 
     kind: Kind
     content: Tensor | tuple[str, ...]
@@ -102,10 +97,14 @@ class Towers(nn.Module):
 
     def project(self, vectors: Tensor, kind: Kind) -> Tensor:
         """Projects base vectors: ``[N, dim] -> [N, output_dim]``."""
-        resized = self.resized(vectors)
-        if not self.projections:
-            return resized
-        return self.projections[kind if kind in self.projections else "query"](resized)
+        vectors = self.resized(vectors)
+        for network in self.networks(kind):
+            vectors = network(vectors)
+        return vectors
+
+    def networks(self, kind: Kind) -> list[nn.Module]:
+        """The projection of one side; empty without a projection."""
+        return [self.projections[kind if kind in self.projections else "query"]] if self.projections else []
 
     def resized(self, vectors: Tensor) -> Tensor:
         """Base vectors at the output width, without any trained layer: ``[N, dim] -> [N, output_dim]``."""
@@ -113,7 +112,7 @@ class Towers(nn.Module):
 
     @torch.no_grad()
     def fit_start(self, vectors: Tensor) -> None:
-        """Where the output is narrower than the base, keeps the principal directions of ``vectors``, ``[N, dim]``."""
+        """If the output is narrower than the base, keeps the principal directions of ``vectors``, ``[N, dim]``."""
         if self.start.numel() and self.start.shape[1] < self.start.shape[0]:
             directions = torch.linalg.eigh(vectors.T @ vectors).eigenvectors
             self.start.copy_(directions.flip(1)[:, : self.start.shape[1]])
@@ -171,9 +170,8 @@ class Adapter(nn.Module):
     @property
     def changes_documents(self) -> bool:
         """Whether indexed vectors differ from the base vectors of documents."""
-        return (
-            self.config.projection_depth > 0 or self.config.direction != "query" or self.config.output_dim is not None
-        )
+        config = self.config
+        return config.projection_depth > 0 or config.direction != "query" or config.output_dim is not None
 
     def forward(self, vectors: Tensor, kind: Kind = "query") -> Tensor:
         """`queries` or `documents`, at full familiarity."""
@@ -181,11 +179,9 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def queries(self, vectors: Tensor, familiarity: Tensor | None = None) -> Tensor:
-        """Search vectors of queries: ``[N, dim] -> [N, out_dim]``, rows of length 1.
+        """Search vectors of queries from their base vectors: ``[N, dim] -> [N, out_dim]``, rows of length 1.
 
-        Args:
-            vectors: base vectors of the queries.
-            familiarity: ``[N]`` from 0 (keep the base vector) to 1 (full strength); None: 1.
+        ``familiarity``: ``[N]`` from 0 (keep the base vector) to 1 (full strength); None: 1.
         """
         strength = self.strength if familiarity is None else (self.strength * familiarity).unsqueeze(-1)
         return self._blend(vectors, "query", strength)
@@ -213,18 +209,15 @@ def build_predictor(dim: int, config: AdapterConfig) -> nn.Module:
     """``(projected [N, dim], where) -> [N, dim]``; ``where.backward`` predicts a query from a document."""
     if config.predictor_depth == 0:
         return IdentityPredictor()
-    maps = [_map(dim, config.predictor_depth, config) for _ in range(2 if config.direction == "both" else 1)]
-    return BidirectionalPredictor(*maps) if len(maps) == 2 else maps[0]
+    forward = _map(dim, config.predictor_depth, config)
+    if config.direction != "both":
+        return forward
+    return BidirectionalPredictor(forward, _map(dim, config.predictor_depth, config))
 
 
 def _map(dim: int, depth: int, config: AdapterConfig) -> nn.Module:
-    return MLPPredictor(
-        dim,
-        depth=depth,
-        width_factor=config.width_factor,
-        dropout=config.dropout,
-        residual=config.start == "identity",
-    )
+    residual = config.start == "identity"
+    return MLPPredictor(dim, depth=depth, width_factor=config.width_factor, dropout=config.dropout, residual=residual)
 
 
 def _orthogonal(dim: int, out_dim: int) -> Tensor:

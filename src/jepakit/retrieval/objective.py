@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
-from jepakit.core import LOSSES, PREDICTION_WIDTHS, ContrastiveJEPA, InfoNCE, Loss, SIGReg, UnitRows
+from jepakit.core import LOSSES, PREDICTION_WIDTHS, ContrastiveJEPA, InfoNCE, SIGReg, UnitRows
 from jepakit.errors import ConfigError, require_at_least, require_choice
-from jepakit.retrieval.encoder import Towers
-from jepakit.training import RegularizerConfig, TargetConfig
+from jepakit.retrieval.data import Pairs
+from jepakit.retrieval.encoder import Adapter, Towers
+from jepakit.retrieval.views import RetrievalViews
+from jepakit.training import EpochLoader, FitResult, RegularizerConfig, RunFolder, TargetConfig, fit
 from jepakit.training.objective import build_regularizers, build_target
+
+if TYPE_CHECKING:
+    from jepakit.retrieval.pretrain import PretrainConfig
 
 
 @dataclass
@@ -55,13 +60,9 @@ class ObjectiveConfig(RegularizerConfig, TargetConfig):
 def build_jepa(
     towers: Towers, predictor: nn.Module, config: ObjectiveConfig, *, total_steps: int | None = None
 ) -> ContrastiveJEPA:
-    """The objective.
+    """The objective of an encoder and a predictor, see `jepakit.retrieval.encoder.build_predictor`.
 
-    Args:
-        towers: the encoder of both sides.
-        predictor: see `jepakit.retrieval.encoder.build_predictor`.
-        config: terms and weights.
-        total_steps: optimiser steps of the run, for the momentum schedule; None: constant momentum.
+    ``total_steps``: optimiser steps of the run, for the momentum schedule; None: constant momentum.
 
     Raises:
         ConfigError: a regulariser has a weight but the adapter has no projection.
@@ -73,11 +74,15 @@ def build_jepa(
         if not towers.projections:
             raise ConfigError(name, weight, "0 where projection_depth is 0")
     loss = LOSSES[config.loss]
+
+    def detached_loss(prediction: Tensor, target: Tensor) -> Tensor:
+        return loss(prediction, target.detach())
+
     return ContrastiveJEPA(
         towers,
         build_target(config, towers, total_steps=total_steps),
         predictor,
-        _without_target_gradient(loss) if config.stop_gradient else loss,
+        detached_loss if config.stop_gradient else loss,
         terms,
         weight=config.predictive,
         contrast=InfoNCE(temperature=config.temperature, learn_temperature=config.learn_temperature),
@@ -85,8 +90,22 @@ def build_jepa(
     )
 
 
-def _without_target_gradient(loss: Loss) -> Loss:
-    def detached_loss(prediction: Tensor, target: Tensor) -> Tensor:
-        return loss(prediction, target.detach())
-
-    return detached_loss
+def fit_adapter(
+    adapter: Adapter,
+    queries: Tensor,
+    documents: Tensor,
+    pairs: Pairs,
+    config: PretrainConfig,
+    *,
+    run: RunFolder | None = None,
+    resume: bool = False,
+) -> FitResult:
+    """Trains an adapter in place, on base vectors of queries ``[Q, D]`` and documents ``[N, D]``."""
+    views = RetrievalViews(queries, documents, pairs, config.views, config.adapter.direction)
+    loader = EpochLoader(len(views), config.batch_size, views, seed=config.seed)
+    total_steps = config.epochs * len(loader)
+    jepa = build_jepa(adapter.towers, adapter.predictor, config.objective, total_steps=total_steps)
+    sample = queries[pairs.queries[:2000]]
+    result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (adapter.eval()(sample), None))
+    adapter.cpu().eval()
+    return result

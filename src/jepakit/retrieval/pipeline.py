@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
 from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
-from jepakit.retrieval.ranking.sentences import encode_sentences
-from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.ranking import SearchSettings, encode_documents
 from jepakit.retrieval.serving.searcher import document_fingerprint
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.index import Index
@@ -25,7 +22,7 @@ from jepakit.training import RunFolder, is_first_process, load_encoder_as
 
 @dataclass
 class PipelineConfig(PretrainConfig):
-    """Training, and what follows it.
+    """Options of training, evaluation and indexing.
 
     Args:
         text: the base model.
@@ -47,7 +44,7 @@ class Adapted:
     Args:
         pretrained: the adapter and how it was chosen.
         evaluation: on the test pairs; None without test pairs, and in all processes but the first.
-        index: index of the corpus; None if ``config.index`` is False, and in all processes but the first.
+        index: of the corpus; None without ``config.index``, and in all processes but the first.
     """
 
     pretrained: Pretrained
@@ -109,14 +106,15 @@ def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder,
         ModelError: the run has no adapter.
     """
     adapter = load_encoder_as(Adapter, run.encoder)
-    read = SearchSettings.read(run.path / "search.json").sentences > 0
+    with_sentences = SearchSettings.read(run.path / "search.json").sentences > 0
+    vectors, sentences = encode_documents(dataset.documents, encoder, adapter, sentences=with_sentences)
     return Index.build(
         run.path / "index",
         dataset.documents,
-        _vectors(dataset, encoder, adapter),
+        vectors,
         base=encoder.name,
         fingerprint=document_fingerprint(encoder, adapter),
-        sentences=encode_sentences(dataset.documents, encoder).adapted(adapter) if read else None,
+        sentences=sentences,
         config=config,
     )
 
@@ -124,10 +122,10 @@ def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder,
 def add_to_index(
     run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder, *, to: str | None = None, create: bool = False
 ) -> Collection:
-    """Adds the documents of ``dataset`` to the index of a run, or to a collection in a database.
+    """Adds the documents of ``dataset`` to the index of a finished run, or to a collection in a database.
 
     Args:
-        run: finished.
+        run: the run.
         dataset: the documents.
         encoder: the run's base model.
         to: address of the collection, see `jepakit.search.collection.open_collection`; None: the run's own index.
@@ -143,10 +141,6 @@ def add_to_index(
         index = create_collection(to, dim=adapter.out_dim, base=encoder.name, fingerprint=fingerprint)
     else:
         index = open_collection(to or run.path / "index", fingerprint=fingerprint)
-    parts = None if index.sentences is None else encode_sentences(dataset.documents, encoder).adapted(adapter)
-    index.add(dataset.documents, _vectors(dataset, encoder, adapter), parts)
+    stored = index.sentences is not None
+    index.add(dataset.documents, *encode_documents(dataset.documents, encoder, adapter, sentences=stored))
     return index
-
-
-def _vectors(dataset: RetrievalDataset, encoder: TextEncoder, adapter: Adapter) -> Tensor:
-    return adapter.documents(encoder.encode(dataset.documents.passages, "document"))

@@ -15,25 +15,16 @@ _ORIGINAL: dict[str, Any] = {
     "selection.predictive": [],
 }
 
+
+def _original(predictive: float, contrastive: float, isotropy: float) -> dict[str, Any]:
+    weights = {"predictive": predictive, "contrastive": contrastive, "isotropy": isotropy}
+    return {**_ORIGINAL, **{f"objective.{name}": weight for name, weight in weights.items()}}
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "minimal": {
-        **_ORIGINAL,
-        "objective.predictive": 1.0,
-        "objective.contrastive": 0.0,
-        "objective.isotropy": 0.0,
-    },
-    "hybrid": {
-        **_ORIGINAL,
-        "objective.predictive": 0.5,
-        "objective.contrastive": 0.1,
-        "objective.isotropy": 1.0,
-    },
-    "full": {
-        **_ORIGINAL,
-        "objective.predictive": 1.0,
-        "objective.contrastive": 0.0,
-        "objective.isotropy": 1.0,
-    },
+    "minimal": _original(predictive=1.0, contrastive=0.0, isotropy=0.0),
+    "hybrid": _original(predictive=0.5, contrastive=0.1, isotropy=1.0),
+    "full": _original(predictive=1.0, contrastive=0.0, isotropy=1.0),
 }
-"""``best`` is the default and what measured best; the others are the weights and the network of the original idea."""
+"""``best`` is the default and measured best; the others have the weights and the network of the original idea."""

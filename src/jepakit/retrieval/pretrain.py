@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,21 +11,16 @@ from torch import Tensor
 from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError
-from jepakit.retrieval.adapter.recipe import Recipe, fit_adapter
 from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, choose
 from jepakit.retrieval.adapter.tuning import Strategy, TuningConfig
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.made_pairs import made_pairs
-from jepakit.retrieval.datasets.splits import ensure_splits, train_and_dev
+from jepakit.retrieval.datasets.splits import ensure_splits, source_numbers
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
-from jepakit.retrieval.objective import ObjectiveConfig
-from jepakit.retrieval.ranking.sentences import encode_sentences
-from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.objective import ObjectiveConfig, fit_adapter
+from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.views import ViewConfig
 from jepakit.search.documents import Documents
-from jepakit.search.hits import Hits
-from jepakit.search.sentences import Sentences
-from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training import FitConfig, RunFolder, results, save_trained
 
@@ -64,21 +59,12 @@ class PretrainConfig(FitConfig):
     strategy: Strategy = "frozen"
     tuning: TuningConfig = field(default_factory=TuningConfig)
 
-    @property
-    def recipe(self) -> Recipe:
-        """Network, objective, views and training, before settings are chosen."""
-        fit = FitConfig(**{f.name: getattr(self, f.name) for f in fields(FitConfig)})
-        return Recipe(self.adapter, self.objective, self.views, fit)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(results.Pretrained[Adapter]):
-    """A trained adapter; its strength is 0 where it is not significantly better than the base on held-out pairs.
+    """A trained adapter and its settings; its strength is 0 if it is not significantly better than the base.
 
     The diagnosis compares its vectors of the training queries with those of the base.
-
-    Args:
-        choice: the chosen settings and their held-out scores.
     """
 
     choice: Choice
@@ -115,40 +101,23 @@ def pretrain(
     queries = encoder.encode(dataset.queries.texts, "query")
     documents = encoder.encode(dataset.documents.passages, "document")
     pairs = dataset.training
-    recipe, selection = config.recipe, config.selection
+    compared = config
     if not dataset.labelled:
         # A made query is a part of its document, unlike a real question. Held-out scores on made pairs are too
         # optimistic about the adapter and misleading about the other settings, so these are not chosen by them.
-        selection = replace(selection, strengths=[min(selection.strengths)], feedback=[], sentences=[], words=[])
+        strengths = [min(config.selection.strengths)]
+        selection = replace(config.selection, strengths=strengths, feedback=[], sentences=[], words=[])
+        compared = replace(config, selection=selection)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
         adapter.towers.fit_start(documents)
         untrained = copy.deepcopy(adapter).eval()
-        words = LexicalIndex.build(dataset.documents.passages)
-
-        def by_words(rows: Tensor) -> Hits:
-            return words.search([dataset.queries.texts[row] for row in rows.tolist()], 100)
-
-        def sentences() -> Sentences:
-            return encode_sentences(dataset.documents, encoder)
-
-        choice = choose(
-            adapter,
-            queries,
-            documents,
-            pairs,
-            dataset.documents,
-            by_words,
-            sentences,
-            recipe,
-            selection,
-            divided=[train_and_dev(dataset)] if tuned else None,
-        )
+        choice = choose(adapter, dataset, encoder, (queries, documents), compared, tuned=bool(tuned))
         if not dataset.labelled and config.selection.sentences:
             settings = SearchSettings(sentences=config.selection.sentences[0])
             choice = replace(choice, settings=settings, with_sentences=None)
-        chosen = replace(recipe, objective=choice.objective)
+        chosen = replace(config, objective=choice.objective)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)
     if config.familiarity:
@@ -204,16 +173,11 @@ def _remember(
     """Stores the training queries and documents in the adapter's memory, for familiarity."""
     generator = torch.Generator().manual_seed(seed)
     if dataset.labelled:
-        _remember_queries(adapter, queries, pairs.relevant, len(documents), generator)
-    names = {name: number for number, name in enumerate(dict.fromkeys(dataset.documents.source))}
-    own = torch.tensor([names[name] for name in dataset.documents.source] or range(len(documents)))
-    adapter.familiar_documents.fit(documents, own, quantiles=_DOCUMENT_QUANTILES, generator=generator)
-
-
-def _remember_queries(
-    adapter: Adapter, queries: Tensor, asked: Pairs, documents: int, generator: torch.Generator
-) -> None:
-    # Queries with the same document form a group: their similarity says nothing about a new query.
-    rows = asked.queries
-    first = torch.full((int(rows.max()) + 1,), documents).scatter_reduce(0, asked.query, asked.document, "amin")
-    adapter.familiar_queries.fit(queries[rows], first[rows], quantiles=_QUERY_QUANTILES, generator=generator)
+        # Queries with the same document form a group: their similarity says nothing about a new query.
+        relevant = pairs.relevant
+        rows = relevant.queries
+        first = torch.full((int(rows.max()) + 1,), len(documents))
+        first.scatter_reduce_(0, relevant.query, relevant.document, "amin")
+        adapter.familiar_queries.fit(queries[rows], first[rows], quantiles=_QUERY_QUANTILES, generator=generator)
+    group = source_numbers(dataset.documents)
+    adapter.familiar_documents.fit(documents, group, quantiles=_DOCUMENT_QUANTILES, generator=generator)

@@ -51,9 +51,8 @@ class RetrievalViews:
         documents: base vectors of all documents, ``[N, D]``.
         pairs: the training pairs; only grades of 1 and above are used.
         config: the candidates.
-        direction: the side that predicts: queries, documents, or both.
-        texts: the texts of all queries and all documents, when the base model itself is trained; None: views hold base
-            vectors.
+        direction: the side that predicts.
+        texts: of all queries and documents, if the base model is trained too; None: views hold base vectors.
 
     Raises:
         DataError: no pair is relevant.
@@ -71,12 +70,9 @@ class RetrievalViews:
         self.pairs = pairs.relevant
         if not len(self.pairs):
             raise DataError("no pair is relevant", field="pairs", expected="at least one pair of grade 1 or above")
-        query, document = self.pairs.query, self.pairs.document
-        negatives = _hard_negatives(queries, documents, self.pairs, config.hard_negatives)
-        forward = _Direction("query", queries, documents, query, document, negatives, config, texts)
-        no_negatives = torch.empty(len(query), 0, dtype=torch.long)
-        backward = _Direction("document", documents, queries, document, query, no_negatives, config, texts)
-        self.directions = {"query": [forward], "document": [backward], "both": [forward, backward]}[direction]
+        vectors: dict[Kind, Tensor] = {"query": queries, "document": documents}
+        kinds: tuple[Kind, ...] = ("query", "document") if direction == "both" else (direction,)
+        self.directions = [_Direction(kind, vectors, self.pairs, config, texts) for kind in kinds]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -91,24 +87,31 @@ class _Direction:
     def __init__(
         self,
         kind: Kind,
-        contexts: Tensor,
-        targets: Tensor,
-        context: Tensor,
-        target: Tensor,
-        negatives: Tensor,
+        vectors: Mapping[Kind, Tensor],
+        pairs: Pairs,
         config: ViewConfig,
         texts: Mapping[Kind, Sequence[str]] | None,
     ) -> None:
         self.kind: Kind = kind
-        self.texts = texts
-        self.contexts, self.targets, self.context = contexts, targets, context
-        self.margin = config.false_negatives
-        fixed = {"positives": target.unique(), "corpus": torch.arange(len(targets)), "batch": None}
+        self.other: Kind = "document" if kind == "query" else "query"
+        self.contexts, self.targets = vectors[kind], vectors[self.other]
+        self.texts, self.margin = texts, config.false_negatives
+        self.context, target = pairs.query, pairs.document
+        negatives = torch.empty(len(pairs), 0, dtype=torch.long)
+        if kind == "document":
+            self.context, target = target, self.context
+        elif config.hard_negatives:
+            # The documents nearest to each query; `CandidateSets` excludes the relevant ones later.
+            unique, inverse = self.context.unique(return_inverse=True)
+            negatives = top_documents(self.contexts[unique], self.targets, config.hard_negatives)[1][inverse]
+        fixed = {"positives": target.unique(), "corpus": torch.arange(len(self.targets)), "batch": None}
         # "corpus" means all documents. Where queries are the targets, only training queries are candidates.
         name = "positives" if config.candidates == "corpus" and kind == "document" else config.candidates
-        self.candidates = CandidateSets(context, target, targets=len(targets), fixed=fixed[name], negatives=negatives)
+        self.candidates = CandidateSets(
+            self.context, target, targets=len(self.targets), fixed=fixed[name], negatives=negatives
+        )
         constant = self.candidates.constant
-        self.constant_vectors = None if constant is None else targets[constant]
+        self.constant_vectors = None if constant is None else self.targets[constant]
 
     def __call__(self, indices: Tensor) -> Contrast:
         context = self.context[indices]
@@ -116,21 +119,11 @@ class _Direction:
         vectors = self.constant_vectors if self.constant_vectors is not None else self.targets[candidates]
         if self.margin is not None:
             excluded |= near_positive(self.contexts[context] @ vectors.T, positive, self.margin)
-        other: Kind = "document" if self.kind == "query" else "query"
         where = Where(target_rows=positive, backward=self.kind == "document")
         contexts = self.contexts[context] if self.texts is None else _texts_of(self.texts[self.kind], context)
-        targets = vectors if self.texts is None else _texts_of(self.texts[other], candidates)
-        return Contrast(Side(self.kind, contexts), Side(other, targets), where, excluded)
+        targets = vectors if self.texts is None else _texts_of(self.texts[self.other], candidates)
+        return Contrast(Side(self.kind, contexts), Side(self.other, targets), where, excluded)
 
 
 def _texts_of(texts: Sequence[str], rows: Tensor) -> tuple[str, ...]:
-    places: list[int] = rows.tolist()
-    return tuple(texts[row] for row in places)
-
-
-def _hard_negatives(queries: Tensor, documents: Tensor, pairs: Pairs, count: int) -> Tensor:
-    """For each pair the ``count`` documents nearest to its query; `CandidateSets` excludes the relevant ones later."""
-    if count == 0:
-        return torch.empty(len(pairs), 0, dtype=torch.long)
-    unique, inverse = pairs.query.unique(return_inverse=True)
-    return top_documents(queries[unique], documents, count)[1][inverse]
+    return tuple(texts[row] for row in rows.tolist())

@@ -49,17 +49,20 @@ class EmbeddingCache:
             self._readable = self._writable = False
             _LOG.warning("%s cannot be used (%s): texts are encoded again; delete it if this goes on", self.file, error)
             return {}
-        length = 4 * dim + _CHECKSUM_BYTES
-        intact = [(key, blob) for key, blob in rows if len(blob) == length and _is_intact(key, blob)]
-        stored = np.frombuffer(b"".join(blob for _, blob in intact), np.uint8).reshape(-1, length)
-        vectors = stored[:, _CHECKSUM_BYTES:].copy().view(np.float32)
-        return {intact[row][0]: vectors[row] for row in np.flatnonzero(np.isfinite(vectors).all(1))}
+        parts = [(key, blob[:_CHECKSUM_BYTES], blob[_CHECKSUM_BYTES:]) for key, blob in rows]
+        vectors = {
+            key: np.frombuffer(values, np.float32)
+            for key, checksum, values in parts
+            if len(values) == 4 * dim and _checksum(key, values) == checksum
+        }
+        return {key: vector for key, vector in vectors.items() if np.isfinite(vector).all()}
 
     def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Stores vectors ``[dim]`` by key; a full or read-only disk is not an error."""
         if not vectors or not self._writable:
             return
-        rows = [(key, _with_checksum(key, vector)) for key, vector in vectors.items()]
+        raw = {key: np.ascontiguousarray(vector, np.float32).tobytes() for key, vector in vectors.items()}
+        rows = [(key, _checksum(key, values) + values) for key, values in raw.items()]
         try:
             with self._open() as db:
                 db.execute("BEGIN")
@@ -151,12 +154,6 @@ class CachedEncoder:
         return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _with_checksum(key: bytes, vector: np.ndarray) -> bytes:
-    blob = np.ascontiguousarray(vector, np.float32).tobytes()
-    # The checksum covers the key, too: it detects a vector stored under another key.
-    return zlib.crc32(blob, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "little") + blob
-
-
-def _is_intact(key: bytes, blob: bytes) -> bool:
-    checksum = int.from_bytes(blob[:_CHECKSUM_BYTES], "little")
-    return zlib.crc32(memoryview(blob)[_CHECKSUM_BYTES:], zlib.crc32(key)) == checksum
+def _checksum(key: bytes, values: bytes) -> bytes:
+    """Covers the key, too: it detects a vector stored under another key."""
+    return zlib.crc32(values, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "little")

@@ -34,21 +34,17 @@ class TextEncoder(Protocol):
     @property
     def name(self) -> str:
         """The name that the user gave."""
-        ...
 
     @property
     def dim(self) -> int:
         """Width of a vector."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Identifies everything that the vectors depend on: weights, tokeniser, prompts, length, backend."""
-        ...
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
         """Unit vectors ``[N, dim]``, float32 on the CPU; a blank text has a row of zeros."""
-        ...
 
 
 class SentenceEncoder:
@@ -100,7 +96,7 @@ class SentenceEncoder:
         return vectors
 
     def _encode(self, texts: list[str], kind: Kind) -> Tensor:
-        tokens = _longest(self.model)
+        tokens = longest(self.model, kind)
         encode = self.model.encode_query if kind == "query" else self.model.encode_document
         try:
             with self._lock:
@@ -125,17 +121,15 @@ class SentenceEncoder:
         return vectors
 
 
-def _longest(model: SentenceTransformer) -> int | None:
-    """The longest input of the model in tokens; None if it has no limit."""
+def longest(model: SentenceTransformer, kind: Kind) -> int | None:
+    """The most tokens of a text that the model reads; None if it has no limit."""
     from sentence_transformers.base.modules import Transformer
 
-    lengths, first = [model.max_seq_length], model[0]
+    length, first = model.max_seq_length, model[0]
     if isinstance(first, Transformer):
-        options = first.get_config_dict()
-        lengths += [options.get("query_length"), options.get("document_length")]
+        length = (first.query_length if kind == "query" else first.document_length) or length
     # For a model of static embeddings the length is infinite.
-    limits = [int(length) for length in lengths if length is not None and length < 2**31]
-    return max(limits, default=None)
+    return int(length) if length is not None and length < 2**31 else None
 
 
 def readable(text: str, tokens: int | None) -> str:

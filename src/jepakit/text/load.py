@@ -23,7 +23,7 @@ from jepakit.text.openvino_backend import with_openvino
 from jepakit.text.quiet import quiet
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -31,11 +31,8 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: Two texts of five words each, which any tokeniser with a vocabulary distinguishes.
 _PROBES = ("water 1 вода 水 ماء", "justice 2 право 法 عدل")
 
-# The errors that the libraries raise for damaged or unsupported models, observed by damaging each file of a model.
-_FAULTS = (
-    *(AttributeError, EOFError, ImportError, LookupError),
-    *(OSError, RuntimeError, SafetensorError, TypeError, ValueError),
-)
+#: Errors that the libraries raise for damaged or unsupported models, observed by damaging each file of a model.
+LOAD_ERRORS = (AttributeError, EOFError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 _HTTP_ERRORS: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError)
 #: A missing weight in the table that transformers logs.
 _MISSING_WEIGHT = re.compile(r"^(\S.*?)\s*\|[^|\n]*MISSING", re.MULTILINE)
@@ -126,7 +123,7 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
     if folder is None and not hub_answers(base):
         # The libraries would request each of its files six times, which takes minutes.
         folder = _fetched(base)
-    with quiet() as remarks, torch.random.fork_rng(devices=[]):
+    with quiet() as messages, torch.random.fork_rng(devices=[]):
         # Many models lack the weights of a pooler that they do not use; a fixed seed initialises them.
         torch.default_generator.manual_seed(0)
         try:
@@ -137,10 +134,11 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
                 # The alternative is a pickle.
                 model_kwargs={"use_safetensors": True},
             )
-        except _FAULTS as error:
+        except (*LOAD_ERRORS, SafetensorError) as error:
             expected = f"a sentence-transformers model, its weights in safetensors, in {folder or 'this repository'}"
             raise ModelError(f"{base}: cannot be loaded ({in_one_line(error)}); expected {expected}") from error
-    absent = [name for text in remarks for name in _MISSING_WEIGHT.findall(text) if "pooler" not in name.split(".")]
+    named = [name for message in messages for name in _MISSING_WEIGHT.findall(message.getMessage())]
+    absent = [name for name in named if "pooler" not in name.split(".")]
     if absent:
         raise ModelError(f"{base}: weights are missing: {', '.join(absent[:5])}{', …' if len(absent) > 5 else ''}")
     return model
@@ -148,9 +146,7 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
 
 def _folder(base: str) -> Path | None:
     """The folder of the model; None if it is on the hub or in the cache of downloads."""
-    path = Path(base)
-    if base.startswith("~"):
-        path = Path.home() / base.removeprefix("~").lstrip("/")
+    path = Path(base).expanduser()
     if path.is_dir():
         return path
     if path.exists() or path.is_absolute() or base.startswith((".", "~")):
@@ -170,8 +166,7 @@ def hub_answers(model_id: str) -> bool:
     except _HTTP_ERRORS:
         return False
     except ValueError:
-        # Loading will report that this is not an id.
-        return True
+        pass  # Loading will report that this is not an id.
     return True
 
 
@@ -197,7 +192,7 @@ def _limit(model: SentenceTransformer, tokens: int) -> None:
         raise ConfigError("max_tokens", tokens, "null: this model reads whole texts")
     # One token of the text must remain beside the prompt and the special tokens.
     least = 1 + max(len(tokenizer(prompt)["input_ids"]) for prompt in ("", *model.prompts.values()))
-    most = _positions(model)
+    most = positions(model)
     if tokens < least or (most is not None and tokens > most):
         upper = "" if most is None else f" and at most {most}, the number of the model's positions"
         raise ConfigError("max_tokens", tokens, f"at least {least}, one more than prompt and special tokens{upper}")
@@ -205,7 +200,7 @@ def _limit(model: SentenceTransformer, tokens: int) -> None:
     model.max_seq_length = tokens
 
 
-def _positions(model: SentenceTransformer) -> int | None:
+def positions(model: SentenceTransformer | CrossEncoder) -> int | None:
     """The number of positions that the model has embeddings for; None if it is unknown."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
@@ -218,7 +213,7 @@ def _try_out(encoder: SentenceEncoder) -> None:
     """Finds faults that loading does not: modules of different widths, a tokeniser without a vocabulary."""
     try:
         first, second = encoder.encode(_PROBES, "document")
-    except _FAULTS as error:
+    except (*LOAD_ERRORS, SafetensorError) as error:
         raise ModelError(f"{encoder.name}: cannot encode a text ({in_one_line(error)}); is it damaged?") from error
     if first.any() and torch.equal(first, second):
         raise ModelError(f"{encoder.name}: two different texts have the same vector; are its files complete?")

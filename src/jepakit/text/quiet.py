@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from logging.handlers import BufferingHandler
 from typing import Any
 
 
 @contextmanager
-def quiet() -> Generator[list[str]]:
-    """Hides progress bars and log messages of transformers and sentence-transformers; yields the list of messages.
+def quiet() -> Generator[list[logging.LogRecord]]:
+    """Hides progress bars and log messages of transformers and sentence-transformers; yields the messages.
 
     Earlier settings are restored afterwards. Progress bars of downloads are still shown.
     """
     from transformers.utils.logging import set_tqdm_hook
 
-    messages: list[str] = []
-    handler = _Collector(messages)
+    handler = BufferingHandler(sys.maxsize)
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
     hook = set_tqdm_hook(_hidden_bar)
@@ -25,7 +26,7 @@ def quiet() -> Generator[list[str]]:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
     try:
-        yield messages
+        yield handler.buffer
     finally:
         set_tqdm_hook(hook)
         for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
@@ -35,12 +36,3 @@ def quiet() -> Generator[list[str]]:
 
 def _hidden_bar(bar: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     return bar(*args, **{**options, "disable": True})
-
-
-class _Collector(logging.Handler):
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__()
-        self.messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())

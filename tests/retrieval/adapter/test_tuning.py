@@ -44,10 +44,14 @@ from jepakit.text.fingerprint import model_fingerprint
 from jepakit.training import RunFolder
 from jepakit.training.storage.checkpoint import read_checkpoint
 
-RECIPE = PretrainConfig(progress=False, accelerator="cpu").recipe
+CONFIG = PretrainConfig(progress=False, accelerator="cpu")
 #: Much faster than real bases bear: this one knows nothing that could be lost.
 FAST = TuningConfig(epochs=8, base_rate=1e-2)
 STRATEGIES: tuple[Strategy, ...] = ("two-phase", "full", "lora")
+
+
+def by(strategy: Strategy, tuning: TuningConfig = FAST, **options: Any) -> PretrainConfig:
+    return replace(CONFIG, strategy=strategy, tuning=tuning, **options)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def tuned(dataset: RetrievalDataset, encoder: SentenceEncoder) -> dict[Strategy,
     config = replace(FAST, strengths=[1.0], rank=2)
     two_phase = replace(FAST, strengths=[1.0], epochs=16)
     return {
-        strategy: tune(dataset, encoder, RECIPE, two_phase if strategy == "two-phase" else config, strategy)
+        strategy: tune(dataset, encoder, by(strategy, two_phase if strategy == "two-phase" else config))
         for strategy in STRATEGIES
     }
 
@@ -137,7 +141,7 @@ def test_the_base_that_was_given_stays_as_it_is(
 
 
 def test_where_nothing_can_be_learned_the_very_base_comes_back(encoder: SentenceEncoder) -> None:
-    result = tune(with_training_pairs(noisy(answers=False)), encoder, RECIPE, FAST, "full")
+    result = tune(with_training_pairs(noisy(answers=False)), encoder, by("full"))
     assert result.encoder is encoder
     assert result.strength == 0
     assert result.interval[0] <= 0
@@ -165,7 +169,7 @@ def test_in_the_first_of_two_phases_the_base_stands_still(
     dataset: RetrievalDataset, encoder: SentenceEncoder, watched: type[Watched]
 ) -> None:
     config = TuningConfig(epochs=5, base_rate=1e-3, strengths=[1.0])
-    tune(dataset, encoder, RECIPE, config, "two-phase")
+    tune(dataset, encoder, by("two-phase", config))
     before = weights(encoder)["0.model.embeddings.word_embeddings.weight"]
     steps = len(watched.seen) // 5
     # The first step of the second phase still sees what was.
@@ -185,9 +189,8 @@ def test_base_and_predictor_learn_at_their_own_rates(
     tmp_path: Path,
 ) -> None:
     run = RunFolder(tmp_path / "run")
-    recipe = replace(RECIPE, fit=replace(RECIPE.fit, learning_rate=2e-3))
     config = TuningConfig(epochs=2, batch_size=200, base_rate=rate, strengths=[1.0])
-    tune(dataset, encoder, recipe, config, strategy, run=run)
+    tune(dataset, encoder, by(strategy, config, learning_rate=2e-3), run=run)
     checkpoint = read_checkpoint(run.checkpoint)
     (optimizer,) = checkpoint["optimizer_states"]
     assert {group["initial_lr"] for group in optimizer["param_groups"]} == {2e-3, rate or default}
@@ -203,7 +206,7 @@ def test_base_and_predictor_learn_at_their_own_rates(
 def test_strengths_are_interpolated_weights(
     dataset: RetrievalDataset, encoder: SentenceEncoder, tuned: dict[Strategy, Tuned]
 ) -> None:
-    half = tune(dataset, encoder, RECIPE, replace(FAST, strengths=[0.5], rank=2), "full")
+    half = tune(dataset, encoder, by("full", replace(FAST, strengths=[0.5], rank=2)))
     assert half.strength == 0.5
     before, after = weights(encoder), weights(tuned["full"].encoder)
     for name, weight in weights(half.encoder).items():
@@ -215,7 +218,7 @@ def test_of_strengths_that_cannot_be_told_apart_the_smallest_is_taken(
     dataset: RetrievalDataset, encoder: SentenceEncoder
 ) -> None:
     config = replace(FAST, strengths=[1.0, 0.999, 0.998])
-    assert tune(dataset, encoder, RECIPE, config, "full").strength == 0.998
+    assert tune(dataset, encoder, by("full", config)).strength == 0.998
 
 
 def test_a_large_collection_is_compared_on_a_part_of_it(
@@ -231,7 +234,7 @@ def test_a_large_collection_is_compared_on_a_part_of_it(
         return encode(self, texts, kind)
 
     monkeypatch.setattr(SentenceEncoder, "encode", counted)
-    result = tune(dataset, encoder, RECIPE, FAST, "full")
+    result = tune(dataset, encoder, by("full"))
     # Everything by the base, then ten queries and sixty documents at each strength.
     assert encoded == [150, 150, 10, 60, 10, 60]
     assert (result.queries, result.strength > 0) == (10, True)
@@ -258,7 +261,7 @@ def test_a_base_of_half_precision_is_tuned_in_single(
     folder: Path, dataset: RetrievalDataset, tuned: dict[Strategy, Tuned], tmp_path: Path
 ) -> None:
     half = load_text_encoder(TextConfig(base=str(folder), precision="bfloat16", device="cpu"))
-    result = tune(dataset, half, RECIPE, replace(FAST, strengths=[1.0]), "full")
+    result = tune(dataset, half, by("full", replace(FAST, strengths=[1.0])))
     assert result.strength == 1.0
     assert half.model.dtype == torch.bfloat16
     assert result.encoder.model.dtype == torch.float32
@@ -327,7 +330,7 @@ def test_a_base_without_a_transformer_is_tuned_whole_but_not_by_low_rank(dataset
     vectors = torch.randn(len(WORDS) + 4, DIM, generator=torch.Generator().manual_seed(0))
     words = StaticEmbedding(tiny_tokenizer(WORDS).backend_tokenizer, embedding_weights=vectors.numpy())
     encoder = SentenceEncoder(SentenceTransformer(modules=[words], device="cpu"), name="static")
-    result = tune(dataset, encoder, RECIPE, replace(FAST, base_rate=0.1), "full")
+    result = tune(dataset, encoder, by("full", replace(FAST, base_rate=0.1)))
     assert result.strength > 0
     # What says nothing has become short beside the rest, so that it weighs less in the sum.
     ids = words.tokenizer.encode(" ".join(NOISE), add_special_tokens=False).ids
@@ -335,7 +338,7 @@ def test_a_base_without_a_transformer_is_tuned_whole_but_not_by_low_rank(dataset
     assert grown[ids].max() < 0.9
     assert grown[10:].mean() > 0.95
     with pytest.raises(ConfigError, match="strategy = 'lora': expected full or two-phase: this base has no transf"):
-        tune(dataset, encoder, RECIPE, FAST, "lora")
+        tune(dataset, encoder, by("lora"))
 
 
 def test_what_training_shares_with_development_is_left_out_and_the_test_is_not_looked_at(
@@ -343,11 +346,11 @@ def test_what_training_shares_with_development_is_left_out_and_the_test_is_not_l
 ) -> None:
     train_pairs, dev = dataset.splits["train"], dataset.splits["dev"]
     shared = Pairs(dataset.splits["test"].query[:10], dev.document[:10], dev.grade[:10])
-    leaky = Pairs.joined([train_pairs, shared])
+    leaky = replace(dataset, splits={"train": train_pairs, "dev": shared}).training
     kept, _ = train_and_dev(replace(dataset, splits={"train": leaky, "dev": dev}))
     assert torch.equal(kept.query, train_pairs.query)
-    first = tune(dataset, encoder, RECIPE, FAST, "full")
-    second = tune(replace(dataset, splits={"train": leaky, "dev": dev}), encoder, RECIPE, FAST, "full")
+    first = tune(dataset, encoder, by("full"))
+    second = tune(replace(dataset, splits={"train": leaky, "dev": dev}), encoder, by("full"))
     assert replace(second, encoder=first.encoder) == first
     assert first.encoder.fingerprint == second.encoder.fingerprint
 
@@ -361,14 +364,14 @@ def test_an_interrupted_stage_goes_on_as_if_nothing_had_been(
     tmp_path: Path,
 ) -> None:
     config = replace(FAST, epochs=4, strengths=[1.0])
-    whole = tune(dataset, encoder, RECIPE, config, strategy)
+    whole = tune(dataset, encoder, by(strategy, config))
     steps, watched.seen = len(watched.seen), []
     watched.last = steps * 3 // 4
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        tune(dataset, encoder, RECIPE, config, strategy, run=run)
+        tune(dataset, encoder, by(strategy, config), run=run)
     watched.seen, watched.last = [], None
-    resumed = tune(dataset, encoder, RECIPE, config, strategy, run=run, resume=True)
+    resumed = tune(dataset, encoder, by(strategy, config), run=run, resume=True)
     assert 0 < len(watched.seen) < steps
     assert resumed.encoder.fingerprint == whole.encoder.fingerprint
     assert replace(resumed, encoder=whole.encoder) == whole
@@ -379,7 +382,7 @@ def test_the_callers_generator_is_left_alone(dataset: RetrievalDataset, encoder:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    tune(dataset, encoder, RECIPE, replace(FAST, epochs=1), "lora")
+    tune(dataset, encoder, by("lora", replace(FAST, epochs=1)))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -416,7 +419,7 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_encoded(
     def refused(
         strategy: Any, data: RetrievalDataset = dataset, base: SentenceEncoder = encoder, **options: Any
     ) -> None:
-        tune(data, base, RECIPE, TuningConfig(**options), strategy, cached=Unasked())
+        tune(data, base, by(strategy, TuningConfig(**options)), cached=Unasked())
 
     with pytest.raises(ConfigError, match="strategy = 'frozen': expected one of full, lora, two-phase"):
         refused("frozen")

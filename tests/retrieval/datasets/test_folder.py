@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError
 from jepakit.retrieval.datasets import load_dataset
-from jepakit.retrieval.datasets.chunks import Block, ChunkConfig, chunk, sentence_spans, word_spans
+from jepakit.retrieval.datasets.chunks import Block, chunk, sentence_spans, word_spans
 from jepakit.retrieval.datasets.folder import load_folder
 from jepakit.retrieval.datasets.outline import html_outline, markdown_outline
 from jepakit.search.documents import Documents
@@ -143,11 +144,10 @@ def test_other_text_files_are_cut_by_paragraphs_alone(tmp_path: Path) -> None:
 
 def test_ids_of_other_sections_stay_when_one_is_edited(tmp_path: Path) -> None:
     paragraph = "Word after word after word goes by. " * 5
-    chunks = ChunkConfig(words=40, overlap=0)
 
     def ids(middle: str) -> tuple[str, ...]:
         text = f"# T\n\n## A\n\n{paragraph}\n\n{paragraph}\n\n{middle}\n\n## C\n\n{paragraph}\n\n{paragraph}"
-        return load_folder(write(tmp_path, t_md=text), chunks).documents.ids
+        return load_folder(write(tmp_path, t_md=text), words=40, overlap=0).documents.ids
 
     before = ids(f"## B\n\n{paragraph}")
     assert before == ("t.md#a", "t.md#a:2", "t.md#b", "t.md#c", "t.md#c:2")
@@ -191,7 +191,7 @@ def test_faults(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no text in any of the files \(found \['a\.md'\]\)"):
         load_dataset(tmp_path)
     (tmp_path / "b.txt").write_bytes(b"caf\xe9 au lait")
-    with pytest.raises(DataError, match=r"b\.txt: not UTF-8 text \(.* at byte 3\); expected a file saved as UTF-8"):
+    with pytest.raises(DataError, match=r"b\.txt:1: not UTF-8 text \(.* at byte 3\); expected a file saved as UTF-8"):
         load_dataset(tmp_path)
 
 
@@ -224,20 +224,20 @@ def test_words_by_hand() -> None:
 
 
 def test_chunks_by_hand() -> None:
-    config = ChunkConfig(words=6, overlap=2)
+    cut = partial(chunk, words=6, overlap=2)
     blocks = [Block("One two."), Block("Three four. Five."), Block("A b. C d. E f. G h. I.")]
     # The first two fit; the third is too long for any chunk, so its sentences fill up what there is.
-    assert chunk(blocks, config) == ["One two.\n\nThree four. Five.", "Five.\n\nA b. C d.", "C d. E f. G h.", "G h. I."]
-    assert chunk([Block("a b c d e f g h i j")], config) == ["a b c d e f", "e f g h i j"]
-    assert chunk([Block("a b c\nd e\n\nf g", code=True)], config) == ["a b c\nd e", "d e\n\nf g"]
-    assert chunk([], config) == []
+    assert cut(blocks) == ["One two.\n\nThree four. Five.", "Five.\n\nA b. C d.", "C d. E f. G h.", "G h. I."]
+    assert cut([Block("a b c d e f g h i j")]) == ["a b c d e f", "e f g h i j"]
+    assert cut([Block("a b c\nd e\n\nf g", code=True)]) == ["a b c\nd e", "d e\n\nf g"]
+    assert cut([]) == []
 
 
 def test_a_paragraph_is_whole_where_it_can_be() -> None:
     """It starts a chunk of its own, repeating nothing if it has no room for that."""
     blocks = [Block("One two three. Four."), Block("A b c. D e f.")]
-    assert chunk(blocks, ChunkConfig(words=6, overlap=2)) == ["One two three. Four.", "A b c. D e f."]
-    assert chunk(blocks, ChunkConfig(words=7, overlap=2)) == ["One two three. Four.", "Four.\n\nA b c. D e f."]
+    assert chunk(blocks, words=6, overlap=2) == ["One two three. Four.", "A b c. D e f."]
+    assert chunk(blocks, words=7, overlap=2) == ["One two three. Four.", "Four.\n\nA b c. D e f."]
 
 
 @given(
@@ -249,11 +249,11 @@ def test_a_paragraph_is_whole_where_it_can_be() -> None:
 @settings(max_examples=300)
 def test_chunks_hold_every_word_once_in_order(texts: list[str], words: int, overlap: int, code: bool) -> None:
     blocks = [Block(text, code) for text in texts]
-    config = ChunkConfig(words, min(overlap, words - 1))
+    overlap = min(overlap, words - 1)
     whole = "\n\n".join(texts)
     # Each is a slice that goes on where the one before ended, but for what it repeats; equal words have several places.
     ends = {0}
-    for piece in chunk(blocks, config):
+    for piece in chunk(blocks, words=words, overlap=overlap):
         assert 0 < len(word_spans(piece)) <= words
         starts = [match.start() for match in re.finditer(f"(?={re.escape(piece)})", whole)]
         ends = {
@@ -262,7 +262,7 @@ def test_chunks_hold_every_word_once_in_order(texts: list[str], words: int, over
             for end in ends
             if start + len(piece) > end
             and not whole[end:start].strip()
-            and len(word_spans(whole[start:end])) <= config.overlap
+            and len(word_spans(whole[start:end])) <= overlap
         }
     assert any(not whole[end:].strip() for end in ends)
 
@@ -279,7 +279,7 @@ def test_sentences_hold_every_character_once_in_order(text: str) -> None:
 @pytest.mark.parametrize(("words", "overlap"), [(0, 0), (10, 10), (10, -1)])
 def test_faults_of_the_configuration(words: int, overlap: int) -> None:
     with pytest.raises(ConfigError, match=r"words = 0|overlap = (10|-1): expected 0 to 9"):
-        ChunkConfig(words, overlap)
+        chunk([], words=words, overlap=overlap)
 
 
 def test_html_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

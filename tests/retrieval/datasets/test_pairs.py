@@ -139,9 +139,9 @@ def test_a_folder_keeps_its_queries_for_pairs_with_ids_and_else_takes_the_texts(
         (
             "p.csv",
             "query,answer\nred,Apples are green.\n",
-            r"p\.csv:2: answer: names no document \(found 'Apples are green\.'\); expected the id or the text of a doc",
+            r"p\.csv:2: answer: unknown document \(found 'Apples are green\.'\); expected the id or the text of a doc",
         ),
-        ("p.csv", "query,document\nred,d22\n", r"names no document \(found 'd22'\); .* \(did you mean 'd2'\?\)"),
+        ("p.csv", "query,document\nred,d22\n", r"unknown document \(found 'd22'\); .* \(did you mean 'd2'\?\)"),
         ("p.csv", "query,document,split\nred,d1,exam\n", r"p\.csv:2: split: no such split \(found 'exam'\)"),
         ("p.csv", "query,document,grade\nred,d1,\n", r"p\.csv:2: grade: not a whole number \(found ''\)"),
         ("p.csv", "query,document,grade\nred,d1,99999999999\n", r"p\.csv:2: grade: not a whole number"),
@@ -157,7 +157,7 @@ def test_a_folder_keeps_its_queries_for_pairs_with_ids_and_else_takes_the_texts(
         (
             "p.csv",
             "query,document,grade\nred,d1,1\nred,d2,1\nred,Apples are red.,2\n",
-            r"p\.csv:4: grade: the pair stands in line 2 with grade 1 \(found 2\)",
+            r"p\.csv:4: grade: .* in line 2 \(found 2\)",
         ),
     ],
 )
@@ -171,8 +171,8 @@ def test_faults_of_tables(name: str, content: str, message: str, corpus: Path, t
     [
         ("1 0 d1 1\n1 d2\n", r"qrels:2: not a judgement \(found '1 d2'\); expected query-id 0 document-id grade"),
         ("1 0 d1 high\n", r"qrels:1: grade: not a whole number \(found 'high'\)"),
-        ("1 0 d9 1\n", r"qrels:1: document-id: names no document \(found 'd9'\)"),
-        ("4 0 d1 1\n", r"qrels:1: query-id: names no query \(found '4'\)"),
+        ("1 0 d9 1\n", r"qrels:1: document-id: unknown document \(found 'd9'\)"),
+        ("4 0 d1 1\n", r"qrels:1: query-id: unknown query \(found '4'\)"),
         ("\n \n", r"qrels: no pairs"),
     ],
 )
@@ -185,7 +185,7 @@ def test_faults_of_queries(corpus: Path, tmp_path: Path) -> None:
     pairs = write(tmp_path, "qrels", "1 0 d1 1\n")
     for name, content, message in (
         ("q.tsv", "1 what is red?\n", r"q\.tsv:1: no tab \(found '1 what is red\?'\); expected id<TAB>text"),
-        ("q.tsv", "1\ta\n1\tb\n", r"q\.tsv:2: _id: the id stands twice, first in line 1"),
+        ("q.tsv", "1\ta\n1\tb\n", r"q\.tsv:2: _id: .*first in line 1"),
         ("q.tsv", "id\ttext\n", r"q\.tsv: no queries"),
         ("q.tsv", "1\t \n", r"q\.tsv:1: text: an empty query"),
     ):
@@ -193,5 +193,5 @@ def test_faults_of_queries(corpus: Path, tmp_path: Path) -> None:
             load_dataset(corpus, pairs=pairs, queries=write(tmp_path, name, content))
     with pytest.raises(DataError, match=r"gone\.tsv: no such file"):
         load_dataset(corpus, pairs=pairs, queries=tmp_path / "gone.tsv")
-    with pytest.raises(DataError, match=r"gone\.csv: cannot be read \(No such file or directory\)"):
+    with pytest.raises(DataError, match=r"gone\.csv: no such file"):
         load_dataset(corpus, pairs=tmp_path / "gone.csv")

@@ -63,24 +63,15 @@ def test_documents_of_train_and_of_dev_count_as_seen() -> None:
     values = {(row.method, row.metric): row.value for row in evaluation.rows}
     assert values["ours", "NDCG@10, documents seen in training"] == 1.0
     assert values["ours", "NDCG@10, unseen documents"] == pytest.approx(SECOND)
-    assert evaluation.leak.queries == 2
     assert "2 of 6 test queries share a relevant document with training" in evaluation.summary[1]
     assert [row["seen"] for row in evaluation.per_query] == [True, True, False, False, False, False]
-
-
-def test_examples_are_the_largest_changes() -> None:
-    evaluation = compared([0, 2, 2, 3, 5, 0], [1, 1, 3, 4, 4, 0])
-    assert [example.query for example in evaluation.better] == ["question 3", "question 2", "question 0"]
-    assert {example.query for example in evaluation.worse} == {"question 1", "question 4"}
-    best = next(example for example in evaluation.better if example.query == "question 0")
-    assert (best.before, best.after) == (pytest.approx(SECOND), 1.0)
-    assert (best.first_before, best.first_after, best.relevant) == ("b", "a", ("a",))
 
 
 def test_examples_are_shown_with_the_beginnings_of_their_documents() -> None:
     better, worse = compared([0, 2, 2, 3, 5, 0], [1, 1, 3, 4, 4, 0]).sections
     assert better.title == "Queries that gained most"
     assert better.columns[1:3] == ("NDCG@10, floor", "NDCG@10, ours")
+    assert [row[0] for row in better.rows] == ["question 3", "question 2", "question 0"]
     assert better.rows[2] == ("question 0", pytest.approx(SECOND), 1.0, "b: b", "a: a", "a: a")
     assert [row[0] for row in worse.rows] == ["question 1", "question 4"]
     assert compared(RIGHT, RIGHT).sections[0].rows == ()
@@ -110,5 +101,5 @@ def test_the_table_of_queries_holds_every_method() -> None:
 
 
 def test_a_split_that_is_not_there() -> None:
-    with pytest.raises(DataError, match="split: there is nothing to measure on"):
+    with pytest.raises(DataError, match=r"^split: .*validation"):
         compare(dataset(), "validation", {}, {})

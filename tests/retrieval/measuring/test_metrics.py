@@ -1,4 +1,4 @@
-"""NDCG as choices are made by it: hand-computed, and equal to trec_eval's."""
+"""NDCG, hand-computed and equal to that of trec_eval; the paired interval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.measuring.comparison import measure
-from jepakit.retrieval.measuring.metrics import ndcg, top_documents
+from jepakit.retrieval.measuring.metrics import ndcg, paired_interval, top_documents
 from jepakit.search.hits import Hits
 
 
@@ -65,3 +65,26 @@ def test_recall_and_reciprocal_rank_by_hand_and_places_without_a_hit() -> None:
 def test_a_query_that_nothing_answers_is_not_measured_as_a_miss() -> None:
     with pytest.raises(DataError, match="a query without a relevant document cannot be measured"):
         measure(Hits(torch.tensor([[0]]), torch.tensor([[1.0]])), torch.tensor([1]), Pairs.of([1], [0], [0]))
+
+
+def test_the_interval_is_that_of_the_mean() -> None:
+    difference = np.random.default_rng(0).normal(0.1, 1.0, 400)
+    low, high = paired_interval(difference)
+    error = difference.std() / 20
+    assert low == pytest.approx(difference.mean() - 1.96 * error, abs=0.2 * error)
+    assert high == pytest.approx(difference.mean() + 1.96 * error, abs=0.2 * error)
+    narrow_low, narrow_high = paired_interval(difference, confidence=0.5)
+    assert low < narrow_low < narrow_high < high
+
+
+def test_it_covers_the_truth_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(1)
+    inside = 0
+    for repeat in range(200):
+        low, high = paired_interval(draw.normal(0.0, 1.0, 80), confidence=0.9, samples=400, seed=repeat)
+        inside += low <= 0 <= high
+    assert 0.83 < inside / 200 < 0.96
+
+
+def test_no_difference_is_no_gain() -> None:
+    assert paired_interval(np.zeros(50)) == (0.0, 0.0)

@@ -27,8 +27,7 @@ from toy_collection import DIM, WordEncoder, collection
 from jepakit.errors import ConfigError
 from jepakit.http import make_server
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.ranking.sentences import encode_sentences
-from jepakit.retrieval.ranking.settings import SearchSettings
+from jepakit.retrieval.ranking import SearchSettings, encode_sentences
 from jepakit.retrieval.serving.app import make_app
 from jepakit.retrieval.serving.searcher import Searcher, document_fingerprint
 from jepakit.search.documents import Documents

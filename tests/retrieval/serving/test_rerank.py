@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder
 from tiny_models import save_bert
 
 from jepakit.errors import ConfigError, ModelError
-from jepakit.retrieval.serving.rerank import CrossEncoderReranker, Reranker
+from jepakit.retrieval.serving.rerank import CrossEncoderReranker
 from jepakit.retrieval.serving.searcher import Found
 
 QUERY = "how do i read a file"
@@ -35,7 +35,7 @@ def reranker(folder: Path) -> CrossEncoderReranker:
     return CrossEncoderReranker(folder)
 
 
-def test_the_order_is_that_of_the_models_own_scores(folder: Path, reranker: Reranker) -> None:
+def test_the_order_is_that_of_the_models_own_scores(folder: Path, reranker: CrossEncoderReranker) -> None:
     passages = ["sort the list", "socket open the socket", "open the file : read a line", "read", "a list"]
     scores = CrossEncoder(str(folder), device="cpu").predict([(QUERY, passage) for passage in passages]).tolist()
     order = sorted(range(len(FOUND)), key=lambda place: -scores[place])
@@ -80,7 +80,7 @@ def test_what_lies_behind_the_longest_input_is_not_read(folder: Path) -> None:
     ends = ("line line", "sort socket")
     pair = [Found(f"D{place}", 0, "", f"open the file {end}", {}) for place, end in enumerate(ends)]
 
-    def difference(reranker: Reranker) -> float:
+    def difference(reranker: CrossEncoderReranker) -> float:
         first, second = reranker.rerank("read", pair, 2)
         return first.score - second.score
 

@@ -55,7 +55,7 @@ class Familiarity(nn.Module):
             vectors: unit vectors ``[N, D]``.
             group: ``[N]`` int64; nearness is measured to vectors of other groups, like that of a new vector.
             quantiles: quantiles of the nearness that are mapped to 0 and 1.
-            limit: vectors to remember at most; a random sample of a larger number.
+            limit: the most vectors to remember; a random sample of a larger number.
             generator: draws the sample.
         """
         chosen = torch.randperm(len(vectors), generator=generator)[:limit].sort().values
@@ -65,17 +65,14 @@ class Familiarity(nn.Module):
 
 
 def mean_similarity(vectors: Tensor, reference: Tensor, group: Tensor | None = None) -> Tensor:
-    """Mean cosine to the five nearest vectors of ``reference``: ``[N, D], [M, D] -> [N]``.
+    """Mean cosine to the five nearest of ``reference``, all unit vectors: ``[N, D], [M, D] -> [N]``.
 
-    Args:
-        vectors: unit vectors.
-        reference: unit vectors.
-        group: where both are the same vectors: ``[N]``; vectors of the same group do not count.
+    ``group``: if both are the same vectors, ``[N]``: vectors of the same group do not count.
     """
     means: list[Tensor] = []
-    for start in range(0, len(vectors), 1024):
-        similarity = vectors[start : start + 1024] @ reference.T
+    for rows in torch.arange(len(vectors)).split(1024):
+        similarity = vectors[rows] @ reference.T
         if group is not None:
-            similarity.masked_fill_(group[start : start + 1024, None] == group, -1.0)
+            similarity.masked_fill_(group[rows, None] == group, -1.0)
         means.append(similarity.topk(min(_NEIGHBOURS, len(reference)), dim=1).values.mean(1))
-    return torch.cat(means) if means else vectors.new_zeros(0)
+    return torch.cat(means)

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,79 +27,53 @@ from jepakit.training.stages import finish_stage
 
 def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
     """The base model of a run: ``text`` itself, or with the tuned base of the run in its place."""
-    folder = _base(run)
+    folder = run.path / "base"
     return replace(text, base=str(folder)) if folder.is_dir() else text
 
 
-@contextmanager
-def text_encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
+def text_encoder(config: TextConfig, *, show: bool = True) -> AbstractContextManager[TextEncoder]:
     """The base model, with its cache if it has one; on a terminal a bar shows the progress."""
-    with _cached(load_text_encoder(config), config, show) as encoder:
-        yield encoder
+    return _cached(load_text_encoder(config), config, show)
 
 
-@contextmanager
-def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> Generator[TextEncoder | None]:
-    """The base model before the run tuned it; None where the run did not tune it."""
-    if base_of(run, text) == text:
-        yield None
-        return
-    with text_encoder(text, show=show) as encoder:
-        yield encoder
+def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> AbstractContextManager[TextEncoder | None]:
+    """The base model before the run tuned it; None if the run did not tune it."""
+    return nullcontext() if base_of(run, text) == text else text_encoder(text, show=show)
 
 
 def tune_base(
     run: RunFolder, dataset: RetrievalDataset, text: TextConfig, config: PretrainConfig, *, resume: bool = False
 ) -> str:
-    """Tunes the base by ``config.strategy`` and keeps the tuned base if it is significantly better.
+    """Tunes the base ``text`` in a stage of ``run``, and keeps the tuned base if it is significantly better.
 
-    Args:
-        run: the folder of the run, not of the stage.
-        dataset: with splits train and dev.
-        text: the base.
-        config: strategy (not ``frozen``), recipe and confidence.
-        resume: continue from the checkpoint of the stage, or return the outcome of a finished stage.
+    With ``resume`` it continues from the checkpoint of the stage, or returns the outcome of a finished stage. For the
+    other arguments and errors see `jepakit.retrieval.adapter.tuning.tune`.
 
     Returns:
         The outcome, as a sentence.
 
     Raises:
-        ConfigError, DataError, MissingExtraError: see `jepakit.retrieval.adapter.tuning.tune`.
         DataError: the file of the outcome is damaged.
         ModelError: the tuned base cannot be written.
     """
-    stage = RunFolder(run.path / "tuning")
+    stage, base = RunFolder(run.path / "tuning"), run.path / "base"
 
     def work() -> dict[str, Any]:
         # Training needs the torch backend; the base vectors still come from the backend of ``text``.
         encoder = load_text_encoder(replace(text, backend="torch"))
         vectors = encoder if text.backend == "torch" else load_text_encoder(text)
         with _cached(vectors, text, config.progress) as cached:
-            tuned = tune(
-                dataset,
-                encoder,
-                config.recipe,
-                config.tuning,
-                config.strategy,  # pyright: ignore[reportArgumentType]
-                cached=cached,
-                confidence=config.selection.confidence,
-                run=stage,
-                resume=resume,
-            )
+            tuned = tune(dataset, encoder, config, cached=cached, run=stage, resume=resume)
         if tuned.strength and is_first_process(config.devices):
-            save_base(tuned.encoder, _base(run))
+            save_base(tuned.encoder, base)
         values = {name: value for name, value in vars(tuned).items() if name != "encoder"}
         return {**values, "sentence": tuned.sentence}
 
     def products(outcome: dict[str, Any]) -> list[Path]:
-        return [_base(run)] if float(outcome["strength"]) else []
+        return [base] if float(outcome["strength"]) else []
 
     outcome = finish_stage(stage, "tuned.json", work, products=products, devices=config.devices, resume=resume)
     return outcome["sentence"]
-
-
-def _base(run: RunFolder) -> Path:
-    return run.path / "base"
 
 
 @contextmanager

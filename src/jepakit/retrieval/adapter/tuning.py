@@ -1,7 +1,7 @@
 """Training the base model itself: all of its weights, or low-rank additions to them, with a predictor on top.
 
 A tuned base changes the vectors of queries and documents, so all documents must be encoded again and results on other
-topics change too. It is therefore returned only where it is significantly better on the development pairs, and at the
+topics change too. It is therefore returned only if it is significantly better on the development pairs, and at the
 smallest strength that is as good as the best: its weights are interpolated between the base's and the trained ones
 (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
@@ -9,7 +9,7 @@ smallest strength that is as good as the best: its weights are interpolated betw
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,23 +21,23 @@ from torch import Tensor, nn
 
 from jepakit.errors import ConfigError, MissingExtraError, require_at_least, require_choice
 from jepakit.files import whole_folder
-from jepakit.retrieval.adapter.recipe import Recipe
-from jepakit.retrieval.adapter.selection import paired_interval, smallest_good
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.splits import train_and_dev
 from jepakit.retrieval.encoder import Side, Towers, build_predictor
-from jepakit.retrieval.measuring.metrics import ndcg, top_documents
+from jepakit.retrieval.measuring.metrics import ndcg, paired_interval, smallest_good, top_documents
 from jepakit.retrieval.objective import build_jepa
 from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors
 from jepakit.retrieval.views import RetrievalViews
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
-from jepakit.text.encoder import readable
+from jepakit.text.encoder import longest, readable
 from jepakit.text.quiet import quiet
 from jepakit.training import EpochLoader, RunFolder, fit
 
 if TYPE_CHECKING:
     from peft import LoraModel
     from sentence_transformers import SentenceTransformer
+
+    from jepakit.retrieval.pretrain import PretrainConfig
 
 
 Strategy = Literal["frozen", "two-phase", "full", "lora"]
@@ -48,16 +48,15 @@ maps."""
 _BASE_RATES: dict[Strategy, float] = {"two-phase": 1e-6, "full": 2e-5, "lora": 2e-4}
 #: Development queries on which strengths are compared.
 _COMPARED_QUERIES = 200
-#: Documents to search: the first of the base's ranking for each of these queries, then random ones up to a total.
+#: Documents to search: the first of the base's ranking for each of these queries, then random documents up to a total.
 _RANKED_DOCUMENTS, _COMPARED_DOCUMENTS = 30, 5000
 
 
 @dataclass
 class TuningConfig:
-    """How the base is trained, for every ``strategy`` but ``frozen``.
+    """Training of the base, for every ``strategy`` but ``frozen``.
 
-    The objective and the predictor's network are those of the adapter. A prediction is contrasted with the documents of
-    the same step.
+    The objective and the predictor's network are those of the adapter. The candidates are the documents of the step.
 
     Args:
         epochs: passes over the training pairs.
@@ -118,12 +117,9 @@ class Tuned:
 def tune(
     dataset: RetrievalDataset,
     encoder: SentenceEncoder,
-    recipe: Recipe,
-    config: TuningConfig,
-    strategy: Strategy,
+    config: PretrainConfig,
     *,
     cached: TextEncoder | None = None,
-    confidence: float = 0.9,
     run: RunFolder | None = None,
     resume: bool = False,
 ) -> Tuned:
@@ -132,11 +128,9 @@ def tune(
     Args:
         dataset: with splits train and dev; training pairs that share a document with dev are left out.
         encoder: the base, in torch; it is not changed.
-        recipe: objective, predictor and its learning rate, precision and seed. The predictor is not kept.
-        config: epochs, batch size, learning rate and strengths.
-        strategy: which weights are trained.
+        config: strategy (not ``frozen``), tuning, objective, network of the predictor, which is not kept, seed, and
+            the confidence of the selection.
         cached: the same base with a cache of vectors; None: ``encoder`` encodes all texts.
-        confidence: level of the interval of the gain, which must lie above 0.
         run: the folder for checkpoint and metrics; None writes nothing.
         resume: continue from the checkpoint in ``run``.
 
@@ -145,39 +139,40 @@ def tune(
         DataError: there are no training or no development pairs.
         MissingExtraError: peft is not installed, for LoRA.
     """
-    require_choice("strategy", strategy, ("two-phase", "full", "lora"))
+    require_choice("strategy", config.strategy, _BASE_RATES)
     train, dev = train_and_dev(dataset)
-    _require_trainable(encoder.model, config, strategy)
+    _require_trainable(encoder.model, config)
     encode = (cached or encoder).encode
     vectors = encode(dataset.queries.texts, "query"), encode(dataset.documents.passages, "document")
     # A copy: the weights of ``encoder`` must go on matching its fingerprint.
     model = copy.deepcopy(encoder.model).float()
-    _fit(model, dataset, train, vectors, recipe, config, strategy, run=run, resume=resume)
+    _fit(model, dataset, train, vectors, config, run=run, resume=resume)
     model.to(encoder.model.device)
     before = encoder.model.state_dict()
     after = {name: weight.clone() for name, weight in model.state_dict().items()}
-    comparison = _Comparison.of(dataset, dev, vectors, recipe.fit.seed)
-    measured: dict[float, Tensor] = {}
-    for strength in sorted(config.strengths):
-        _interpolate(model, before, after, strength)
-        measured[strength] = comparison.ndcg_of(_encoder(model, encoder))
+
+    def interpolated(strength: float) -> SentenceEncoder:
+        with torch.no_grad():
+            for name, weight in model.state_dict().items():
+                if weight.is_floating_point():
+                    weight.copy_(before[name].float().lerp(after[name], strength))
+        return SentenceEncoder(model, name=f"{encoder.name}, tuned", batch_size=encoder.batch_size)
 
     def gain(ours: Tensor, other: Tensor) -> tuple[float, float]:
-        return paired_interval((ours - other).numpy(), confidence=confidence, seed=recipe.fit.seed)
+        return paired_interval((ours - other).numpy(), confidence=config.selection.confidence, seed=config.seed)
 
+    sample = _Sample.drawn(dataset, dev, vectors, config.seed)
+    measured = {strength: sample.ndcg_of(interpolated(strength)) for strength in sorted(config.tuning.strengths)}
     strength = smallest_good(measured, gain)
-    interval = gain(measured[strength], comparison.base)
-    chosen = encoder
-    if interval[0] > 0:
-        _interpolate(model, before, after, strength)
-        chosen = _encoder(model, encoder)
+    interval = gain(measured[strength], sample.base)
+    better = interval[0] > 0
     return Tuned(
-        encoder=chosen,
-        strength=strength if interval[0] > 0 else 0.0,
-        base=float(comparison.base.mean()),
+        encoder=interpolated(strength) if better else encoder,
+        strength=strength if better else 0.0,
+        base=float(sample.base.mean()),
         tuned=float(measured[strength].mean()),
         interval=interval,
-        queries=len(comparison.queries),
+        queries=len(sample.queries),
     )
 
 
@@ -193,36 +188,22 @@ def save_base(encoder: SentenceEncoder, folder: Path) -> None:
 
 
 class TrainedBase(nn.Module):
-    """A sentence encoder that can be trained: ``Side`` of texts -> ``[N, dim]``, rows of length 1.
-
-    Args:
-        model: the encoder.
-        max_tokens: tokens after which a text is cut.
-    """
+    """A sentence encoder that can be trained: ``Side`` of N texts, cut at ``max_tokens`` -> ``[N, dim]``, unit rows."""
 
     def __init__(self, model: SentenceTransformer, max_tokens: int) -> None:
         super().__init__()
         self.model, self.max_tokens = model, max_tokens
 
     def forward(self, side: Side) -> Tensor:
-        """A side of N texts -> ``[N, dim]``."""
+        """``Side`` of N texts -> ``[N, dim]``."""
         from sentence_transformers.util import batch_to_device
 
-        tokens = self._tokens(side.kind)
+        tokens = min(self.max_tokens, longest(self.model, side.kind) or self.max_tokens)
         texts = [readable(text, tokens) for text in side.content if isinstance(text, str)]
         prompt = _prompt(self.model, side.kind)
         features = self.model.preprocess(texts, prompt=prompt, task=side.kind, max_length=tokens)
         vectors = self.model(batch_to_device(features, self.model.device), task=side.kind)["sentence_embedding"]
         return F.normalize(vectors[:, : self.model.truncate_dim].float(), dim=-1)
-
-    def _tokens(self, kind: Kind) -> int:
-        """The most tokens of a text that are encoded."""
-        from sentence_transformers.base.modules import Transformer
-
-        first, longest = self.model[0], self.model.max_seq_length
-        if isinstance(first, Transformer):
-            longest = (first.query_length if kind == "query" else first.document_length) or longest
-        return self.max_tokens if longest is None else int(min(self.max_tokens, longest))
 
 
 def _prompt(model: SentenceTransformer, kind: Kind) -> str | None:
@@ -232,14 +213,11 @@ def _prompt(model: SentenceTransformer, kind: Kind) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """A sample of development queries and of documents, on which tuned weights are compared with the base.
+class _Sample:
+    """Development queries and documents, on which tuned weights are compared with the base.
 
-    Args:
-        queries: texts of the queries.
-        documents: texts of the relevant documents, the first of the base's ranking, and random ones.
-        pairs: judgements, as rows of ``queries`` and ``documents``.
-        base: NDCG@10 of the base for each query.
+    The documents are the relevant ones, the first of the base's ranking, and random ones. ``pairs`` has rows of these
+    queries and documents, and ``base`` is the NDCG@10 of the base for each query.
     """
 
     queries: tuple[str, ...]
@@ -248,12 +226,11 @@ class _Comparison:
     base: Tensor
 
     @classmethod
-    def of(cls, dataset: RetrievalDataset, dev: Pairs, vectors: tuple[Tensor, Tensor], seed: int) -> _Comparison:
+    def drawn(cls, dataset: RetrievalDataset, dev: Pairs, vectors: tuple[Tensor, Tensor], seed: int) -> _Sample:
+        queries, documents = vectors
         asked = dev.relevant.queries
         generator = torch.Generator().manual_seed(seed)
         asked = asked[torch.randperm(len(asked), generator=generator)[:_COMPARED_QUERIES]].sort().values
-        texts = tuple(dataset.queries.texts[row] for row in asked.tolist())
-        queries, documents = vectors
         _, ranked = top_documents(queries[asked], documents, _RANKED_DOCUMENTS)
         judged = dev[torch.isin(dev.query, asked)]
         rows = torch.cat([ranked.flatten(), judged.document]).unique()
@@ -262,26 +239,30 @@ class _Comparison:
         rows = torch.cat([rows, others]).sort().values
         pairs = Pairs(torch.searchsorted(asked, judged.query), torch.searchsorted(rows, judged.document), judged.grade)
         passages = dataset.documents.passages
-        comparison = cls(texts, tuple(passages[row] for row in rows.tolist()), pairs, torch.empty(0))
-        return replace(comparison, base=comparison._ndcg(queries[asked], documents[rows]))
+        return cls(
+            queries=tuple(dataset.queries.texts[row] for row in asked.tolist()),
+            documents=tuple(passages[row] for row in rows.tolist()),
+            pairs=pairs,
+            base=_ndcg(queries[asked], documents[rows], pairs),
+        )
 
     def ndcg_of(self, encoder: TextEncoder) -> Tensor:
         """NDCG@10 of an encoder for each query, ``[Q]``."""
-        return self._ndcg(encoder.encode(self.queries, "query"), encoder.encode(self.documents, "document"))
-
-    def _ndcg(self, queries: Tensor, documents: Tensor) -> Tensor:
-        _, ranked = top_documents(queries, documents, 10)
-        return ndcg(ranked, torch.arange(len(queries)), self.pairs)
+        return _ndcg(encoder.encode(self.queries, "query"), encoder.encode(self.documents, "document"), self.pairs)
 
 
-def _require_trainable(model: SentenceTransformer, config: TuningConfig, strategy: Strategy) -> None:
+def _ndcg(queries: Tensor, documents: Tensor, pairs: Pairs) -> Tensor:
+    return ndcg(top_documents(queries, documents, 10)[1], torch.arange(len(queries)), pairs)
+
+
+def _require_trainable(model: SentenceTransformer, config: PretrainConfig) -> None:
     """Checks before the training what would fail after it."""
     from sentence_transformers.base.modules import Transformer
 
     require_torch(model)
-    if strategy == "two-phase" and config.epochs < 2:
-        raise ConfigError("epochs", config.epochs, "at least 2 for two-phase: one for each phase")
-    if strategy == "lora":
+    if config.strategy == "two-phase" and config.tuning.epochs < 2:
+        raise ConfigError("epochs", config.tuning.epochs, "at least 2 for two-phase: one for each phase")
+    if config.strategy == "lora":
         if not isinstance(model[0], Transformer):
             raise ConfigError("strategy", "lora", "full or two-phase: this base has no transformer to add maps to")
         try:
@@ -295,37 +276,36 @@ def _fit(
     dataset: RetrievalDataset,
     train: Pairs,
     vectors: tuple[Tensor, Tensor],
-    recipe: Recipe,
-    config: TuningConfig,
-    strategy: Strategy,
+    config: PretrainConfig,
     *,
     run: RunFolder | None,
     resume: bool,
 ) -> None:
     """Trains the model in place, with a predictor that is not kept."""
+    tuning, two_phase = config.tuning, config.strategy == "two-phase"
     texts: dict[Kind, Sequence[str]] = {"query": dataset.queries.texts, "document": dataset.documents.passages}
-    view_config = replace(recipe.views, candidates="batch")
-    views = RetrievalViews(*vectors, train, view_config, recipe.adapter.direction, texts)
+    view_config = replace(config.views, candidates="batch")
+    views = RetrievalViews(*vectors, train, view_config, config.adapter.direction, texts)
+    base_rate = tuning.base_rate or _BASE_RATES[config.strategy]
     fit_config = replace(
-        recipe.fit,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rates={**recipe.fit.learning_rates, "context_encoder.base": config.base_rate or _BASE_RATES[strategy]},
-        warmup_epochs=0.1 * config.epochs,
-        freeze=["context_encoder.base"] if strategy == "two-phase" else [],
-        unfreeze_epoch=config.epochs // 2 if strategy == "two-phase" else None,
+        config,
+        epochs=tuning.epochs,
+        batch_size=tuning.batch_size,
+        learning_rates={**config.learning_rates, "context_encoder.base": base_rate},
+        warmup_epochs=0.1 * tuning.epochs,
+        freeze=["context_encoder.base"] if two_phase else [],
+        unfreeze_epoch=tuning.epochs // 2 if two_phase else None,
     )
-    model.requires_grad_(strategy != "lora")
+    model.requires_grad_(config.strategy != "lora")
     with torch.random.fork_rng():
-        torch.manual_seed(recipe.fit.seed)
-        low_rank = _low_rank(model, config.rank) if strategy == "lora" else None
+        torch.manual_seed(config.seed)
+        low_rank = _low_rank(model, tuning.rank) if config.strategy == "lora" else None
         dim = vectors[0].shape[1]
-        towers = Towers(dim, recipe.adapter, TrainedBase(model, config.max_tokens))
+        towers = Towers(dim, config.adapter, TrainedBase(model, tuning.max_tokens))
         towers.fit_start(vectors[1])
-        predictor = build_predictor(recipe.adapter.output_dim or dim, recipe.adapter)
-        loader = EpochLoader(len(views), config.batch_size, views, seed=recipe.fit.seed)
-        total_steps = fit_config.epochs * len(loader)
-        jepa = build_jepa(towers, predictor, recipe.objective, total_steps=total_steps)
+        predictor = build_predictor(config.adapter.output_dim or dim, config.adapter)
+        loader = EpochLoader(len(views), tuning.batch_size, views, seed=config.seed)
+        jepa = build_jepa(towers, predictor, config.objective, total_steps=tuning.epochs * len(loader))
         # Sentence encoders are in eval mode, which Lightning does not change.
         fit(jepa.train(), loader, fit_config, run=run, resume=resume)
     if low_rank is not None:
@@ -342,16 +322,3 @@ def _low_rank(model: SentenceTransformer, rank: int) -> LoraModel:
 
     options = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.1, target_modules="all-linear")
     return LoraModel(model[0].get_submodule("model"), options, "default")
-
-
-@torch.no_grad()
-def _interpolate(
-    model: SentenceTransformer, before: Mapping[str, Tensor], after: Mapping[str, Tensor], strength: float
-) -> None:
-    for name, weight in model.state_dict().items():
-        if weight.is_floating_point():
-            weight.copy_(before[name].float().lerp(after[name], strength))
-
-
-def _encoder(model: SentenceTransformer, base: SentenceEncoder) -> SentenceEncoder:
-    return SentenceEncoder(model, name=f"{base.name}, tuned", batch_size=base.batch_size)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jepakit.datasets.folders import data_folder
 from jepakit.errors import ConfigError, DataError, did_you_mean
-from jepakit.retrieval.data import RetrievalDataset
-from jepakit.retrieval.datasets.beir import load_beir, load_documents, read_queries
+from jepakit.retrieval.data import Queries, RetrievalDataset
+from jepakit.retrieval.datasets.beir import load_beir, read_documents, read_queries
 from jepakit.retrieval.datasets.folder import load_folder
 from jepakit.retrieval.datasets.pairs import names_queries_by_id, read_pairs
 from jepakit.retrieval.datasets.python_docs import load_python_docs
@@ -20,7 +20,7 @@ __all__ = ["load_dataset"]
 def load_dataset(
     corpus: str | Path, *, pairs: Path | None = None, queries: Path | None = None, data_dir: Path | None = None
 ) -> RetrievalDataset:
-    """Loads a corpus and, if there are any, the pairs that say which document answers which query.
+    """Loads a corpus and, if given, the pairs that say which document answers which query.
 
     ``corpus`` is one of
 
@@ -35,10 +35,10 @@ def load_dataset(
 
     Args:
         corpus: name or path.
-        pairs: which document answers which query, see `jepakit.retrieval.datasets.pairs.read_pairs`. They take the
-            place of what the corpus brought. Without a column ``split`` they are the one split ``all``.
-        queries: the queries that ``pairs`` names, see `jepakit.retrieval.datasets.beir.read_queries`; without it they
-            are the texts in ``pairs``, or the corpus's own where ``pairs`` holds ids.
+        pairs: which document answers which query, see `jepakit.retrieval.datasets.pairs.read_pairs`. They replace those
+            of the corpus. Without a column ``split`` they are the one split ``all``.
+        queries: the queries that ``pairs`` refers to, see `jepakit.retrieval.datasets.beir.read_queries`; None: the
+            texts in ``pairs``, or the corpus's own queries where ``pairs`` holds ids.
         data_dir: where names are looked up; by default the folder that the environment variable JEPAKIT_DATA names.
 
     Raises:
@@ -50,51 +50,44 @@ def load_dataset(
     if queries is not None and pairs is None:
         raise ConfigError("queries", str(queries), "pairs beside it, which say what answers them")
     dataset = _load(corpus, data_dir)
-    return dataset if pairs is None else _with_pairs(dataset, Path(pairs), queries)
-
-
-def _with_pairs(dataset: RetrievalDataset, pairs: Path, queries: Path | None) -> RetrievalDataset:
-    known = None
-    if queries is not None:
-        known = read_queries(Path(queries))
-    elif len(dataset.queries) and names_queries_by_id(pairs):
-        known = dataset.queries
-    found, splits = read_pairs(pairs, dataset.documents, known)
+    if pairs is None:
+        return dataset
+    pairs = Path(pairs)
+    given = None if queries is None else read_queries(Path(queries))
+    if given is None and len(dataset.queries) and names_queries_by_id(pairs):
+        given = dataset.queries
+    paired, splits = read_pairs(pairs, dataset.documents, given)
     origin = f"{dataset.origin}; pairs of {pairs.name}"
-    return replace(dataset, queries=found, splits=splits, origin=origin, labelled=True)
+    return replace(dataset, queries=paired, splits=splits, origin=origin, labelled=True)
 
 
 def _load(corpus: str | Path, data_dir: Path | None) -> RetrievalDataset:
-    name = corpus if isinstance(corpus, str) and Path(corpus).name == corpus else None
-    if name == "python":
-        return load_python_docs()
-    if name is not None:
+    path = Path(corpus)
+    if isinstance(corpus, str) and path.name == corpus:
+        if corpus == "python":
+            return load_python_docs()
         folder = data_folder(data_dir)
         root = None if folder is None else folder / "retrieval"
-        if root is not None and (root / name / "corpus.jsonl").exists():
-            return load_beir(root / name)
-        if not name or not Path(name).exists():
-            raise _unknown(name, root)
-    return _load_path(Path(corpus))
-
-
-def _load_path(path: Path) -> RetrievalDataset:
+        if root is not None and (root / corpus / "corpus.jsonl").exists():
+            return load_beir(root / corpus)
+        if not corpus or not path.exists():
+            raise _unknown(corpus, root)
     if not path.exists():
         raise DataError("no such file or folder", file=path, expected="a path that exists, or the name of a data set")
     if (path / "corpus.jsonl").exists():
         return load_beir(path)
     if path.is_dir():
         return load_folder(path)
-    if path.suffix.lower() in TABLES:
-        return load_documents(path)
-    expected = f"a folder, or a file {', '.join(TABLES)}"
-    raise DataError("not a corpus", file=path, value=path.suffix, expected=expected)
+    if path.suffix.lower() not in TABLES:
+        expected = f"a folder, or a file {', '.join(TABLES)}"
+        raise DataError("not a corpus", file=path, value=path.suffix, expected=expected)
+    documents = read_documents(path)
+    return RetrievalDataset(path.stem, documents, Queries((), ()), {}, f"documents of {path.name}", False)
 
 
 def _unknown(name: str, root: Path | None) -> ConfigError:
     local = [] if root is None else sorted(file.parent.name for file in root.glob("*/corpus.jsonl"))
-    hint = did_you_mean(name, ("python", *local))
     place = "set JEPAKIT_DATA to a folder of data for more names"
     if root is not None:
         place = f"or of data in {root} (there: {', '.join(local) or 'nothing'})"
-    return ConfigError("corpus", name, f"a path that exists, python, {place}{hint}")
+    return ConfigError("corpus", name, f"a path that exists, python, {place}{did_you_mean(name, ('python', *local))}")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -42,8 +42,8 @@ class MadePairs:
     """Pairs without human judgements.
 
     Args:
-        queries: the made queries; an id is the kind and the id of the document, ``title:12``.
-        pairs: the document of each query. Equal queries are merged into one with several documents.
+        queries: ids are the kind and the id of the document, ``title:12``; equal queries are merged.
+        pairs: the documents of each query.
         targets: for each pair the text to predict: the document without the part that is the query.
     """
 
@@ -76,7 +76,7 @@ def made_pairs(
     """
     if not kinds:
         raise ConfigError("kinds", list(kinds), f"some of {', '.join(get_args(Kind))}")
-    makers = {kind: _MAKERS[kind] for kind in kinds if require_choice("kinds", kind, _MAKERS)}
+    makers = {kind: _MAKERS[require_choice("kinds", kind, _MAKERS)] for kind in kinds}
     if limit is not None and limit < 1:
         raise ConfigError("limit", limit, "at least 1, or null")
     generator = torch.Generator().manual_seed(seed)
@@ -84,28 +84,23 @@ def made_pairs(
     row_of: dict[str, int] = {}
     targets: dict[tuple[int, int], str] = {}
     for document in torch.randperm(len(documents), generator=generator).tolist():
-        for kind, make in makers.items():
-            made = make(documents.titles[document].strip(), documents.texts[document].strip(), generator)
-            if made is None:
-                continue
-            query = row_of.setdefault(made[0], len(row_of))
-            ids.setdefault(made[0], f"{kind}:{documents.ids[document]}")
-            targets.setdefault((query, document), made[1])
+        for kind, (make, _) in makers.items():
             if len(targets) == limit:
-                return _gather(ids, targets)
+                break
+            made = make(documents.titles[document].strip(), documents.texts[document].strip(), generator)
+            if made is not None:
+                query, target = made
+                ids.setdefault(query, f"{kind}:{documents.ids[document]}")
+                targets.setdefault((row_of.setdefault(query, len(row_of)), document), target)
     if not targets:
-        needed = "; or ".join(_NEEDS[kind] for kind in makers)
+        needed = "; or ".join(needs for _, needs in makers.values())
         raise DataError("no pairs can be made of these documents", field="kinds", value=list(makers), expected=needed)
-    return _gather(ids, targets)
-
-
-def _gather(ids: Mapping[str, str], targets: Mapping[tuple[int, int], str]) -> MadePairs:
-    pairs = Pairs.of([query for query, _ in targets], [document for _, document in targets])
+    pairs = Pairs.of(*zip(*targets, strict=True))
     return MadePairs(Queries(tuple(ids.values()), tuple(ids)), pairs, tuple(targets.values()))
 
 
 _Made = tuple[str, str] | None
-"""Query and target; None where the document does not have them."""
+"""Query and target; None if the document does not have them."""
 
 
 def _title(title: str, text: str, _: torch.Generator) -> _Made:
@@ -165,16 +160,10 @@ def _below(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
 
 
-_MAKERS: dict[str, Callable[[str, str, torch.Generator], _Made]] = {
-    "title": _title,
-    "heading": _heading,
-    "sentence": _sentence,
-    "crops": _crops,
+_MAKERS: dict[str, tuple[Callable[[str, str, torch.Generator], _Made], str]] = {
+    "title": (_title, "titles, and texts under them"),
+    "heading": (_heading, "titles with headings, as a folder of Markdown or HTML files has them"),
+    "sentence": (_sentence, "texts of two sentences and more"),
+    "crops": (_crops, f"texts of {_MIN_CROPPED_WORDS} words and more"),
 }
-
-_NEEDS = {
-    "title": "titles, and texts under them",
-    "heading": "titles with headings, as a folder of Markdown or HTML files has them",
-    "sentence": "texts of two sentences and more",
-    "crops": f"texts of {_MIN_CROPPED_WORDS} words and more",
-}
+"""Kind -> the function that makes a pair, and the documents that it needs."""

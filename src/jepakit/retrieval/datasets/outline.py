@@ -22,50 +22,20 @@ _NO_HEADING = re.compile(r"\s*([-*+>|]|\d+[.)])\s")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_DROPPED = frozenset(("nav", "noscript", "script", "style", "svg", "template", "title"))
-_BLOCKS = frozenset(
-    (
-        *(
-            "address",
-            "article",
-            "aside",
-            "blockquote",
-            "body",
-            "caption",
-            "dd",
-            "details",
-            "div",
-            "dl",
-            "dt",
-            "fieldset",
-        ),
-        *(
-            "figcaption",
-            "figure",
-            "footer",
-            "form",
-            "header",
-            "hr",
-            "html",
-            "li",
-            "main",
-            "ol",
-            "option",
-            "p",
-            "section",
-        ),
-        *("summary", "table", "tbody", "tfoot", "thead", "tr", "ul"),
-    )
+_HEADING = re.compile("h([1-6])")
+_DROPPED = re.compile("nav|noscript|script|style|svg|template|title")
+_BLOCKS = re.compile(
+    "address|article|aside|blockquote|body|caption|dd|details|div|dl|dt|fieldset|figcaption|figure|footer|form|header|hr|"
+    "html|li|main|ol|option|p|section|summary|table|tbody|tfoot|thead|tr|ul"
 )
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under one heading, up to the next.
+    """The text from one heading to the next.
 
     Args:
-        headings: from the outermost down to its own; without the heading that is the document's title.
+        headings: from the outermost to its own; without the heading that is the document's title.
         blocks: its paragraphs.
     """
 
@@ -75,10 +45,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Outline:
-    """A document taken apart.
+    """The parts of a document.
 
     Args:
-        title: its only heading of level 1, or else what its head says; ``""`` where there is neither.
+        title: its only heading of level 1, else the title in its head, else ``""``.
         sections: those with text.
     """
 
@@ -87,16 +57,16 @@ class Outline:
 
 
 def plain_outline(text: str) -> Outline:
-    """One section; paragraphs are parted by blank lines."""
+    """One section, with paragraphs between blank lines."""
     draft = _Draft()
-    for paragraph in re.split(r"\n\s*\n", _newlines(text)):
+    for paragraph in re.split(r"\n\s*\n", re.sub(r"\r\n?", "\n", text)):
         draft.add(paragraph)
     return draft.outline("")
 
 
 def markdown_outline(text: str) -> Outline:
-    """Sections of a Markdown text, by headings with ``#`` or underlined; front matter and comments are left out."""
-    text = _newlines(text)
+    """Sections by headings, with ``#`` or underlined; front matter and comments are left out."""
+    text = re.sub(r"\r\n?", "\n", text)
     front = _FRONT_MATTER.match(text)
     named = _FRONT_TITLE.search(front[1] or "") if front else None
     draft, lines = _Draft(), list[str]()
@@ -118,7 +88,7 @@ def markdown_outline(text: str) -> Outline:
 
 
 def html_outline(text: str) -> Outline:
-    """Sections of a page: scripts, styles and navigation are left out, entities decoded, white space is collapsed.
+    """Sections by headings; scripts, styles and navigation are left out, entities decoded, white space is collapsed.
 
     Raises:
         MissingExtraError: beautifulsoup4 is not installed.
@@ -128,7 +98,7 @@ def html_outline(text: str) -> Outline:
     except ModuleNotFoundError as error:
         raise MissingExtraError("beautifulsoup4", "retrieval") from error
     with warnings.catch_warnings():
-        # XHTML, and a page of one line that might be a name: both are read as the page they are.
+        # Beautiful Soup warns of XHTML, and of a text of one line, which might be a file name.
         warnings.simplefilter("ignore")
         soup = BeautifulSoup(text, "html.parser")
     draft, words = _Draft(), list[str]()
@@ -139,16 +109,16 @@ def html_outline(text: str) -> Outline:
         draft.add(re.sub(r" *\n *| +", lambda gap: "\n" if "\n" in gap[0] else " ", _taken(words, "")))
         if kind == "code":
             draft.add(content.strip("\n"), code=True)
-        elif kind in _HEADINGS:
-            draft.heading(_HEADINGS[kind], " ".join(content.split()).rstrip("¶ "))
+        elif heading := _HEADING.fullmatch(kind):
+            draft.heading(int(heading[1]), " ".join(content.split()).rstrip("¶ "))
     return draft.outline("" if soup.title is None else " ".join(soup.title.get_text().split()))
 
 
 def _html_events(soup: BeautifulSoup) -> Iterator[tuple[str, str]]:
-    """What a page says, in order: ``words``, ``code``, headings by the name of their tag, and where a block ends."""
+    """The parts of a page in order: ``words``, ``code``, headings by the name of their tag, and ``end`` of a block."""
     from bs4.element import NavigableString, PreformattedString, Tag
 
-    # No recursion: a page may be nested as deeply as it likes.
+    # No recursion, since a page may be nested deeply.
     pending: list[object] = [None, soup]
     while pending:
         node = pending.pop()
@@ -157,14 +127,14 @@ def _html_events(soup: BeautifulSoup) -> Iterator[tuple[str, str]]:
         elif isinstance(node, NavigableString):
             if not isinstance(node, PreformattedString):
                 yield "words", re.sub(r"\s+", " ", node)
-        elif not isinstance(node, Tag) or node.name in _DROPPED:
+        elif not isinstance(node, Tag) or _DROPPED.fullmatch(node.name):
             continue
-        elif node.name == "pre" or node.name in _HEADINGS:
+        elif node.name == "pre" or _HEADING.fullmatch(node.name):
             yield "code" if node.name == "pre" else node.name, node.get_text()
         elif node.name == "br":
             yield "words", "\n"
         else:
-            if node.name in _BLOCKS:
+            if _BLOCKS.fullmatch(node.name):
                 yield "end", ""
                 pending.append(None)
             pending.extend(reversed(node.contents))
@@ -172,7 +142,7 @@ def _html_events(soup: BeautifulSoup) -> Iterator[tuple[str, str]]:
 
 
 def _markdown_events(text: str) -> Iterator[tuple[str, str]]:
-    """What is to be read, in order: a ``line``, or fenced ``code`` in one piece."""
+    """The parts of a text in order: a ``line``, or fenced ``code`` in one piece; comments are left out."""
     code, fence, comment = list[str](), "", False
     for line in text.split("\n"):
         mark = _FENCE.fullmatch(line)
@@ -196,55 +166,44 @@ def _markdown_events(text: str) -> Iterator[tuple[str, str]]:
 
 
 class _Draft:
-    """Sections as they are read, one heading after the other."""
+    """An outline that grows as the document is read."""
 
     def __init__(self) -> None:
-        self._path: list[tuple[int, str]] = []
-        self._blocks: list[Block] = []
-        self._sections: list[tuple[tuple[tuple[int, str], ...], tuple[Block, ...]]] = []
-        self._tops: list[str] = []
+        self._path: tuple[tuple[int, str], ...] = ()
+        self._sections: list[tuple[tuple[tuple[int, str], ...], list[Block]]] = [((), [])]
+        self._top_headings: list[str] = []
 
     def add(self, text: str, *, code: bool = False) -> None:
-        """A paragraph or a block of code; nothing where it is blank."""
+        """Adds a paragraph or a block of code, unless it is blank."""
         if text.strip():
-            self._blocks.append(Block(text if code else text.strip(), code))
+            self._sections[-1][1].append(Block(text if code else text.strip(), code))
 
     def heading(self, level: int, text: str) -> None:
-        """What follows stands under this heading."""
-        self._close()
-        self._path = [outer for outer in self._path if outer[0] < level]
+        """Starts a section under this heading."""
+        self._path = tuple(outer for outer in self._path if outer[0] < level)
         if text:
-            self._path.append((level, text))
+            self._path += ((level, text),)
         if level == 1:
-            self._tops.append(text)
+            self._top_headings.append(text)
+        self._sections.append((self._path, []))
 
     def outline(self, title: str) -> Outline:
-        """All of it; ``title`` counts where there is not exactly one heading of level 1."""
-        self._close()
-        lowest = 2 if len(self._tops) == 1 else 1
+        """The outline; ``title`` is used unless there is exactly one heading of level 1."""
+        only = self._top_headings[0] if len(self._top_headings) == 1 else None
+        lowest = 1 if only is None else 2
         sections: list[Section] = []
         for path, blocks in self._sections:
             headings = tuple(text for level, text in path if level >= lowest)
-            # What stands before the title, such as badges, belongs to what stands under it.
+            # Text before the title, such as badges, belongs to the text under the title.
             if sections and not headings and not sections[-1].headings:
-                sections[-1] = Section((), sections[-1].blocks + blocks)
-            else:
-                sections.append(Section(headings, blocks))
-        only = self._tops[0] if lowest == 2 else ""
+                sections[-1] = Section((), (*sections[-1].blocks, *blocks))
+            elif blocks:
+                sections.append(Section(headings, tuple(blocks)))
         return Outline(only or title, tuple(sections))
-
-    def _close(self) -> None:
-        if self._blocks:
-            self._sections.append((tuple(self._path), tuple(self._blocks)))
-            self._blocks = []
-
-
-def _newlines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _taken(lines: list[str], joint: str = "\n") -> str:
-    """The lines joined; the list is empty afterwards."""
+    """Joins the lines and empties the list."""
     text = joint.join(lines)
     lines.clear()
     return text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from jepakit.errors import DataError, did_you_mean
+from jepakit.files import numbered_lines
 from jepakit.retrieval.data import Pairs, Queries
-from jepakit.retrieval.datasets.rows import TABLES, Row, numbered_lines, read_rows, whole_number
+from jepakit.retrieval.datasets.rows import TABLES, Row, read_rows
 from jepakit.search.documents import Documents
 
 _QUERY_IDS = ("query-id", "query_id", "qid")
@@ -20,32 +20,17 @@ _GRADES = ("grade", "score", "relevance")
 _SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    """One line of a file, its names not yet looked up, with the columns they stand in."""
-
-    line: int
-    query: str
-    query_field: str
-    document: str
-    document_field: str
-    grade: int
-    split: str
-
-
 def names_queries_by_id(file: Path) -> bool:
     """Whether a file of pairs holds ids of queries and no texts.
 
     Raises:
         DataError: it cannot be read, or has no rows.
     """
-    if not _is_table(file):
-        return True
-    return next(read_rows(file)).column(_QUERY_TEXTS) is None
+    return not _is_table(file) or next(read_rows(file)).column(_QUERY_TEXTS) is None
 
 
 def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tuple[Queries, dict[str, Pairs]]:
-    """Pairs out of a file, by split.
+    """Reads pairs from a file, by split.
 
     A ``.jsonl``, ``.csv`` or ``.tsv`` file with a header has the columns
 
@@ -53,82 +38,84 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
       ``qid``): an id of ``queries``.
     - ``document`` (or ``corpus-id``, ``doc_id``, ``positive``, ``answer``, ...): the id of a document, or exactly the
       text of one (of equal texts, the first).
-    - ``grade`` (or ``score``, ``relevance``): a whole number, 1 where there is none. Below 0 (spam, in some of TREC's
-      judgements) is taken as 0.
+    - ``grade`` (or ``score``, ``relevance``): an integer, 1 by default. Negative grades (spam in some TREC judgements)
+      count as 0.
     - ``split``: train, dev (or valid, validation) or test.
 
-    Every other file, and a ``.tsv`` without these columns, holds judgements a line: ``query-id 0 document-id grade`` as
-    in TREC, or ``query-id document-id grade``, with white space or tabs between.
+    Every other file, and a ``.tsv`` without these columns, holds a judgement a line: ``query-id 0 document-id grade``
+    as in TREC, or ``query-id document-id grade``, separated by white space or tabs.
 
-    A pair that stands twice with one grade counts once.
+    A pair that is listed twice with one grade counts once.
 
     Args:
-        file: what is read.
-        documents: the corpus that is named.
-        queries: the queries that are named; None: they are the texts in the file.
+        file: the pairs.
+        documents: the corpus.
+        queries: the queries that the file refers to; None: their texts are in the file.
 
     Returns:
         The queries (those given, or the file's, with ids ``q0``, ``q1``, ... in their order there), and the pairs of
         each split; without a column ``split`` there is one, ``all``.
 
     Raises:
-        DataError: the file cannot be read or holds no pairs, a field is missing, a name names nothing, a grade is no
-            whole number, a pair has two grades, or only some of the rows have a split.
+        DataError: the file cannot be read or holds no pairs, a field is missing, an id is unknown, a grade is no
+            integer, a pair has two grades, or only some of the rows have a split.
     """
-    found = list(_judgements(file, by_text=queries is None))
-    if not found:
+    rows = list(_rows(file, with_texts=queries is None))
+    if not rows:
         raise DataError("no pairs", file=file, expected="at least one")
+    columns = (*_QUERY_IDS, *_QUERY_TEXTS)
     if queries is None:
-        texts = tuple(dict.fromkeys(judgement.query for judgement in found))
-        queries = Queries(tuple(f"q{row}" for row in range(len(texts))), texts)
-        asked = _Named("query", {text: row for row, text in enumerate(texts)}, texts)
+        columns = _QUERY_TEXTS
+        texts = tuple(dict.fromkeys(row.text(_QUERY_TEXTS, empty="an empty query") for row in rows))
+        queries = Queries(tuple(f"q{number}" for number in range(len(texts))), texts)
+        query_rows = _Rows("query", {}, texts)
     else:
-        asked = _Named("query", queries.row, queries.texts)
-    answers = _Named("document", documents.row, documents.texts)
-    splits: dict[str, dict[tuple[int, int], _Judgement]] = {}
-    for one in found:
-        query = asked.find(one.query, file, one.line, one.query_field)
-        document = answers.find(one.document, file, one.line, one.document_field)
-        _add(splits.setdefault(one.split, {}), (query, document), one, file)
+        query_rows = _Rows("query", queries.row, queries.texts)
+    document_rows = _Rows("document", documents.row, documents.texts)
+    splits: dict[str, dict[tuple[int, int], tuple[int, Row]]] = {}
+    for row in rows:
+        pair = query_rows.find(row, columns), document_rows.find(row, _DOCUMENTS)
+        grade = max(row.integer(_GRADES, 1), 0)
+        first_grade, first = splits.setdefault(_split(row), {}).setdefault(pair, (grade, row))
+        if first_grade != grade:
+            problem = f"the pair has grade {first_grade} in line {first.line}"
+            raise row.error(problem, "grade", grade, "one grade a pair")
     if "all" in splits and len(splits) > 1:
-        line = next(iter(splits["all"].values())).line
-        problem = "no split, though other rows have one"
-        raise DataError(problem, file=file, line=line, field="split", expected="train, dev or test")
-    return queries, {name: _pairs(splits[name]) for name in ("all", "train", "dev", "test") if name in splits}
+        _, row = next(iter(splits["all"].values()))
+        raise row.error("no split, though other rows have one", "split", expected="train, dev or test")
+    return queries, {
+        name: Pairs.of(*zip(*splits[name], strict=True), grade=[grade for grade, _ in splits[name].values()])
+        for name in ("all", "train", "dev", "test")
+        if name in splits
+    }
 
 
-class _Named:
-    """Rows by id, or else by exactly the text."""
+class _Rows:
+    """Rows of queries or documents by id, or else by their exact text."""
 
-    def __init__(self, kind: str, ids: Mapping[str, int], texts: Sequence[str]) -> None:
-        self.kind, self.ids, self.texts = kind, ids, texts
+    def __init__(self, kind: str, by_id: Mapping[str, int], texts: Sequence[str]) -> None:
+        self.kind, self.by_id, self.texts = kind, by_id, texts
 
     @cached_property
     def by_text(self) -> dict[str, int]:
         return {text: row for row, text in reversed(list(enumerate(self.texts)))}
 
-    def find(self, name: str, file: Path, line: int, field: str) -> int:
-        row = self.ids.get(name)
-        row = self.by_text.get(name) if row is None else row
-        if row is None:
-            expected = f"the id or the text of a {self.kind}{did_you_mean(name, self.ids)}"
-            raise DataError(f"names no {self.kind}", file=file, line=line, field=field, value=name, expected=expected)
-        return row
+    def find(self, row: Row, columns: Sequence[str]) -> int:
+        name = row.identifier(columns)
+        place = self.by_id[name] if name in self.by_id else self.by_text.get(name)
+        if place is None:
+            expected = f"the id or the text of a {self.kind}{did_you_mean(name, self.by_id)}"
+            raise row.error(f"unknown {self.kind}", row.column(columns), name, expected)
+        return place
 
 
-def _add(pairs: dict[tuple[int, int], _Judgement], key: tuple[int, int], found: _Judgement, file: Path) -> None:
-    before = pairs.setdefault(key, found)
-    if before.grade != found.grade:
-        problem = f"the pair stands in line {before.line} with grade {before.grade}"
-        raise DataError(
-            problem, file=file, line=found.line, field="grade", value=found.grade, expected="one grade a pair"
-        )
-
-
-def _pairs(found: Mapping[tuple[int, int], _Judgement]) -> Pairs:
-    return Pairs.of(
-        [query for query, _ in found], [document for _, document in found], [one.grade for one in found.values()]
-    )
+def _split(row: Row) -> str:
+    if row.column(("split",)) is None:
+        return "all"
+    name = row.text(("split",))
+    if name not in _SPLITS:
+        raise row.error("no such split", "split", name, "train, dev or test")
+    return _SPLITS[name]
 
 
 def _is_table(file: Path) -> bool:
@@ -138,35 +125,16 @@ def _is_table(file: Path) -> bool:
     return any(name.strip() in (*_QUERY_IDS, *_QUERY_TEXTS) for name in head.split("\t"))
 
 
-def _judgements(file: Path, *, by_text: bool) -> Iterator[_Judgement]:
+def _rows(file: Path, *, with_texts: bool) -> Iterator[Row]:
     if _is_table(file):
-        return (_of_row(row, by_text) for row in read_rows(file))
-    if by_text:
+        yield from read_rows(file)
+        return
+    if with_texts:
         raise DataError("ids of queries, without their texts", file=file, expected="a file of queries beside it")
-    return (_of_line(file, line, text) for line, text in numbered_lines(file) if text.strip())
-
-
-def _of_row(row: Row, by_text: bool) -> _Judgement:
-    names = _QUERY_TEXTS if by_text else (*_QUERY_IDS, *_QUERY_TEXTS)
-    query = row.text(names) if by_text else row.identifier(names)
-    field = row.column(names) or names[0]
-    if not query.strip():
-        raise row.error("an empty query", field, query)
-    split = "all"
-    if row.column(("split",)):
-        split = _SPLITS.get(row.text(("split",)), "")
-        if not split:
-            raise row.error("no such split", "split", row.cells["split"], "train, dev or test")
-    document = row.identifier(_DOCUMENTS)
-    return _Judgement(
-        row.line, query, field, document, row.column(_DOCUMENTS) or _DOCUMENTS[0], max(row.whole(_GRADES, 1), 0), split
-    )
-
-
-def _of_line(file: Path, line: int, text: str) -> _Judgement:
-    cells = [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
-    if len(cells) not in (3, 4):
-        expected = "query-id 0 document-id grade, or a header with 'query' and 'document'"
-        raise DataError("not a judgement", file=file, line=line, value=text.strip(), expected=expected)
-    grade = whole_number(cells[-1], file, line, "grade")
-    return _Judgement(line, cells[0], "query-id", cells[-2], "document-id", max(grade, 0), "all")
+    for line, text in numbered_lines(file):
+        cells = [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
+        if len(cells) in (3, 4):
+            yield Row(file, line, {"query-id": cells[0], "document-id": cells[-2], "grade": cells[-1]})
+        elif text.strip():
+            expected = "query-id 0 document-id grade, or a header with 'query' and 'document'"
+            raise DataError("not a judgement", file=file, line=line, value=text.strip(), expected=expected)

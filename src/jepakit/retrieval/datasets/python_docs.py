@@ -1,7 +1,7 @@
 """The built-in corpus, with nothing to download: docstrings of Python's own standard library.
 
-A document is what a docstring says after its summary; the query is the summary. People wrote both, for the same thing,
-in different words. Files are parsed, never imported.
+A document is a docstring without its summary; the query is the summary. People wrote both, about the same thing, in
+different words. Files are parsed, never imported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from jepakit.datasets.standard_library import library_folder, parse_source, source_files
 from jepakit.errors import DataError
@@ -22,8 +21,7 @@ from jepakit.retrieval.datasets.splits import split_by_document
 from jepakit.search.documents import Documents
 
 _FRACTIONS = {"train": 0.7, "dev": 0.1, "test": 0.2}
-_FEWEST_QUERY_WORDS = 3
-_FEWEST_DOCUMENT_WORDS = 8
+_MIN_QUERY_WORDS, _MIN_DOCUMENT_WORDS = 3, 8
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,28 @@ def load_python_docs() -> RetrievalDataset:
     the summary, the first sentence, at least 3 words. Of equal names, summaries or bodies the first is kept. Tests are
     left out. Modules are divided 70/10/20 into train, dev and test.
 
-    The same in every process and place; another version of Python has other docstrings.
+    The result is the same in every process; other versions of Python have other docstrings.
 
     Raises:
         DataError: the interpreter has no such source files (some distributions leave them out).
     """
-    root = library_folder()
     with _no_garbage_collection():
-        found = list(_distinct(one for module, file in _modules(root) for one in _docstrings(module, file)))
-    if not found:
-        raise DataError("no docstrings", file=root, expected="the source files of the standard library")
+        docstrings = list(_docstrings())
+    if not docstrings:
+        raise DataError("no docstrings", file=library_folder(), expected="the source files of the standard library")
     documents = Documents(
-        ids=tuple(one.name for one in found),
-        texts=tuple(one.body for one in found),
-        titles=("",) * len(found),
-        metadata=tuple({"module": one.module, "kind": one.kind} for one in found),
-        source=tuple(one.module for one in found),
+        ids=tuple(docstring.name for docstring in docstrings),
+        texts=tuple(docstring.body for docstring in docstrings),
+        titles=("",) * len(docstrings),
+        metadata=tuple({"module": docstring.module, "kind": docstring.kind} for docstring in docstrings),
+        source=tuple(docstring.module for docstring in docstrings),
     )
-    pairs = Pairs.of(range(len(found)), range(len(found)))
+    rows = range(len(docstrings))
     return RetrievalDataset(
         name="python",
         documents=documents,
-        queries=Queries(documents.ids, tuple(one.summary for one in found)),
-        splits=split_by_document(pairs, documents, _FRACTIONS, seed=0),
+        queries=Queries(documents.ids, tuple(docstring.summary for docstring in docstrings)),
+        splits=split_by_document(Pairs.of(rows, rows), documents, _FRACTIONS, seed=0),
         origin=f"docstrings of the standard library of Python {sys.version.split()[0]}: summary -> the rest, "
         "divided by module into train, dev and test (70, 10, 20 %)",
         labelled=False,
@@ -74,28 +71,37 @@ def load_python_docs() -> RetrievalDataset:
 
 
 @contextmanager
-def _no_garbage_collection() -> Generator[None, None, None]:
-    """Two thirds of the time to parse the library goes into looking for cycles among its trees, which have none."""
-    before = gc.isenabled()
+def _no_garbage_collection() -> Generator[None]:
+    """Parsing takes a third of the time without the search for cycles: syntax trees have none."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if before:
+        if enabled:
             gc.enable()
 
 
-def _modules(root: Path) -> list[tuple[str, Path]]:
-    """The dotted name and file of every module of the library, sorted by name."""
-    return sorted((path.removesuffix("/__init__").replace("/", "."), file) for path, file in source_files(root))
-
-
-def _docstrings(module: str, file: Path) -> Iterator[_Docstring]:
-    tree = parse_source(file)
-    for name, kind, text in _documented(tree, module) if tree else ():
-        summary, body = _halves(text)
-        if len(word_spans(summary)) >= _FEWEST_QUERY_WORDS and len(word_spans(body)) >= _FEWEST_DOCUMENT_WORDS:
-            yield _Docstring(name, module, kind, summary, body)
+def _docstrings() -> Iterator[_Docstring]:
+    """Those that are long enough, and whose name, summary and body are new."""
+    root = library_folder()
+    modules = sorted((path.removesuffix("/__init__").replace("/", "."), file) for path, file in source_files(root))
+    names, summaries, bodies = set[str](), set[str](), set[str]()
+    for module, file in modules:
+        tree = parse_source(file)
+        for name, kind, text in _documented(tree, module) if tree else ():
+            spans = sentence_spans(text)
+            if not spans:
+                continue
+            start, end = spans[0]
+            summary, body = " ".join(text[start:end].split()), text[end:].strip()
+            if name in names or summary in summaries or body in bodies:
+                continue
+            if len(word_spans(summary)) >= _MIN_QUERY_WORDS and len(word_spans(body)) >= _MIN_DOCUMENT_WORDS:
+                names.add(name)
+                summaries.add(summary)
+                bodies.add(body)
+                yield _Docstring(name, module, kind, summary, body)
 
 
 def _documented(tree: ast.Module, module: str) -> Iterator[tuple[str, str, str]]:
@@ -103,34 +109,12 @@ def _documented(tree: ast.Module, module: str) -> Iterator[tuple[str, str, str]]
     pending: list[tuple[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, str]] = [(tree, module)]
     while pending:
         node, name = pending.pop()
-        text = ast.get_docstring(node, clean=True)
-        if text:
-            kind = (
-                "module" if isinstance(node, ast.Module) else "class" if isinstance(node, ast.ClassDef) else "function"
-            )
+        kind = {ast.Module: "module", ast.ClassDef: "class"}.get(type(node), "function")
+        if text := ast.get_docstring(node, clean=True):
             yield name, kind, text
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            named = [
-                child for child in node.body if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if kind != "function":
+            pending += [
+                (child, f"{name}.{child.name}")
+                for child in reversed(node.body)
+                if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             ]
-            pending.extend((child, f"{name}.{child.name}") for child in reversed(named))
-
-
-def _halves(docstring: str) -> tuple[str, str]:
-    """The first sentence on one line, and what follows it."""
-    spans = sentence_spans(docstring)
-    if not spans:
-        return "", ""
-    start, end = spans[0]
-    return " ".join(docstring[start:end].split()), docstring[end:].strip()
-
-
-def _distinct(found: Iterator[_Docstring]) -> Iterator[_Docstring]:
-    """The first of each name, summary and body."""
-    names, summaries, bodies = set[str](), set[str](), set[str]()
-    for one in found:
-        if one.name not in names and one.summary not in summaries and one.body not in bodies:
-            names.add(one.name)
-            summaries.add(one.summary)
-            bodies.add(one.body)
-            yield one

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
@@ -23,13 +26,7 @@ _WITH_DEV = {"train": 0.85, "dev": 0.15}
 
 @dataclass(frozen=True)
 class Leak:
-    """The relevant documents that training and test pairs share.
-
-    Args:
-        documents: number of documents that are relevant in both.
-        queries: number of test queries with such a document.
-        of: number of test queries with a relevant document.
-    """
+    """``documents`` are relevant in training and test; ``queries`` ``of`` the test queries have such a document."""
 
     documents: int
     queries: int
@@ -53,13 +50,8 @@ def split_by_document(
 
     Pairs (of any grade) that share a query, document or source form a group, and each group goes into one split: the
     largest group first, each into the split with the most relative room for it. Sizes are counted in pairs and are as
-    near to the fractions as this allows; with too few groups a split stays empty.
-
-    Args:
-        pairs: the pairs; their order within a split is kept.
-        documents: the documents with their sources.
-        fractions: split -> its share; the shares sum to 1.
-        seed: order of groups of equal size.
+    near to the ``fractions`` (split -> share) as this allows; with too few groups a split stays empty. ``seed``
+    determines the order of groups of equal size.
 
     Raises:
         ConfigError: the fractions are not positive numbers that sum to 1.
@@ -77,11 +69,8 @@ def folds_by_document(pairs: Pairs, documents: Documents, folds: int, *, seed: i
     Folds are as equal in pairs as that allows, see `split_by_document`.
 
     Raises:
-        ConfigError: fewer than two folds.
         DataError: there are fewer groups of connected pairs than folds.
     """
-    if folds < 2:
-        raise ConfigError("folds", folds, "at least 2")
     component = _components(pairs, documents)
     groups = int(component.unique().numel())
     if groups < folds:
@@ -104,7 +93,7 @@ def seen_queries(train: Pairs, test: Pairs) -> Tensor:
 
 def without_shared(train: Pairs, test: Pairs, documents: Documents) -> Pairs:
     """The training pairs of queries that share no relevant document, and no source of one, with a test."""
-    source = _sources(documents)
+    source = source_numbers(documents)
     relevant = train.relevant
     shares = torch.isin(source[relevant.document], source[test.relevant.document])
     return train[~torch.isin(train.query, relevant.query[shares])]
@@ -124,36 +113,31 @@ def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
     dev = dataset.splits["dev"]
     train = without_shared(dataset.splits["train"], dev, dataset.documents)
     if not len(train.relevant) or not len(dev.relevant):
-        raise DataError(
-            "nothing can be held out",
-            field="pairs",
-            value=f"{len(train.relevant)} for training, {len(dev.relevant)} for development",
-            expected="some of both that share no document and no source",
-        )
+        given = f"{len(train.relevant)} for training, {len(dev.relevant)} for development"
+        expected = "some of both that share no document and no source"
+        raise DataError("nothing can be held out", field="pairs", value=given, expected=expected)
     return train, dev
 
 
 def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDataset:
-    """A dataset with the splits that training needs.
+    """A dataset with the splits that training needs; ``origin`` records the division.
 
     - ``all``: divided by document into train, dev and test, 70, 10 and 20 %.
     - train without dev: 15 % of train become dev, by document; the test split is not changed.
     - Any other splits, such as a test alone, are not changed.
-
-    ``origin`` records the division.
 
     Raises:
         DataError: the pairs share so many documents that a split would be empty.
     """
     given = dict(dataset.splits)
     if given.keys() == {"all"}:
-        divided, fractions = given.pop("all"), _ALL
+        divided, fractions, name = given.pop("all"), _ALL, "all pairs"
     elif "train" in given and "dev" not in given:
-        divided, fractions = given.pop("train"), _WITH_DEV
+        divided, fractions, name = given.pop("train"), _WITH_DEV, "the training pairs"
     else:
         return dataset
     made = split_by_document(divided, dataset.documents, fractions, seed=seed)
-    empty = [name for name, pairs in made.items() if not len(pairs.relevant)]
+    empty = [split for split, pairs in made.items() if not len(pairs.relevant)]
     if empty:
         raise DataError(
             "the pairs cannot be divided so that no document, source or query is in two splits",
@@ -161,37 +145,25 @@ def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDatas
             value=f"{', '.join(empty)} without relevant pairs, of {len(divided)} in all",
             expected="pairs with a column 'split', or more of them that share no document and no source",
         )
-    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in fractions.items())
-    what = "all pairs" if fractions is _ALL else "the training pairs"
-    done = f"{what} divided by document into {shares} (seed {seed})"
-    return replace(dataset, splits={**made, **given}, origin=f"{dataset.origin}; {done}".removeprefix("; "))
+    shares = ", ".join(f"{split} {100 * share:.0f} %" for split, share in fractions.items())
+    origin = f"{dataset.origin}; {name} divided by document into {shares} (seed {seed})"
+    return replace(dataset, splits={**made, **given}, origin=origin.removeprefix("; "))
 
 
-def _sources(documents: Documents) -> Tensor:
-    """``[documents]``: a number for each source; for each document where there are none."""
+def source_numbers(documents: Documents) -> Tensor:
+    """``[documents]``: a number for each source, or for each document if they have no sources."""
     number: dict[str, int] = {}
     return torch.tensor([number.setdefault(name, len(number)) for name in documents.source or documents.ids])
 
 
 def _components(pairs: Pairs, documents: Documents) -> Tensor:
-    """``[P]``: the connected component of each pair, in the graph of queries and sources.
-
-    Each label hooks on to the lowest one beside it, then chains of labels are jumped (Shiloach & Vishkin 1982): all
-    edges at once, and a few rounds whatever the length of a path.
-    """
+    """``[P]``: the connected component of each pair, in the graph of queries and sources."""
     if not len(pairs):
         return torch.zeros(0, dtype=torch.long)
-    _, query = pairs.query.unique(return_inverse=True)
-    _, source = _sources(documents)[pairs.document].unique(return_inverse=True)
-    source = source + int(query.max()) + 1
-    label = torch.arange(int(source.max()) + 1)
-    while not torch.equal(label[query], label[source]):
-        lowest = torch.minimum(label[query], label[source])
-        for end in (query, source):
-            label.scatter_reduce_(0, label[end], lowest, "amin")
-        while not torch.equal(label, label[label]):
-            label = label[label]
-    return label[query].unique(return_inverse=True)[1]
+    query = pairs.query.unique(return_inverse=True)[1].numpy()
+    source = source_numbers(documents)[pairs.document].unique(return_inverse=True)[1].numpy() + query.max() + 1
+    edges = coo_array((np.ones(len(pairs)), (query, source)), shape=(source.max() + 1,) * 2)
+    return torch.from_numpy(connected_components(edges, directed=False)[1][query]).long()
 
 
 def _assign(component: Tensor, shares: Sequence[float], seed: int) -> Tensor:
@@ -201,16 +173,11 @@ def _assign(component: Tensor, shares: Sequence[float], seed: int) -> Tensor:
     order = shuffled[sizes[shuffled].argsort(descending=True, stable=True)]
     targets = [share * len(component) for share in shares]
     room = list(targets)
-    chosen: list[int] = []
-    # Sequential: the split of a component depends on all earlier ones.
-    for size in sizes[order].tolist():
-        fits = [split for split in range(len(room)) if room[split] >= size]
-        if fits:
-            best = max(fits, key=lambda split: room[split] / targets[split])
-        else:
-            best = max(range(len(room)), key=room.__getitem__)
-        room[best] -= size
-        chosen.append(best)
     split_of = torch.empty(len(sizes), dtype=torch.long)
-    split_of[order] = torch.tensor(chosen, dtype=torch.long)
+    # Sequential: the split of a component depends on all earlier ones.
+    for group, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+        fitting = [split for split in range(len(room)) if room[split] >= size]
+        best = max(fitting, key=lambda split: room[split] / targets[split]) if fitting else room.index(max(room))
+        room[best] -= size
+        split_of[group] = best
     return split_of[component]

@@ -13,15 +13,18 @@ from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 from torch import Tensor
 
 from jepakit.errors import DataError
-from jepakit.retrieval.adapter.selection import paired_interval
 from jepakit.retrieval.data import Pairs, RetrievalDataset
-from jepakit.retrieval.datasets.splits import Leak, seen_queries, shared_documents
-from jepakit.retrieval.measuring.examples import Example, Scored, example_section, examples_of_change
+from jepakit.retrieval.datasets.splits import seen_queries, shared_documents
+from jepakit.retrieval.measuring.metrics import paired_interval
+from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
+from jepakit.training.report.sections import Cell, ReportSection
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
 MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
+#: Relevant documents, and characters of a query or document, that a report shows for an example.
+_SHOWN_RELEVANT, _SHOWN_CHARACTERS = 3, 120
 
 
 @dataclass(frozen=True)
@@ -48,34 +51,22 @@ class Comparison(Evaluation):
     """Search methods compared on one split.
 
     Args:
-        leak: the relevant documents that training and this split share.
         per_query: for each query its id, text, whether training has its document, and NDCG@10 of each method.
-        better: the queries that gained most.
-        worse: the queries that lost most.
     """
 
-    leak: Leak
     per_query: tuple[dict[str, Any], ...]
-    better: tuple[Example, ...]
-    worse: tuple[Example, ...]
 
 
 def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
-    """Measures a search with ir-measures (the definitions of trec_eval).
-
-    Args:
-        hits: the hits of each query.
-        queries: rows of the queries, ``[Q]``.
-        pairs: the judgements.
+    """Measures the hits of ``queries`` (their rows, ``[Q]``) with ir-measures (the definitions of trec_eval).
 
     Raises:
         DataError: a query has no relevant document.
     """
     without = queries[~torch.isin(queries, pairs.relevant.queries)]
     if len(without):
-        raise DataError(
-            "a query without a relevant document cannot be measured", field="queries", value=int(without[0])
-        )
+        problem = "a query without a relevant document cannot be measured"
+        raise DataError(problem, field="queries", value=int(without[0]))
     judged = pairs[torch.isin(pairs.query, queries)]
     columns = (judged.query.tolist(), judged.document.tolist(), judged.grade.tolist())
     qrels = [Qrel(str(query), str(document), grade) for query, document, grade in zip(*columns, strict=True)]
@@ -114,42 +105,57 @@ def compare(
         DataError: there is no such split, or it has no relevant pair.
     """
     if split not in dataset.splits or not len(dataset.splits[split].relevant):
-        known = [name for name, pairs in dataset.splits.items() if len(pairs.relevant)]
-        raise DataError("there is nothing to measure on", field="split", value=split, expected=f"one of {known}")
-    pairs = dataset.splits[split]
-    queries = pairs.relevant.queries
+        measurable = [name for name, pairs in dataset.splits.items() if len(pairs.relevant)]
+        raise DataError("no relevant pairs to measure on", field="split", value=split, expected=f"one of {measurable}")
+    pairs, train = dataset.splits[split], dataset.training
+    queries, seen = pairs.relevant.queries, seen_queries(train, pairs)
     methods = {**ours, **floors}
     measured = {name: measure(hits, queries, pairs) for name, hits in methods.items()}
     main, floor = next(iter(ours)), next(iter(floors))
-    train = dataset.training
-    leak = shared_documents(train, pairs)
-    seen = seen_queries(train, pairs)
-    rows = _rows(dataset.name, measured, tuple(ours), queries, seen)
-    difference = measured[main].values["NDCG@10"] - measured[floor].values["NDCG@10"]
+    ndcg = {name: result.values["NDCG@10"] for name, result in measured.items()}
+    difference = ndcg[main] - ndcg[floor]
     low, high = paired_interval(difference, seed=seed)
-    better, worse = examples_of_change(
-        dataset, split, queries, _scored(floor, methods, measured), _scored(main, methods, measured), examples
-    )
+    order = np.argsort(difference, kind="stable")
+    lost, gained = order[difference[order] < 0], order[difference[order] > 0][::-1]
     gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
-    counts = f"{(difference > 0).sum()} of {len(queries)} queries gained, {(difference < 0).sum()} lost"
+    counts = f"{len(gained)} of {len(queries)} queries gained, {len(lost)} lost"
+    leak = shared_documents(train, pairs).sentence
+    seen_rows = set(seen.tolist())
+
+    def example(place: int) -> tuple[Cell, ...]:
+        query = int(queries[place])
+        before, after = (int(methods[name].rows[place, 0]) for name in (floor, main))
+        relevant = pairs.relevant.document[pairs.relevant.query == query].tolist()
+        more = [f"and {len(relevant) - _SHOWN_RELEVANT} more"] if len(relevant) > _SHOWN_RELEVANT else []
+        return (
+            _beginning(dataset.queries.texts[query]),
+            float(ndcg[floor][place]),
+            float(ndcg[main][place]),
+            _shown(dataset.documents, before),
+            _shown(dataset.documents, after),
+            "; ".join([*(_shown(dataset.documents, row) for row in relevant[:_SHOWN_RELEVANT]), *more]),
+        )
+
+    columns = ("Query", f"NDCG@10, {floor}", f"NDCG@10, {main}", f"First of {floor}", f"First of {main}", "Relevant")
     return Comparison(
         title=f"Search in {dataset.name}",
-        rows=rows,
-        leak=leak,
-        summary=(f"{main}: {gain}; {counts}.", leak.sentence, *([dataset.origin] if dataset.origin else [])),
+        rows=_rows(dataset.name, measured, tuple(ours), queries, seen),
+        summary=(f"{main}: {gain}; {counts}.", leak, *([dataset.origin] if dataset.origin else [])),
         recommendation=_recommendation(main, floor, low, high),
-        per_query=_per_query(dataset, queries, seen, measured),
-        better=better,
-        worse=worse,
-        sections=(
-            example_section("Queries that gained most", better, dataset.documents, ours=main, floor=floor),
-            example_section("Queries that lost most", worse, dataset.documents, ours=main, floor=floor),
+        per_query=tuple(
+            {
+                "query": dataset.queries.ids[query],
+                "text": dataset.queries.texts[query],
+                "seen": query in seen_rows,
+                **{method: float(values[place]) for method, values in ndcg.items()},
+            }
+            for place, query in enumerate(queries.tolist())
+        ),
+        sections=tuple(
+            ReportSection(title, columns, tuple(example(place) for place in places[:examples].tolist()))
+            for title, places in (("Queries that gained most", gained), ("Queries that lost most", lost))
         ),
     )
-
-
-def _scored(name: str, methods: Mapping[str, Hits], measured: Mapping[str, Measured]) -> Scored:
-    return Scored(methods[name], measured[name].values["NDCG@10"])
 
 
 def _rows(
@@ -168,24 +174,19 @@ def _rows(
     )
 
 
-def _per_query(
-    dataset: RetrievalDataset, queries: Tensor, seen: Tensor, measured: Mapping[str, Measured]
-) -> tuple[dict[str, Any], ...]:
-    seen_rows = set(seen.tolist())
-    return tuple(
-        {
-            "query": dataset.queries.ids[query],
-            "text": dataset.queries.texts[query],
-            "seen": query in seen_rows,
-            **{method: float(result.values["NDCG@10"][place]) for method, result in measured.items()},
-        }
-        for place, query in enumerate(queries.tolist())
-    )
-
-
 def _recommendation(ours: str, floor: str, low: float, high: float) -> str:
     if low > 0:
         return f"Use {ours}: it is significantly better than {floor}."
     if high < 0:
         return f"Use {floor}: {ours} is significantly worse."
     return f"{ours} and {floor} do not differ significantly on these queries; more queries would show a difference."
+
+
+def _shown(documents: Documents, row: int) -> str:
+    """The id and the beginning of a document; ``row``: -1 for none."""
+    return f"{documents.ids[row]}: {_beginning(documents.passages[row])}" if row >= 0 else "nothing"
+
+
+def _beginning(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

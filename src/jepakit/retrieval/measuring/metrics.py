@@ -1,12 +1,18 @@
-"""Nearest documents and NDCG in torch, fast enough for model selection."""
+"""Nearest documents, NDCG, and significance by the bootstrap, fast enough for model selection."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from jepakit.core.packed import positions
 from jepakit.retrieval.data import Pairs
+
+Step = TypeVar("Step", int, float)
 
 
 def top_documents(queries: Tensor, documents: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -18,8 +24,6 @@ def top_documents(queries: Tensor, documents: Tensor, count: int) -> tuple[Tenso
     # One block of scores at a time, since all scores together may not fit into memory.
     block_size = max(1, 2**26 // max(1, len(documents)))
     blocks = [(block @ documents.T).topk(count, dim=1) for block in queries.split(block_size)]
-    if not blocks:
-        return queries.new_zeros(0, count), torch.zeros(0, count, dtype=torch.long)
     return torch.cat([block.values for block in blocks]), torch.cat([block.indices for block in blocks])
 
 
@@ -39,17 +43,16 @@ def ndcg(ranked: Tensor, queries: Tensor, pairs: Pairs, *, at: int = 10) -> Tens
     place[queries] = torch.arange(len(queries))
     pairs = pairs.relevant
     pairs = pairs[place[pairs.query] >= 0]
+    if not len(pairs):
+        return torch.zeros(len(queries))
     row = place[pairs.query]
     discount = 1 / torch.log2(torch.arange(2, at + 2).float())
     # Sorted by query, then by falling grade: the place of a pair within its query is its rank in the ideal order.
-    order = torch.argsort(row * (int(pairs.grade.max()) + 1 if len(pairs) else 1) - pairs.grade, stable=True)
+    order = torch.argsort(row * (int(pairs.grade.max()) + 1) - pairs.grade, stable=True)
     row, document, grade = row[order], pairs.document[order], pairs.grade[order].float()
     within = positions(torch.bincount(row, minlength=len(queries)))
-    ideal = torch.zeros(len(queries)).index_add_(
-        0, row[within < at], grade[within < at] * discount[within[within < at]]
-    )
-    if not len(row):
-        return torch.zeros(len(queries))
+    counts = within < at
+    ideal = torch.zeros(len(queries)).index_add_(0, row[counts], grade[counts] * discount[within[counts]])
     # A (query, document) pair as one number; judged pairs are looked up by it.
     width = int(max(ranked.max() if ranked.numel() else 0, document.max())) + 1
     judged, sorting = (row * width + document).sort()
@@ -57,3 +60,30 @@ def ndcg(ranked: Tensor, queries: Tensor, pairs: Pairs, *, at: int = 10) -> Tens
     place = torch.searchsorted(judged, keys).clamp(max=len(judged) - 1)
     gain = torch.where(judged[place] == keys, grade[sorting][place], 0.0)
     return (gain * discount[: ranked.shape[1]]).sum(1) / ideal.clamp(min=1e-12)
+
+
+def paired_interval(
+    difference: np.ndarray, *, confidence: float = 0.95, samples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The bootstrap interval of the mean of paired differences, ``[Q]``.
+
+    Source: percentile bootstrap, Efron & Tibshirani 1993, §13.3.
+    """
+    generator = np.random.default_rng(seed)
+    means = np.empty(samples)
+    for start in range(0, samples, 500):
+        drawn = generator.integers(0, len(difference), (min(500, samples - start), len(difference)))
+        means[start : start + 500] = difference[drawn].mean(1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def smallest_good(values: Mapping[Step, Tensor], gain: Callable[[Tensor, Tensor], tuple[float, float]]) -> Step:
+    """The smallest strength that is not significantly worse than the best, since held-out scores are optimistic.
+
+    Args:
+        values: strength, in rising order -> its score on each query, ``[Q]``.
+        gain: the confidence interval of the mean difference of two of these.
+    """
+    best = max(values, key=lambda step: float(values[step].mean()))
+    return next(step for step in values if step == best or gain(values[best], values[step])[0] <= 0)

@@ -7,15 +7,14 @@
     POST /documents/delete  {"ids": [...]}                                        -> what /health gives
     GET  /health            documents, base, strength, fingerprint, generation
 
-`jepakit.http` is the frame: errors, limits, ``/metrics``. An invalid request is 422; 409 says that the index is in the
-way: it is missing, damaged, or another process writes.
+`jepakit.http` adds errors, limits and ``/metrics``. The status is 422 for an invalid request, and 409 if the index is
+missing or damaged, or another process writes to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.http import json_response, make_service
-from jepakit.retrieval.ranking.sentences import encode_sentences
+from jepakit.retrieval.ranking import encode_documents
 from jepakit.retrieval.serving.searcher import Mode, Searcher, document_fingerprint
 from jepakit.search.collection import Collection
 from jepakit.search.documents import Documents
@@ -34,14 +33,16 @@ from jepakit.search.index import Index
 from jepakit.text import Kind, TextEncoder
 
 _MAX_K, _MAX_QUERIES = 1000, 256
-#: Texts and characters that are encoded before other requests have their turn.
-_TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 32, 100_000
+#: Of a block of texts, after which other requests are served.
+_MAX_BLOCK_TEXTS, _MAX_BLOCK_CHARACTERS = 32, 100_000
 
 
-class SearchRequest(BaseModel):
-    """One query or several, and which documents may answer."""
-
+class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class SearchRequest(_Request):
+    """One query or several, and a filter of the documents."""
 
     query: str | None = None
     queries: Annotated[list[str], Field(max_length=_MAX_QUERIES)] | None = None
@@ -50,10 +51,8 @@ class SearchRequest(BaseModel):
     filter: dict[str, Any] | None = None
 
 
-class NewDocument(BaseModel):
-    """A document; one whose id is there already takes its place."""
-
-    model_config = ConfigDict(extra="forbid")
+class NewDocument(_Request):
+    """A document; it replaces a document with its id."""
 
     id: Annotated[str, Field(min_length=1)]
     text: str
@@ -61,18 +60,14 @@ class NewDocument(BaseModel):
     metadata: dict[str, str | bool | int | FiniteFloat] = {}
 
 
-class AddRequest(BaseModel):
-    """Documents that come."""
-
-    model_config = ConfigDict(extra="forbid")
+class AddRequest(_Request):
+    """Documents to add."""
 
     documents: Annotated[list[NewDocument], Field(min_length=1)]
 
 
-class DeleteRequest(BaseModel):
-    """Documents that go."""
-
-    model_config = ConfigDict(extra="forbid")
+class DeleteRequest(_Request):
+    """Ids of documents to delete."""
 
     ids: Annotated[list[str], Field(min_length=1)]
 
@@ -80,12 +75,12 @@ class DeleteRequest(BaseModel):
 def make_app(searcher: Searcher, *, token: str | None = None, max_characters: int = 100_000) -> FastAPI:
     """The application; `jepakit.http.run_service` runs it.
 
-    Requests run side by side. When another process changes the index, the next request sees it.
+    Requests run concurrently. When another process changes the index, the next request sees it.
 
     Args:
-        searcher: what searches; its index is opened anew.
+        searcher: its index is opened again.
         token: required of every request; see `jepakit.http.make_service`.
-        max_characters: of a query, and of a document with its title.
+        max_characters: longest query, and longest document with its title.
 
     Raises:
         ConfigError: the token is blank, or ``max_characters`` less than 1.
@@ -102,28 +97,25 @@ def make_app(searcher: Searcher, *, token: str | None = None, max_characters: in
 
 
 class _Service:
-    """Answers requests, from many threads at once.
-
-    A searcher never changes under a search: after a change there is a new one.
-    """
+    """Answers requests, from many threads at once; after a change of the index it makes a new searcher."""
 
     def __init__(self, searcher: Searcher, max_characters: int) -> None:
         self._given, self._max_characters = searcher, max_characters
-        self._encoder = _InTurns(searcher.encoder)
-        # A database is asked anew by every request; a folder's index is opened anew when it has changed.
+        self._encoder = _InBlocks(searcher.encoder)
+        # A database is queried anew by every request; a folder's index is opened again when it has changed.
         self._folder = searcher.index.folder if isinstance(searcher.index, Index) else None
         self._fingerprint = document_fingerprint(searcher.encoder, searcher.adapter)
         self._changing = Lock()
         self._state = self._opened()
 
     def search(self, request: SearchRequest) -> Response:
-        """Finds documents for each query."""
+        """The best documents for each query."""
         if (request.query is None) == (request.queries is None):
             raise ConfigError("query", request.query, "either query or queries")
-        queries = request.queries if request.query is None else [request.query]
-        for query in queries or []:
+        queries = (request.queries or []) if request.query is None else [request.query]
+        for query in queries:
             self._check_length("query", query)
-        answers = self._searcher().search(queries or [], request.k, mode=request.mode, where=request.filter)
+        answers = self._searcher().search(queries, request.k, mode=request.mode, where=request.filter)
         return json_response({"results": [[asdict(found) for found in answer] for answer in answers]})
 
     def add(self, request: AddRequest) -> Response:
@@ -137,21 +129,16 @@ class _Service:
             titles=tuple(document.title for document in new),
             metadata=tuple(document.metadata for document in new),
         )
-        encoder, adapter = self._encoder, self._given.adapter
-        vectors = encoder.encode(documents.passages, "document")
-        vectors = vectors if adapter is None else adapter.documents(vectors)
-        kept = self._searcher().index.sentences is not None
-        sentences = encode_sentences(documents, encoder) if kept else None
-        if sentences is not None and adapter is not None:
-            sentences = sentences.adapted(adapter)
-        return self._changed(lambda index: index.add(documents, vectors, sentences))
+        stored = self._searcher().index.sentences is not None
+        encoded = encode_documents(documents, self._encoder, self._given.adapter, sentences=stored)
+        return self._changed(lambda index: index.add(documents, *encoded))
 
     def delete(self, request: DeleteRequest) -> Response:
         """Deletes documents."""
         return self._changed(lambda index: index.delete(request.ids))
 
     def health(self) -> dict[str, object]:
-        """What is served."""
+        """The number of documents, the base and the versions."""
         index, adapter = self._searcher().index, self._given.adapter
         return {
             "documents": len(index),
@@ -164,11 +151,11 @@ class _Service:
     def _searcher(self) -> Searcher:
         """The searcher of the index as it is on disk now."""
         stamp, searcher = self._state
-        if _stamp(self._folder) == stamp:
+        if self._stamp() == stamp:
             return searcher
         with self._changing:
-            # Another thread may have been here while this one waited.
-            if _stamp(self._folder) != self._state[0]:
+            # Another thread may have opened it while this one waited.
+            if self._stamp() != self._state[0]:
                 self._state = self._opened()
             return self._state[1]
 
@@ -179,19 +166,28 @@ class _Service:
         return json_response(self.health())
 
     def _opened(self) -> tuple[object, Searcher]:
-        # Looked at first: what is published meanwhile is noticed by the next request.
-        stamp = _stamp(self._folder)
-        folder = self._folder
+        # The stamp is read first, so that the next request notices a change that happens meanwhile.
+        stamp, folder = self._stamp(), self._folder
         index = self._given.index if folder is None else Index.open(folder, fingerprint=self._fingerprint)
         return stamp, Searcher(index, self._encoder, self._given.adapter, self._given.settings)
+
+    def _stamp(self) -> object:
+        """Changes with every change of an index in a folder, since its manifest is replaced then."""
+        if self._folder is None:
+            return None
+        try:
+            manifest = (self._folder / "manifest.json").stat()
+        except OSError:
+            return None
+        return manifest.st_ino, manifest.st_mtime_ns
 
     def _check_length(self, field: str, text: str) -> None:
         if len(text) > self._max_characters:
             raise DataError("too long", field=field, value=len(text), expected=f"{self._max_characters} characters")
 
 
-class _InTurns:
-    """A `TextEncoder` in blocks: encoders take one call at a time, and other requests come between two blocks."""
+class _InBlocks:
+    """A `TextEncoder` that encodes in blocks: it serves one call at a time, and others are served between blocks."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
@@ -205,20 +201,9 @@ class _InTurns:
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
     block: list[str] = []
     for text in texts:
-        if block and (len(block) == _TEXTS_AT_ONCE or sum(map(len, block)) + len(text) > _CHARACTERS_AT_ONCE):
+        if block and (len(block) == _MAX_BLOCK_TEXTS or sum(map(len, block)) + len(text) > _MAX_BLOCK_CHARACTERS):
             yield block
             block = []
         block.append(text)
     if block:
         yield block
-
-
-def _stamp(folder: Path | None) -> object:
-    """Changes with every change of an index, whose manifest is replaced then; None: it is not there."""
-    if folder is None:
-        return None
-    try:
-        found = (folder / "manifest.json").stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.core import MLPPredictor
@@ -36,55 +35,13 @@ if TYPE_CHECKING:
     from sentence_transformers.base.modules import Module
 
 
-_CARD = Template("""\
----
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags:
-- sentence-transformers
-- sentence-similarity
-- feature-extraction
-- jepakit
----
-
-# $title
-
-A sentence encoder for search: $base with an adapter that jepakit trained on top of it.
-
-- **Base:** $base
-- **Trained on:** $dataset
-- **Strength of the adapter:** $strength
-- **Written by:** jepakit $jepakit, sentence-transformers $library
-
-## How to use it
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer($folder)
-queries = model.encode_query(["how do I read a file"])
-documents = model.encode_document(["open() returns a file object."])
-scores = model.similarity(queries, documents)
-```
-
-Queries and documents are encoded differently. `encode` always encodes documents, even with the prompt of a query.
-
-## Limits
-
-- jepakit weakens the adapter for queries unlike its training queries. This model applies the full strength to every
-  query.
-- jepakit encodes a blank text as a vector of zeros. This model does not: do not index blank texts.
-""")
-
-
 def export_sentence_transformer(
     adapter: Adapter, encoder: SentenceEncoder, folder: str | Path, *, dataset: str | None = None
 ) -> Path:
     """Writes a model folder for ``sentence_transformers.SentenceTransformer``. A failure leaves no partial folder.
 
     ``encode_query`` and ``encode_document`` of the exported model equal ``adapter.queries`` and ``adapter.documents``
-    of the encoder's vectors, at the adapter's strength. The export supports neither familiarity nor zero vectors for
-    blank texts. Weights are stored in float32.
+    of the encoder's vectors, without familiarity and without zero vectors for blank texts; weights are float32.
 
     Args:
         adapter: trained.
@@ -153,98 +110,106 @@ def _route(adapter: Adapter, kind: Kind) -> list[Module]:
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
     layers = _unrolled(adapter, kind)
-    modules: list[Module] = []
-    for place, layer in enumerate(layers, start=1):
-        modules.append(
+    return [
+        *(
             Dense(
-                layer.weight.shape[1],
-                layer.weight.shape[0],
-                activation_function=nn.GELU() if place < len(layers) else None,
-                init_weight=layer.weight.float(),
-                init_bias=layer.bias.float(),
+                layer.shape[1] - 1,
+                len(layer),
+                activation_function=None if layer is layers[-1] else nn.GELU(),
+                init_weight=layer[:, :-1].float(),
+                init_bias=layer[:, -1].float(),
             )
-        )
-    return [*modules, Normalize()]
+            for layer in layers
+        ),
+        Normalize(),
+    ]
 
 
-@dataclass(frozen=True)
-class _Affine:
-    """``x -> weight x + bias`` in float64, so that products of maps stay exact in float32."""
-
-    weight: Tensor
-    bias: Tensor
-
-    @classmethod
-    def of(cls, linear: nn.Linear) -> _Affine:
-        return cls(linear.weight.detach().double().cpu(), linear.bias.detach().double().cpu())
-
-    @classmethod
-    def linear(cls, weight: Tensor) -> _Affine:
-        return cls(weight.double(), weight.new_zeros(len(weight), dtype=torch.double))
-
-    def after(self, first: _Affine) -> _Affine:
-        return _Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
-
-    def __add__(self, other: _Affine) -> _Affine:
-        return _Affine(self.weight + other.weight, self.bias + other.bias)
-
-    def __mul__(self, factor: float) -> _Affine:
-        return _Affine(self.weight * factor, self.bias * factor)
-
-
-def _unrolled(adapter: Adapter, kind: Kind) -> list[_Affine]:
+def _unrolled(adapter: Adapter, kind: Kind) -> list[Tensor]:
     """One side of the adapter as affine maps, with GELU between them and a normalisation after them.
 
-    ``start`` (the resized base vector) and ``now`` (the output of the networks so far) are maps from the output of the
-    last layer.
+    A map ``x -> W x + b`` is the matrix ``[W b]``, in float64, so that products stay exact in float32. ``start`` (the
+    resized base vector) and ``now`` (the output of the networks so far) are maps from the output of the last layer.
     """
     turn = adapter.towers.start.detach().cpu()
-    start = now = _Affine.linear(turn.T if turn.numel() else torch.eye(adapter.dim))
-    networks = _networks(adapter, kind)
+    start = now = _linear(turn.T if turn.numel() else torch.eye(adapter.dim))
+    networks = adapter.towers.networks(kind)
+    if adapter.config.direction == kind:
+        networks.append(adapter.predictor)
+    networks = [network for network in networks if isinstance(network, MLPPredictor)]
     if not networks and not turn.numel():
         return []
-    layers: list[_Affine] = []
+    layers: list[Tensor] = []
     for network in networks:
-        linears = [_Affine.of(layer) for layer in network.layers if isinstance(layer, nn.Linear)]
+        *hidden, last = (layer for layer in network.layers if isinstance(layer, nn.Linear))
         inner = now
-        for linear in linears[:-1]:
-            hidden, carried = linear.after(inner), [start] if start is now else [start, now]
-            layers.append(_stacked([hidden, *carried, *(layer * -1 for layer in carried)]))
-            inner, *read = _read(len(hidden.bias), [len(layer.bias) for layer in carried])
+        for layer in hidden:
+            carried = [start] if start is now else [start, now]
+            outer = _after(layer, inner)
+            layers.append(torch.cat([outer, *carried, *(-kept for kept in carried)]))
+            inner, *read = _read(len(outer), [len(kept) for kept in carried])
             start, now = read[0], read[-1]
-        last = linears[-1].after(inner)
-        now = last + now if network.residual else last
+        now = _after(last, inner) + now if network.residual else _after(last, inner)
     strength = float(adapter.strength)
     return [*layers, start * (1 - strength) + now * strength]
 
 
-def _networks(adapter: Adapter, kind: Kind) -> list[MLPPredictor]:
-    """The networks of one side, in order."""
-    projections = adapter.towers.projections
-    networks = [projections[kind if kind in projections else "query"]] if projections else []
-    if adapter.config.direction == kind:
-        networks.append(adapter.predictor)
-    return [network for network in networks if isinstance(network, MLPPredictor)]
+def _linear(weight: Tensor) -> Tensor:
+    return F.pad(weight.double(), (0, 1))
 
 
-def _stacked(maps: list[_Affine]) -> _Affine:
-    return _Affine(torch.cat([layer.weight for layer in maps]), torch.cat([layer.bias for layer in maps]))
+def _after(layer: nn.Linear, first: Tensor) -> Tensor:
+    """The map ``first``, then the layer."""
+    product = layer.weight.detach().double().cpu() @ first
+    product[:, -1] += layer.bias.detach().double().cpu()
+    return product
 
 
-def _read(hidden: int, carried: list[int]) -> list[_Affine]:
+def _read(hidden: int, carried: list[int]) -> list[Tensor]:
     """Maps from ``GELU([h, c1, ..., -c1, ...])`` to ``GELU(h)`` and to each ``c``."""
     identity = torch.eye(hidden + 2 * sum(carried))
     plus, minus = identity[hidden:].tensor_split(2)
-    return [_Affine.linear(rows) for rows in (identity[:hidden], *(plus - minus).split(carried))]
+    return [_linear(rows) for rows in (identity[:hidden], *(plus - minus).split(carried))]
 
 
 def _card(adapter: Adapter, name: str, dataset: str | None) -> str:
-    return _CARD.substitute(
-        title=name,
-        base=adapter.base,
-        dataset="not recorded" if dataset is None else " ".join(dataset.split()),
-        strength=f"{float(adapter.strength):.3g}",
-        jepakit=version("jepakit"),
-        library=version("sentence-transformers"),
-        folder=json.dumps(name, ensure_ascii=False),
-    )
+    trained_on = "not recorded" if dataset is None else " ".join(dataset.split())
+    return f"""\
+---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags:
+- sentence-transformers
+- sentence-similarity
+- feature-extraction
+- jepakit
+---
+
+# {name}
+
+A sentence encoder for search: {adapter.base} with an adapter that jepakit trained on top of it.
+
+- **Base:** {adapter.base}
+- **Trained on:** {trained_on}
+- **Strength of the adapter:** {float(adapter.strength):.3g}
+- **Written by:** jepakit {version("jepakit")}, sentence-transformers {version("sentence-transformers")}
+
+## How to use it
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer({json.dumps(name, ensure_ascii=False)})
+queries = model.encode_query(["how do I read a file"])
+documents = model.encode_document(["open() returns a file object."])
+scores = model.similarity(queries, documents)
+```
+
+Queries and documents are encoded differently. `encode` always encodes documents, even with the prompt of a query.
+
+## Limits
+
+- jepakit weakens the adapter for queries unlike its training queries. This model applies the full strength to every
+  query.
+- jepakit encodes a blank text as a vector of zeros. This model does not: do not index blank texts.
+"""

@@ -23,13 +23,7 @@ def langchain_retriever(
     """A LangChain retriever: ``invoke``, ``ainvoke``, ``batch``, and a part of chains.
 
     ``page_content`` is the text of a document. ``id``, ``title`` and ``score`` are added to its metadata and replace
-    fields of the same names.
-
-    Args:
-        searcher: what searches.
-        k: documents for a query.
-        mode: see `Searcher.search`.
-        where: see `Searcher.search`.
+    fields of the same names. Arguments are those of `Searcher.search`.
 
     Raises:
         ConfigError: ``k`` is less than 1, or no such mode.

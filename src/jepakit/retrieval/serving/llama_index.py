@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from jepakit.errors import MissingExtraError
-from jepakit.retrieval.serving.searcher import Mode, Searcher, require_search
+from jepakit.retrieval.serving.searcher import Found, Mode, Searcher, require_search
 from jepakit.search.filters import Filter
 
 if TYPE_CHECKING:
@@ -22,24 +22,19 @@ def llama_index_retriever(
     """A LlamaIndex retriever: ``retrieve``, ``aretrieve``, and a part of query engines.
 
     A node has the text and the id of its document; ``title`` is added to its metadata and replaces a field of that
-    name. The score is not part of the node, so that two queries with the same document return equal nodes.
-
-    Args:
-        searcher: what searches.
-        k: documents for a query.
-        mode: see `Searcher.search`.
-        where: see `Searcher.search`.
+    name. The score is not part of the node, so that two queries with the same document return equal nodes. Arguments
+    are those of `Searcher.search`.
 
     Raises:
         ConfigError: ``k`` is less than 1, or no such mode.
         MissingExtraError: llama-index-core is not installed.
     """
     require_search(k, mode)
-    return _retriever_class()(searcher, k, mode, where)
+    return _retriever_class()(partial(searcher.search, k=k, mode=mode, where=where))
 
 
 @cache
-def _retriever_class() -> Callable[[Searcher, int, Mode, Filter | None], BaseRetriever]:
+def _retriever_class() -> Callable[[Callable[[list[str]], list[list[Found]]]], BaseRetriever]:
     """Defines the class on first use, so that LlamaIndex is imported only then."""
     try:
         from llama_index.core.base.base_retriever import BaseRetriever
@@ -50,14 +45,12 @@ def _retriever_class() -> Callable[[Searcher, int, Mode, Filter | None], BaseRet
     class JepakitRetriever(BaseRetriever):
         """The documents that a `Searcher` finds."""
 
-        def __init__(self, searcher: Searcher, k: int, mode: Mode, where: Filter | None) -> None:
+        def __init__(self, search: Callable[[list[str]], list[list[Found]]]) -> None:
             super().__init__()
-            self._searcher, self._k, self._where = searcher, k, where
-            self._mode: Mode = mode
+            self._search = search
 
         def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-            query = query_bundle.query_str
-            (answer,) = self._searcher.search([query], self._k, mode=self._mode, where=self._where)
+            (answer,) = self._search([query_bundle.query_str])
             return [
                 NodeWithScore(
                     node=TextNode(id_=found.id, text=found.text, metadata={**found.metadata, "title": found.title}),

@@ -22,7 +22,7 @@ PROBES = ["how do I read a file", "open() returns a file object, and readlines()
 
 
 def require_torch(model: SentenceTransformer) -> None:
-    """Raises ConfigError where another backend runs the model, since such a model has no trainable weights."""
+    """Raises ConfigError if another backend runs the model, which then has no trainable weights."""
     from sentence_transformers.base.modules import Transformer
     from transformers import PreTrainedModel
 
@@ -31,13 +31,9 @@ def require_torch(model: SentenceTransformer) -> None:
 
 
 def require_vectors(folder: Path, encoder: SentenceEncoder, queries: Tensor, documents: Tensor) -> None:
-    """Raises ModelError where the model in a folder encodes `PROBES` to other directions.
+    """Raises ModelError if the model in a folder encodes `PROBES` to other directions than the original, ``encoder``.
 
-    Args:
-        folder: the written model.
-        encoder: the original.
-        queries: expected vectors of `PROBES` as queries, ``[2, D]``, rows of length 1.
-        documents: expected vectors of `PROBES` as documents.
+    ``queries`` and ``documents``: the expected vectors of `PROBES` as these, ``[2, D]``, rows of length 1.
     """
     from sentence_transformers import SentenceTransformer
 

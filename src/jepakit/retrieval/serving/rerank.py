@@ -6,32 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from jepakit.errors import ConfigError, ModelError
+from jepakit.errors import ConfigError, ModelError, require_at_least
 from jepakit.retrieval.serving.searcher import Found
 from jepakit.text.encoder import in_one_line, readable
+from jepakit.text.load import LOAD_ERRORS, positions
 from jepakit.text.quiet import quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 
-#: Errors that the libraries raise for damaged, unsuitable or unreachable models.
-_LOAD_ERRORS = (AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
 _EXAMPLE = "cross-encoder/ms-marco-MiniLM-L6-v2"
-
-
-class Reranker(Protocol):
-    """Reorders the documents of a search."""
-
-    def rerank(self, query: str, found: Sequence[Found], k: int) -> list[Found]:
-        """The best ``k`` of ``found``, best first, with the scores of the reranker."""
-        ...
 
 
 class CrossEncoderReranker:
@@ -50,18 +41,19 @@ class CrossEncoderReranker:
     """
 
     def __init__(self, model: str | Path, batch_size: int = 32, max_length: int | None = None) -> None:
-        for name, value in (("batch_size", batch_size), ("max_length", max_length)):
-            if value is not None and value < 1:
-                raise ConfigError(name, value, "at least 1")
-        self.name, self.batch_size = str(model), batch_size
+        self.name, self.batch_size, self.max_length = str(model), batch_size, max_length
+        require_at_least(self, batch_size=1, max_length=1)
         self._model = _load(model)
         # Each batch reconfigures the tokeniser, which is not thread-safe.
         self._lock = Lock()
         if max_length is not None:
-            _limit(self._model, max_length)
+            most = positions(self._model)
+            if most is not None and max_length > most:
+                raise ConfigError("max_length", max_length, f"at most {most}, the number of positions of the model")
+            self._model.max_seq_length = max_length
 
     def rerank(self, query: str, found: Sequence[Found], k: int) -> list[Found]:
-        """See `Reranker.rerank`; documents with equal scores keep their order.
+        """The best ``k``, best first, with the scores of the cross-encoder; equal scores keep their order.
 
         Raises:
             ConfigError: ``k`` is less than 1.
@@ -71,12 +63,7 @@ class CrossEncoderReranker:
             raise ConfigError("k", k, "at least 1")
         if not found:
             return []
-        passages = [readable(f"{document.title} {document.text}".strip(), None) for document in found]
-        scores = self._scores([(readable(query, None), passage) for passage in passages])
-        order = np.argsort(-scores, kind="stable")[:k]
-        return [replace(found[place], score=float(scores[place])) for place in order]
-
-    def _scores(self, pairs: list[tuple[str, str]]) -> np.ndarray:
+        pairs = [(readable(query, None), readable(f"{hit.title} {hit.text}".strip(), None)) for hit in found]
         try:
             with self._lock:
                 scores = self._model.predict(pairs, batch_size=self.batch_size, show_progress_bar=False)
@@ -85,7 +72,8 @@ class CrossEncoderReranker:
         scores = np.asarray(scores, np.float32)
         if scores.shape != (len(pairs),) or not np.isfinite(scores).all():
             raise ModelError(f"{self.name}: gave no finite score for each of {len(pairs)} pairs")
-        return scores
+        order = np.argsort(-scores, kind="stable")[:k]
+        return [replace(found[place], score=float(scores[place])) for place in order]
 
 
 def _load(source: str | Path) -> CrossEncoder:
@@ -94,7 +82,7 @@ def _load(source: str | Path) -> CrossEncoder:
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model = CrossEncoder(str(source))
-    except _LOAD_ERRORS as error:
+    except (*LOAD_ERRORS, SafetensorError) as error:
         way_out = f"give a folder with a cross-encoder, or an id that can be fetched, such as {_EXAMPLE}"
         raise ModelError(f"{source}: cannot be loaded ({in_one_line(error)}); {way_out}") from error
     network = model.transformers_model
@@ -108,11 +96,3 @@ def _load(source: str | Path) -> CrossEncoder:
         raise ModelError(f"{source}: gives {model.num_labels} scores for a pair; give one as {_EXAMPLE}")
     model.eval().requires_grad_(False)
     return model
-
-
-def _limit(model: CrossEncoder, tokens: int) -> None:
-    config = model.config
-    most = None if config is None else config.to_dict().get("max_position_embeddings")
-    if most is not None and tokens > most:
-        raise ConfigError("max_length", tokens, f"at most {most}, the number of positions of the model")
-    model.max_seq_length = tokens

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-import yaml
 from torch import Tensor
 
 from jepakit.errors import ConfigError, ModelError, require_choice
+from jepakit.files import read_yaml, reading
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.adapter.stage import base_of
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.ranking.settings import SearchSettings
-from jepakit.retrieval.ranking.vectors import DEPTH, familiar, ranked
+from jepakit.retrieval.ranking import DEPTH, SearchSettings, familiar, ranked
 from jepakit.search.collection import Collection, open_collection
 from jepakit.search.documents import Metadata
 from jepakit.search.filters import Filter
@@ -32,15 +31,7 @@ Mode = Literal["fused", "dense", "words"]
 
 @dataclass(frozen=True)
 class Found:
-    """A document in the result of a search.
-
-    Args:
-        id: id of the document.
-        score: higher is better; comparable only within the result of one query.
-        title: of the document.
-        text: of the document.
-        metadata: of the document.
-    """
+    """A document in the result of a search; scores are comparable only within the result of one query."""
 
     id: str
     score: float
@@ -124,7 +115,7 @@ class Searcher:
     def search(
         self, queries: Sequence[str], k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
     ) -> list[list[Found]]:
-        """The best documents for each query.
+        """The best ``k`` documents for each query.
 
         Args:
             queries: texts.
@@ -138,16 +129,16 @@ class Searcher:
         hits = self.hits(queries, k, mode=mode, where=where)
         rows = hits.rows[hits.found].unique()
         documents = self.index.documents(rows)
-        place = {row: number for number, row in enumerate(rows.tolist())}
+        columns = zip(documents.ids, documents.titles, documents.texts, documents.metadata, strict=True)
+        by_row = dict(zip(rows.tolist(), columns, strict=True))
 
         def found(row: int, score: float) -> Found:
-            at = place[row]
-            title, text = documents.titles[at], documents.texts[at]
-            return Found(documents.ids[at], score, title, text, documents.metadata[at])
+            name, title, text, metadata = by_row[row]
+            return Found(name, score, title, text, metadata)
 
         return [
-            [found(row, score) for row, score in zip(some.tolist(), scores.tolist(), strict=True) if row >= 0]
-            for some, scores in zip(hits.rows, hits.scores, strict=True)
+            [found(row, score) for row, score in zip(best, scores, strict=True) if row >= 0]
+            for best, scores in zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
         ]
 
     def hits(self, queries: Sequence[str], k: int, *, mode: Mode = "fused", where: Filter | None = None) -> Hits:
@@ -157,24 +148,32 @@ class Searcher:
             return self.index.search_words(queries, k, where)
         base = self.encoder.encode(queries, "query")
         familiarity = familiar(base, self.adapter, self._all)
-        source = _Filtered(self.index, where) if where else self._all
-        if mode == "dense" or not self.settings.words:
-            return ranked(base, self.adapter, source, k, self.settings, familiarity)
-        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, familiarity)
+        source = _Indexed(self.index, where) if where else self._all
+        fused = mode == "fused" and self.settings.words
+        dense = ranked(base, self.adapter, source, max(k, DEPTH) if fused else k, self.settings, familiarity)
+        if not fused:
+            return dense
         words = self.index.search_words(queries, max(k, DEPTH), where)
         return weighted(dense, words, self.settings.words * familiarity.collection).first(k)
 
 
 class _Indexed:
-    """An index as a `jepakit.retrieval.ranking.vectors.Source`; it caches the familiarity of documents."""
+    """The documents of an index that a filter allows, as a `jepakit.retrieval.ranking.Source`.
 
-    def __init__(self, index: Collection) -> None:
-        self.index = index
+    It caches the familiarity of documents.
+    """
+
+    def __init__(self, index: Collection, where: Filter | None = None) -> None:
+        self.index, self.where = index, where
         self._generation: int | None = None
         self._familiarity: dict[int, float] = {}
 
+    @property
+    def sentences(self) -> Sentences | None:
+        return self.index.sentences
+
     def nearest(self, queries: Tensor, k: int) -> Hits:
-        return self.index.search_vectors(queries, k)
+        return self.index.search_vectors(queries, k, self.where)
 
     def vectors_of(self, hits: Hits) -> Tensor:
         vectors = torch.zeros(*hits.rows.shape, self.index.dim)
@@ -186,48 +185,31 @@ class _Indexed:
             self._generation, self._familiarity = self.index.generation, {}
         rows = hits.rows[hits.found].tolist()
         cached = self._familiarity
-        new = [row for row in dict.fromkeys(rows) if row not in cached]
-        if new:
+        if new := [row for row in dict.fromkeys(rows) if row not in cached]:
             cached.update(zip(new, memory(self.index.vectors(new)).tolist(), strict=True))
         # 0 where a query has fewer than k hits.
         familiarity = torch.zeros(hits.rows.shape)
         familiarity[hits.found] = torch.tensor([cached[row] for row in rows])
         return familiarity
 
-    def sentences(self) -> Sentences | None:
-        return self.index.sentences
-
-
-class _Filtered(_Indexed):
-    """The documents of an index that a filter allows."""
-
-    def __init__(self, index: Collection, where: Filter) -> None:
-        super().__init__(index)
-        self.where = where
-
-    def nearest(self, queries: Tensor, k: int) -> Hits:
-        return self.index.search_vectors(queries, k, self.where)
-
 
 def _text_config(run: RunFolder) -> TextConfig:
-    try:
-        settings = yaml.safe_load(run.config.read_text("utf-8"))
+    if not run.config.exists():
+        raise ModelError(f"{run.path}: no run there (config.yaml is missing)")
+    settings = read_yaml(run.config, ModelError)
+    with reading(run.config, ModelError, expected="the section text of a run"):
         return TextConfig(**settings["text"])
-    except FileNotFoundError:
-        raise ModelError(f"{run.path}: no run there (config.yaml is missing)") from None
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ModelError(f"{run.config}: damaged (its section text is not that of a run)") from error
 
 
 def require_search(k: int, mode: Mode) -> None:
-    """Raises ConfigError where ``k`` is less than 1 or there is no such mode."""
+    """Raises ConfigError if ``k`` is less than 1 or there is no such mode."""
     if k < 1:
         raise ConfigError("k", k, "at least 1")
     require_choice("mode", mode, get_args(Mode))
 
 
 def require_base(adapter: Adapter, encoder: TextEncoder) -> None:
-    """Raises ModelError where the adapter was trained on another base model."""
+    """Raises ModelError if the adapter was trained on another base model."""
     if adapter.fingerprint != encoder.fingerprint:
         raise ModelError(
             f"the adapter was trained on {adapter.base} with fingerprint {adapter.fingerprint[:8]}, but {encoder.name}"
@@ -237,7 +219,7 @@ def require_base(adapter: Adapter, encoder: TextEncoder) -> None:
 
 
 def document_fingerprint(encoder: TextEncoder, adapter: Adapter | None) -> str:
-    """The fingerprint that an index must have: of the base and, where it changes documents, of the adapter.
+    """The fingerprint that an index must have: of the base and, if it changes documents, of the adapter.
 
     Raises:
         ModelError: the adapter was trained on another base.

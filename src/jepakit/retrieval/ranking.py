@@ -1,0 +1,229 @@
+"""Ranking documents by vectors: adapted query, feedback, sentences; the same code for memory and for an index.
+
+Pseudo-relevance feedback moves a query towards its first documents and searches again. Sentences are views of a
+document, which covers several topics where a query has one: the first documents of a query are scored again, by
+``(1 - a) · cosine of the document + a · cosine of its best sentence`` (MaxP, Dai & Callan 2019, arXiv 1905.09217; the
+cosine of the whole document is our addition).
+
+Each step is scaled by familiarity, from 0 to 1. The adapter and feedback are scaled by how similar the query and its
+first documents are to the training data; sentences and BM25 by how similar the documents are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jepakit.errors import require_within
+from jepakit.files import read_json, reading, write_json
+from jepakit.retrieval.adapter.familiarity import Familiarity
+from jepakit.retrieval.datasets.chunks import sentence_spans
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.measuring.metrics import top_documents
+from jepakit.search.documents import Documents
+from jepakit.search.hits import Hits
+from jepakit.search.sentences import Sentences
+from jepakit.text import TextEncoder
+
+#: First documents of the base model from which the familiarity of the collection is estimated.
+CANDIDATES = 5
+#: Depth of rankings that are fused or scored again by sentences; Recall@100 needs as many.
+DEPTH = 100
+#: First documents that a query is moved towards.
+_FEEDBACK_DOCUMENTS = 3
+#: Softmax temperature of their weights: a cosine higher by this makes a weight e times as large.
+_FEEDBACK_TEMPERATURE = 0.05
+_MIN_SENTENCE_WORDS, _MAX_SENTENCES_PER_DOCUMENT = 3, 64
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Weights of a search, from 0 to 1, which held-out pairs choose; 0 turns a step off.
+
+    Args:
+        words: weight of BM25 against the vectors.
+        feedback: weight of pseudo-relevance feedback, see `with_feedback`.
+        sentences: weight of a document's best sentence against the whole document, see `with_sentences`.
+    """
+
+    words: float = 0.0
+    feedback: float = 0.0
+    sentences: float = 0.0
+
+    def write(self, file: Path) -> None:
+        """Writes the settings as JSON."""
+        write_json(file, asdict(self))
+
+    @classmethod
+    def read(cls, file: Path) -> SearchSettings:
+        """Reads a file of `write`; without a file, the defaults.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        if not file.exists():
+            return cls()
+        weights = read_json(file)
+        with reading(file, expected='{"words": a number, "feedback": a number, "sentences": a number}'):
+            settings = cls(**{name: weights[name] for name in asdict(cls())})
+            require_within(settings, "[0, 1]", *asdict(settings))
+        return settings
+
+
+class Source(Protocol):
+    """Documents that can be searched by vector."""
+
+    @property
+    def sentences(self) -> Sentences | None:
+        """The sentences of all documents; None if they are not stored."""
+
+    def nearest(self, queries: Tensor, k: int) -> Hits:
+        """The nearest documents of each query, ``[Q, D] -> [Q, k]``."""
+
+    def vectors_of(self, hits: Hits) -> Tensor:
+        """The vectors of the hits, ``[Q, K, D]``; zeros where a query has fewer than K hits."""
+
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        """The familiarity of each hit, ``[Q, K]``."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A collection in memory, as a `Source`: vectors ``[N, D]``, and optionally the sentences."""
+
+    documents: Tensor
+    sentences: Sentences | None = None
+
+    def nearest(self, queries: Tensor, k: int) -> Hits:
+        """See `Source.nearest`."""
+        return nearest(queries, self.documents, k)
+
+    def vectors_of(self, hits: Hits) -> Tensor:
+        """See `Source.vectors_of`."""
+        return self.documents[hits.rows]
+
+    def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
+        """See `Source.familiarity_of`."""
+        return memory(self.vectors_of(hits).flatten(0, 1)).view(hits.rows.shape)
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """How similar each query and its collection are to the training data: ``[Q]`` each, from 0 to 1.
+
+    Args:
+        query: the smaller of the familiarity of the query itself and ``collection``.
+        collection: mean familiarity of the base model's first documents for the query.
+    """
+
+    query: Tensor
+    collection: Tensor
+
+
+def familiar(queries: Tensor, adapter: Adapter | None, source: Source) -> Familiar:
+    """The familiarity of queries, base vectors ``[Q, D]``, and of their first documents; all of it without an adapter.
+
+    If the adapter changes documents, their base vectors are not available, and only the queries count.
+    """
+    if adapter is None:
+        return Familiar(torch.ones(len(queries)), torch.ones(len(queries)))
+    query = adapter.familiar_queries(queries)
+    if adapter.changes_documents or not len(adapter.familiar_documents):
+        return Familiar(query, query)
+    hits = source.nearest(queries, CANDIDATES)
+    if not hits.rows.shape[1]:
+        return Familiar(query, query)
+    collection = source.familiarity_of(hits, adapter.familiar_documents).mean(1)
+    return Familiar(torch.minimum(query, collection), collection)
+
+
+def ranked(
+    queries: Tensor, adapter: Adapter | None, source: Source, k: int, settings: SearchSettings, familiarity: Familiar
+) -> Hits:
+    """The first ``k`` documents of each query, base vectors ``[Q, D]``, by vectors; by the base without an adapter."""
+    adapted = queries if adapter is None else adapter.queries(queries, familiarity.query)
+    moved = adapted
+    if settings.feedback:
+        first = source.nearest(adapted, _FEEDBACK_DOCUMENTS)
+        moved = with_feedback(adapted, source.vectors_of(first), first.scores, settings.feedback * familiarity.query)
+    if not settings.sentences or source.sentences is None:
+        return source.nearest(moved, k)
+    hits = source.nearest(moved, max(k, DEPTH))
+    best = source.sentences.best(adapted, hits.rows)
+    return with_sentences(hits, best, settings.sentences * familiarity.collection).first(k)
+
+
+def nearest(queries: Tensor, documents: Tensor, count: int, feedback: float | Tensor = 0.0) -> Hits:
+    """The ``count`` nearest documents, unit vectors ``[N, D]``, of each query, ``[Q, D]``; see `with_feedback`."""
+    if bool(torch.as_tensor(feedback).any()):
+        scores, rows = top_documents(queries, documents, _FEEDBACK_DOCUMENTS)
+        queries = with_feedback(queries, documents[rows], scores, feedback)
+    scores, rows = top_documents(queries, documents, count)
+    return Hits(rows, scores)
+
+
+def with_feedback(queries: Tensor, documents: Tensor, scores: Tensor, weight: float | Tensor) -> Tensor:
+    """Queries moved towards their first documents, ``norm((1 - w) q + w Σ softmax(score / 0.05) d)``: ``[Q, D]``.
+
+    Args:
+        queries: unit vectors, ``[Q, D]``.
+        documents: unit vectors of the first documents of each query, ``[Q, K, D]``.
+        scores: their scores, ``[Q, K]``; -inf where a query has fewer than K hits.
+        weight: w, from 0 to 1; one number, or one for each query, ``[Q]``.
+
+    Source: Rocchio 1971; on dense vectors Li et al. 2021 (arXiv 2108.11044).
+    """
+    shares = torch.softmax(scores / _FEEDBACK_TEMPERATURE, dim=1).nan_to_num(0.0)
+    centre = F.normalize((shares.unsqueeze(-1) * documents).sum(1), dim=-1)
+    has_hits = ~scores.isneginf().all(1)
+    return F.normalize(queries.lerp(centre, (torch.as_tensor(weight) * has_hits).unsqueeze(-1)), dim=-1)
+
+
+def with_sentences(hits: Hits, best: Tensor, weight: float | Tensor) -> Hits:
+    """The hits ordered by ``(1 - weight) · score + weight · best``; a document without sentences keeps its score.
+
+    ``best``: the score of each hit's best sentence, see `Sentences.best`, ``[Q, K]``; ``weight``: from 0 to 1, one
+    number, or one for each query, ``[Q]``.
+    """
+    share = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1)
+    scores = torch.where(best.isneginf(), hits.scores, (1 - share) * hits.scores + share * best)
+    return Hits.ranked(hits.rows, scores, hits.rows.shape[1])
+
+
+def sentences_of(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The sentences of N texts, and the offset of each text's first sentence: ``[N + 1]`` int64.
+
+    Sentences of fewer than three words are left out, and those after the 64th of a text. A text of a single sentence
+    gets none, since its sentence equals the document.
+    """
+    sentences: list[str] = []
+    offsets = [0]
+    for text in texts:
+        parts = [text[start:stop].strip() for start, stop in sentence_spans(text)]
+        parts = [part for part in parts if len(part.split()) >= _MIN_SENTENCE_WORDS][:_MAX_SENTENCES_PER_DOCUMENT]
+        sentences += parts if len(parts) > 1 else []
+        offsets.append(len(sentences))
+    return sentences, np.array(offsets)
+
+
+def encode_sentences(documents: Documents, encoder: TextEncoder, adapter: Adapter | None = None) -> Sentences:
+    """The vectors of the documents' sentences, by the base encoder and then by an adapter."""
+    texts, offsets = sentences_of(documents.texts)
+    sentences = Sentences(encoder.encode(texts, "document").half().numpy(), offsets)
+    return sentences if adapter is None else sentences.adapted(adapter)
+
+
+def encode_documents(
+    documents: Documents, encoder: TextEncoder, adapter: Adapter | None, *, sentences: bool
+) -> tuple[Tensor, Sentences | None]:
+    """The index vectors of documents, ``[N, D]``, and the vectors of their sentences if an index stores them."""
+    vectors = encoder.encode(documents.passages, "document")
+    parts = encode_sentences(documents, encoder, adapter) if sentences else None
+    return vectors if adapter is None else adapter.documents(vectors), parts

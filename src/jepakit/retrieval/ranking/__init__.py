@@ -1,1 +1,0 @@
-"""How documents are ranked: adapted queries, pseudo-relevance feedback, sentences, and the settings for them."""
