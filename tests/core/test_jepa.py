@@ -58,7 +58,7 @@ def test_the_prediction_loss_has_a_weight_and_the_rest_of_the_target_comes_with_
     torch.testing.assert_close(output.total, 0.25 * (encoder(context) - encoder(target)[[4, 1]]).square().mean())
     torch.testing.assert_close(output.terms["predict"], 4 * output.total.detach())
     torch.testing.assert_close(output.encoded, encoder(target).detach())
-    with pytest.raises(ConfigError, match=r"weight = -1\.0: expected a weight of at least 0"):
+    with pytest.raises(ConfigError, match=r"weight = -1\.0"):
         JEPA(encoder, SharedTarget(), Identity(), mse, weight=-1.0)
 
 

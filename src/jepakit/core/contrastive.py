@@ -1,8 +1,7 @@
 """Contrastive learning: a prediction has to be nearer to its own target than to the other candidates.
 
-`InfoNCE` is the loss. As the loss of a `JEPA`, the other targets of the batch are the candidates. For other candidates
-(all documents, mined hard negatives), `CandidateSets` selects them and excludes further positives, `Contrast` holds the
-views, and `ContrastiveJEPA` adds the loss to the prediction loss.
+`InfoNCE` is the loss. As the loss of a `JEPA`, its candidates are the targets of the batch. For other candidates (all
+documents, hard negatives), `CandidateSets` selects them and `ContrastiveJEPA` adds the loss to the prediction loss.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core.distributed import gather_rows, share_of_rows, sum_over_processes
+from jepakit.core.distributed import count_rows, gather_rows, share_of_rows, sum_over_processes
 from jepakit.core.jepa import JEPA, Embeddings, JEPAOutput, Loss, Views, Where
 from jepakit.core.packed import offsets, owners, select_groups
 from jepakit.core.target import Target
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, require_at_least
 
 
 class InfoNCE(nn.Module):
-    """Cross-entropy of finding each prediction's own target among candidates, averaged over the global batch.
+    """Cross-entropy of each prediction's own target among candidates, averaged over the global batch.
 
     Args:
-        temperature: τ > 0, divides the cosine similarities; smaller is sharper. The initial value if it is learned.
-        symmetric: average with the loss of finding each target's prediction.
+        temperature: τ > 0, divides the cosine similarities; the initial value if it is learned.
+        symmetric: average with the cross-entropy of each target's own prediction.
         learn_temperature: train log τ with the model.
 
     Raises:
@@ -55,11 +54,11 @@ class InfoNCE(nn.Module):
 
         Args:
             prediction: ``[N, D]``.
-            target: without ``positive``: the target of each prediction, ``[N, D]``; the candidates are those of all
-                processes. With it: the candidates, ``[C, D]``, the same on every process.
+            target: without ``positive``: the target of each prediction, ``[N, D]``; the targets of all processes are
+                the candidates. With ``positive``: the candidates, ``[C, D]``, the same on every process.
             positive: the candidate that is the target of each prediction, ``[N]`` int64.
             excluded: candidates to leave out, ``[N, C]`` bool, such as further positives; never ``positive`` itself.
-            negatives: more candidates: ``[K, D]`` shared by all predictions, or ``[N, K, D]`` of each.
+            negatives: more candidates: ``[K, D]`` for all predictions, or ``[N, K, D]``.
         """
         if self.symmetric and positive is not None:
             raise ConfigError("symmetric", True, "false where the candidates are given")
@@ -74,20 +73,19 @@ class InfoNCE(nn.Module):
             logits = logits.masked_fill(excluded, -torch.inf)
         if negatives is not None:
             hard = F.normalize(negatives, dim=-1)
-            similarity = torch.einsum("nd,nkd->nk", prediction, hard) if hard.ndim == 3 else None
-            similarity = prediction @ gather_rows(hard)[0].T if similarity is None else similarity
+            if hard.ndim == 3:
+                similarity = torch.einsum("nd,nkd->nk", prediction, hard)
+            else:
+                similarity = prediction @ gather_rows(hard)[0].T
             logits = torch.cat([logits, similarity / temperature], dim=1)
         loss = _mean_cross_entropy(logits, positive)
         if not self.symmetric:
             return loss
-        everyone, _ = gather_rows(prediction)
-        return (loss + _mean_cross_entropy(target @ everyone.T / temperature, positive)) / 2
+        return (loss + _mean_cross_entropy(target @ gather_rows(prediction)[0].T / temperature, positive)) / 2
 
 
 def _mean_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
-    """Averaged over the rows of all processes."""
-    rows = sum_over_processes(logits.new_tensor(float(len(logits))))
-    return sum_over_processes(F.cross_entropy(logits, positive, reduction="sum")) / rows
+    return sum_over_processes(F.cross_entropy(logits, positive, reduction="sum")) / count_rows(logits)
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,6 @@ class Contrast(Views):
     """
 
     excluded: Tensor | None = None
-
-    @property
-    def positive(self) -> Tensor:
-        """The positive candidate of each prediction, ``[N]`` int64."""
-        assert isinstance(self.where, Where)
-        assert self.where.target_rows is not None
-        return self.where.target_rows
 
 
 class ContrastiveJEPA(JEPA):
@@ -134,9 +125,8 @@ class ContrastiveJEPA(JEPA):
         weight: float = 1.0,
     ) -> None:
         super().__init__(context_encoder, target, predictor, loss, regularizers, weight=weight)
-        if not contrast_weight >= 0:
-            raise ConfigError("contrast_weight", contrast_weight, "a weight of at least 0")
         self.contrast_weight = contrast_weight
+        require_at_least(self, contrast_weight=0)
         # Checkpoints hold the parameter under this name, so the InfoNCE module itself is not registered.
         self.log_temperature = contrast.log_temperature
         self._contrast = (contrast,)
@@ -144,19 +134,17 @@ class ContrastiveJEPA(JEPA):
     def step(self, views: Views) -> JEPAOutput:
         """One step on a `Contrast`; ``terms`` has ``contrastive``, and ``temperature`` where it is learned."""
         assert isinstance(views, Contrast)
+        assert isinstance(views.where, Where)
         output = super().step(views)
-        assert isinstance(output.prediction, Tensor)
-        assert isinstance(output.encoded, Tensor)
         (contrast,) = self._contrast
-        loss = contrast(output.prediction, output.encoded, views.positive, excluded=views.excluded)
+        loss = contrast(output.prediction, output.encoded, views.where.target_rows, excluded=views.excluded)
         terms = {**output.terms, "contrastive": loss.detach()}
         if self.log_temperature.requires_grad:
             terms["temperature"] = self.log_temperature.detach().exp()
         return replace(output, total=output.total + self.contrast_weight * loss, terms=terms)
 
     def regularized_targets(self, encoded: Embeddings) -> Embeddings:
-        """This process' share of the candidates, so that each counts once in the global batch."""
-        # Every process encodes all candidates: each counts once.
+        """This process's share of the candidates, so that each counts once in the global batch."""
         assert isinstance(encoded, Tensor)
         return share_of_rows(encoded)
 
@@ -169,7 +157,7 @@ class CandidateSets:
         target: the row that each pair predicts, ``[P]`` int64.
         targets: number of target rows.
         fixed: target rows that are always candidates, ascending; None: the targets of the batch.
-        negatives: hard negatives of each pair, ``[P, K]`` target rows.
+        negatives: target rows that are hard negatives of each pair, ``[P, K]``.
     """
 
     def __init__(
@@ -177,9 +165,7 @@ class CandidateSets:
     ) -> None:
         self.context, self.target, self.targets = context, target, targets
         self.fixed, self.negatives = fixed, negatives
-        order = torch.argsort(context, stable=True)
-        self.answers = target[order]
-        self.answer_ptr = offsets(context.bincount())
+        self.answers, self.answer_ptr = target[torch.argsort(context, stable=True)], offsets(context.bincount())
 
     @property
     def constant(self) -> Tensor | None:
@@ -189,7 +175,7 @@ class CandidateSets:
     def __call__(self, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Candidates of B pairs, ``[B] -> [C], [B], [B, C]``: target rows, place of the positive, excluded candidates.
 
-        Excluded are all targets that the context has in other pairs.
+        Excluded are the targets that the same context has in other pairs.
         """
         context, target = self.context[pairs], self.target[pairs]
         candidates = self.constant
@@ -210,15 +196,8 @@ class CandidateSets:
 def near_positive(similarity: Tensor, positive: Tensor, margin: float) -> Tensor:
     """Likely false negatives: candidates more similar than the positive by more than ``margin``.
 
-    Args:
-        similarity: similarities by a pretrained model, ``[N, C]``.
-        positive: the positive candidate of each row, ``[N]`` int64.
-        margin: least difference of similarities.
-
-    Returns:
-        ``[N, C]`` bool, False at the positive.
-
-    Source: NV-Retriever, Moreira et al. 2024, §4.1.
+    ``[N, C]`` similarities by a pretrained model and ``[N]`` positive candidates -> ``[N, C]`` bool, False at the
+    positive. Source: NV-Retriever, Moreira et al. 2024, §4.1.
     """
     place = positive[:, None]
     return (similarity > similarity.gather(1, place) + margin).scatter(1, place, False)

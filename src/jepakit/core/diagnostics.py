@@ -1,18 +1,20 @@
 """Is it collapsing? Numbers that say how a set of embeddings is spread, and what to change where it is not.
 
-A representation can collapse in ways that its loss, and even a probe, does not show: to a point, to a few directions,
-or to one point for each class. None of these functions needs a label, none takes part in training.
+A representation can collapse to a point, to a few directions, or to a point for each class, which its loss, and even a
+probe, may not show. None of these functions needs a label or takes part in training.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_PAIRS = 2048
+_UNIFORMITY_ROWS = 2048
+# A norm below this share of the embeddings' own is rounding error of single precision.
+_ROUNDING = 1e-7
 
 
 def effective_rank(embeddings: Tensor) -> float:
@@ -22,29 +24,24 @@ def effective_rank(embeddings: Tensor) -> float:
 
     Source: Garrido et al. 2023, eq. 1; Roy & Vetterli 2007.
     """
-    centred = embeddings.double() - embeddings.double().mean(0)
-    singular = torch.linalg.svdvals(centred)
-    scale = embeddings.double().norm()
-    if not singular.numel() or float(singular[0]) <= 1e-7 * float(scale):
+    singular = torch.linalg.svdvals(_centred(embeddings))
+    if not singular.numel() or float(singular[0]) <= _ROUNDING * float(embeddings.double().norm()):
         return 0.0
     p = singular / singular.sum()
     return float(torch.exp(-(p * torch.log(p.clamp(min=1e-300))).sum()))
 
 
 def within_group_rank(embeddings: Tensor, group: Tensor) -> float:
-    """`effective_rank` after each group's mean is taken out: ``[N, D], [N]``.
+    """`effective_rank` after each group's mean is subtracted: ``[N, D], [N]``.
 
     Low where every group (class, graph) has shrunk to a point though the groups differ: such an encoder probes well on
-    these labels and has nothing left for others.
+    these labels and has no information for other labels.
     """
-    _, ids = torch.unique(group, return_inverse=True)
-    counts = torch.bincount(ids).double()[:, None]
-    means = torch.zeros(counts.shape[0], embeddings.shape[1], dtype=torch.double, device=embeddings.device)
-    means = means.index_add(0, ids, embeddings.double()) / counts
-    residual = embeddings.double() - means[ids]
-    if float(residual.norm()) <= 1e-7 * float(embeddings.double().norm()):
-        return 0.0
-    return effective_rank(residual)
+    x = embeddings.double()
+    _, ids, counts = torch.unique(group, return_inverse=True, return_counts=True)
+    means = x.new_zeros(len(counts), x.shape[1]).index_add(0, ids, x) / counts[:, None]
+    residual = x - means[ids]
+    return 0.0 if float(residual.norm()) <= _ROUNDING * float(x.norm()) else effective_rank(residual)
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
@@ -55,26 +52,24 @@ def alignment(first: Tensor, second: Tensor) -> float:
 def uniformity(embeddings: Tensor, *, t: float = 2.0) -> float:
     """``log mean exp(−t ‖x − y‖²)`` over pairs of unit vectors: ``[N, D]``, 0 for a point, about −2t when uniform.
 
-    On more than 2048 rows, an even sample of them. Source: Wang & Isola 2020, eq. 2.
+    Of more than 2048 rows, an evenly spaced sample. Source: Wang & Isola 2020, eq. 2.
     """
-    step = -(-embeddings.shape[0] // _PAIRS)
+    step = -(-len(embeddings) // _UNIFORMITY_ROWS)
     unit = F.normalize(embeddings[::step].double(), dim=1)
-    if unit.shape[0] < 2:
-        return 0.0
-    return float(torch.pdist(unit).square().mul(-t).exp().mean().log())
+    return 0.0 if len(unit) < 2 else float(torch.pdist(unit).square().mul(-t).exp().mean().log())
 
 
 def sphericity(embeddings: Tensor) -> float:
-    """John's ``tr(Σ)² / (D tr(Σ²))`` of the covariance: ``[N, D]``, 1 when isotropic, 1/D for one direction."""
-    centred = embeddings.double() - embeddings.double().mean(0)
+    """John's ``tr(Σ)² / (D tr(Σ²))`` of the covariance: ``[N, D]``, 1 when isotropic, 1/D for a single direction."""
+    centred = _centred(embeddings)
     cov = centred.T @ centred
     energy = float(cov.square().sum())
-    return float(cov.trace()) ** 2 / (cov.shape[0] * energy) if energy > 0 else 0.0
+    return float(cov.trace()) ** 2 / (len(cov) * energy) if energy > 0 else 0.0
 
 
 def mean_absolute_correlation(embeddings: Tensor) -> float:
-    """Mean ``|correlation|`` between different living dimensions: ``[N, D]``, from 0 to 1."""
-    centred = embeddings.double() - embeddings.double().mean(0)
+    """Mean ``|correlation|`` between different dimensions that are not constant: ``[N, D]``, from 0 to 1."""
+    centred = _centred(embeddings)
     norms = centred.norm(dim=0)
     living = centred[:, norms > 0] / norms[norms > 0]
     d = living.shape[1]
@@ -82,10 +77,13 @@ def mean_absolute_correlation(embeddings: Tensor) -> float:
 
 
 def dead_dimensions(embeddings: Tensor, *, tolerance: float = 1e-4) -> int:
-    """Dimensions whose standard deviation is below ``tolerance`` times the largest one's: ``[N, D]``."""
+    """Dimensions whose standard deviation is at most ``tolerance`` times the largest: ``[N, D]``."""
     std = embeddings.double().std(0, unbiased=False)
-    largest = float(std.max()) if std.numel() else 0.0
-    return int((std <= tolerance * largest).sum())
+    return int((std <= tolerance * std.max()).sum()) if std.numel() else 0
+
+
+def _centred(embeddings: Tensor) -> Tensor:
+    return embeddings.double() - embeddings.double().mean(0)
 
 
 @dataclass(frozen=True)
@@ -109,11 +107,11 @@ class Diagnosis:
 
     Args:
         values: name -> value.
-        findings: what is wrong; empty for a healthy representation.
+        findings: the problems; empty for a healthy representation.
     """
 
     values: dict[str, float]
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
 
     @property
     def collapsed(self) -> bool:
@@ -124,13 +122,13 @@ class Diagnosis:
 def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank: float | None = None) -> Diagnosis:
     """Measures a set of embeddings and says whether it has collapsed.
 
+    A collapse is: embeddings that are not finite; an effective rank below 2, or below 5 % of what N and D allow; a
+    within-group rank that low while the overall rank is not.
+
     Args:
         embeddings: ``[N, D]``.
         group: a class for each row, ``[N]``, for the within-group rank.
         reference_rank: the effective rank the same encoder had before training.
-
-    A collapse is: embeddings that are not finite; an effective rank below 2, or below 5 % of what N and D allow; a
-    within-group rank that low while the overall rank is not.
     """
     if not bool(torch.isfinite(embeddings).all()):
         advice = "lower the learning rate, switch gradient clipping on, or train in 32-bit precision"
@@ -143,44 +141,39 @@ def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank:
         "sphericity": sphericity(embeddings),
         "mean_abs_correlation": mean_absolute_correlation(embeddings),
     }
-    floor = max(2.0, 0.05 * min(n - 1, d))
-    # With very few examples or dimensions a low rank is no sign of a collapse.
-    floor = min(floor, 0.5 * min(n - 1, d)) if min(n - 1, d) < 4 else floor
     findings: list[Finding] = []
-    rank = values["effective_rank"]
+
+    def report(what: str, advice: str, severity: str) -> None:
+        findings.append(Finding(what, advice, severity))
+
+    rank, highest = values["effective_rank"], min(n - 1, d)
+    # With very few examples or dimensions a low rank is no sign of a collapse.
+    floor = 0.5 * highest if highest < 4 else max(2.0, 0.05 * highest)
     if rank < floor:
-        findings.append(
-            Finding(
-                f"the embeddings have collapsed: they span {rank:.1f} directions of the {min(n - 1, d)} they could",
-                "raise the weight of the regulariser (SIGReg or VICReg), use an EMA target with a momentum of at least"
-                " 0.99, lower the learning rate, or mask more so that the prediction is not trivial",
-                "error",
-            )
+        report(
+            f"the embeddings have collapsed: they span {rank:.1f} directions of the {highest} they could",
+            "raise the weight of the regulariser (SIGReg or VICReg), use an EMA target with a momentum of at least"
+            " 0.99, lower the learning rate, or mask more so that the prediction is not trivial",
+            "error",
         )
     elif reference_rank is not None and rank < 0.5 * reference_rank:
-        findings.append(
-            Finding(
-                f"training narrowed the embeddings: effective rank {reference_rank:.1f} before, {rank:.1f} after",
-                "raise the regulariser's weight or stop earlier; compare the probe with the random encoder's",
-                "warning",
-            )
+        report(
+            f"training narrowed the embeddings: effective rank {reference_rank:.1f} before, {rank:.1f} after",
+            "raise the regulariser's weight or stop earlier; compare the probe with the random encoder's",
+            "warning",
         )
     if group is not None and group.unique().numel() < n / 2:
         values["within_group_rank"] = within_group_rank(embeddings, group)
         if values["within_group_rank"] < floor <= rank:
-            findings.append(
-                Finding(
-                    f"every class has shrunk to almost a point: rank {values['within_group_rank']:.1f} within classes",
-                    "do not train on these labels for so long, or raise the regulariser's weight",
-                    "error",
-                )
+            report(
+                f"every class has shrunk to almost a point: rank {values['within_group_rank']:.1f} within classes",
+                "do not train on these labels for so long, or raise the regulariser's weight",
+                "error",
             )
     if values["dead_dims"] > 0.5 * d:
-        findings.append(
-            Finding(
-                f"{values['dead_dims']:.0f} of {d} dimensions are constant",
-                "use fewer dimensions, or a regulariser on the variance (VICReg, SIGReg)",
-                "warning",
-            )
+        report(
+            f"{values['dead_dims']:.0f} of {d} dimensions are constant",
+            "use fewer dimensions, or a regulariser on the variance (VICReg, SIGReg)",
+            "warning",
         )
     return Diagnosis(values, tuple(findings))

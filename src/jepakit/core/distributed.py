@@ -24,26 +24,31 @@ def sum_over_processes(x: Tensor) -> Tensor:
     return _AllReduce.apply(x) if is_distributed() else x  # pyright: ignore[reportUnknownMemberType, reportReturnType]
 
 
+def count_rows(x: Tensor) -> Tensor:
+    """The number of rows of all processes, in the dtype of ``x``: ``[N, ...] -> []``."""
+    return sum_over_processes(x.new_tensor(float(len(x))))
+
+
+def mean_of_rows(x: Tensor) -> Tensor:
+    """The mean over the rows of all processes: ``[N, ...] -> [...]``; differentiable."""
+    return sum_over_processes(x.sum(0)) / count_rows(x)
+
+
 def gather_rows(x: Tensor) -> tuple[Tensor, int]:
-    """The rows of all processes, in the order of their ranks, and where this process's begin; differentiable.
+    """The rows of all processes by rank, ``[N, D] -> [sum of N, D]``, and the place of the first row of this process.
 
-    Args:
-        x: ``[N, D]``; N may differ between processes.
-
-    Returns:
-        ``([sum of N, D], offset)``.
+    Differentiable; N may differ between processes.
     """
     if not is_distributed():
         return x, 0
-    offset, total = row_range(x)
-    after = total - offset - x.shape[0]
+    first, total = row_range(x)
+    before, after = (x.new_zeros(count, *x.shape[1:]) for count in (first, total - first - len(x)))
     # Every row is zero on all processes but one, so a differentiable sum is a differentiable gather of uneven parts.
-    padded = torch.cat([x.new_zeros(offset, *x.shape[1:]), x, x.new_zeros(after, *x.shape[1:])])
-    return sum_over_processes(padded), offset
+    return sum_over_processes(torch.cat([before, x, after])), first
 
 
 def row_range(x: Tensor) -> tuple[int, int]:
-    """Where the rows of this process begin among those of all, in the order of their ranks, and how many all are."""
+    """The first row of this process among the rows of all processes by rank, and the number of all rows."""
     if not is_distributed():
         return 0, x.shape[0]
     counts = torch.zeros(dist.get_world_size(), dtype=torch.long, device=x.device)
@@ -53,7 +58,7 @@ def row_range(x: Tensor) -> tuple[int, int]:
 
 
 def share_of_rows(x: Tensor) -> Tensor:
-    """This process's share of rows that every process has: the shares of all are the rows, each once."""
+    """This process's share of rows that every process has; each row is in one share."""
     return x[dist.get_rank() :: dist.get_world_size()] if is_distributed() else x
 
 

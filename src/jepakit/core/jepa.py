@@ -1,7 +1,7 @@
 """The algorithm: encode a context view, encode a target view, predict the target's embedding, compare.
 
-Everything is passed in and nothing is inherited: an encoder is any module from a view to embeddings, a loss is any
-callable ``(prediction, target) -> scalar``. The loop around it can be bare PyTorch::
+An encoder is any module from a view to embeddings, a loss any callable ``(prediction, target) -> scalar``. The training
+loop can be bare PyTorch::
 
     jepa = JEPA(encoder, EMATarget(encoder), MLPPredictor(64), smooth_l1)
     for context, target in loader:
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from jepakit.core.target import Target
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, require_at_least
 
 Embeddings = Tensor | Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -30,15 +30,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Where:
-    """What the predictor has to predict. Every field is optional; a predictor reads the fields it needs.
+    """What the predictor has to predict. A predictor reads the fields it needs.
 
     Args:
-        target_rows: rows of the target's embeddings to compare with, ``[M]`` int64; None: all of them.
-        context_rows: rows of the context's embeddings to predict from, ``[M]`` int64; None: all of them.
+        target_rows: rows of the target's embeddings to compare with, ``[M]`` int64; None: all rows.
+        context_rows: rows of the context's embeddings to predict from, ``[M]`` int64; None: all rows.
         position: the position of each query, ``[M, P]``: without it all queries of one example are the same.
-        query_group: the example of the batch each query belongs to, ``[M]`` int64.
-        context_group: the example each row of the context's embeddings belongs to, ``[N]`` int64.
-        backward: predict in the opposite direction (see `jepakit.core.predictor.BidirectionalPredictor`).
+        query_group: the example of each query, ``[M]`` int64.
+        context_group: the example of each row of the context's embeddings, ``[N]`` int64.
+        backward: predict in the opposite direction, see `jepakit.core.predictor.BidirectionalPredictor`.
     """
 
     target_rows: Tensor | None = None
@@ -74,8 +74,7 @@ class JEPAOutput:
         context: the context encoder's embeddings of the (last) context view.
         prediction: the predictor's output.
         target: the target embeddings that the prediction is compared with.
-        encoded: all embeddings of the (last) target view; those outside ``target`` may serve as negatives of a
-            contrastive loss.
+        encoded: all embeddings of the (last) target view.
     """
 
     total: Tensor
@@ -93,10 +92,9 @@ class JEPA(nn.Module):
         context_encoder: view -> embeddings, ``[N, D]`` or a dict of them. Trained.
         target: how targets are encoded, see `jepakit.core.target`.
         predictor: ``(context embeddings, where) -> prediction``, with the keys to be predicted where it is a dict.
-        loss: ``(prediction, target) -> scalar``, or one for each predicted key of a dict, whose mean counts.
-        regularizers: name -> (weight, function of ``[N, D]``). Applied to the context's embeddings and, where the
-            target encoder is trained too, to the target's (the mean of both), for each predicted key that the context
-            encoder's embeddings have.
+        loss: ``(prediction, target) -> scalar``, or a loss for each predicted key of a dict, whose mean counts.
+        regularizers: name -> (weight, function of ``[N, D]``). The mean over the context's embeddings and, where the
+            target encoder is trained, the target's, for each predicted key that the context encoder puts out.
         weight: of the prediction loss.
 
     Raises:
@@ -114,21 +112,19 @@ class JEPA(nn.Module):
         weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise ConfigError("weight", weight, "a weight of at least 0")
         self.weight = weight
+        require_at_least(self, weight=0)
         self.context_encoder, self.target, self.predictor, self.loss = context_encoder, target, predictor, loss
         self.target.check(context_encoder)
-        self.weights = {name: weight for name, (weight, _) in (regularizers or {}).items()}
-        self.regularizers = {name: function for name, (_, function) in (regularizers or {}).items()}
-        for name, weight in self.weights.items():
-            if not weight >= 0:
-                raise ConfigError(f"regularizers[{name!r}]", weight, "a weight of at least 0")
-        # Registered so that a regulariser's state (SIGReg's step) is saved, while plain functions are welcome too.
-        self._stateful = nn.ModuleList(f for f in self.regularizers.values() if isinstance(f, nn.Module))
+        self.regularizers = dict(regularizers or {})
+        for name, (factor, _) in self.regularizers.items():
+            if not factor >= 0:
+                raise ConfigError(f"regularizers[{name!r}]", factor, "at least 0")
+        # Registers the state of regularisers, such as SIGReg's step; plain functions have none.
+        self._stateful = nn.ModuleList(f for _, f in self.regularizers.values() if isinstance(f, nn.Module))
 
     def forward(self, views: Views | Sequence[Views]) -> JEPAOutput:
-        """One step; several `Views` (both directions, several targets) count equally.
+        """One step; several `Views`, such as both directions, count equally.
 
         Raises:
             ConfigError: no views were given, or the predictor's output does not match its target.
@@ -151,26 +147,28 @@ class JEPA(nn.Module):
         context = self.context_encoder(views.context)
         prediction = self.predictor(context, views.where)
         encoded = self.target(views.target, self.context_encoder)
-        target = _asked_for(encoded, views.where, prediction)
+        target = _target_rows(encoded, views.where, prediction)
 
-        losses = {
-            _term(key): self._loss_of(key)(predicted, wanted) for key, predicted, wanted in _pairs(prediction, target)
-        }
-        total = self.weight * torch.stack(list(losses.values())).mean()
-        terms = dict(losses)
+        terms: dict[str, Tensor] = {}
+        for key, predicted in _by_key(prediction).items():
+            name, wanted = f"predict/{key}" if key else "predict", _by_key(target)[key]
+            # Broadcasting would hide a wrong pairing: [M, D] against [1, D] is a valid but meaningless loss.
+            if len(predicted) != len(wanted):
+                raise ConfigError(name, tuple(predicted.shape), f"a row for each of the {len(wanted)} target rows")
+            terms[name] = self._loss_of(key)(predicted, wanted)
+        total = self.weight * torch.stack(list(terms.values())).mean()
         penalised = [_by_key(context)]
         if self.target.trains:
             penalised.append(_by_key(self.regularized_targets(encoded)))
-        # A prediction may be of something the encoder itself does not put out: there is nothing to keep from collapse.
+        # What the context encoder does not put out, such as a descriptor, cannot collapse.
         keys = [key for key in _by_key(prediction) if key in penalised[0]]
-        for name, function in self.regularizers.items():
-            values = [function(embeddings[key]) for embeddings in penalised for key in keys]
-            terms[name] = torch.stack(values).mean()
-            total = total + self.weights[name] * terms[name]
+        for name, (weight, function) in self.regularizers.items():
+            terms[name] = torch.stack([function(embeddings[key]) for embeddings in penalised for key in keys]).mean()
+            total = total + weight * terms[name]
         return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target, encoded)
 
     def regularized_targets(self, encoded: Embeddings) -> Embeddings:
-        """The rows of the target's embeddings that regularisers of a trained target see: all of them."""
+        """The rows of a trained target's embeddings that regularisers see: all rows."""
         return encoded
 
     def _loss_of(self, key: str) -> Loss:
@@ -181,37 +179,19 @@ class JEPA(nn.Module):
         return self.loss[key]
 
 
-def _term(key: str) -> str:
-    """What the loss of a predicted key is called."""
-    return f"predict/{key}" if key else "predict"
-
-
 def _by_key(embeddings: Embeddings) -> Mapping[str, Tensor]:
     """The embeddings by key; the key of a bare tensor is the empty string."""
     return {"": embeddings} if isinstance(embeddings, Tensor) else embeddings
 
 
-def _asked_for(encoded: Embeddings, where: Where | Mapping[str, Where] | None, prediction: Embeddings) -> Embeddings:
-    """The rows of the target's embeddings that were to be predicted, for the keys that were predicted."""
-    asked = where if isinstance(where, Mapping) else {} if where is None else {"": where}
+def _target_rows(encoded: Embeddings, where: Where | Mapping[str, Where] | None, prediction: Embeddings) -> Embeddings:
+    """The rows of the target's embeddings to compare with, for the keys that were predicted."""
+    wheres = where if isinstance(where, Mapping) else {"": where}
 
-    def rows(key: str, embeddings: Tensor) -> Tensor:
-        wanted = asked[key].target_rows if key in asked else None
-        return embeddings if wanted is None else embeddings[wanted]
+    def selected(key: str, embeddings: Tensor) -> Tensor:
+        place = wheres.get(key)
+        return embeddings if place is None or place.target_rows is None else embeddings[place.target_rows]
 
     if isinstance(encoded, Tensor):
-        return rows("", encoded)
-    return {key: rows(key, encoded[key]) for key in _by_key(prediction)}
-
-
-def _pairs(prediction: Embeddings, target: Embeddings) -> list[tuple[str, Tensor, Tensor]]:
-    """(key, prediction, target) for each key."""
-    targets = _by_key(target)
-    pairs = [(key, predicted, targets[key]) for key, predicted in _by_key(prediction).items()]
-    for key, predicted, wanted in pairs:
-        # Broadcasting would hide a wrong pairing: [M, D] against [1, D] is a valid but meaningless loss.
-        if predicted.shape[0] != wanted.shape[0]:
-            raise ConfigError(
-                _term(key), tuple(predicted.shape), f"a row for each of the {wanted.shape[0]} target rows"
-            )
-    return pairs
+        return selected("", encoded)
+    return {key: selected(key, encoded[key]) for key in _by_key(prediction)}

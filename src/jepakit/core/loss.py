@@ -83,8 +83,8 @@ class NormalizedTarget(nn.Module):
 class StandardizedBatch(nn.Module):
     """A loss on predictions and targets that are first standardised, column by column, over the global batch.
 
-    With `mse` it is the invariance term of CCA-SSG (Zhang et al. 2021, eq. 5). Like Barlow Twins it depends on
-    correlations only, and needs `jepakit.core.regularizer.decorrelation` against collapse, not a stop-gradient.
+    With `mse` it is the invariance term of CCA-SSG (Zhang et al. 2021, eq. 5). It depends on correlations only, and
+    needs `jepakit.core.regularizer.decorrelation` against collapse, not a stop-gradient.
 
     Args:
         loss: the loss to apply.

@@ -1,8 +1,7 @@
 """Groups of rows packed end to end in flat tensors: group ``g`` owns rows ``offsets[g]:offsets[g + 1]``.
 
-A batch of graphs, of linear programs or of documents is held this way, so that gathers and sums over groups of
-different lengths need neither padding nor a loop. With G groups and N rows in all, offsets (``ptr``) are ``[G + 1]``
-int64.
+Gathers and sums over groups of different lengths then need neither padding nor a loop. With G groups and N rows in all,
+offsets (``ptr``) are ``[G + 1]`` int64.
 """
 
 from __future__ import annotations
@@ -17,17 +16,12 @@ from torch import Tensor
 
 
 def offsets(lengths: Tensor) -> Tensor:
-    """Where each group begins, and behind the last one the number of rows: ``[G] -> [G + 1]`` int64."""
+    """The first row of each group, then the number of rows: ``[G] -> [G + 1]`` int64."""
     return torch.cat([lengths.new_zeros(1, dtype=torch.long), lengths.cumsum(0)])
 
 
 def owners(lengths: Tensor, total: int | None = None) -> Tensor:
-    """The group of each row: ``[G] -> [N]`` int64.
-
-    Args:
-        lengths: rows of each group.
-        total: N; where it is known, a GPU is not waited for.
-    """
+    """The group of each row: ``[G] -> [N]`` int64. With ``total``, which is N, a GPU is not waited for."""
     return torch.repeat_interleave(lengths, output_size=total)
 
 
@@ -58,11 +52,12 @@ def offsets_of_kept(ptr: Tensor, keep: Tensor) -> Tensor:
 def segment_sum(values: Tensor, ptr: Tensor) -> Tensor:
     """The sum over the rows of each group, ``[N, D] -> [G, D]`` or ``[N] -> [G]``; 0 for a group without rows.
 
-    Sums of half precision are taken, and returned, in single precision.
+    Sums of half precision are computed and returned in single precision.
     """
     if values.dim() == 1:
         return segment_sum(values[:, None], ptr)[:, 0]
-    return _SegmentSum.apply(values, ptr)  # pyright: ignore[reportReturnType]
+    rows = torch.arange(len(values) + 1, device=values.device)
+    return sum_rows(values, RowLists(ptr, rows[:-1]), lambda: RowLists(rows, owners(ptr.diff(), len(values))))
 
 
 def segment_mean(values: Tensor, ptr: Tensor) -> Tensor:
@@ -72,7 +67,7 @@ def segment_mean(values: Tensor, ptr: Tensor) -> Tensor:
 
 
 def segment_max(values: Tensor, ptr: Tensor, empty: float) -> Tensor:
-    """The greatest value over the rows of each group, shaped as in `segment_sum`; ``empty`` for one without rows."""
+    """The maximum over the rows of each group, shaped as in `segment_sum`; ``empty`` for a group without rows."""
     owner = owners(ptr.diff(), len(values)).view(-1, *[1] * (values.dim() - 1)).expand_as(values)
     greatest = values.new_full((len(ptr) - 1, *values.shape[1:]), empty)
     return greatest.scatter_reduce(0, owner, values, reduce="amax", include_self=False)
@@ -80,10 +75,10 @@ def segment_max(values: Tensor, ptr: Tensor, empty: float) -> Tensor:
 
 @dataclass(frozen=True)
 class RowLists:
-    """For each of G groups a list of rows of another tensor: the neighbours of a node, the columns of a matrix' row.
+    """For each of G groups a list of rows of another tensor, such as the neighbours of a node.
 
-    It is a sparse matrix ``[G, S]`` in compressed rows. Sums over it use the kernel of ``embedding_bag``, which never
-    writes the gathered rows ``[N, D]`` down: eight times faster on a CPU than gathering and adding, four times faster
+    It is a sparse matrix ``[G, S]`` in compressed rows. Sums over it use the kernel of ``embedding_bag``, which does
+    not store the gathered rows ``[N, D]``: eight times faster on a CPU than gathering and adding, four times faster
     than ``torch.sparse``.
 
     Args:
@@ -109,25 +104,11 @@ class RowLists:
 
 
 def sum_rows(values: Tensor, lists: RowLists, transposed: Callable[[], RowLists]) -> Tensor:
-    """`RowLists.sum` with a gradient for ``values``: ``[S, D] -> [G, D]``.
+    """`RowLists.sum` with a gradient for ``values``, none for the weights: ``[S, D] -> [G, D]``.
 
-    Args:
-        values: ``[S, D]``; no gradient reaches the weights.
-        lists: the rows of each sum.
-        transposed: makes the lists of the transposed matrix, ``[S]`` lists of groups, when the gradient is computed.
+    ``transposed`` makes the lists of the transposed matrix, S lists of groups, when the gradient is computed.
     """
     return _SumRows.apply(values, lists, transposed)  # pyright: ignore[reportReturnType]
-
-
-class _SegmentSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, ptr: Tensor) -> Tensor:
-        ctx.lengths, ctx.total = ptr.diff(), len(values)
-        return RowLists(ptr, torch.arange(len(values), device=values.device)).sum(values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0][owners(ctx.lengths, ctx.total)], None
 
 
 class _SumRows(torch.autograd.Function):

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 from jepakit.core.jepa import Where
 from jepakit.core.packed import positions
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, require_at_least
+
+
+def _selected(context: Tensor, where: Where | None) -> Tensor:
+    return context if where is None or where.context_rows is None else context[where.context_rows]
 
 
 class MLPPredictor(nn.Module):
-    """A multi-layer perceptron on each asked-for row of the context: ``[N, dim] -> [M, out_dim]``.
+    """A multi-layer perceptron on the rows that ``where`` selects: ``[N, dim] -> [M, out_dim]``.
 
     Args:
         dim: width of the context's embeddings.
@@ -41,8 +45,8 @@ class MLPPredictor(nn.Module):
     ) -> None:
         super().__init__()
         out_dim = dim if out_dim is None else out_dim
-        if depth < 1:
-            raise ConfigError("depth", depth, "at least 1 layer")
+        self.depth, self.residual = depth, residual
+        require_at_least(self, depth=1)
         if residual and out_dim != dim:
             raise ConfigError("residual", residual, f"False where out_dim = {out_dim} differs from dim = {dim}")
         widths = [dim] + [max(1, round(width_factor * dim))] * (depth - 1)
@@ -53,12 +57,11 @@ class MLPPredictor(nn.Module):
         if residual:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        self.residual = residual
         self.layers = nn.Sequential(*hidden, last)
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
         """``[N, dim] -> [N, out_dim]``; with ``where.context_rows`` (``[M]``), ``[M, out_dim]``."""
-        rows = context if where is None or where.context_rows is None else context[where.context_rows]
+        rows = _selected(context, where)
         return rows + self.layers(rows) if self.residual else self.layers(rows)
 
 
@@ -67,15 +70,14 @@ class IdentityPredictor(nn.Module):
 
     def forward(self, context: Tensor, where: Where | None = None) -> Tensor:
         """``[N, D] -> [N, D]``; with ``where.context_rows`` (``[M]``), ``[M, D]``."""
-        return context if where is None or where.context_rows is None else context[where.context_rows]
+        return _selected(context, where)
 
 
 class CrossAttentionPredictor(nn.Module):
     """Queries that carry a position attend to the context of their own example: ``[N, dim] -> [M, out_dim]``.
 
     A query is a learned vector plus its embedded position; without the position all predictions of one example would be
-    the same. Examples are padded to one length and masked, so that none sees another's context. A query whose example
-    has no context at all is predicted from its position alone.
+    the same. A query whose example has no context is predicted from its position alone.
 
     Args:
         dim: width of the context's embeddings.
@@ -106,10 +108,8 @@ class CrossAttentionPredictor(nn.Module):
     ) -> None:
         super().__init__()
         hidden = dim if hidden is None else hidden
-        if depth < 1:
-            raise ConfigError("depth", depth, "at least 1 block")
-        if position_dim < 1:
-            raise ConfigError("position_dim", position_dim, "at least 1: queries without a position are all the same")
+        self.depth, self.position_dim = depth, position_dim
+        require_at_least(self, depth=1, position_dim=1)
         if hidden % heads:
             raise ConfigError("heads", heads, f"a divisor of the attention's width {hidden}")
         self.query = nn.Parameter(torch.randn(hidden) * 0.02)
@@ -143,22 +143,14 @@ class _CrossBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, dim))
 
     def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
-        q = self.to_query(self.norm_query(queries)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key_value = self.to_key_value(self.norm_key(keys))
-        k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in key_value.chunk(2, dim=-1))
-        # Softmax over nothing is NaN: an example without context attends to its (zero) padding, and adds nothing.
-        nothing = ~key_mask.any(1)
-        visible = (key_mask | nothing[:, None])[:, None, None, :]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible).transpose(1, 2).flatten(2)
-        queries = queries + self.merge(attended).masked_fill(nothing[:, None, None], 0.0)
+        key, value = self.to_key_value(self.norm_key(keys)).chunk(2, dim=-1)
+        attended = attend(self.to_query(self.norm_query(queries)), key, value, key_mask, self.heads)
+        queries = queries + self.merge(attended).masked_fill(~key_mask.any(1)[:, None, None], 0.0)
         return queries + self.mlp(self.norm_mlp(queries))
 
 
 class BidirectionalPredictor(nn.Module):
-    """One predictor from context to target and one back; ``where.backward`` says which is asked for.
-
-    Train it on both ``Views(a, b)`` and ``Views(b, a, Where(backward=True))``.
-    """
+    """A predictor for each direction; train it on ``Views(a, b)`` and ``Views(b, a, Where(backward=True))``."""
 
     def __init__(self, forward_predictor: nn.Module, backward_predictor: nn.Module) -> None:
         super().__init__()
@@ -171,23 +163,22 @@ class BidirectionalPredictor(nn.Module):
 
 
 class PredictorPerKey(nn.Module):
-    """For embeddings that are a dict: a predictor for each key to be predicted; other keys are left out.
+    """For embeddings that are a dict: a predictor for each key to be predicted.
 
     Args:
         predictors: key -> predictor, such as ``{"node": ..., "graph": ...}``.
-        sources: key -> the key of the context's embeddings it is predicted from, where that is another one.
+        sources: key -> the key of the context's embeddings it is predicted from, where that differs.
     """
 
     def __init__(self, predictors: Mapping[str, nn.Module], sources: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self.predictors = nn.ModuleDict(predictors)
-        self.sources = {key: (sources or {}).get(key, key) for key in predictors}
+        self.predictors, self.sources = nn.ModuleDict(predictors), sources or {}
 
     def forward(self, context: Mapping[str, Tensor], where: Mapping[str, Where] | None = None) -> dict[str, Tensor]:
         """Key -> prediction, for each key that has a predictor."""
-        asked = where or {}
         return {
-            key: predictor(context[self.sources[key]], asked.get(key)) for key, predictor in self.predictors.items()
+            key: predictor(context[self.sources.get(key, key)], (where or {}).get(key))
+            for key, predictor in self.predictors.items()
         }
 
 
@@ -204,22 +195,31 @@ PREDICTORS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, heads: int) -> Tensor:
+    """Softmax attention ``[B, L, D], [B, K, D], [B, K, D] -> [B, L, D]`` to the keys of a mask ``[B, K]``.
+
+    An example without keys attends to its padding, because a softmax over no entries is NaN.
+    """
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    visible = (key_mask | ~key_mask.any(1, keepdim=True))[:, None, None, :]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=visible).transpose(1, 2).flatten(2)
+
+
 def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Rows of several examples as one padded block.
 
     Args:
         x: ``[N, D]``.
         group: the example of each row, ``[N]`` int64, in any order.
-        groups: how many examples there are.
+        groups: number of examples.
 
     Returns:
-        ``[groups, L, D]`` padded with zeros, the mask ``[groups, L]`` of true entries, and the index that takes the
-        rows back out in their order.
+        ``[groups, L, D]`` padded with zeros, the mask ``[groups, L]`` of rows, and the index that takes the rows back
+        out in their order.
     """
     counts = torch.bincount(group, minlength=groups)
-    order = torch.argsort(group, stable=True)
     within = torch.empty_like(group)
-    within[order] = positions(counts)
+    within[torch.argsort(group, stable=True)] = positions(counts)
     longest = max(int(counts.max()) if groups else 0, 1)
     padded = x.new_zeros(groups, longest, x.shape[-1]).index_put((group, within), x)
     mask = torch.arange(longest, device=x.device) < counts[:, None]

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core.distributed import row_range, sum_over_processes
-from jepakit.errors import ConfigError
+from jepakit.core.distributed import count_rows, mean_of_rows, row_range, sum_over_processes
+from jepakit.errors import ConfigError, require_at_least
 
 
 def epps_pulley(projections: Tensor, *, knots: int = 17, t_max: float = 3.0) -> Tensor:
@@ -29,29 +29,25 @@ def epps_pulley(projections: Tensor, *, knots: int = 17, t_max: float = 3.0) -> 
     width = torch.full_like(t, 2 * t_max / (knots - 1))
     width[0] = width[-1] = t_max / (knots - 1)
     angles = projections.unsqueeze(-1) * t
-    count = sum_over_processes(projections.new_tensor(float(projections.shape[0])))
-    real = sum_over_processes(angles.cos().sum(0)) / count
-    imaginary = sum_over_processes(angles.sin().sum(0)) / count
-    return count * (((real - normal).square() + imaginary.square()) * normal) @ width
+    real, imaginary = mean_of_rows(angles.cos()), mean_of_rows(angles.sin())
+    return count_rows(projections) * (((real - normal).square() + imaginary.square()) * normal) @ width
 
 
 class SIGReg(nn.Module):
     """Sketched isotropic Gaussian regularisation: pushes embeddings towards N(0, I).
 
     Averages `epps_pulley` over random unit directions, drawn anew at each training step from the seed and the number of
-    steps taken: the same on every process, and the same again after a resume.
+    steps taken: the same on every process and after a resume. Like a test statistic, the value grows with N for a fixed
+    misfit. Embeddings whose scale is far from 1, such as unit vectors, are penalised like collapsed ones.
 
     Args:
         directions: number of random directions in each step.
         knots: quadrature points.
         t_max: the largest frequency compared.
-        seed: seed of the directions.
+        seed: of the directions.
 
     Raises:
         ConfigError: ``directions`` < 1, ``knots`` < 2 or ``t_max`` ≤ 0.
-
-    Like a test statistic, the value grows with N for a fixed misfit. Embeddings whose scale is far from 1, such as
-    L2-normalised embeddings, are penalised like collapsed ones, so pass unnormalised embeddings.
 
     Source: LeJEPA, Balestriero & LeCun 2025 (arXiv 2511.08544), §4 and algorithm 1.
     """
@@ -60,12 +56,10 @@ class SIGReg(nn.Module):
 
     def __init__(self, *, directions: int = 256, knots: int = 17, t_max: float = 3.0, seed: int = 0) -> None:
         super().__init__()
-        for name, value, least in (("directions", directions, 1), ("knots", knots, 2)):
-            if value < least:
-                raise ConfigError(name, value, f"at least {least}")
+        self.directions, self.knots, self.t_max, self.seed = directions, knots, t_max, seed
+        require_at_least(self, directions=1, knots=2)
         if not t_max > 0:
             raise ConfigError("t_max", t_max, "a number above 0")
-        self.directions, self.knots, self.t_max, self.seed = directions, knots, t_max, seed
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -80,9 +74,8 @@ class SIGReg(nn.Module):
 
 def covariance(embeddings: Tensor) -> Tensor:
     """The unbiased covariance of the rows of the global batch: ``[N, D] -> [D, D]``."""
-    count = sum_over_processes(embeddings.new_tensor(float(embeddings.shape[0])))
-    centred = embeddings - sum_over_processes(embeddings.sum(0)) / count
-    return sum_over_processes(centred.T @ centred) / (count - 1).clamp(min=1)
+    centred = embeddings - mean_of_rows(embeddings)
+    return sum_over_processes(centred.T @ centred) / (count_rows(embeddings) - 1).clamp(min=1)
 
 
 def standardize(embeddings: Tensor, *, eps: float = 1e-12) -> Tensor:
@@ -90,10 +83,8 @@ def standardize(embeddings: Tensor, *, eps: float = 1e-12) -> Tensor:
 
     ``eps`` is added to the variance: small enough for embeddings of any usual scale, large enough for single precision.
     """
-    count = sum_over_processes(embeddings.new_tensor(float(embeddings.shape[0])))
-    centred = embeddings - sum_over_processes(embeddings.sum(0)) / count
-    variance = sum_over_processes(centred.square().sum(0)) / count
-    return centred * (variance + eps).rsqrt()
+    centred = embeddings - mean_of_rows(embeddings)
+    return centred * (mean_of_rows(centred.square()) + eps).rsqrt()
 
 
 def decorrelation(embeddings: Tensor) -> Tensor:
@@ -104,8 +95,7 @@ def decorrelation(embeddings: Tensor) -> Tensor:
     Source: CCA-SSG, Zhang et al. 2021, eq. 5.
     """
     z = standardize(embeddings)
-    count = sum_over_processes(z.new_tensor(float(z.shape[0])))
-    correlation = sum_over_processes(z.T @ z) / count
+    correlation = sum_over_processes(z.T @ z) / count_rows(z)
     return (correlation - torch.eye(z.shape[1], device=z.device, dtype=z.dtype)).square().sum() / z.shape[1]
 
 
@@ -118,7 +108,7 @@ def isotropy_penalty(embeddings: Tensor, *, variance: float | None = 1.0) -> Ten
     """
     cov = covariance(embeddings)
     sigma2 = cov.diagonal().mean() if variance is None else cov.new_tensor(variance)
-    return torch.linalg.matrix_norm(cov - sigma2 * torch.eye(cov.shape[0], device=cov.device, dtype=cov.dtype))
+    return torch.linalg.matrix_norm(cov - sigma2 * torch.eye(len(cov), device=cov.device, dtype=cov.dtype))
 
 
 def vicreg_variance(cov: Tensor, *, target_std: float = 1.0, eps: float = 1e-4) -> Tensor:
@@ -128,7 +118,7 @@ def vicreg_variance(cov: Tensor, *, target_std: float = 1.0, eps: float = 1e-4) 
 
 def vicreg_covariance(cov: Tensor) -> Tensor:
     """``Σ_{i≠j} cov_ij² / D`` of a covariance ``[D, D] -> []`` (VICReg, eq. 4)."""
-    return (cov.square().sum() - cov.diagonal().square().sum()) / cov.shape[0]
+    return (cov.square().sum() - cov.diagonal().square().sum()) / len(cov)
 
 
 class VICReg(nn.Module):
@@ -154,7 +144,7 @@ class VICReg(nn.Module):
 
 
 def variance_hinge(embeddings: Tensor) -> Tensor:
-    """`vicreg_variance` of the rows of the global batch: ``[N, D] -> []``, 0 where every dimension is wide enough."""
+    """`vicreg_variance` of the global batch: ``[N, D] -> []``, 0 where every dimension is wide enough."""
     return vicreg_variance(covariance(embeddings))
 
 
@@ -175,8 +165,7 @@ class UnitRows(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """The regulariser of the scaled, centred rows: ``[N, D] -> []``."""
         scaled = F.normalize(embeddings, dim=-1) * embeddings.shape[-1] ** 0.5
-        count = sum_over_processes(scaled.new_tensor(float(scaled.shape[0])))
-        return self.function(scaled - sum_over_processes(scaled.sum(0)) / count)
+        return self.function(scaled - mean_of_rows(scaled))
 
 
 class Subsampled(nn.Module):

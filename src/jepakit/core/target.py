@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, require_within
 
 Momentum = float | Callable[[int], float]
 
@@ -34,13 +34,12 @@ class Target(nn.Module):
 class EMATarget(Target):
     """An exponential moving average of the context encoder: ``ξ ← τ ξ + (1 − τ) θ`` after every optimiser step.
 
-    Floating-point buffers (running statistics) move with the parameters, integer ones are copied. The copy is always
+    Floating-point buffers (running statistics) move with the parameters, integer buffers are copied. The copy is always
     in eval mode, even after ``train()``: its dropout is off and its normalisation uses running statistics.
 
     Args:
         encoder: the context encoder; it is copied.
-        momentum: τ, or a function of the number of steps taken, such as
-            ``CosineSchedule(0.996, 1.0, total_steps)``.
+        momentum: τ, or a function of the number of steps taken, such as ``CosineSchedule(0.996, 1.0, total_steps)``.
 
     Raises:
         ConfigError: a constant momentum outside [0, 1].
@@ -53,9 +52,9 @@ class EMATarget(Target):
 
     def __init__(self, encoder: nn.Module, momentum: Momentum = 0.996) -> None:
         super().__init__()
-        if not callable(momentum) and not 0 <= momentum <= 1:
-            raise ConfigError("momentum", momentum, "a number from 0 to 1")
         self.momentum = momentum
+        if not callable(momentum):
+            require_within(self, "[0, 1]", "momentum")
         self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval()
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -65,7 +64,7 @@ class EMATarget(Target):
             return self.encoder(view)
 
     def train(self, mode: bool = True) -> EMATarget:
-        """Sets the mode of this module; the averaged encoder stays in eval mode."""
+        """Sets the mode; the averaged encoder stays in eval mode."""
         super().train(mode)
         self.encoder.eval()
         return self
@@ -84,15 +83,17 @@ class EMATarget(Target):
 
     def check(self, context_encoder: nn.Module) -> None:
         """Raises ConfigError where the names or shapes of the weights differ."""
-        ours = {name: tuple(value.shape) for name, value in self.encoder.state_dict().items()}
-        theirs = {name: tuple(value.shape) for name, value in context_encoder.state_dict().items()}
+        ours, theirs = (
+            {(name, tuple(value.shape)) for name, value in encoder.state_dict().items()}
+            for encoder in (self.encoder, context_encoder)
+        )
         if ours != theirs:
-            different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+            different = sorted({name for name, _ in ours ^ theirs})
             raise ConfigError("target", f"differs in {different[:3]}", "an EMA of the context encoder itself")
 
 
 class SharedTarget(Target):
-    """The context encoder encodes its targets too; no copy is made.
+    """The context encoder itself.
 
     Args:
         stop_gradient: True is SimSiam (Chen & He 2021); False needs a regulariser against collapse, as in LeJEPA
@@ -110,7 +111,7 @@ class SharedTarget(Target):
 
 
 class SeparateTarget(Target):
-    """Another encoder, for targets of another kind than the context (documents for queries), trained or frozen.
+    """Another encoder, trained or frozen, for targets of another kind than the context, such as documents for queries.
 
     Args:
         encoder: target view -> embeddings.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from jepakit.core.packed import segment_max, segment_mean, segment_sum
 from jepakit.errors import ConfigError, DataError, require_at_least, require_choice, require_within
@@ -23,6 +25,17 @@ _SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
 _NODES_PER_PROTOTYPE = 50
 _READOUT_NODES = 50_000
 
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": BatchNorm,
+    "layer": nn.LayerNorm,
+    "none": lambda _: nn.Identity(),
+}
+_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": segment_sum,
+    "mean": segment_mean,
+    "max": partial(segment_max, empty=0.0),
+}
+
 
 @dataclass
 class EncoderConfig:
@@ -32,19 +45,16 @@ class EncoderConfig:
         conv: ``gin`` (GINE where there are edge features), ``gcn``, ``gat`` (GATv2) or ``gps`` (graph transformer).
         hidden: width of each layer.
         layers: number of message-passing layers.
-        scale_rows: scale the features of each node to a root mean square of 1, so that long and short bags of words
-            have the same weight.
+        scale_rows: scale the features of each node to a root mean square of 1: long and short texts weigh the same.
         norm: ``batch``, ``layer`` or ``none``.
         dropout: after each layer, in training.
         residual: add a layer's input to its output.
         jumping: a node embedding is the ``last`` layer, or ``concat``, the concatenation of the input and all layers.
         pooling: a graph embedding is the ``sum``, ``mean`` or ``max`` of its nodes.
         heads: attention heads of ``gat`` and ``gps``.
-        position: structural encoding added to the features: ``none``, ``degree``, ``random_walk``, ``laplacian`` or
-            ``combined``; see `jepakit.graph.networks.encoding`.
+        position: structural encoding added to the features, see `jepakit.graph.networks.encoding.with_position`.
         position_size: columns of the structural encoding.
-        prototypes: prototypes per layer that replace ``pooling`` after training, 0 for none; see
-            `jepakit.graph.networks.prototypes`.
+        prototypes: per layer; they replace ``pooling`` after training, see `jepakit.graph.networks.prototypes`.
     """
 
     conv: Literal["gin", "gcn", "gat", "gps"] = "gin"
@@ -63,9 +73,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         require_choice("conv", self.conv, LAYERS)
-        require_choice("norm", self.norm, ("batch", "layer", "none"))
+        require_choice("norm", self.norm, _NORMS)
         require_choice("jumping", self.jumping, ("concat", "last"))
-        require_choice("pooling", self.pooling, ("sum", "mean", "max"))
+        require_choice("pooling", self.pooling, _POOLINGS)
         require_choice("position", self.position, get_args(Encoding))
         require_at_least(self, hidden=1, layers=1, heads=1, position_size=1, prototypes=0)
         require_within(self, "[0, 1)", "dropout")
@@ -86,8 +96,7 @@ class EncoderConfig:
 class GraphEncoder(nn.Module):
     """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
 
-    A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``. Their structural encoding is
-    kept.
+    A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``, not their structural encoding.
 
     Args:
         in_dim: columns of ``graphs.x``.
@@ -105,8 +114,9 @@ class GraphEncoder(nn.Module):
         self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
         self.edges = nn.Linear(edge_dim, hidden) if edge_dim else None
-        self.layers = nn.ModuleList(self._layer(depth) for depth in range(self.config.layers))
-        self.norms = nn.ModuleList(_norm(self.config.norm)(hidden) for _ in range(self.config.layers))
+        norm = _NORMS[self.config.norm]
+        self.layers = nn.ModuleList(self._layer(depth, norm) for depth in range(self.config.layers))
+        self.norms = nn.ModuleList(norm(hidden) for _ in range(self.config.layers))
         self.dropout = nn.Dropout(self.config.dropout)
         count = self.config.prototypes
         self.readout = PrototypeReadout(self.config.parts, hidden, count) if count else None
@@ -128,19 +138,14 @@ class GraphEncoder(nn.Module):
         """The graphs with the structural encoding of this encoder; to be called once per data set."""
         return with_position(graphs, self.config.position, self.config.position_size)
 
-    @torch.no_grad()
     def calibrate(self, graphs: Graphs, *, batch_graphs: int = 256) -> None:
-        """Sets the running statistics of batch normalisation to those of ``graphs``; no parameter changes.
+        """Sets the running statistics of batch normalisation to those of prepared graphs; no parameter changes.
 
         Without this, an untrained encoder in eval mode does not normalise, and its sums grow with every layer. That
         would weaken the EMA target at the first steps and the baseline of a random encoder.
-
-        Args:
-            graphs: prepared graphs, taken in a fixed random order.
-            batch_graphs: graphs per batch.
         """
         order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
-        refresh_statistics(self, (graphs[batch] for batch in order.split(batch_graphs)))
+        update_bn((graphs[batch] for batch in order.split(batch_graphs)), self)
 
     @torch.no_grad()
     def embed(self, graphs: Graphs, *, key: Literal["node", "graph"] = "graph", batch_nodes: int = 4_000) -> Tensor:
@@ -154,13 +159,11 @@ class GraphEncoder(nn.Module):
         """
         if self.position_dim and graphs.position is None:
             graphs = self.prepare(graphs)
-        device = self.mask_token.device
         batch_of = (graphs.node_ptr[1:] - 1).clamp(min=0) // batch_nodes
         sizes: list[int] = torch.unique_consecutive(batch_of, return_counts=True)[1].tolist() or [0]
-        batches = torch.arange(len(graphs)).split(sizes)
         was_training = self.training
         self.eval()
-        parts = [self._read_out(graphs[batch].to(device), key).cpu() for batch in batches]
+        parts = [self._read_out(graphs[ids], key) for ids in torch.arange(len(graphs)).split(sizes)]
         self.train(was_training)
         return torch.cat(parts)
 
@@ -178,17 +181,22 @@ class GraphEncoder(nn.Module):
         self.readout.fit(self.embed(graphs[sample], key="node").to(self.mask_token.device), generator)
 
     def _read_out(self, graphs: Graphs, key: Literal["node", "graph"]) -> Tensor:
+        graphs = graphs.to(self.mask_token.device)
         output = self(graphs)
         if key == "node" or self.readout is None or not self.readout.fitted:
-            return output[key]
-        return self.readout(output["node"], Messages(graphs))
+            return output[key].cpu()
+        return self.readout(output["node"], graphs.node_ptr).cpu()
 
     def forward(self, graphs: Graphs) -> dict[str, Tensor]:
         """Embeds a batch; raises DataError if the widths of its features differ from the constructor's."""
         self._check(graphs)
         messages = Messages(graphs)
-        edges = self.edges(graphs.edge_attr) if self.edges is not None else None
-        x = self._embed_inputs(graphs)
+        edges = None if self.edges is None else self.edges(graphs.edge_attr)
+        x = self._project(graphs.x)
+        if graphs.hidden_nodes is not None:
+            x = torch.where(graphs.hidden_nodes[:, None], self.mask_token.to(x.dtype), x)
+        if self.position is not None:
+            x = x + self.position(graphs.position)
         outputs = [x]
         for depth, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
             h = norm(layer(x, messages, edges))
@@ -199,13 +207,7 @@ class GraphEncoder(nn.Module):
             x = x + h if self.config.residual else h
             outputs.append(x)
         node = torch.cat(outputs, dim=1) if self.config.jumping == "concat" else outputs[-1]
-        return {"node": node, "graph": self._pool(node, messages)}
-
-    def _embed_inputs(self, graphs: Graphs) -> Tensor:
-        x = self._project(graphs.x)
-        if graphs.hidden_nodes is not None:
-            x = torch.where(graphs.hidden_nodes[:, None], self.mask_token.to(x.dtype), x)
-        return x if self.position is None else x + self.position(graphs.position)
+        return {"node": node, "graph": _POOLINGS[self.config.pooling](node, graphs.node_ptr)}
 
     def _project(self, x: Tensor) -> Tensor:
         if self.config.scale_rows:
@@ -217,20 +219,17 @@ class GraphEncoder(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return torch.sparse.mm(x.to_sparse(), self.features.weight.T) + self.features.bias
 
-    def _pool(self, node: Tensor, messages: Messages) -> Tensor:
-        if self.config.pooling == "max":
-            return segment_max(node, messages.node_ptr, empty=0.0)
-        return (segment_sum if self.config.pooling == "sum" else segment_mean)(node, messages.node_ptr)
-
-    def _layer(self, depth: int) -> nn.Module:
+    def _layer(self, depth: int, norm: Callable[[int], nn.Module]) -> nn.Module:
         config = self.config
-        if config.conv == "gcn":
-            return GCNLayer(config.hidden, first=depth == 0)
-        if config.conv == "gat":
-            return GATLayer(config.hidden, config.heads, self.edge_dim > 0)
-        if config.conv == "gps":
-            return GPSLayer(config.hidden, config.heads, _norm(config.norm))
-        return GINLayer(config.hidden, _norm(config.norm))
+        match config.conv:
+            case "gcn":
+                return GCNLayer(config.hidden, first=depth == 0)
+            case "gat":
+                return GATLayer(config.hidden, config.heads, self.edge_dim > 0)
+            case "gps":
+                return GPSLayer(config.hidden, config.heads, norm)
+            case "gin":
+                return GINLayer(config.hidden, norm)
 
     def _check(self, graphs: Graphs) -> None:
         for name, width in (("x", self.in_dim), ("edge_attr", self.edge_dim), ("position", self.position_dim)):
@@ -240,24 +239,3 @@ class GraphEncoder(nn.Module):
             if width and columns != width:
                 problem, expected = "not the features this encoder was trained on", f"{width} columns"
                 raise DataError(problem, field=f"graphs.{name}", value=f"{columns} columns", expected=expected)
-
-
-@torch.no_grad()
-def refresh_statistics(model: nn.Module, batches: Iterable[Graphs]) -> None:
-    """Sets the running statistics of batch normalisation in ``model`` to their average over ``batches``."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch then computes a cumulative average
-    was_training = model.training
-    model.train()
-    for batch in batches:
-        model(batch)
-    model.train(was_training)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-
-
-def _norm(name: str) -> Callable[[int], nn.Module]:
-    return {"batch": BatchNorm, "layer": nn.LayerNorm, "none": lambda _: nn.Identity()}[name]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs
-from jepakit.graph.encoder import GraphEncoder, refresh_statistics
+from jepakit.graph.encoder import GraphEncoder
 from jepakit.training import EpochLoader, FitConfig, fit
 
 
@@ -106,7 +107,7 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
     fit(None, EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed), config, task=model)
     model = model.cpu()
     # After few steps the running averages still depend on their initial values.
-    refresh_statistics(model, (graphs[i] for i in torch.arange(len(graphs)).split(256)))
+    update_bn((graphs[rows] for rows in torch.arange(len(graphs)).split(256)), model)
     return model.eval()
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core.predictor import pad_groups
+from jepakit.core.predictor import attend, pad_groups
 from jepakit.graph.networks.messages import Messages
 
+#: Names of the layers in configurations.
 LAYERS = ("gin", "gcn", "gat", "gps")
-"""Names of the layers in configurations."""
 
 
 class GCNLayer(nn.Module):
@@ -23,8 +23,8 @@ class GCNLayer(nn.Module):
 
     Args:
         dim: width D.
-        first: omit W, because the linear projection of the features in front of this layer is the W of the paper. A
-            second linear map before the first nonlinearity adds no expressive power and makes pre-training worse.
+        first: omit W: the projection of the features in front of this layer already is a linear map, and a second map
+            before the first nonlinearity makes pre-training worse.
     """
 
     def __init__(self, dim: int, *, first: bool = False) -> None:
@@ -37,7 +37,7 @@ class GCNLayer(nn.Module):
         received = messages.sum_neighbors(x, weight)
         if edges is not None:
             received = received + messages.sum_messages(edges * weight[:, None])
-        return self.linear(received + x / (messages.in_ptr.diff() + 1).to(x.dtype)[:, None])
+        return self.linear(received + x / (messages.graphs.in_degree + 1).to(x.dtype)[:, None])
 
 
 class GINLayer(nn.Module):
@@ -73,21 +73,20 @@ class GATLayer(nn.Module):
 
     def __init__(self, dim: int, heads: int, edges: bool) -> None:
         super().__init__()
-        # Imported here because importing PyTorch Geometric takes longer than all other imports together.
+        # Importing PyTorch Geometric takes longer than all other imports together.
         from torch_geometric.nn import GATv2Conv
 
         self.conv = GATv2Conv(dim, dim // heads, heads=heads, edge_dim=dim if edges else None)
 
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
         """See the module."""
-        return self.conv(x, torch.stack([messages.source, messages.target]), edges)
+        return self.conv(x, messages.graphs.edge_index, edges)
 
 
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation ``[N, D] -> [N, D]`` for batches of any size.
 
-    A training batch of fewer than two rows has no variance. It is normalised by the running statistics and does not
-    change them.
+    A training batch of fewer than two rows has no variance: it is normalised by the running statistics.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
@@ -117,14 +116,8 @@ class GPSLayer(nn.Module):
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
         """See the module."""
         local = self.norm_local(x + self.local(x, messages, edges))
-        attended = self.norm_global(x + self._attend(x, messages))
-        joined = local + attended
+        graphs = messages.graphs
+        padded, mask, place = pad_groups(self.query_key_value(x), graphs.graph_of_node, len(graphs))
+        attended = self.merge(attend(*padded.chunk(3, dim=-1), mask, self.heads)[place])
+        joined = local + self.norm_global(x + attended)
         return self.norm_mlp(joined + self.mlp(joined))
-
-    def _attend(self, x: Tensor, messages: Messages) -> Tensor:
-        padded, mask, place = pad_groups(self.query_key_value(x), messages.graph_of_node, messages.num_graphs)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in padded.chunk(3, dim=-1))
-        # Of a graph without nodes all entries are visible: a softmax over no entries is NaN. They are never read.
-        visible = (mask | ~mask.any(1, keepdim=True))[:, None, None, :]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible).transpose(1, 2).flatten(2)
-        return self.merge(attended[place])

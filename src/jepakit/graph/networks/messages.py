@@ -27,49 +27,37 @@ class Messages:
     """
 
     def __init__(self, graphs: Graphs) -> None:
+        self.graphs = graphs
         self.source, self.target = graphs.edge_index
-        self.num_nodes = graphs.num_nodes
-        self.graph_of_node = graphs.graph_of_node
-        self.num_graphs = len(graphs)
-        self.node_ptr = graphs.node_ptr
-
-    @cached_property
-    def in_ptr(self) -> Tensor:
-        """Offsets of the incoming edges of each node, ``[N + 1]``."""
-        return offsets(torch.bincount(self.target, minlength=self.num_nodes))
-
-    @cached_property
-    def out_ptr(self) -> Tensor:
-        """Offsets in `by_source` of the outgoing edges of each node, ``[N + 1]``."""
-        return offsets(torch.bincount(self.source, minlength=self.num_nodes))
-
-    @cached_property
-    def by_source(self) -> Tensor:
-        """The order of the edges by source, ``[E]``."""
-        return torch.argsort(self.source, stable=True)
 
     @cached_property
     def incoming(self) -> RowLists:
         """For each node, the sources of its incoming edges."""
-        return RowLists(self.in_ptr, self.source)
+        return RowLists(offsets(self.graphs.in_degree), self.source)
+
+    @cached_property
+    def outgoing_edges(self) -> RowLists:
+        """For each node, its outgoing edges."""
+        out_degree = torch.bincount(self.source, minlength=self.graphs.num_nodes)
+        return RowLists(offsets(out_degree), torch.argsort(self.source, stable=True))
 
     @cached_property
     def outgoing(self) -> RowLists:
         """For each node, the targets of its outgoing edges."""
-        return RowLists(self.out_ptr, self.target[self.by_source])
+        return replace(self.outgoing_edges, rows=self.target[self.outgoing_edges.rows])
 
     @cached_property
     def gcn_weight(self) -> Tensor:
         """``1 / sqrt(d_i d_j)`` of each edge, degrees counted with the self loop, ``[E]`` (Kipf & Welling 2017)."""
-        scale = (self.in_ptr.diff() + 1).float().rsqrt()
+        scale = (self.graphs.in_degree + 1).float().rsqrt()
         return scale[self.source] * scale[self.target]
 
     def sum_neighbors(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """``Σ_{j→i} w_ij x_j``: ``[N, D], [E] -> [N, D]``; no gradient reaches the weights."""
         if weight is None:
             return sum_rows(x, self.incoming, lambda: self.outgoing)
-        weighted = replace(self.incoming, weight=weight)
-        return sum_rows(x, weighted, lambda: replace(self.outgoing, weight=weight[self.by_source]))
+        incoming = replace(self.incoming, weight=weight)
+        return sum_rows(x, incoming, lambda: replace(self.outgoing, weight=weight[self.outgoing_edges.rows]))
 
     def sum_neighbors_and_self(self, x: Tensor, scale: Tensor) -> Tensor:
         """``scale x_i + Σ_{j→i} x_j`` in one pass: ``[N, D], [] -> [N, D]``; both arguments receive gradients."""
@@ -77,11 +65,12 @@ class Messages:
 
     def take_sources(self, x: Tensor) -> Tensor:
         """The rows of the edges' sources: ``[N, D] -> [E, D]``."""
-        return _TakeSources.apply(x, self)  # pyright: ignore[reportReturnType]
+        each = RowLists(torch.arange(len(self.source) + 1, device=x.device), self.source)
+        return sum_rows(x, each, lambda: self.outgoing_edges).to(x.dtype)
 
     def sum_messages(self, messages: Tensor) -> Tensor:
         """The sum of the messages to each node: ``[E, D] -> [N, D]``."""
-        return segment_sum(messages, self.in_ptr)
+        return segment_sum(messages, self.incoming.offsets)
 
 
 class _SumNeighborsAndSelf(torch.autograd.Function):
@@ -93,25 +82,8 @@ class _SumNeighborsAndSelf(torch.autograd.Function):
         return total.addcmul_(x.to(total.dtype), scale)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor]:
         x, scale = ctx.saved_tensors
-        m: Messages = ctx.messages
         gradient = gradients[0].contiguous()
-        to_x = to_scale = None
-        if ctx.needs_input_grad[0]:
-            to_x = m.outgoing.sum(gradient).addcmul_(gradient, scale)
-        if ctx.needs_input_grad[2]:
-            to_scale = torch.dot(gradient.flatten(), x.to(gradient.dtype).flatten())
-        return to_x, None, to_scale
-
-
-class _TakeSources(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, messages: Messages) -> Tensor:
-        ctx.messages = messages
-        return x[messages.source]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        m: Messages = ctx.messages
-        return RowLists(m.out_ptr, m.by_source).sum(gradients[0].contiguous()), None
+        to_x = ctx.messages.outgoing.sum(gradient).addcmul_(gradient, scale)
+        return to_x, None, torch.dot(gradient.flatten(), x.to(gradient.dtype).flatten())

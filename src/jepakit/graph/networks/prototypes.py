@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from jepakit.core.packed import segment_sum
-from jepakit.graph.networks.messages import Messages
 
 _K_MEANS_NODES = 10_000
 _K_MEANS_ITERATIONS = 10
@@ -27,8 +26,7 @@ class PrototypeReadout(nn.Module):
         parts: number of layers concatenated in a node embedding.
         hidden: width of each.
         prototypes: prototypes per layer.
-        temperature: of the softmax over prototypes, in units of ``hidden``, with which squared distances grow; 0 would
-            assign each node to the nearest prototype.
+        temperature: of the softmax over prototypes, in units of ``hidden``, with which squared distances grow.
     """
 
     centre: Tensor
@@ -44,11 +42,11 @@ class PrototypeReadout(nn.Module):
         self.register_buffer("prototypes", torch.zeros(parts, prototypes, hidden))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
-    def forward(self, node: Tensor, messages: Messages) -> Tensor:
-        """Graph embeddings from node embeddings; `fit` must have placed the prototypes."""
+    def forward(self, node: Tensor, node_ptr: Tensor) -> Tensor:
+        """Graph embeddings from nodes and their offsets ``[G + 1]``; `fit` must have placed the prototypes."""
         layers = (node.unflatten(1, (self.parts, -1)) - self.centre) / self.scale
         counts = [
-            segment_sum(torch.softmax(-_distances(x, prototypes) / self.temperature, dim=1), messages.node_ptr)
+            segment_sum(torch.softmax(-_distances(x, prototypes) / self.temperature, dim=1), node_ptr)
             for x, prototypes in zip(layers.unbind(1), self.prototypes, strict=True)
         ]
         return torch.cat(counts, dim=1).sqrt()
@@ -60,7 +58,7 @@ class PrototypeReadout(nn.Module):
         self.centre.copy_(layers.mean(0))
         std = layers.std(0)
         self.scale.copy_(torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std)))
-        sample = torch.randperm(node.shape[0], generator=generator)[:_K_MEANS_NODES]
+        sample = torch.randperm(len(node), generator=generator)[:_K_MEANS_NODES]
         for part, x in enumerate(((layers[sample] - self.centre) / self.scale).unbind(1)):
             self.prototypes[part] = _k_means(x, self.prototypes.shape[1], generator)
         self.fitted.fill_(True)
@@ -68,13 +66,12 @@ class PrototypeReadout(nn.Module):
 
 def _k_means(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Lloyd's algorithm from random rows: ``[N, D] -> [k, D]``; an empty cluster moves to a random row."""
-    rows = x.shape[0]
 
     def random_rows(count: int) -> Tensor:
-        return x[torch.randint(rows, (count,), generator=generator)]
+        return x[torch.randint(len(x), (count,), generator=generator)]
 
-    centres = x[torch.randperm(rows, generator=generator)[:k]]
-    centres = torch.cat([centres, random_rows(k - centres.shape[0])])
+    centres = x[torch.randperm(len(x), generator=generator)[:k]]
+    centres = torch.cat([centres, random_rows(k - len(centres))])
     for _ in range(_K_MEANS_ITERATIONS):
         nearest = _distances(x, centres).argmin(1)
         counts = torch.bincount(nearest, minlength=k)
