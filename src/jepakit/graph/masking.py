@@ -2,8 +2,7 @@
 
 A mask consists of regions. A region starts at a random centre and grows ring by ring to its share of the graph's quota.
 If it cannot (its component is exhausted, its radius is reached, its path is stuck), another round of regions starts
-from free nodes. The strategies differ in how a region grows. The regions of all graphs of a batch grow together, so a
-hop takes a few tensor operations.
+from free nodes. The regions of all graphs of a batch grow together, so a hop takes a few tensor operations.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
+import pymetis
 import torch
 from torch import Tensor
 
 from jepakit.core.packed import gather_ranges, offsets, owners, positions, segment_max
-from jepakit.errors import ConfigError, MissingExtraError, require_at_least, require_choice, require_within
+from jepakit.errors import ConfigError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
 
 Strategy = Literal["khop", "random", "walk", "path", "metis", "blocks"]
@@ -30,10 +30,10 @@ class Masking:
     """Draws masks: ``masking(graphs, generator)`` is ``[N]`` bool, True where masked.
 
     A graph of n >= 2 nodes has exactly ``min(max(round(ratio * n), 1), n - 1)`` masked nodes, a graph of one node has
-    none. The mask depends on the state of the generator only. Time and memory are linear in nodes and edges, up to a
-    logarithm for sorting.
+    none. The mask depends on the state of the generator only. Time and memory are linear in nodes and edges, up to
+    sorting. Centres are uniformly random. Regions grow from the target of an edge to its source.
 
-    Strategies, all with uniformly random centres:
+    Strategies:
 
     - ``khop``: a ball around a random centre, its last ring thinned at random. With ``hops``, balls of that radius.
     - ``blocks``: ``blocks`` balls, each with its share of the quota (the multi-block masks of I-JEPA, Assran et al.
@@ -43,8 +43,6 @@ class Masking:
     - ``random``: nodes independently of the edges.
     - ``metis``: whole METIS patches in random order, the last one thinned at random (Graph-JEPA, Skenderi et al. 2023,
       arXiv:2309.16014); needs `with_patches`.
-
-    Regions grow from the target of an edge to its source; in an undirected graph the direction does not matter.
 
     Args:
         strategy: one of the above.
@@ -72,23 +70,25 @@ class Masking:
             ConfigError: the strategy is ``metis`` and ``graphs`` has no patches.
         """
         quota = self.quota(graphs.nodes_per_graph)
-        if self.strategy == "metis":
-            return _whole_patches(graphs, quota, generator)
-        if self.strategy == "random":
-            return _leading(graphs, _shuffled_within_graphs(graphs, generator), quota)
-        return _Regions(graphs, generator).cover(quota, self._first_regions(quota), self._grow)
+        match self.strategy:
+            case "metis":
+                return _leading(graphs, _shuffled_patches(graphs, generator), quota)
+            case "random":
+                return _leading(graphs, _shuffled_within_graphs(graphs, generator), quota)
+            case "path":
+                count = (quota + self.length - 1) // self.length
+            case "blocks":
+                count = quota.clamp(max=self.blocks)
+            case _:
+                count = quota.clamp(max=1)
+        return _Regions(graphs, generator).cover(quota, count, self._grow)
 
     def quota(self, nodes_per_graph: Tensor) -> Tensor:
         """Number of masked nodes of each graph, ``[G] -> [G]`` int64."""
         rounded = (nodes_per_graph.double() * self.ratio).round().long()
         return rounded.clamp(min=1).minimum(nodes_per_graph - 1).clamp(min=0)
 
-    def _first_regions(self, quota: Tensor) -> Tensor:
-        if self.strategy == "path":
-            return (quota + self.length - 1) // self.length
-        return quota.clamp(max=self.blocks if self.strategy == "blocks" else 1)
-
-    def _grow(self, regions: _Regions, seeds: _Reached, share: Tensor) -> _Reached:
+    def _grow(self, regions: _Regions, seeds: Tensor, share: Tensor) -> Tensor:
         if self.strategy == "path":
             return regions.paths(seeds, share)
         if self.strategy == "walk":
@@ -99,23 +99,14 @@ class Masking:
 def with_patches(graphs: Graphs, patch_size: int) -> Graphs:
     """The graphs with ``patch`` filled: METIS partitions (Karypis and Kumar 1998) of about ``patch_size`` nodes each.
 
-    To be called once per data set. A graph of n nodes has ``ceil(n / patch_size)`` patches; the partition is
-    deterministic.
-
-    Args:
-        graphs: any graphs; edge directions are ignored.
-        patch_size: nodes per patch, at least 1.
+    To be called once per data set. A graph of n nodes has ``ceil(n / patch_size)`` patches. The partition is
+    deterministic and ignores the direction of edges.
 
     Raises:
         ConfigError: ``patch_size`` is less than 1.
-        MissingExtraError: pymetis is not installed.
     """
     if patch_size < 1:
         raise ConfigError("patch_size", patch_size, "at least 1")
-    try:
-        import pymetis
-    except ImportError as error:
-        raise MissingExtraError("pymetis", "graph") from error
     neighbours, neighbour_ptr = _undirected_neighbours(graphs)
     patch = torch.zeros(graphs.num_nodes, dtype=torch.long)
     for start, stop in pairwise(graphs.node_ptr.tolist()):
@@ -130,27 +121,10 @@ def with_patches(graphs: Graphs, patch_size: int) -> Graphs:
     return replace(graphs, patch=patch.to(graphs.device))
 
 
-@dataclass(frozen=True)
-class _Reached:
-    """Nodes in the order in which regions reached them: ``node``, its ``region``, and its distance or step ``rank``.
-
-    All three are ``[K]``.
-    """
-
-    node: Tensor
-    region: Tensor
-    rank: Tensor
-
-    def __getitem__(self, index: Tensor) -> _Reached:
-        return _Reached(self.node[index], self.region[index], self.rank[index])
-
-    @staticmethod
-    def joined(parts: list[_Reached]) -> _Reached:
-        return _Reached(*(torch.cat([getattr(part, name) for part in parts]) for name in ("node", "region", "rank")))
-
-
 class _Regions:
     """Grows regions in all graphs of a batch together.
+
+    Reached nodes are ``[3, K]`` int64: node, its region, and its distance from the centre or number in a path.
 
     ``mention`` is `_UNREACHED` for free nodes. For a node reached in this or an earlier round it is the first position
     of the node among the candidates of its hop, which decides between several regions that reach it in the same hop.
@@ -165,7 +139,7 @@ class _Regions:
         self.shuffled = _shuffled_within_graphs(graphs, generator)
         self.mention = self.degree.new_full((graphs.num_nodes,), _UNREACHED)
 
-    def cover(self, quota: Tensor, count: Tensor, grow: Callable[[_Regions, _Reached, Tensor], _Reached]) -> Tensor:
+    def cover(self, quota: Tensor, count: Tensor, grow: Callable[[_Regions, Tensor, Tensor], Tensor]) -> Tensor:
         """A mask ``[N]`` of ``quota`` (``[G]``) nodes per graph, starting with ``count`` (``[G]``) regions in each.
 
         Every region takes at least its centre, and the number of regions may double in each round, so that a graph
@@ -174,10 +148,14 @@ class _Regions:
         missing, limit = quota, count
         while missing.any():
             seeds, owner = self._seed(count)
-            share = _split_evenly(missing, count, owner)
+            parts = count.clamp(min=1)
+            share = (missing // parts)[owner] + _first_of_group(owner, missing % parts).long()
             reached = grow(self, seeds, share)
-            taken = reached.node[_first_of_each(reached, share, self._uniform(len(reached.node)))]
-            self.mention[reached.node] = _UNREACHED
+            node, region, rank = reached
+            # Of each region the nodes of lowest rank, ties broken at random.
+            order = (region * (int(rank.max()) + 1) + rank + self._uniform(len(node))).argsort()
+            taken = node[order[_first_of_group(region[order], share)]]
+            self.mention[node] = _UNREACHED
             self.mention[taken] = 0
             gained = torch.bincount(self.owner[taken], minlength=len(quota))
             missing = missing - gained
@@ -185,71 +163,66 @@ class _Regions:
             count = limit.minimum((missing * count + gained - 1) // gained.clamp(min=1))
         return self.mention != _UNREACHED
 
-    def balls(self, start: _Reached, share: Tensor, hops: int | None) -> _Reached:
+    def balls(self, start: Tensor, share: Tensor, hops: int | None) -> Tensor:
         """Grows each region from its nodes in ``start`` by whole rings, to ``share`` nodes or more."""
-        size = torch.bincount(start.region, minlength=len(share))
-        rank = int(start.rank.max())
-        rings, rim = [start], start
+        size = torch.bincount(start[1], minlength=len(share))
+        rank = start[2].max()
+        rings, (rim, region, _) = [start], start
         while hops is None or len(rings) <= hops:
-            rim = rim[(size < share)[rim.region]]
-            neighbours, parent = self._neighbours(rim.node)
+            unfinished = (size < share)[region]
+            neighbours, parent = self._neighbours(rim[unfinished])
             new = self._claim(neighbours)
             if not new.numel():
                 break
-            rank += 1
-            region = rim.region[parent[new]]
-            rim = _Reached(neighbours[new], region, region.new_full((len(new),), rank))
-            rings.append(rim)
+            rank = rank + 1
+            rim, region = neighbours[new], region[unfinished][parent[new]]
+            rings.append(torch.stack([rim, region, rank.expand_as(rim)]))
             size = size + torch.bincount(region, minlength=len(share))
-        return _Reached.joined(rings)
+        return torch.cat(rings, dim=1)
 
-    def walks(self, seeds: _Reached, share: Tensor, length: int) -> _Reached:
+    def walks(self, seeds: Tensor, share: Tensor, length: int) -> Tensor:
         """The seeds and the first nodes that random walks from them visit, about two steps per node of the share."""
         if not self.neighbour.numel():
             return seeds
         region = owners((2 * share + length - 1) // length)
-        node = seeds.node[region]
-        draws = self._uniform(length, len(node))
+        node = seeds[0, region]
         visited = []
-        for draw in draws:
+        for draw in self._uniform(length, len(node)):
             degree = self.degree[node]
             step = (self.start[node] + (draw * degree).long()).clamp(max=len(self.neighbour) - 1)
             node = torch.where(degree > 0, self.neighbour[step], node)
             visited.append(node)
         trail = torch.cat(visited)
         new = self._claim(trail)
-        walker = new % len(region)
-        rank = torch.div(new, len(region), rounding_mode="floor") + 1
-        return _Reached.joined([seeds, _Reached(trail[new], region[walker], rank)])
+        step, walker = new // len(region), new % len(region)
+        return torch.cat([seeds, torch.stack([trail[new], region[walker], step + 1])], dim=1)
 
-    def paths(self, seeds: _Reached, share: Tensor) -> _Reached:
+    def paths(self, seeds: Tensor, share: Tensor) -> Tensor:
         """Extends each seed to a self-avoiding path of up to ``share`` nodes that meets no other path."""
-        steps, head = [seeds], seeds[share > 1]
-        while head.node.numel():
-            neighbours, parent = self._neighbours(head.node)
+        steps, heads = [seeds], seeds[:, share > 1]
+        while heads.numel():
+            neighbours, parent = self._neighbours(heads[0])
             free = self.mention[neighbours] == _UNREACHED
             neighbours, parent = neighbours[free], parent[free]
-            choices = torch.bincount(parent, minlength=len(head.node))
+            choices = torch.bincount(parent, minlength=heads.shape[1])
             pick = offsets(choices)[:-1] + (self._uniform(len(choices)) * choices).long()
             movable = choices.nonzero().squeeze(1)
             following = neighbours[pick[movable]]
             moved = self._claim(following)
-            head = head[movable]
-            head = _Reached(
-                head.node.index_put((moved,), following[moved]),
-                head.region,
-                head.rank.index_put((moved,), head.rank[moved] + 1),
-            )
-            steps.append(head[moved])
-            head = head[head.rank + 1 < share[head.region]]
-        return _Reached.joined(steps)
+            heads = heads[:, movable]
+            heads[0, moved] = following[moved]
+            heads[2, moved] += 1
+            steps.append(heads[:, moved])
+            heads = heads[:, heads[2] + 1 < share[heads[1]]]
+        return torch.cat(steps, dim=1)
 
-    def _seed(self, count: Tensor) -> tuple[_Reached, Tensor]:
+    def _seed(self, count: Tensor) -> tuple[Tensor, Tensor]:
         """``count`` (``[G]``) random free nodes per graph, and the graph of each."""
         free = self.shuffled[self.mention[self.shuffled] == _UNREACHED]
         node = free[_first_of_group(self.owner[free], count)]
         self.mention[node] = 0
-        return _Reached(node, torch.arange(len(node), device=node.device), torch.zeros_like(node)), self.owner[node]
+        region = torch.arange(len(node), device=node.device)
+        return torch.stack([node, region, torch.zeros_like(node)]), self.owner[node]
 
     def _neighbours(self, node: Tensor) -> tuple[Tensor, Tensor]:
         """The neighbours of the nodes in ``node`` (``[K]``), and for each the position of its node there."""
@@ -267,7 +240,8 @@ class _Regions:
         return _uniform(self.generator, self.mention.device, *shape)
 
 
-def _whole_patches(graphs: Graphs, quota: Tensor, generator: torch.Generator) -> Tensor:
+def _shuffled_patches(graphs: Graphs, generator: torch.Generator) -> Tensor:
+    """``[N]``: the nodes sorted by graph, patches in random order within each, nodes in random order within a patch."""
     if graphs.patch is None:
         expected = "graphs with patches; call with_patches(graphs, patch_size) on the data set first"
         raise ConfigError("masking.strategy", "metis", expected)
@@ -277,7 +251,7 @@ def _whole_patches(graphs: Graphs, quota: Tensor, generator: torch.Generator) ->
     noise = _uniform(generator, graphs.device, int(patches.sum()))
     key = owner + noise[first[owner] + graphs.patch]
     shuffled = _shuffled_within_graphs(graphs, generator)
-    return _leading(graphs, shuffled[key[shuffled].argsort(stable=True)], quota)
+    return shuffled[key[shuffled].argsort(stable=True)]
 
 
 def _leading(graphs: Graphs, order: Tensor, quota: Tensor) -> Tensor:
@@ -293,28 +267,14 @@ def _shuffled_within_graphs(graphs: Graphs, generator: torch.Generator) -> Tenso
     return (graphs.graph_of_node + _uniform(generator, graphs.device, graphs.num_nodes)).argsort()
 
 
-def _first_of_each(reached: _Reached, share: Tensor, noise: Tensor) -> Tensor:
-    """Positions of the ``share`` nodes of lowest rank in each region, ties broken by ``noise``."""
-    span = int(reached.rank.max()) + 1
-    order = (reached.region * span + reached.rank + noise).argsort()
-    region = reached.region[order]
-    return order[_first_of_group(region, share)]
-
-
-def _split_evenly(total: Tensor, parts: Tensor, owner: Tensor) -> Tensor:
-    """The share of each region of its group's ``total`` (``[G]``), with ``parts`` (``[G]``) regions per group."""
-    extra = _first_of_group(owner, total % parts.clamp(min=1))
-    return (total // parts.clamp(min=1))[owner] + extra.long()
-
-
 def _first_of_group(group: Tensor, quota: Tensor) -> Tensor:
     """For sorted group ids ``[K]``, whether each is among the first ``quota`` (``[G]``) of its group: ``[K]`` bool."""
     return positions(torch.bincount(group, minlength=len(quota))) < quota[group]
 
 
 def _uniform(generator: torch.Generator, device: torch.device, *shape: int) -> Tensor:
-    # Drawn on the generator's device, so that a seed gives the same mask on every device. Keys add these numbers to
-    # the index of a graph or region, after which single precision would leave few distinct values.
+    # Drawn on the generator's device, so that a seed gives the same mask on every device. In double precision, because
+    # these numbers are added to the index of a graph or region.
     return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(device)
 
 

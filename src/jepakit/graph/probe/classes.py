@@ -9,7 +9,7 @@ labels, folds and seed are scored on the same splits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.probe.folds import Seed, stratified_folds, stratified_subset
 from jepakit.graph.probe.result import (
     Array,
+    Ints,
     ProbeResult,
     checked_features,
     checked_labels,
@@ -31,9 +32,9 @@ from jepakit.graph.probe.selection import (
     MANY_ROWS,
     Classifier,
     FeatureSource,
-    Ints,
     KernelSource,
     Source,
+    SplitScore,
     View,
     evaluate_split,
     evaluate_validated,
@@ -42,6 +43,7 @@ from jepakit.graph.probe.selection import (
 
 Kernel = NDArray[Any] | Tensor
 Split = tuple[Ints, Ints, Seed]
+_T = TypeVar("_T")
 
 
 def probe_graphs(
@@ -69,7 +71,7 @@ def probe_graphs(
         DataError: features are not finite, shapes do not match, or a class has fewer rows than there are folds.
     """
     source, labels = _feature_source(features, y, classifier)
-    return _probe(source, labels, _cross_validation(labels, folds, seeds), classifier, jobs)
+    return _probe(source, labels, _cross_validation(labels, folds, seeds), folds, classifier, jobs)
 
 
 def probe_kernel(
@@ -86,7 +88,7 @@ def probe_kernel(
     in `probe_graphs`.
     """
     source, labels = _kernel_source(kernels, y)
-    return _probe(source, labels, _cross_validation(labels, folds, seeds), "kernel svm", jobs)
+    return _probe(source, labels, _cross_validation(labels, folds, seeds), folds, "kernel svm", jobs)
 
 
 def probe_few_labels(
@@ -104,8 +106,7 @@ def probe_few_labels(
     Args:
         features: ``[G, D]``, finite.
         y: classes, ``[G]`` integers.
-        fraction: share of each class that is labelled, such as 0.01 or 0.1; at least two graphs per class, which the
-            inner folds need (three folds, or two if a class has only two labelled graphs).
+        fraction: share of each class that is labelled, such as 0.01 or 0.1; at least two graphs per class.
         classifier: see `probe_graphs`.
         repeats: labelled subsets per seed.
         seeds: of the draws.
@@ -116,7 +117,7 @@ def probe_few_labels(
         DataError: as `probe_graphs`, or a class is too small to be split.
     """
     source, labels = _feature_source(features, y, classifier, FEW_ROWS)
-    return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), classifier, jobs)
+    return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), repeats, classifier, jobs)
 
 
 def probe_kernel_few_labels(
@@ -130,7 +131,7 @@ def probe_kernel_few_labels(
 ) -> ProbeResult:
     """`probe_few_labels` for precomputed kernels ``[G, G]``, on the same labelled subsets."""
     source, labels = _kernel_source(kernels, y)
-    return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), "kernel svm", jobs)
+    return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), repeats, "kernel svm", jobs)
 
 
 def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
@@ -148,15 +149,12 @@ def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> 
     y = checked_labels(node_y, "node_y")
     train, val, test = checked_splits(splits, len(y))
     source = FeatureSource(checked_features(features, len(y)), "logistic", FEW_ROWS)
-    unlabelled = [int(ids[y[ids] < 0][0]) for ids in (train, val, test) if (y[ids] < 0).any()]
+    unlabelled = [node for node in np.concatenate([train, val, test]).tolist() if y[node] < 0]
     if unlabelled:
         raise DataError("a node of the splits has no label", field=f"node_y[{unlabelled[0]}]", expected="a class")
     if len(np.unique(y[train])) < 2:
         raise DataError("the training nodes are all of one class", field="splits['train']", expected="two classes")
-    outcome = evaluate_validated(source, y, train, val, test)
-    accuracy = float((outcome.predicted == y[test]).mean())
-    recall = _recall(y[test], outcome.predicted)
-    return summarize("logistic", "accuracy", [[accuracy]], [[outcome.chosen]], recall)
+    return _summary("logistic", [y[test]], [evaluate_validated(source, y, train, val, test)], parts=1)
 
 
 def _feature_source(
@@ -179,39 +177,40 @@ def _kernel_source(kernels: Kernel | Sequence[Kernel], y: Array) -> tuple[Kernel
     return KernelSource(matrices), labels
 
 
-def _cross_validation(y: Ints, folds: int, seeds: Sequence[int]) -> list[list[Split]]:
-    assigned = [(seed, stratified_folds(y, folds, seed)) for seed in checked_seeds(seeds)]
+def _cross_validation(y: Ints, folds: int, seeds: Sequence[int]) -> list[Split]:
     return [
-        [(np.flatnonzero(fold != f), np.flatnonzero(fold == f), seed) for f in range(folds)] for seed, fold in assigned
+        (np.flatnonzero(fold != f), np.flatnonzero(fold == f), seed)
+        for seed in checked_seeds(seeds)
+        for fold in [stratified_folds(y, folds, seed)]
+        for f in range(folds)
     ]
 
 
-def _few_labelled(y: Ints, fraction: float, repeats: int, seeds: Sequence[int]) -> list[list[Split]]:
+def _few_labelled(y: Ints, fraction: float, repeats: int, seeds: Sequence[int]) -> list[Split]:
     if repeats < 1:
         raise ConfigError("repeats", repeats, "at least 1")
-
-    def split(seed: Seed) -> Split:
-        labelled = stratified_subset(y, fraction, seed)
-        return labelled, np.setdiff1d(np.arange(len(y)), labelled), seed
-
-    return [[split((seed, repeat)) for repeat in range(repeats)] for seed in checked_seeds(seeds)]
+    draws = [(seed, repeat) for seed in checked_seeds(seeds) for repeat in range(repeats)]
+    subsets = [stratified_subset(y, fraction, draw) for draw in draws]
+    return [(rows, np.setdiff1d(np.arange(len(y)), rows), draw) for rows, draw in zip(subsets, draws, strict=True)]
 
 
-def _probe(source: Source, y: Ints, splits: list[list[Split]], method: str, jobs: int) -> ProbeResult:
-    flat = [split for seed_splits in splits for split in seed_splits]
-    outcomes = in_parallel(evaluate_split, [(source, y, *split) for split in flat], jobs)
-    scores = [float((o.predicted == y[test]).mean()) for o, (_, test, _) in zip(outcomes, flat, strict=True)]
-    parts = len(splits[0])
-    starts = range(0, len(flat), parts)
-    truth = np.concatenate([y[test] for _, test, _ in flat])
+def _probe(source: Source, y: Ints, splits: Sequence[Split], parts: int, method: str, jobs: int) -> ProbeResult:
+    outcomes = in_parallel(evaluate_split, [(source, y, *split) for split in splits], jobs)
+    return _summary(method, [y[test] for _, test, _ in splits], outcomes, parts)
+
+
+def _summary(method: str, truth: Sequence[Ints], outcomes: Sequence[SplitScore], parts: int) -> ProbeResult:
+    """The result of splits, ``parts`` for each seed."""
+
+    def by_seed(values: list[_T]) -> list[list[_T]]:
+        return [values[start : start + parts] for start in range(0, len(values), parts)]
+
+    hits = [outcome.predicted == y for outcome, y in zip(outcomes, truth, strict=True)]
+    labels, every_hit = np.concatenate(truth), np.concatenate(hits)
     return summarize(
         method,
         "accuracy",
-        [scores[start : start + parts] for start in starts],
-        [[outcome.chosen for outcome in outcomes[start : start + parts]] for start in starts],
-        _recall(truth, np.concatenate([outcome.predicted for outcome in outcomes])),
+        by_seed([float(rows.mean()) for rows in hits]),
+        by_seed([outcome.chosen for outcome in outcomes]),
+        [float(every_hit[labels == label].mean()) for label in np.unique(labels)],
     )
-
-
-def _recall(truth: Ints, predicted: Ints) -> list[float]:
-    return [float((predicted[truth == label] == label).mean()) for label in np.unique(truth)]

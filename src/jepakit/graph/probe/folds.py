@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jepakit.errors import ConfigError, DataError
-from jepakit.graph.probe.result import Array, checked_labels
+from jepakit.graph.probe.result import Array, Ints, checked_labels
 
-Ints = NDArray[np.int64]
 Seed = int | tuple[int, ...]
 
 
 def stratified_folds(y: Array, folds: int, seed: Seed) -> Ints:
-    """Assigns the rows to folds, class by class, in random order.
+    """The fold of each row, ``[G] -> [G]`` int64: random, class by class.
 
     The folds differ by at most one in size and in the number of rows of each class.
-
-    Args:
-        y: classes, ``[G]`` integers.
-        folds: number of folds, at least 2.
-        seed: of the shuffle, an integer or a tuple of integers.
-
-    Returns:
-        ``[G]`` int64: the fold of each row.
 
     Raises:
         ConfigError: fewer than two folds.
@@ -57,11 +47,8 @@ def stratified_subset(y: Ints, fraction: float, seed: Seed) -> Ints:
     sizes = np.maximum(np.rint(fraction * counts).astype(np.int64), 2)
     if (sizes >= counts).any():
         small = int((sizes >= counts).argmax())
-        problem, expected = (
-            f"class {classes[small]} is too small for a labelled subset",
-            f"more than {sizes[small]} members",
-        )
-        raise DataError(problem, field="y", value=int(counts[small]), expected=expected)
+        problem = f"class {classes[small]} is too small for a labelled subset"
+        raise DataError(problem, field="y", value=int(counts[small]), expected=f"more than {sizes[small]} members")
     order = _shuffled_by_class(y, seed)
     position = np.arange(len(y)) - (np.cumsum(counts) - counts).repeat(counts)
     return np.sort(order[position < sizes.repeat(counts)])

@@ -5,23 +5,18 @@ Colours are exact: they are numbered by sorting instead of hashing, so different
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy import sparse
+from scipy.sparse import csr_matrix
 
 from jepakit.core.packed import gather_ranges, segment_sum
-from jepakit.errors import ConfigError, DataError, MissingExtraError, require_choice
+from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import Graphs
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from jepakit.graph.probe.result import Floats, Ints
 
 KernelKind = Literal["subtree", "optimal assignment"]
 
@@ -37,15 +32,14 @@ def wl_colors(
     """WL colours of every node after 0, 1, ..., ``iterations`` rounds of refinement.
 
     A round gives two nodes the same new colour if and only if they have the same old colour and the same multiset of
-    in-neighbour colours (with edge labels, if used). Colours are comparable between all graphs of the set, and do not
-    depend on the order of nodes or graphs.
+    in-neighbour colours (with edge labels, if used). Colours do not depend on the order of nodes or graphs.
 
     Args:
         graphs: G graphs of N nodes in all.
         iterations: rounds of refinement, at least 0.
         use_edges: also refine by edge labels; the label of an edge is the argmax of its ``edge_attr``.
-        initial: initial colours, ``[N]`` integers. The default numbers the distinct rows of the columns of ``graphs.x``
-            that hold only 0 and 1; without such columns, all nodes have the same colour if ``x`` is constant.
+        initial: initial colours, ``[N]`` integers; by default the distinct rows of those columns of ``graphs.x`` that
+            hold only 0 and 1, or one colour if ``x`` is constant.
 
     Returns:
         ``iterations + 1`` arrays ``[N]`` int64, each numbered from 0 without gaps.
@@ -61,7 +55,12 @@ def wl_colors(
         raise ConfigError("iterations", iterations, "at least 0")
     source, target = graphs.edge_index.cpu().numpy()
     in_degree = np.bincount(target, minlength=graphs.num_nodes)
-    edge_label = _edge_labels(graphs) if use_edges else np.zeros(len(source), dtype=np.int64)
+    edge_label = np.zeros(len(source), dtype=np.int64)
+    if use_edges:
+        if graphs.edge_attr is None:
+            expected = "[E, F_e], or use_edges=False"
+            raise DataError("use_edges needs edge labels", field="graphs.edge_attr", expected=expected)
+        edge_label = graphs.edge_attr.argmax(dim=1).cpu().numpy()
     colors = [_initial_colors(graphs, initial)]
     for _ in range(iterations):
         message = _pair_ids(colors[-1][source], edge_label)
@@ -78,7 +77,7 @@ def wl_histogram(
     Arguments and errors as in `wl_colors`.
     """
     rounds = wl_colors(graphs, iterations, use_edges=use_edges, initial=initial)
-    return _sparse().hstack([_color_counts(graphs, colors) for colors in rounds], format="csr")
+    return sparse.hstack([_color_counts(graphs, colors) for colors in rounds], format="csr")
 
 
 def wl_kernel_series(
@@ -135,17 +134,14 @@ def node_level_summary(graphs: Graphs) -> Floats:
     Returns:
         ``[G, 4 + 2 (B + F + F_e)]`` float64, with B degree bins up to the largest degree in the set.
     """
-    nodes = graphs.nodes_per_graph.cpu().numpy().astype(np.float64)
-    edges = graphs.edges_per_graph.cpu().numpy().astype(np.float64)
-    columns = [_sums_within(_one_hot_degrees(graphs), graphs.node_ptr), _sums_within(graphs.x, graphs.node_ptr)]
-    per_node = np.concatenate(columns, axis=1)
-    per_edge = (
-        np.zeros((len(graphs), 0)) if graphs.edge_attr is None else _sums_within(graphs.edge_attr, graphs.edge_ptr)
-    )
-    node_divisor, edge_divisor = np.maximum(nodes, 1), np.maximum(edges, 1)
-    sizes = np.stack([nodes, edges, edges / node_divisor, edges / np.maximum(nodes * (nodes - 1), 1)], axis=1)
-    fractions = [per_node / node_divisor[:, None], per_edge / edge_divisor[:, None]]
-    return np.concatenate([sizes, per_node, per_edge, *fractions], axis=1)
+    graphs = graphs.to("cpu")
+    nodes, edges = graphs.nodes_per_graph.double()[:, None], graphs.edges_per_graph.double()[:, None]
+    degrees, edge_attr = _one_hot_degrees(graphs), graphs.edge_attr
+    per_node = segment_sum(torch.cat([degrees, graphs.x.double()], dim=1), graphs.node_ptr)
+    per_edge = nodes[:, :0] if edge_attr is None else segment_sum(edge_attr.double(), graphs.edge_ptr)
+    some_nodes, some_edges = nodes.clamp(min=1), edges.clamp(min=1)
+    sizes = [nodes, edges, edges / some_nodes, edges / (nodes * (nodes - 1)).clamp(min=1)]
+    return torch.cat([*sizes, per_node, per_edge, per_node / some_nodes, per_edge / some_edges], dim=1).numpy()
 
 
 def _initial_colors(graphs: Graphs, initial: ArrayLike | None) -> Ints:
@@ -166,20 +162,13 @@ def _label_ids(graphs: Graphs) -> Ints:
     varies = (x != x[:1]).any(axis=0)
     if varies.any():
         column = int(varies.argmax())
-        field, value = f"graphs.x[:, {column}]", x[:3, column].tolist()
-        problem, expected = (
+        raise DataError(
             "colours need discrete node labels, and no column is one-hot",
-            "0 or 1, or the option initial=",
+            field=f"graphs.x[:, {column}]",
+            value=x[:3, column].tolist(),
+            expected="0 or 1, or the option initial=",
         )
-        raise DataError(problem, field=field, value=value, expected=expected)
     return np.zeros(len(x), dtype=np.int64)
-
-
-def _edge_labels(graphs: Graphs) -> Ints:
-    if graphs.edge_attr is None:
-        expected = "[E, F_e], or use_edges=False"
-        raise DataError("use_edges needs edge labels", field="graphs.edge_attr", expected=expected)
-    return graphs.edge_attr.argmax(dim=1).cpu().numpy()
 
 
 def _pair_ids(first: Ints, second: Ints) -> Ints:
@@ -197,7 +186,7 @@ def _sequence_ids(values: Ints, lengths: Ints) -> Ints:
     while lengths.max(initial=0) > 1:
         halved = (lengths + 1) // 2
         starts = np.cumsum(lengths) - lengths
-        left = starts.repeat(halved) + 2 * _gather_ranges(np.zeros_like(halved), halved)
+        left = starts.repeat(halved) + 2 * _ranges(np.zeros_like(halved), halved)
         paired = left + 1 < (starts + lengths).repeat(halved)
         right = np.where(paired, values[np.where(paired, left + 1, left)] + 1, 0)
         values, lengths = _pair_ids(values[left], right), halved
@@ -210,7 +199,7 @@ def _color_counts(graphs: Graphs, colors: Ints) -> csr_matrix:
     shape = (len(graphs), int(colors.max(initial=-1)) + 1)
     owner = graphs.graph_of_node.cpu().numpy()
     # The values of repeated coordinates are added up, which counts them.
-    return _sparse().csr_matrix((np.ones(len(colors)), (owner, colors)), shape=shape)
+    return csr_matrix((np.ones(len(colors)), (owner, colors)), shape=shape)
 
 
 def _intersection(counts: csr_matrix) -> Floats:
@@ -219,7 +208,7 @@ def _intersection(counts: csr_matrix) -> Floats:
     The distinct counts in a column, in ascending order, divide it into steps; the height of a step is the difference to
     the count before. A count is the sum of the steps up to it, and min(a, b) the sum of the steps that a and b share.
     """
-    graph, column, count = _sparse().find(counts)
+    graph, column, count = sparse.find(counts)
     order = np.lexsort((count, column))
     graph, column, count = graph[order], column[order], count[order]
     first = np.diff(column, prepend=-1) > 0
@@ -228,9 +217,9 @@ def _intersection(counts: csr_matrix) -> Floats:
     height = (count - np.where(first, 0.0, np.roll(count, 1)))[new_step]
     lowest = step[first][np.cumsum(first) - 1]
     steps = step - lowest + 1
-    coordinates = (graph.repeat(steps), _gather_ranges(lowest, steps))
+    coordinates = (graph.repeat(steps), _ranges(lowest, steps))
     shape = (counts.get_shape()[0], len(height))
-    contains = _sparse().csr_matrix((np.ones(int(steps.sum())), coordinates), shape=shape)
+    contains = csr_matrix((np.ones(int(steps.sum())), coordinates), shape=shape)
     return _product(contains.multiply(height).tocsr(), contains)
 
 
@@ -254,24 +243,12 @@ def _cosine(kernel: Floats) -> Floats:
 
 
 def _one_hot_degrees(graphs: Graphs) -> torch.Tensor:
-    degree = graphs.in_degree.cpu()
+    degree = graphs.in_degree
     # The exponent of the square is the number of half octaves, without the rounding error of a logarithm.
     half_octave = torch.frexp((degree.double() / _EXACT_DEGREES) ** 2).exponent - 1
     bins = torch.where(degree < _EXACT_DEGREES, degree, _EXACT_DEGREES + half_octave)
     return torch.nn.functional.one_hot(bins, int(bins.max()) + 1 if len(bins) else 1)
 
 
-def _sums_within(values: torch.Tensor, ptr: torch.Tensor) -> Floats:
-    return segment_sum(values.double(), ptr).cpu().numpy()
-
-
-def _gather_ranges(starts: Ints, lengths: Ints) -> Ints:
+def _ranges(starts: Ints, lengths: Ints) -> Ints:
     return gather_ranges(torch.from_numpy(starts), torch.from_numpy(lengths)).numpy()
-
-
-def _sparse() -> ModuleType:
-    try:
-        import scipy.sparse
-    except ImportError as error:
-        raise MissingExtraError("scipy", "graph") from error
-    return scipy.sparse

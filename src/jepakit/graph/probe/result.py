@@ -13,6 +13,9 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError
 
 Array = ArrayLike | Tensor
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Chosen = dict[str, float | str]
 Metric = Literal["accuracy", "roc auc", "rmse"]
 
 
@@ -25,9 +28,9 @@ class ProbeResult:
         metric: ``accuracy``, ``roc auc`` or ``rmse``.
         mean: the mean of ``seed_scores``.
         std: their standard deviation (n - 1 in the denominator), None for a single seed.
-        seed_scores: one score per seed, the mean of its parts.
-        part_scores: per seed, one score per fold, labelled subset or task; NaN for a task that cannot be scored, which
-            the mean excludes.
+        seed_scores: a score per seed, the mean of its parts.
+        part_scores: per seed, a score per fold, labelled subset or task; NaN, which the mean excludes, for a task that
+            cannot be scored.
         chosen: per seed and part, the selected hyper-parameters.
         recall: per class in ascending order, over all seeds and parts; empty without classes.
         lower_is_better: whether the metric is an error; otherwise it is a share.
@@ -39,7 +42,7 @@ class ProbeResult:
     std: float | None
     seed_scores: tuple[float, ...]
     part_scores: tuple[tuple[float, ...], ...]
-    chosen: tuple[tuple[dict[str, float | str], ...], ...]
+    chosen: tuple[tuple[Chosen, ...], ...]
     recall: tuple[float, ...] = ()
     lower_is_better: bool = False
 
@@ -48,12 +51,12 @@ def summarize(
     method: str,
     metric: Metric,
     part_scores: Sequence[Sequence[float]],
-    chosen: Sequence[Sequence[dict[str, float | str]]],
+    chosen: Sequence[Sequence[Chosen]],
     recall: Sequence[float] = (),
     *,
     lower_is_better: bool = False,
 ) -> ProbeResult:
-    """The `ProbeResult` of the scores of each seed's parts; arguments as its fields."""
+    """The `ProbeResult` of the scores of each seed's parts."""
     seed_scores = tuple(float(np.nanmean(parts)) for parts in part_scores)
     return ProbeResult(
         method=method,
@@ -76,12 +79,8 @@ def as_array(values: Array) -> NDArray[Any]:
     return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
 
 
-def checked_features(features: Array, rows: int, field: str = "features") -> NDArray[np.float64]:
-    """``[rows, D]`` float64.
-
-    Raises:
-        DataError: the shape differs, or a value is not finite.
-    """
+def checked_features(features: Array, rows: int, field: str = "features") -> Floats:
+    """``[rows, D]`` float64; raises DataError if the shape differs, or a value is not finite."""
     x = np.asarray(as_array(features), dtype=np.float64)
     if x.ndim != 2 or len(x) != rows or x.shape[1] == 0:
         raise DataError("not one row for every label", field=field, value=x.shape, expected=f"[{rows}, D]")
@@ -92,12 +91,8 @@ def checked_features(features: Array, rows: int, field: str = "features") -> NDA
     return x
 
 
-def checked_labels(y: Array, field: str = "y") -> NDArray[np.int64]:
-    """``[G]`` int64.
-
-    Raises:
-        DataError: not one whole number per row.
-    """
+def checked_labels(y: Array, field: str = "y") -> Ints:
+    """``[G]`` int64; raises DataError if it is not a whole number per row."""
     labels = as_array(y)
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         value = f"{labels.dtype} {list(labels.shape)}"
@@ -105,11 +100,11 @@ def checked_labels(y: Array, field: str = "y") -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def checked_splits(splits: Mapping[str, Array], rows: int) -> tuple[NDArray[np.int64], ...]:
+def checked_splits(splits: Mapping[str, Array], rows: int) -> tuple[Ints, ...]:
     """The row numbers of ``train``, ``val`` and ``test``.
 
     Raises:
-        DataError: a split is missing, empty, has a row outside the data, or shares a row with another.
+        DataError: a split is missing, empty, has a row outside the data, or shares a row with another split.
     """
     parts = []
     for name in ("train", "val", "test"):

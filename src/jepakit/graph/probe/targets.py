@@ -10,6 +10,9 @@ import numpy as np
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.probe.result import (
     Array,
+    Chosen,
+    Floats,
+    Ints,
     ProbeResult,
     as_array,
     checked_features,
@@ -17,17 +20,7 @@ from jepakit.graph.probe.result import (
     checked_splits,
     summarize,
 )
-from jepakit.graph.probe.selection import (
-    LOGISTIC_C,
-    Chosen,
-    Floats,
-    Ints,
-    View,
-    in_parallel,
-    logistic_path,
-    prepared,
-    sklearn_module,
-)
+from jepakit.graph.probe.selection import LOGISTIC_C, View, in_parallel, logistic_path, prepared, sklearn_module
 
 # One scale suits fingerprints, which are bits; the other views suit embeddings, whose columns differ in scale.
 VIEWS: tuple[View, ...] = ("one scale", "signed log", "none")
@@ -57,7 +50,7 @@ def probe_multilabel(
         splits: ``train``, ``val`` and ``test``: disjoint graph ids, or masks ``[G]``.
         classifier: ``logistic`` (L2; C and view are selected) or ``forest`` (300 trees; leaf size is selected).
         label_fraction: share of the training graphs that keep their labels, drawn for each seed.
-        seeds: of the draw and the forest; one is enough for logistic regression with all labels.
+        seeds: of the draw and the forest; logistic regression with all labels needs a single seed.
         jobs: processes.
 
     Returns:
@@ -98,31 +91,22 @@ def probe_regression(
     label_fraction: float = 1.0,
     seeds: Sequence[int] = (0,),
 ) -> ProbeResult:
-    """Test RMSE of ridge regression, in the units of ``y``; penalty and view are selected per task on val.
+    """Test RMSE of ridge regression per task, in the units of ``y``; penalty and view are selected on val.
 
-    Args:
-        features: ``[G, D]``, finite.
-        y: ``[G]`` or ``[G, T]``, NaN where unlabelled.
-        splits: see `probe_multilabel`.
-        label_fraction: share of the training graphs that keep their labels, drawn for each seed.
-        seeds: of the draw; one is enough with all labels.
-
-    Returns:
-        A result whose ``part_scores`` are one RMSE per task.
-
-    Raises:
-        ConfigError: a ``label_fraction`` outside (0, 1], no seed.
-        DataError: features are not finite, shapes or splits do not match, or a task has no label in a split.
+    Arguments and errors as in `probe_multilabel`; ``y`` is ``[G]`` or ``[G, T]``, finite or NaN, with labels in every
+    split.
     """
     targets = _checked_targets(y)
     x = checked_features(features, len(targets))
     train, val, test = checked_splits(splits, len(targets))
-    errors, chosen = [], []
-    for seed in checked_seeds(seeds):
-        parts = (_labelled(train, label_fraction, seed), val, test)
-        fitted = [_ridge(x, targets[:, task], parts, task) for task in range(targets.shape[1])]
-        errors.append([error for error, _ in fitted])
-        chosen.append([options for _, options in fitted])
+    fitted = [
+        [
+            _ridge(x, column, (_labelled(train, label_fraction, seed), val, test), i)
+            for i, column in enumerate(targets.T)
+        ]
+        for seed in checked_seeds(seeds)
+    ]
+    errors, chosen = ([[task[i] for task in tasks] for tasks in fitted] for i in (0, 1))
     return summarize("ridge", "rmse", errors, chosen, lower_is_better=True)
 
 
