@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jepakit.core.packed import offsets, offsets_of_kept, owners, select_groups
@@ -18,6 +19,7 @@ from jepakit.errors import DataError
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
 _PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes")
+Rows = Tensor | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +113,11 @@ class Graphs:
 
     def induced(self, keep: Tensor) -> Graphs:
         """The subgraphs induced by the nodes where ``keep`` (``[N]`` bool) is true; graphs stay, even when emptied."""
-        new_id = keep.cumsum(0) - 1
-        source, target = self.edge_index
-        rest = self.with_edges(keep[source] & keep[target])
+        rest = self.with_edges(keep[self.edge_index].all(0))
         return replace(
             rest,
             **self._take_nodes(keep.nonzero().squeeze(1)),
-            edge_index=new_id[rest.edge_index],
+            edge_index=(keep.cumsum(0) - 1)[rest.edge_index],
             node_ptr=offsets_of_kept(self.node_ptr, keep),
         )
 
@@ -132,8 +132,8 @@ class Graphs:
 
     def to(self, device: torch.device | str) -> Graphs:
         """The same graphs with all tensors on ``device``."""
-        tensors: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in tensors.items() if value is not None})
+        tensors: list[Tensor | None] = [getattr(self, f.name) for f in fields(self)]
+        return Graphs(*(None if tensor is None else tensor.to(device) for tensor in tensors))  # pyright: ignore[reportArgumentType]
 
     def _graph_ids(self, index: Tensor | Sequence[int] | slice | int) -> Tensor:
         if isinstance(index, slice):
@@ -144,11 +144,9 @@ class Graphs:
         ids = ids.long().reshape(-1)
         outside = (ids < -len(self)) | (ids >= len(self))
         if outside.any():
-            raise DataError("there is no such graph", field="index", value=int(ids[outside][0]), expected=self._range())
+            expected = f"from {-len(self)} to {len(self) - 1}" if len(self) else "nothing: the set is empty"
+            raise DataError("no such graph", field="index", value=int(ids[outside][0]), expected=expected)
         return ids % max(len(self), 1)
-
-    def _range(self) -> str:
-        return f"from {-len(self)} to {len(self) - 1}" if len(self) else "nothing: the set is empty"
 
     def _take_nodes(self, nodes: Tensor) -> dict[str, Tensor | None]:
         values = {name: getattr(self, name) for name in _PER_NODE}
@@ -157,19 +155,19 @@ class Graphs:
     @classmethod
     def pack(
         cls,
-        x: Tensor,
-        edge_index: Tensor,
-        nodes_per_graph: Tensor,
+        x: Rows,
+        edge_index: Rows,
+        nodes_per_graph: Rows,
         *,
-        edge_attr: Tensor | None = None,
-        y: Tensor | None = None,
-        node_y: Tensor | None = None,
+        edge_attr: Rows | None = None,
+        y: Rows | None = None,
+        node_y: Rows | None = None,
         field_name: str = "graphs",
     ) -> Graphs:
         """Builds a packed set from node rows grouped by graph and edges in any order, and checks it.
 
         Args:
-            x: ``[N, F]``, nodes sorted by graph.
+            x: ``[N, F]``, nodes sorted by graph; like the others a tensor or a numpy array.
             edge_index: ``[2, E]`` packed node ids in any order; an undirected edge is given in both directions.
             nodes_per_graph: ``[G]``.
             edge_attr: ``[E, F_e]`` in the order of ``edge_index``.
@@ -181,9 +179,11 @@ class Graphs:
             DataError: an edge joins two graphs or names a missing node, the counts do not add up to N, a feature is not
                 finite.
         """
-        num_nodes = x.shape[0]
-        if int(nodes_per_graph.sum()) != num_nodes:
-            problem, total = "the nodes per graph do not add up to the rows of x", int(nodes_per_graph.sum())
+        x, edge_index, nodes_per_graph = map(torch.as_tensor, (x, edge_index, nodes_per_graph))
+        edge_attr, y, node_y = (None if rows is None else torch.as_tensor(rows) for rows in (edge_attr, y, node_y))
+        num_nodes = len(x)
+        if (total := int(nodes_per_graph.sum())) != num_nodes:
+            problem = "the nodes per graph do not add up to the rows of x"
             raise DataError(problem, field=field_name, value=total, expected=str(num_nodes))
         _check_finite(x, f"{field_name}.x")
         if edge_attr is not None:
@@ -201,12 +201,11 @@ class Graphs:
         source, target = edge_index
         refuse_edges(owner[source] != owner[target], "an edge joins two graphs", "both ends in one graph")
         order = torch.argsort(target * max(num_nodes, 1) + source, stable=True)
-        edges_per_graph = torch.bincount(owner[target], minlength=len(nodes_per_graph))
         return cls(
             x=x,
             edge_index=edge_index[:, order],
             node_ptr=offsets(nodes_per_graph),
-            edge_ptr=offsets(edges_per_graph),
+            edge_ptr=offsets(torch.bincount(owner[target], minlength=len(nodes_per_graph))),
             edge_attr=None if edge_attr is None else edge_attr[order],
             y=y,
             node_y=node_y,
@@ -223,7 +222,7 @@ class GraphDataset:
         task: the kind of the labels.
         label_names: names of the classes (classification) or of the columns of ``y`` (multilabel, regression).
         splits: row numbers of ``train``, ``val`` and ``test``: graphs, or nodes for node classification.
-        source: where the data come from, a sentence for reports.
+        source: where the data come from, for reports.
     """
 
     name: str
@@ -237,21 +236,16 @@ class GraphDataset:
 def concatenate(parts: Sequence[Graphs]) -> Graphs:
     """Joins sets with the same features into one; optional tensors that some of them lack are left out."""
     node_shift = offsets(torch.tensor([part.num_nodes for part in parts]))
-    edge_shift = offsets(torch.tensor([part.num_edges for part in parts]))
 
     def joined(name: str) -> Tensor | None:
         values = [getattr(part, name) for part in parts]
         return None if any(value is None for value in values) else torch.cat(values)
 
-    def pointers(name: str, shift: Tensor) -> Tensor:
-        tails = [getattr(part, name)[1:] + start for part, start in zip(parts, shift[:-1], strict=True)]
-        return torch.cat([torch.zeros(1, dtype=torch.long), *tails])
-
     return Graphs(
         x=torch.cat([part.x for part in parts]),
         edge_index=torch.cat([part.edge_index + at for part, at in zip(parts, node_shift[:-1], strict=True)], dim=1),
-        node_ptr=pointers("node_ptr", node_shift),
-        edge_ptr=pointers("edge_ptr", edge_shift),
+        node_ptr=offsets(torch.cat([part.nodes_per_graph for part in parts])),
+        edge_ptr=offsets(torch.cat([part.edges_per_graph for part in parts])),
         **{name: joined(name) for name in ("edge_attr", "descriptors", "y", "node_y", "position", "patch")},
     )
 
@@ -260,6 +254,7 @@ def _check_finite(values: Tensor, name: str) -> None:
     if torch.isfinite(values).all():
         return
     row, column = (~torch.isfinite(values)).nonzero()[0].tolist()
-    field, value = f"{name}[{row}, {column}]", float(values[row, column])
-    expected = "finite values; impute or drop them first"
-    raise DataError("a feature is not a finite number", field=field, value=value, expected=expected)
+    place, expected = f"{name}[{row}, {column}]", "finite values; impute or drop them first"
+    raise DataError(
+        "a feature is not a finite number", field=place, value=float(values[row, column]), expected=expected
+    )

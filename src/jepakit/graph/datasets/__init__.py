@@ -1,6 +1,6 @@
 """From whatever the user names to a `GraphDataset`: public sets by name, the user's own files by path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ def load_dataset(
 ) -> GraphDataset:
     """Loads a set of graphs.
 
-    ``dataset`` is one of
+    ``dataset`` is
 
     - ``python``: syntax trees of the standard library's functions; needs no files;
     - ``Cora``, ``CiteSeer``, ``PubMed``: see `jepakit.graph.datasets.planetoid.load_planetoid`;
@@ -36,13 +36,13 @@ def load_dataset(
 
     A name is looked up in ``data_dir`` (``tu/NAME/raw``, ``planetoid/NAME/raw``, ``moleculenet/NAME.csv[.gz]``), then
     in the user's cache folder, ``$XDG_CACHE_HOME/jepakit`` or ``~/.cache/jepakit``; a TU or Planetoid set that is in
-    neither is fetched into the cache. Nothing is ever written to ``data_dir``. A string that is a name is not taken for
-    a path: write ``./MUTAG`` for a folder of that name.
+    neither is fetched into the cache. Nothing is written to ``data_dir``. A string that is a name is not taken for a
+    path: write ``./MUTAG`` for a folder of that name.
 
     Args:
         dataset: name or path.
         data_dir: where to look for names first; by default the folder that the environment variable JEPAKIT_DATA names.
-        smiles_column: for a SMILES table, the column with the molecules; found by itself if None.
+        smiles_column: for a SMILES table, the column with the molecules; None: the column named "smiles".
         label_columns: for a SMILES table, the columns with the targets.
         descriptors: for a SMILES table, compute RDKit's descriptors too; other data have none.
 
@@ -71,55 +71,58 @@ def _load(
     kind: _Kind, path: Path, smiles_column: str | None, label_columns: Sequence[str] | None, descriptors: bool
 ) -> GraphDataset:
     # Imported one by one: each format needs packages of its own, which need not all be installed.
-    if kind == "python":
-        from jepakit.graph.datasets.python_ast import load_python
+    match kind:
+        case "python":
+            from jepakit.graph.datasets.python_ast import load_python
 
-        return load_python()
-    if kind == "molecules":
-        from jepakit.graph.datasets.molecules.load import load_molecules
+            return load_python()
+        case "molecules":
+            from jepakit.graph.datasets.molecules.load import load_molecules
 
-        molecules = load_molecules(
-            path, smiles_column=smiles_column, label_columns=label_columns, descriptors=descriptors
-        )
-        return molecules.dataset
-    if kind == "planetoid":
-        from jepakit.graph.datasets.planetoid import load_planetoid
+            columns = {"smiles_column": smiles_column, "label_columns": label_columns}
+            return load_molecules(path, **columns, descriptors=descriptors).dataset  # pyright: ignore[reportArgumentType]
+        case "planetoid":
+            from jepakit.graph.datasets.planetoid import load_planetoid
 
-        return load_planetoid(path)
-    if kind == "tu":
-        from jepakit.graph.datasets.tu import load_tu
+            return load_planetoid(path)
+        case "tu":
+            from jepakit.graph.datasets.tu import load_tu
 
-        return load_tu(path)
-    from jepakit.graph.datasets.files import load_graph_files
+            return load_tu(path)
+        case "files":
+            from jepakit.graph.datasets.files import load_graph_files
 
-    return load_graph_files(path)
+            return load_graph_files(path)
+
+
+_PLACES: tuple[tuple[_Kind, str], ...] = (
+    ("tu", "tu/{}/raw"),
+    ("planetoid", "planetoid/{}/raw"),
+    ("molecules", "moleculenet/{}.csv"),
+    ("molecules", "moleculenet/{}.csv.gz"),
+)
+"""Where data of a name are in a folder of data."""
+_ENTRIES = ("tu/*", "planetoid/*", "moleculenet/*.csv*")
 
 
 def _locate(dataset: str | Path, roots: Sequence[Path]) -> tuple[_Kind, Path]:
     """What kind of data ``dataset`` is, and where."""
-    name = dataset if isinstance(dataset, str) and Path(dataset).name == dataset else None
-    if name is None:
-        return _kind_of(Path(dataset)), Path(dataset)
-    if name == "python":
+    path = Path(dataset)
+    if isinstance(dataset, Path) or path.name != dataset:
+        return _kind_of(path), path
+    if dataset == "python":
         return "python", Path()
-    for kind, path in _places(name, roots):
-        if path.exists():
-            return kind, path
-    if name in PLANETOID_NAMES:
-        return "planetoid", download_planetoid(name)
-    if name in TU_NAMES:
-        return "tu", download_tu(name)
-    if name and Path(name).exists():
-        return _kind_of(Path(name)), Path(name)
-    raise _unknown(name, roots)
-
-
-def _places(name: str, roots: Sequence[Path]) -> Iterator[tuple[_Kind, Path]]:
     for root in roots:
-        yield "tu", root / "tu" / name / "raw"
-        yield "planetoid", root / "planetoid" / name / "raw"
-        yield "molecules", root / "moleculenet" / f"{name}.csv"
-        yield "molecules", root / "moleculenet" / f"{name}.csv.gz"
+        for kind, place in _PLACES:
+            if (root / place.format(dataset)).exists():
+                return kind, root / place.format(dataset)
+    if dataset in PLANETOID_NAMES:
+        return "planetoid", download_planetoid(dataset)
+    if dataset in TU_NAMES:
+        return "tu", download_tu(dataset)
+    if dataset and path.exists():
+        return _kind_of(path), path
+    raise _unknown(dataset, roots)
 
 
 def _kind_of(path: Path) -> _Kind:
@@ -148,18 +151,9 @@ _FOLDERS: dict[_Kind, tuple[str, ...]] = {
 
 
 def _unknown(name: str, roots: Sequence[Path]) -> ConfigError:
-    local = {entry.name for root in roots for folder in ("tu", "planetoid") for entry in root.glob(f"{folder}/*")}
-    local |= {
-        entry.name.removesuffix(".gz").removesuffix(".csv")
-        for root in roots
-        for entry in root.glob("moleculenet/*.csv*")
-    }
-    hint = did_you_mean(name, ("python", *PLANETOID_NAMES, *TU_NAMES, *sorted(local)))
-    places = ", ".join(str(root) for root in roots)
-    here = ", ".join(sorted(local)) or "nothing"
-    return ConfigError(
-        "dataset",
-        name,
-        f"a path that exists, python, {', '.join(PLANETOID_NAMES)}, the name of a TU set, or of data in {places} "
-        f"(there: {here}){hint}",
-    )
+    entries = [entry.name for root in roots for pattern in _ENTRIES for entry in root.glob(pattern)]
+    local = sorted({entry.removesuffix(".gz").removesuffix(".csv") for entry in entries})
+    hint = did_you_mean(name, ("python", *PLANETOID_NAMES, *TU_NAMES, *local))
+    places = ", ".join(map(str, roots))
+    expected = f"a path that exists, python, {', '.join(PLANETOID_NAMES)}, the name of a TU set, or of data in {places}"
+    return ConfigError("dataset", name, f"{expected} ({', '.join(local) or 'no data'}){hint}")

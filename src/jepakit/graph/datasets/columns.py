@@ -34,19 +34,19 @@ class Rows:
     count: int
 
     def fault(self, row: int, attribute: str, problem: str, value: object = None, expected: str = "") -> DataError:
-        """The error for one value, to be raised."""
+        """The error for a value, to be raised."""
         file, place = self.place(row)
         return DataError(problem, file=file, field=f"{place}, attribute {attribute}", value=value, expected=expected)
 
 
-def one_hot(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``[N] -> [N, C]`` float32, and the C distinct values in ascending order."""
+def one_hot(values: np.ndarray) -> np.ndarray:
+    """``[N] -> [N, C]`` float32, a column for each distinct value in ascending order."""
     categories, codes = np.unique(values, return_inverse=True)
-    return np.eye(len(categories), dtype=np.float32)[codes], categories
+    return np.eye(len(categories), dtype=np.float32)[codes]
 
 
 def standardise(values: np.ndarray) -> np.ndarray:
-    """Scales each column of ``[N, F]`` to mean 0 and variance 1, float32; a constant column becomes 0."""
+    """Columns of ``[N, F]`` with mean 0 and variance 1, float32; a constant column becomes 0."""
     if not len(values):
         return values.astype(np.float32)
     centred = values - values.mean(axis=0)
@@ -76,7 +76,7 @@ def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Classes ``[N]`` int64, -1 where the value is missing, and the names of the classes in ascending order.
 
     Raises:
-        DataError: the values are neither strings nor whole numbers.
+        DataError: a value is neither a string nor a whole number.
     """
     column = rows.columns[attribute]
     if pa.types.is_floating(column.type):
@@ -104,13 +104,11 @@ def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ..
         DataError: a graph has no target, or lists differ in length.
     """
     column = rows.columns[attribute]
-    if column.null_count:
-        row = column.is_null().to_numpy(zero_copy_only=False).argmax()
-        raise rows.fault(int(row), attribute, "the graph has no label", expected="one for every graph or for none")
+    _refuse_missing(rows, attribute, "the graph has no label")
     if not (_is_list(column.type) or pa.types.is_floating(column.type)):
         ids, names = class_ids(rows, attribute)
         return ids, "graph classification", names
-    values = _single(rows, attribute, allow_nan=True)
+    values = _numbers(rows, attribute, allow_nan=True)
     if not _is_list(column.type):
         return values, "graph regression", (attribute,)
     labels = values[~np.isnan(values)]
@@ -119,11 +117,7 @@ def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ..
 
 
 def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Array:
-    """A column of Python values; ``rows`` locates them in messages.
-
-    Raises:
-        DataError: the values differ in type.
-    """
+    """A column of Python values, located by ``rows``; raises DataError if they differ in type."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
@@ -137,16 +131,26 @@ def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Arr
 
 
 def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
+    _refuse_missing(rows, attribute, "the attribute is missing")
+    if not as_categories and not _is_text(rows.columns[attribute].type):
+        return _numbers(rows, attribute, allow_nan=False)
+    ids, names = class_ids(rows, attribute)
+    if len(names) > MAX_CATEGORIES:
+        problem = f"{len(names)} different values, too many for one-hot columns"
+        expected = f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding"
+        raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
+    return np.eye(len(names), dtype=np.float32)[ids]
+
+
+def _refuse_missing(rows: Rows, attribute: str, problem: str) -> None:
     column = rows.columns[attribute]
     if column.null_count:
         row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
-        raise rows.fault(row, attribute, "the attribute is missing", expected="a value for all, or for none")
-    if as_categories or _is_text(column.type):
-        return _categories(rows, attribute)
-    return _single(rows, attribute, allow_nan=False)
+        raise rows.fault(row, attribute, problem, expected="a value for all, or for none")
 
 
-def _single(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
+def _numbers(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
+    """A column of numbers, booleans or equally long lists of them as ``[N, K]`` float32, nan for null."""
     values = _matrix(rows, attribute)
     bad = ~(np.abs(values) <= MAX_FLOAT) & ~(np.isnan(values) & allow_nan)
     if bad.any():
@@ -156,17 +160,7 @@ def _single(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _categories(rows: Rows, attribute: str) -> np.ndarray:
-    ids, names = class_ids(rows, attribute)
-    if len(names) > MAX_CATEGORIES:
-        problem = f"{len(names)} different values, too many for one-hot columns"
-        expected = f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding"
-        raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
-    return np.eye(len(names), dtype=np.float32)[ids]
-
-
 def _matrix(rows: Rows, attribute: str) -> np.ndarray:
-    """A column of numbers, booleans or equally long lists of them as ``[N, K]`` float64, nan for null."""
     column = rows.columns[attribute]
     kind = column.type.value_type if _is_list(column.type) else column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):

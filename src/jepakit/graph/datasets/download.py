@@ -1,9 +1,10 @@
-"""Public graph sets by name: fetched once, into the user's cache folder."""
+"""Public graph sets by name: their folders, and how they are fetched once, into the user's cache folder."""
 
 from pathlib import Path
 
 from jepakit.datasets.download import fetch_archive, fetch_files
 from jepakit.datasets.folders import cache_folder
+from jepakit.errors import DataError
 
 PLANETOID_NAMES = ("Cora", "CiteSeer", "PubMed")
 _PLANETOID_URL = "https://github.com/kimiyoung/planetoid/raw/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data"
@@ -21,7 +22,23 @@ _TOX21_ASSAYS = "AhR AR AR-LBD ARE aromatase ATAD5 ER ER-LBD HSE MMP p53 PPAR-ga
 _TOX21_PARTS = ("training", "testing", "evaluation")
 
 TU_NAMES = (*_TU.split(), *(f"Tox21_{assay}_{part}" for assay in _TOX21_ASSAYS.split() for part in _TOX21_PARTS))
-"""Sets of the TU collection that are fetched when they are named; any other one can be given as a folder."""
+"""Sets of the TU collection that are fetched when they are named; any other set can be given as a folder."""
+
+
+def named_set(path: Path, prefix: str, suffix: str) -> tuple[Path, str]:
+    """The folder, ``path`` or ``path/raw``, that holds a file ``{prefix}NAME{suffix}``, and the name.
+
+    Raises:
+        DataError: there is no such file, or more than one.
+    """
+    for folder in (path, path / "raw"):
+        names = sorted(file.name[len(prefix) : -len(suffix)] for file in folder.glob(f"{prefix}*{suffix}"))
+        if len(names) > 1:
+            raise DataError("more than one dataset in a folder", file=folder, value=names, expected="a folder for each")
+        if names:
+            return folder, names[0]
+    expected = f"{prefix}NAME{suffix} in it or in its folder raw"
+    raise DataError("no file that names the dataset", file=path, expected=expected)
 
 
 def download_tu(name: str) -> Path:
@@ -31,7 +48,7 @@ def download_tu(name: str) -> Path:
         DataError: it cannot be fetched.
         ModelError: the cache cannot be written.
     """
-    # Imported here because it takes seconds and most sets are at hand.
+    # This import takes seconds.
     from torch_geometric.datasets import TUDataset
 
     return fetch_archive(f"{TUDataset.url}/{name}.zip", cache_folder() / "tu" / name / "raw")

@@ -22,11 +22,9 @@ def drop_repeats(edges: Edges, num_nodes: int) -> Edges:
 
 
 def both_directions(edges: Edges, *, mark: bool) -> Edges:
-    """Every edge and its reverse, which carries the same features.
+    """Every edge and its reverse, which has the same features.
 
-    Args:
-        edges: E edges.
-        mark: put two columns before the features, ``1, 0`` for the edges and ``0, 1`` for the reverses.
+    ``mark`` puts two columns before the features, ``1, 0`` for the edges and ``0, 1`` for the reverses.
     """
     edge_index, edge_attr = edges
     doubled = None if edge_attr is None else np.concatenate([edge_attr, edge_attr])
@@ -56,7 +54,5 @@ def _take(edges: Edges, index: np.ndarray) -> Edges:
 
 
 def _equals_previous(rows: np.ndarray) -> np.ndarray:
-    same = np.zeros(len(rows), dtype=bool)
-    equal = rows[1:] == rows[:-1]
-    same[1:] = equal if equal.ndim == 1 else equal.all(axis=1)
-    return same
+    equal = (rows[1:] == rows[:-1]).reshape(max(len(rows) - 1, 0), -1).all(axis=1)
+    return np.concatenate([np.zeros(min(len(rows), 1), dtype=bool), equal])

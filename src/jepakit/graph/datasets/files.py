@@ -1,6 +1,6 @@
 """Reads the user's own graphs: node-link JSON, GraphML and Parquet tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -78,16 +78,18 @@ def _files(path: Path) -> list[Path]:
     return by_format[0]
 
 
-def _read(file: Path) -> list[_Record]:
+def _read(file: Path) -> Iterator[_Record]:
     if file.suffix == ".graphml":
-        return [_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(read_graphml(file))]
-    text = read_text(file)
-    with reading(file):
-        # NaN marks a missing label; in features it is refused with its place.
-        content = parse_json(text, finite=False)
+        content: Any = read_graphml(file)
+    else:
+        text = read_text(file)
+        with reading(file):
+            # NaN marks a missing label; in features it is refused with its place.
+            content = parse_json(text, finite=False)
     if isinstance(content, list):
-        return [_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(content)]
-    return [_record(file, "", content)]
+        yield from (_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(content))
+    else:
+        yield _record(file, "", content)
 
 
 def _record(file: Path, place: str, graph: object) -> _Record:
@@ -130,28 +132,23 @@ def _to_tables(path: Path, records: list[_Record]) -> GraphTables:
         if record.directed != directed:
             problem, field = "directed and undirected graphs in one dataset", f"{record.place}directed"
             raise DataError(problem, file=record.file, field=field, value=record.directed, expected=str(directed))
-    nodes_per_graph = np.array([len(record.nodes) for record in records], dtype=np.int64)
+    nodes_per_graph = np.array([len(record.nodes) for record in records])
     offsets = nodes_per_graph.cumsum() - nodes_per_graph
-    ends = [_edge_ends(record, int(offset)) for record, offset in zip(records, offsets, strict=True)]
     nodes = list(chain.from_iterable(record.nodes for record in records))
     edges = list(chain.from_iterable(record.edges for record in records))
-    graphs = [record.attributes for record in records]
+    labels = [{key: record.attributes[key] for key in LABELS if key in record.attributes} for record in records]
     return GraphTables(
-        nodes=_rows(nodes, [name for name in _names(nodes) if name not in _NODE_KEYS], _item_places(records, "nodes")),
+        nodes=_rows(nodes, _NODE_KEYS, _item_places(records, "nodes")),
         nodes_per_graph=nodes_per_graph,
-        edge_index=np.concatenate(ends, axis=1),
-        edges=_rows(edges, [name for name in _names(edges) if name not in _EDGE_KEYS], _item_places(records, "edges")),
-        graphs=_rows(
-            graphs,
-            [name for name in LABELS if name in _names(graphs)],
-            lambda graph: (records[graph].file, f"{records[graph].place}graph"),
-        ),
+        edge_index=np.concatenate([_edge_ends(*pair) for pair in zip(records, offsets, strict=True)], axis=1),
+        edges=_rows(edges, _EDGE_KEYS, _item_places(records, "edges")),
+        graphs=_rows(labels, (), lambda graph: (records[graph].file, f"{records[graph].place}graph")),
         directed=directed,
     )
 
 
 def _edge_ends(record: _Record, offset: int) -> np.ndarray:
-    """``[2, E]`` packed ids of the ends of one graph's edges."""
+    """``[2, E]`` packed ids of the ends of a graph's edges."""
     ids = {_hashable(node["id"]): offset + index for index, node in enumerate(record.nodes)}
     if len(ids) < len(record.nodes):
         index = next(i for i, node in enumerate(record.nodes) if ids[_hashable(node["id"])] != offset + i)
@@ -173,12 +170,10 @@ def _hashable(node_id: object) -> object:
     return repr(node_id) if isinstance(node_id, list) else node_id
 
 
-def _names(items: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(chain.from_iterable(items)))
-
-
-def _rows(items: list[dict[str, Any]], names: list[str], place: Place) -> Rows:
+def _rows(items: list[dict[str, Any]], keys: Sequence[str], place: Place) -> Rows:
+    """A column for each attribute of ``items``, without the ids under ``keys``."""
     bare = Rows({}, place, len(items))
+    names = [name for name in dict.fromkeys(chain.from_iterable(items)) if name not in keys]
     columns = {name: arrow_column([item.get(name) for item in items], bare, name) for name in names}
     return Rows(columns, place, len(items))
 

@@ -1,8 +1,6 @@
-"""Reads GraphML into the lists and dicts of node-link JSON.
+"""Reads GraphML (http://graphml.graphdrawing.org) into the lists and dicts of node-link JSON."""
 
-Reference: Brandes et al. 2002, "GraphML progress report", http://graphml.graphdrawing.org.
-"""
-
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -45,38 +43,40 @@ def _graph(file: Path, place: str, graph: Element, keys: dict[str, Element]) -> 
         raise DataError("both directed and undirected edges in one graph", file=file, field=place, expected="one kind")
     return {
         "directed": directed.pop(),
-        "graph": _values(file, place, graph, "graph", keys),
+        "graph": _values(file, place, graph, keys),
         "nodes": [
-            _with_ends(node, ("id",), _values(file, f"{place}.nodes[{index}]", node, "node", keys))
+            _values(file, f"{place}.nodes[{index}]", node, keys, "id")
             for index, node in enumerate(_children(graph, "node"))
         ],
         "edges": [
-            _with_ends(edge, ("source", "target"), _values(file, f"{place}.edges[{index}]", edge, "edge", keys))
-            for index, edge in enumerate(edges)
+            _values(file, f"{place}.edges[{index}]", edge, keys, "source", "target") for index, edge in enumerate(edges)
         ],
     }
 
 
-def _values(file: Path, place: str, element: Element, domain: str, keys: dict[str, Element]) -> dict[str, Any]:
-    """The attributes of a graph, node or edge: its own data elements, or else the defaults of the keys."""
+def _values(file: Path, place: str, element: Element, keys: dict[str, Element], *ids: str) -> dict[str, Any]:
+    """The attributes and ``ids`` of a graph, node or edge: its own data elements, or else the defaults of the keys."""
     texts = {
         name: default.text or ""
         for name, key in keys.items()
-        if key.attrib.get("for", "all") in (domain, "all")
+        if key.attrib.get("for", "all") in (_tag(element), "all")
         for default in _children(key, "default")
     }
     texts |= {data.attrib.get("key", ""): data.text or "" for data in _children(element, "data")}
-    return {
+    values = {
         keys[name].attrib["attr.name"]: _value(file, place, keys[name], text)
         for name, text in texts.items()
         if name in keys
     }
+    return values | {name: element.attrib[name] for name in ids if name in element.attrib}
 
 
 def _value(file: Path, place: str, key: Element, text: str) -> object:
     kind = key.attrib.get("attr.type", "string")
     text = text.strip()
-    parsers = {"int": int, "long": int, "float": float, "double": float, "string": str, "boolean": _boolean}
+    truth = {"true": True, "1": True, "false": False, "0": False}
+    parsers: dict[str, Callable[[str], object]] = {"int": int, "long": int, "float": float, "double": float}
+    parsers |= {"string": str, "boolean": lambda text: truth[text.lower()]}
     if kind not in parsers:
         field = f"key {key.attrib.get('id')}, attr.type"
         raise DataError("unknown type", file=file, field=field, value=kind, expected=", ".join(parsers))
@@ -85,14 +85,6 @@ def _value(file: Path, place: str, key: Element, text: str) -> object:
     except (ValueError, KeyError):
         field = f"{place}, attribute {key.attrib['attr.name']}"
         raise DataError("not of its key's type", file=file, field=field, value=text, expected=kind) from None
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-
-
-def _with_ends(element: Element, names: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
-    return values | {name: element.attrib[name] for name in names if name in element.attrib}
 
 
 def _children(element: Element, tag: str) -> list[Element]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,31 @@ from jepakit.files import reading
 from jepakit.graph.datasets.columns import Rows
 from jepakit.graph.datasets.tables import LABELS, GraphTables
 
-_Columns = dict[str, pa.Array]
+
+class _Ids(NamedTuple):
+    """A column of ids, and where it is."""
+
+    file: Path
+    name: str
+    values: pa.Array
+
+    def refuse(self, bad: np.ndarray, problem: str) -> None:
+        """Raises DataError for the first row where ``bad`` is true."""
+        if bad.any():
+            row = int(bad.argmax())
+            field, value = f"row {row + 1}, column {self.name}", self.values[row].as_py()
+            raise DataError(problem, file=self.file, field=field, value=value)
+
+
+class _Table(NamedTuple):
+    file: Path
+    columns: dict[str, pa.Array]
+
+    def ids(self, name: str) -> _Ids:
+        return _Ids(self.file, name, self.columns[name])
+
+    def without(self, *ids: str) -> dict[str, pa.Array]:
+        return {name: column for name, column in self.columns.items() if name not in ids}
 
 
 def read_parquet_tables(folder: Path) -> GraphTables:
@@ -26,40 +51,34 @@ def read_parquet_tables(folder: Path) -> GraphTables:
     nodes = _read(folder / "nodes.parquet", ("node",))
     edges = _read(folder / "edges.parquet", ("source", "target"))
     graphs = _read(folder / "graphs.parquet", ()) if (folder / "graphs.parquet").exists() else None
-    num_nodes, num_edges = len(nodes["node"]), len(edges["source"])
+    num_nodes = len(nodes.columns["node"])
     if num_nodes == 0:
-        raise DataError("there are no nodes", file=folder / "nodes.parquet", expected="a row for each node")
-    num_graphs, graph_of_node, graph_of_edge = _graph_ids(folder, nodes, edges, graphs)
+        raise DataError("the table has no rows", file=nodes.file, expected="a row for each node")
+    num_graphs, graph_of_node, graph_of_edge = _graph_ids(nodes, edges, graphs)
     order = np.argsort(graph_of_node, kind="stable")
-    packed_id = np.empty(num_nodes, dtype=np.int64)
-    packed_id[order] = np.arange(num_nodes)
-    features = {name: column.take(pa.array(order)) for name, column in nodes.items() if name not in ("graph", "node")}
+    packed_id = np.argsort(order)
+    features = {name: column.take(pa.array(order)) for name, column in nodes.without("graph", "node").items()}
+    labels = {} if graphs is None else {name: graphs.columns[name] for name in LABELS if name in graphs.columns}
     return GraphTables(
-        nodes=Rows(features, lambda row: (folder / "nodes.parquet", f"row {order[row] + 1}"), num_nodes),
-        nodes_per_graph=np.bincount(graph_of_node, minlength=num_graphs).astype(np.int64),
-        edge_index=packed_id[_edge_ends(folder, nodes, edges, graph_of_node, graph_of_edge)],
+        nodes=Rows(features, lambda row: (nodes.file, f"row {order[row] + 1}"), num_nodes),
+        nodes_per_graph=np.bincount(graph_of_node, minlength=num_graphs),
+        edge_index=packed_id[_edge_ends(nodes, edges, graph_of_node, graph_of_edge)],
         edges=Rows(
-            {name: column for name, column in edges.items() if name not in ("graph", "source", "target")},
-            lambda row: (folder / "edges.parquet", f"row {row + 1}"),
-            num_edges,
+            edges.without("graph", "source", "target"), lambda row: (edges.file, f"row {row + 1}"), len(graph_of_edge)
         ),
-        graphs=Rows(
-            {name: column for name, column in (graphs or {}).items() if name in LABELS},
-            lambda row: (folder / ("nodes.parquet" if graphs is None else "graphs.parquet"), f"graph {row + 1}"),
-            num_graphs,
-        ),
+        graphs=Rows(labels, lambda row: ((graphs or nodes).file, f"graph {row + 1}"), num_graphs),
         directed=False,
     )
 
 
-def _read(file: Path, required: Sequence[str]) -> _Columns:
+def _read(file: Path, required: Sequence[str]) -> _Table:
     # `read_table` would add a column for a parent folder named like `graph=1`.
     with reading(file), pq.ParquetFile(file) as opened:
         table = opened.read()
     for name in required:
         if name not in table.column_names:
             raise DataError(f"no column {name!r}", file=file, value=table.column_names)
-    return {name: _plain(table.column(name)) for name in table.column_names}
+    return _Table(file, {name: _plain(table.column(name)) for name in table.column_names})
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
@@ -69,73 +88,58 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _graph_ids(
-    folder: Path, nodes: _Columns, edges: _Columns, graphs: _Columns | None
-) -> tuple[int, np.ndarray, np.ndarray]:
+def _graph_ids(nodes: _Table, edges: _Table, graphs: _Table | None) -> tuple[int, np.ndarray, np.ndarray]:
     """The number of graphs, the graph of each node and that of each edge."""
-    tables = {"nodes": nodes, "edges": edges} | ({} if graphs is None else {"graphs": graphs})
-    without = [name for name, table in tables.items() if "graph" not in table]
+    tables = [nodes, edges] if graphs is None else [nodes, edges, graphs]
+    without = [table for table in tables if "graph" not in table.columns]
     if len(without) == len(tables):
-        if graphs is not None and any(len(column) != 1 for column in graphs.values()):
-            expected = "the column, or a single row"
-            raise DataError("no column 'graph'", file=folder / "graphs.parquet", expected=expected)
-        return 1, np.zeros(len(nodes["node"]), dtype=np.int64), np.zeros(len(edges["source"]), dtype=np.int64)
+        if graphs is not None and any(len(column) != 1 for column in graphs.columns.values()):
+            raise DataError("no column 'graph'", file=graphs.file, expected="the column, or a single row")
+        of_node, of_edge = (
+            np.zeros(len(rows), dtype=np.int64) for rows in (nodes.columns["node"], edges.columns["source"])
+        )
+        return 1, of_node, of_edge
     if without:
         expected = "the column in every file or in none"
-        raise DataError("no column 'graph'", file=folder / f"{without[0]}.parquet", expected=expected)
-    listed = "nodes" if graphs is None else "graphs"
-    files = [folder / f"{name}.parquet" for name in (listed, "nodes", "edges")]
-    ids, of_node, of_edge = _codes([tables[listed]["graph"], nodes["graph"], edges["graph"]], files, ["graph"] * 3)
-    num_graphs = int(ids.max()) + 1
-    if graphs is not None and num_graphs < len(ids):
-        row = int((ids != np.arange(len(ids))).argmax())
-        _refuse(files[0], row, "graph", "the graph occurs twice", graphs["graph"])
-    for codes, file, table in ((of_node, files[1], nodes), (of_edge, files[2], edges)):
-        if (codes >= num_graphs).any():
-            row = int((codes >= num_graphs).argmax())
-            _refuse(file, row, "graph", f"the graph is not in {listed}.parquet", table["graph"])
+        raise DataError("no column 'graph'", file=without[0].file, expected=expected)
+    listed, of_nodes, of_edges = (graphs or nodes).ids("graph"), nodes.ids("graph"), edges.ids("graph")
+    ids, of_node, of_edge = _codes(listed, of_nodes, of_edges)
+    if graphs is not None:
+        listed.refuse(ids != np.arange(len(ids)), "the graph occurs twice")
+    num_graphs = int(ids.max(initial=-1)) + 1
+    for column, codes in ((of_nodes, of_node), (of_edges, of_edge)):
+        column.refuse(codes >= num_graphs, f"the graph is not in {listed.file.name}")
     return num_graphs, of_node, of_edge
 
 
-def _edge_ends(
-    folder: Path, nodes: _Columns, edges: _Columns, graph_of_node: np.ndarray, graph_of_edge: np.ndarray
-) -> np.ndarray:
+def _edge_ends(nodes: _Table, edges: _Table, graph_of_node: np.ndarray, graph_of_edge: np.ndarray) -> np.ndarray:
     """``[2, E]`` rows of ``nodes.parquet``."""
-    node_file, edge_file = folder / "nodes.parquet", folder / "edges.parquet"
-    columns = [nodes["node"], edges["source"], edges["target"]]
-    ids, source, target = _codes(columns, [node_file, edge_file, edge_file], ["node", "source", "target"])
-    width = int(max(codes.max(initial=0) for codes in (ids, source, target))) + 1
+    columns = nodes.ids("node"), edges.ids("source"), edges.ids("target")
+    ids, *ends = _codes(*columns)
+    width = int(max(codes.max(initial=0) for codes in (ids, *ends))) + 1
     key = graph_of_node * width + ids
     order = np.argsort(key, kind="stable")
-    repeats = np.flatnonzero(np.diff(key[order]) == 0)
-    if repeats.size:
-        _refuse(node_file, int(order[repeats[0] + 1]), "node", "the node occurs twice in its graph", nodes["node"])
-    ends = []
-    for name, codes in (("source", source), ("target", target)):
+    repeated = np.zeros(len(key), dtype=bool)
+    repeated[order[1:]] = np.diff(key[order]) == 0
+    columns[0].refuse(repeated, "the node occurs twice in its graph")
+    rows = []
+    for column, codes in zip(columns[1:], ends, strict=True):
         end_key = graph_of_edge * width + codes
         at = np.minimum(np.searchsorted(key[order], end_key), len(order) - 1)
-        dangling = key[order][at] != end_key
-        if dangling.any():
-            row = int(dangling.argmax())
-            _refuse(edge_file, row, name, "an edge names a node that does not exist in its graph", edges[name])
-        ends.append(order[at])
-    return np.stack(ends)
+        column.refuse(key[order][at] != end_key, "an edge names a node that does not exist in its graph")
+        rows.append(order[at])
+    return np.stack(rows)
 
 
-def _codes(columns: Sequence[pa.Array], files: Sequence[Path], names: Sequence[str]) -> list[np.ndarray]:
+def _codes(*columns: _Ids) -> list[np.ndarray]:
     """Numbers the distinct ids of all columns from 0, in order of first appearance."""
-    for column, file, name in zip(columns, files, names, strict=True):
-        if column.null_count:
-            row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
-            _refuse(file, row, name, "no id", column)
+    for column in columns:
+        column.refuse(column.values.is_null().to_numpy(zero_copy_only=False), "no id")
+    first = columns[0].values
     try:
-        joined = pa.concat_arrays([columns[0], *(column.cast(columns[0].type) for column in columns[1:])])
+        joined = pa.concat_arrays([column.values.cast(first.type) for column in columns])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        types = ", ".join(f"{file.name} {name}: {c.type}" for c, file, name in zip(columns, files, names, strict=True))
-        raise DataError(f"ids of different types: {types}", file=files[0].parent, expected="one type") from None
+        types = ", ".join(f"{file.name} {name}: {values.type}" for file, name, values in columns)
+        raise DataError(f"ids of different types: {types}", file=columns[0].file.parent, expected="one type") from None
     codes = joined.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
-
-
-def _refuse(file: Path, row: int, name: str, problem: str, column: pa.Array) -> None:
-    raise DataError(problem, file=file, field=f"row {row + 1}, column {name}", value=column[row].as_py())
+    return np.split(codes, np.cumsum([len(column.values) for column in columns])[:-1])

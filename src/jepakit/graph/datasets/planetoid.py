@@ -13,15 +13,11 @@ import torch
 from jepakit.errors import DataError
 from jepakit.files import numbered_lines
 from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.graph.datasets.download import PLANETOID_NAMES, named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 from jepakit.graph.datasets.planetoid_pickle import read_adjacency_lists, read_matrix
 
 _VALIDATION_NODES = 500
-
-
-def find_planetoid_folder(path: Path) -> Path | None:
-    """The folder that holds ``ind.NAME.graph``: ``path``, ``path/raw`` or None."""
-    return next((folder for folder in (path, path / "raw") if any(folder.glob("ind.*.graph"))), None)
 
 
 def load_planetoid(path: str | Path) -> GraphDataset:
@@ -40,31 +36,25 @@ def load_planetoid(path: str | Path) -> GraphDataset:
     Raises:
         DataError: a file is missing or damaged, holds anything but numbers, or does not match the others.
     """
-    folder = find_planetoid_folder(Path(path))
-    if folder is None:
-        raise DataError("no graph file", file=path, expected="ind.NAME.graph in it or in its folder raw")
-    stems = sorted(file.name.removesuffix(".graph") for file in folder.glob("ind.*.graph"))
-    if len(stems) > 1:
-        raise DataError("more than one dataset in a folder", file=folder, value=stems, expected="a folder for each")
-    stem = stems[0]
-    files = {part: folder / f"{stem}.{part}" for part in ("y", "tx", "ty", "allx", "ally", "graph", "test.index")}
+    folder, stem = named_set(Path(path), "ind.", ".graph")
+    files = {part: folder / f"ind.{stem}.{part}" for part in ("y", "tx", "ty", "allx", "ally", "graph", "test.index")}
     x, y = read_matrix(files["allx"]), read_matrix(files["ally"])
     test_x, test_y = read_matrix(files["tx"]), read_matrix(files["ty"])
     test = _test_nodes(files["test.index"], len(x), len(test_x))
     _check_shapes(files, x, y, test_x, test_y)
     num_nodes = max(len(x), int(test.max()) + 1)
-    features, classes = _zeros_below(x, num_nodes), _zeros_below(y, num_nodes)
+    features, classes = (np.pad(rows, ((0, num_nodes - len(rows)), (0, 0))) for rows in (x, y))
     features[test], classes[test] = test_x, test_y
     edges = drop_repeats((_edges(files["graph"], num_nodes), None), num_nodes)
     edge_index, _ = add_missing_reverses(edges, num_nodes)
     train = len(read_matrix(files["y"]))
-    name = stem.removeprefix("ind.")
-    name = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}.get(name, name)
+    name = {public.lower(): public for public in PLANETOID_NAMES}.get(stem, stem)
+    total = features.sum(axis=1, keepdims=True)
     graphs = Graphs.pack(
-        torch.from_numpy(_rows_to_sum_one(features)),
-        torch.from_numpy(edge_index),
-        torch.tensor([num_nodes]),
-        node_y=torch.from_numpy(np.where(classes.any(axis=1), classes.argmax(axis=1), -1)),
+        features / np.where(total == 0, 1, total),
+        edge_index,
+        np.array([num_nodes]),
+        node_y=np.where(classes.any(axis=1), classes.argmax(axis=1), -1),
         field_name=name,
     )
     splits = {
@@ -86,7 +76,7 @@ def _test_nodes(path: Path, first: int, count: int) -> np.ndarray:
         nodes[int(line)] = None
     if len(nodes) != count or not nodes:
         raise DataError("wrong number of lines", file=path, value=len(nodes), expected=f"{count}, the rows of tx")
-    return np.array(list(nodes), dtype=np.int64)
+    return np.array(list(nodes))
 
 
 def _check_shapes(files: dict[str, Path], x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> None:
@@ -99,10 +89,6 @@ def _check_shapes(files: dict[str, Path], x: np.ndarray, y: np.ndarray, test_x: 
             raise DataError("wrong shape", file=files[part], value=matrix.shape, expected=str(shape))
 
 
-def _zeros_below(rows: np.ndarray, count: int) -> np.ndarray:
-    return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]), dtype=rows.dtype)])
-
-
 def _edges(path: Path, num_nodes: int) -> np.ndarray:
     """The adjacency lists as ``[2, E]``."""
     neighbours = read_adjacency_lists(path)
@@ -113,8 +99,3 @@ def _edges(path: Path, num_nodes: int) -> np.ndarray:
         raise DataError("an edge names a node that does not exist", file=path, value=invalid, expected=expected)
     source = np.repeat(np.array(list(neighbours), dtype=np.int64), [len(ends) for ends in neighbours.values()])
     return np.stack([source, np.array(ids[len(neighbours) :], dtype=np.int64)])
-
-
-def _rows_to_sum_one(x: np.ndarray) -> np.ndarray:
-    total = x.sum(axis=1, keepdims=True)
-    return x / np.where(total == 0, 1, total)

@@ -1,9 +1,8 @@
 """Reads the pickles of the Planetoid files without unpickling.
 
-This format cannot be read without interpreting pickles. This module interprets the few opcodes that arrays of numbers
-need, over `pickletools.genops`. The few class names that these files need are replaced by records of their arguments;
-every other name or opcode is refused. `pickle.Unpickler` and the classes of NumPy and SciPy are not used, because a
-forged file can make each of them read or write memory out of bounds.
+This module interprets the opcodes that arrays of numbers need, over `pickletools.genops`. The class names that these
+files need are replaced by records of their arguments; every other name or opcode is refused. `pickle.Unpickler` and the
+classes of NumPy and SciPy are not used, because a forged file can make each of them access memory out of bounds.
 """
 
 import pickletools
@@ -24,6 +23,13 @@ _MAX_CELLS = 10**8
 _NUMBERS = re.compile("[biuf][1248]")
 
 
+@dataclass(frozen=True)
+class _Class:
+    """Replaces a class that a file names."""
+
+    kind: str
+
+
 @dataclass(eq=False)
 class _Object:
     """A record of an object in a file: its class, constructor arguments and state."""
@@ -33,28 +39,17 @@ class _Object:
     state: Any = None
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Replaces a class that a file calls."""
-
-    kind: str
-
-    def __call__(self, *arguments: Any) -> Any:
-        # The files call `defaultdict(list)` only, for an empty dict.
-        return {} if self.kind == "defaultdict" else _Object(self.kind, arguments)
-
-
 # Names with an underscore, and `builtins`, occur in files that a newer Python has rewritten.
-_MAKERS = {
-    "numpy ndarray": _Maker("ndarray"),
-    "numpy dtype": _Maker("dtype"),
-    "numpy.core.multiarray _reconstruct": _Maker("ndarray"),
-    "numpy._core.multiarray _reconstruct": _Maker("ndarray"),
-    "scipy.sparse.csr csr_matrix": _Maker("csr_matrix"),
-    "scipy.sparse._csr csr_matrix": _Maker("csr_matrix"),
-    "collections defaultdict": _Maker("defaultdict"),
-    "__builtin__ list": _Maker("list"),
-    "builtins list": _Maker("list"),
+_KINDS = {
+    "numpy ndarray": "ndarray",
+    "numpy dtype": "dtype",
+    "numpy.core.multiarray _reconstruct": "ndarray",
+    "numpy._core.multiarray _reconstruct": "ndarray",
+    "scipy.sparse.csr csr_matrix": "csr_matrix",
+    "scipy.sparse._csr csr_matrix": "csr_matrix",
+    "collections defaultdict": "defaultdict",
+    "__builtin__ list": "list",
+    "builtins list": "list",
 }
 # The errors that damaged bytes cause, in `pickletools` and below.
 _DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, struct.error)
@@ -68,18 +63,18 @@ class _Machine:
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
-    def since_mark(self) -> tuple[Any, ...]:
-        start = self.marks.pop()
+    def since(self, start: int) -> tuple[Any, ...]:
+        if start < 0:
+            raise IndexError("too few values")
         items = tuple(self.stack[start:])
         del self.stack[start:]
         return items
 
+    def since_mark(self) -> tuple[Any, ...]:
+        return self.since(self.marks.pop())
+
     def last(self, count: int) -> tuple[Any, ...]:
-        if len(self.stack) < count:
-            raise IndexError("too few values")
-        items = tuple(self.stack[len(self.stack) - count :])
-        del self.stack[len(self.stack) - count :]
-        return items
+        return self.since(len(self.stack) - count)
 
     def extend(self, items: tuple[Any, ...]) -> None:
         self.stack[-1].extend(items)
@@ -88,14 +83,15 @@ class _Machine:
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def name(self, name: str) -> None:
-        if name not in _MAKERS:
+        if name not in _KINDS:
             raise ValueError(f"it names {name.replace(' ', '.')}, which such a file does not need")
-        self.stack.append(_MAKERS[name])
+        self.stack.append(_Class(_KINDS[name]))
 
-    def call(self, maker: Any, arguments: Any) -> None:
-        if not isinstance(maker, _Maker):
-            raise TypeError(f"it calls a {type(maker).__name__}")
-        self.stack.append(maker(*arguments))
+    def call(self, named: Any, arguments: tuple[Any, ...]) -> None:
+        if not isinstance(named, _Class):
+            raise TypeError(f"it calls a {type(named).__name__}")
+        # The files call `defaultdict(list)` only, for an empty dict.
+        self.stack.append({} if named.kind == "defaultdict" else _Object(named.kind, arguments))
 
     def build(self, state: Any) -> None:
         if not isinstance(self.stack[-1], _Object):
@@ -137,7 +133,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """A pickled matrix, sparse or dense, as a dense array ``[rows, columns]`` float32.
+    """A pickled matrix, sparse or dense, as ``[rows, columns]`` float32.
 
     Raises:
         DataError: the file is missing, damaged, or not a matrix of finite numbers.

@@ -1,8 +1,7 @@
 """The built-in dataset, with nothing to download: syntax trees of the functions in Python's own standard library.
 
-A graph is a function or method, its label the package it comes from (asyncio, email, tkinter, ...). Nodes carry the
-kind of syntax and nothing that somebody named: names and values would give the package away. What is left is how the
-people behind each package write code.
+A graph is a function or method, its label the package it comes from (asyncio, email, tkinter, ...). The feature of a
+node is its kind of syntax. Names and values are left out, because they would reveal the package.
 """
 
 import ast
@@ -39,53 +38,52 @@ NODE_KINDS: tuple[str, ...] = (
     *("string", "number", "constant"),
     "other",
 )
-"""Columns of ``x``: classes of `ast`, with patterns in one, constants by type (`constant`: None, bytes and what is no
-string or number), asynchronous statements as their plain forms, and what later versions of Python add as `other`."""
+"""Columns of ``x``: classes of `ast`. All patterns are one kind, constants are split by type, asynchronous statements
+count as their plain forms, and classes that later versions of Python add as `other`."""
 
 EDGE_ROLES: tuple[str, ...] = ("child", "parent", "next sibling", "previous sibling")
-"""Columns of ``edge_attr``: what the edge's target is to its source."""
+"""Columns of ``edge_attr``: the role of the edge's target for its source."""
 
 _KIND = {name: column for column, name in enumerate(NODE_KINDS)}
 _PLAIN_FORM = {"AsyncFunctionDef": "FunctionDef", "AsyncFor": "For", "AsyncWith": "With", "TryStar": "Try"}
 _CONSTANT_KIND: dict[type, str] = {str: "string", int: "number", float: "number", complex: "number"}
-# Operators and load/store contexts say little that the parent's kind and place do not, and would double the tree.
+# Operators and load/store contexts follow almost always from the parent's kind, and would double the tree.
 _NO_NODES = (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 _Tree = tuple[tuple[int, ...], tuple[int, ...]]
-"""Columns of `NODE_KINDS` and parents (-1 for the root), a node each, in the order of the text."""
+"""For each node, in the order of the text, its column of `NODE_KINDS` and its parent (-1 for the root)."""
 
 
 def load_python(*, max_graphs: int = 3000, min_nodes: int = 8, max_nodes: int = 200) -> GraphDataset:
     """Graph classification on the standard library of the running interpreter: which package is a function from?
 
-    Every function and method of its packages is one tree (functions inside it belong to it; test folders are left
-    out), of two equal trees the first stays. The classes are the largest packages, ten at most, each with at least 80
-    functions, from each of which as many are taken, evenly spaced, as make ``max_graphs`` in all. Python 3.11 gives
-    3000 graphs in ten classes of 300, each of 8 to 200 nodes, 44 in the mean.
+    Every function and method of its packages is a tree (functions inside it belong to it; test folders are left out),
+    of two equal trees the first stays. The classes are the largest packages, ten at most, each with at least 80
+    functions. From each class the same number of trees is taken, evenly spaced. Python 3.11 gives 3000 graphs in ten
+    classes of 300, each of 8 to 200 nodes, 44 in the mean.
 
-    Trees, labels and their order are the same wherever the library's files are; another version of Python has other
-    files. The result is kept in the user's cache folder.
+    ``x`` is one-hot over `NODE_KINDS`, ``edge_attr`` over `EDGE_ROLES`, ``y`` ``[G]`` the package. A tree of n nodes
+    has n - 1 edges from parent to child, as many back, and two between neighbouring children of a node. Trees, labels
+    and their order depend on the version of Python only. The result is cached in the user's cache folder.
 
     Args:
-        max_graphs: the most graphs to take; a package with less than its share leaves the set smaller.
-        min_nodes: the fewest nodes a tree may have; the smallest trees occur in every package.
-        max_nodes: the most nodes a tree may have.
-
-    Returns:
-        ``x`` is one-hot over `NODE_KINDS`, ``edge_attr`` over `EDGE_ROLES`, ``y`` ``[G]`` the package. Each tree of n
-        nodes has n - 1 edges from parent to child, as many back, and two between neighbouring children of a node.
+        max_graphs: graphs in all; fewer if a package has less than its share.
+        min_nodes: of a tree; the smallest trees occur in every package.
+        max_nodes: of a tree.
 
     Raises:
         ConfigError: fewer than 10 graphs, or no sizes between ``min_nodes`` and ``max_nodes``.
         DataError: the interpreter has no such source files (some distributions leave them out).
     """
-    if max_graphs < _MOST_PACKAGES:
-        raise ConfigError("max_graphs", max_graphs, f"at least {_MOST_PACKAGES}, one a class")
-    if min_nodes < 1:
-        raise ConfigError("min_nodes", min_nodes, "at least 1")
-    if max_nodes < min_nodes:
-        raise ConfigError("max_nodes", max_nodes, f"at least min_nodes ({min_nodes})")
+    least = {
+        "max_graphs": (max_graphs, _MOST_PACKAGES),
+        "min_nodes": (min_nodes, 1),
+        "max_nodes": (max_nodes, min_nodes),
+    }
+    for option, (value, smallest) in least.items():
+        if value < smallest:
+            raise ConfigError(option, value, f"at least {smallest}")
     root = library_folder()
     files = [(path, file) for path, file in source_files(root) if "/" in path]
     listing = [(f"{path}.py", file.stat().st_size) for path, file in files]
@@ -111,11 +109,15 @@ def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes
             file=root,
             expected="the source files of the standard library, and sizes that its functions have",
         )
-    chosen = [_evenly(enough[name], max_graphs // len(names)) for name in names]
-    sizes = torch.tensor([len(trees) for trees in chosen])
+    counts = [min(max_graphs // len(names), len(enough[name])) for name in names]
+    chosen = [
+        enough[name][i * len(enough[name]) // count]
+        for name, count in zip(names, counts, strict=True)
+        for i in range(count)
+    ]
     return GraphDataset(
         name="python",
-        graphs=_pack([tree for trees in chosen for tree in trees], owners(sizes)),
+        graphs=_pack(chosen, owners(torch.tensor(counts))),
         task="graph classification",
         label_names=tuple(names),
         source=f"functions of the standard library of Python {sys.version.split()[0]}, labelled by package",
@@ -161,11 +163,6 @@ def _kind(node: ast.AST) -> int:
     return _KIND.get(_PLAIN_FORM.get(name, name), _KIND["other"])
 
 
-def _evenly(trees: list[_Tree], most: int) -> list[_Tree]:
-    count = min(most, len(trees))
-    return [trees[i * len(trees) // count] for i in range(count)]
-
-
 def _pack(trees: list[_Tree], y: Tensor) -> Graphs:
     sizes = np.array([len(kinds) for kinds, _ in trees])
     kinds = np.concatenate([kinds for kinds, _ in trees])
@@ -181,10 +178,10 @@ def _pack(trees: list[_Tree], y: Tensor) -> Graphs:
     role = np.repeat(np.arange(len(parts)), [len(source) for source, _ in parts])
     edge_index = np.stack([np.concatenate(ends) for ends in zip(*parts, strict=True)])
     return Graphs.pack(
-        x=torch.from_numpy(np.eye(len(NODE_KINDS), dtype=np.float32)[kinds]),
-        edge_index=torch.from_numpy(edge_index),
-        nodes_per_graph=torch.from_numpy(sizes),
-        edge_attr=torch.from_numpy(np.eye(len(EDGE_ROLES), dtype=np.float32)[role]),
+        x=np.eye(len(NODE_KINDS), dtype=np.float32)[kinds],
+        edge_index=edge_index,
+        nodes_per_graph=sizes,
+        edge_attr=np.eye(len(EDGE_ROLES), dtype=np.float32)[role],
         y=y,
         field_name="python",
     )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs, Task
@@ -49,15 +48,8 @@ def to_dataset(tables: GraphTables, *, name: str) -> GraphDataset:
     label = _label_of(tables.graphs)
     task: Task
     y, task, label_names = (None, "none", ()) if label is None else targets(tables.graphs, label)
-    graphs = Graphs.pack(
-        torch.from_numpy(x),
-        torch.from_numpy(edge_index),
-        torch.from_numpy(tables.nodes_per_graph),
-        edge_attr=None if edge_attr is None else torch.from_numpy(edge_attr),
-        y=None if y is None else torch.from_numpy(y),
-        node_y=None if node_y is None else torch.from_numpy(node_y),
-        field_name=name,
-    )
+    sizes = tables.nodes_per_graph
+    graphs = Graphs.pack(x, edge_index, sizes, edge_attr=edge_attr, y=y, node_y=node_y, field_name=name)
     if node_y is not None:
         task, label_names = "node classification", node_classes
     return GraphDataset(name, graphs, task, label_names, source="graph files")

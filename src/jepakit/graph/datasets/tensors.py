@@ -11,7 +11,7 @@ from jepakit.graph.data import GraphDataset, Graphs
 
 
 def dataset_to_tensors(dataset: GraphDataset) -> Stored:
-    """What `dataset_from_tensors` turns back into an equal dataset.
+    """Tensors and a header for `dataset_from_tensors`.
 
     Float tensors of small whole numbers (one-hot features) become bytes, a quarter of the size; the header names them.
     """
@@ -32,7 +32,7 @@ def dataset_to_tensors(dataset: GraphDataset) -> Stored:
 
 
 def dataset_from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> GraphDataset:
-    """The dataset that `dataset_to_tensors` took apart; tensors under other names are left alone."""
+    """The dataset of `dataset_to_tensors`; tensors under other names are ignored."""
     full = {name: value.float() if name in header["compact"] else value for name, value in tensors.items()}
     return GraphDataset(
         name=header["name"],

@@ -4,19 +4,18 @@ Reference: Morris et al. 2020, "TUDataset: a collection of benchmark datasets fo
 https://chrsmrrs.github.io/datasets.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pyarrow import csv
 
 from jepakit.errors import DataError
 from jepakit.files import reading
 from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.columns import MAX_FLOAT, one_hot, standardise
+from jepakit.graph.datasets.download import named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 
 
@@ -26,11 +25,6 @@ class _Table:
 
     path: Path
     values: np.ndarray
-
-
-def find_tu_folder(path: Path) -> Path | None:
-    """The folder that holds ``NAME_A.txt``: ``path``, ``path/raw`` or None."""
-    return next((folder for folder in (path, path / "raw") if any(folder.glob("*_A.txt"))), None)
 
 
 def load_tu(path: str | Path) -> GraphDataset:
@@ -50,38 +44,29 @@ def load_tu(path: str | Path) -> GraphDataset:
         DataError: a file is missing, has a wrong number of lines, or a line that is not numbers; an edge names a
             missing node or joins two graphs; graph ids do not ascend from 1 without gaps; an attribute is not finite.
     """
-    folder, name = _find(Path(path))
-    indicator = _read(folder / f"{name}_graph_indicator.txt", int, columns=1)
-    edge_list = _read(folder / f"{name}_A.txt", int, columns=2)
+    folder, name = named_set(Path(path), "", "_A.txt")
+    stem = f"{folder / name}_"
+    indicator = _read(Path(f"{stem}graph_indicator.txt"), int, columns=1)
+    edge_list = _read(Path(f"{stem}A.txt"), int, columns=2)
     graph_of_node = indicator.values[:, 0] - 1
-    y, task, label_names = _graph_targets(folder, name, indicator)
+    y, task, label_names = _graph_targets(stem, indicator)
     edge_index = _check_edges(edge_list, graph_of_node)
-    x = _features(folder, name, "node", indicator)
-    edges = drop_repeats((edge_index, _features(folder, name, "edge", edge_list)), len(graph_of_node))
+    x = _features(f"{stem}node", indicator)
+    edges = drop_repeats((edge_index, _features(f"{stem}edge", edge_list)), len(graph_of_node))
     edge_index, edge_attr = add_missing_reverses(edges, len(graph_of_node))
     graphs = Graphs.pack(
-        torch.from_numpy(np.ones((len(graph_of_node), 1), dtype=np.float32) if x is None else x),
-        torch.from_numpy(edge_index),
-        torch.from_numpy(np.bincount(graph_of_node)),
-        edge_attr=None if edge_attr is None else torch.from_numpy(edge_attr),
-        y=None if y is None else torch.from_numpy(y),
+        np.ones((len(graph_of_node), 1), dtype=np.float32) if x is None else x,
+        edge_index,
+        np.bincount(graph_of_node),
+        edge_attr=edge_attr,
+        y=y,
         field_name=name,
     )
     return GraphDataset(name, graphs, task, label_names, source="TU-format files")
 
 
-def _find(path: Path) -> tuple[Path, str]:
-    folder = find_tu_folder(path)
-    if folder is None:
-        raise DataError("no edge file", file=path, expected="NAME_A.txt in it or in its folder raw")
-    names = sorted(file.name.removesuffix("_A.txt") for file in folder.glob("*_A.txt"))
-    if len(names) > 1:
-        raise DataError("more than one dataset in a folder", file=folder, value=names, expected="a folder for each")
-    return folder, names[0]
-
-
-def _graph_targets(folder: Path, name: str, indicator: _Table) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
-    labels, attributes = folder / f"{name}_graph_labels.txt", folder / f"{name}_graph_attributes.txt"
+def _graph_targets(stem: str, indicator: _Table) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
+    labels, attributes = Path(f"{stem}graph_labels.txt"), Path(f"{stem}graph_attributes.txt")
     if labels.exists():
         table = _read(labels, int, columns=1)
         _check_indicator(indicator, table)
@@ -120,7 +105,7 @@ def _check_indicator(indicator: _Table, targets: _Table | None) -> None:
     if len(targets.values) > ids[-1]:
         expected = f"nodes of each of the {len(targets.values)} graphs in {targets.path.name}"
         raise DataError(f"graph {ids[-1] + 1} has no nodes", file=indicator.path, expected=expected)
-    _check_length(targets, int(ids[-1]), f"one for each graph in {indicator.path.name}")
+    _check_length(targets, int(ids[-1]), indicator)
 
 
 def _check_edges(edge_list: _Table, graph_of_node: np.ndarray) -> np.ndarray:
@@ -134,28 +119,24 @@ def _check_edges(edge_list: _Table, graph_of_node: np.ndarray) -> np.ndarray:
     crossing = owner[0] != owner[1]
     if crossing.any():
         row = int(crossing.argmax())
-        problem, line = (
-            f"an edge joins two graphs, {owner[0, row] + 1} and {owner[1, row] + 1}",
-            _line_of(edge_list, row),
-        )
-        ends = values[row].tolist()
+        problem = f"an edge joins two graphs, {owner[0, row] + 1} and {owner[1, row] + 1}"
+        ends, line = values[row].tolist(), _line_of(edge_list, row)
         raise DataError(problem, file=edge_list.path, line=line, value=ends, expected="both ends in one graph")
     return edge_index
 
 
-def _features(folder: Path, name: str, item: str, owners: _Table) -> np.ndarray | None:
-    """Labels one-hot, then attributes standardised; ``owners`` has a row per node or edge (``item``)."""
+def _features(stem: str, owners: _Table) -> np.ndarray | None:
+    """Labels one-hot, then attributes standardised; ``owners`` has a row per node or edge."""
     blocks: list[np.ndarray] = []
-    reason = f"one for each line of {owners.path.name}"
-    labels, attributes = folder / f"{name}_{item}_labels.txt", folder / f"{name}_{item}_attributes.txt"
+    labels, attributes = Path(f"{stem}_labels.txt"), Path(f"{stem}_attributes.txt")
     if labels.exists():
         table = _read(labels, int)
-        _check_length(table, len(owners.values), reason)
-        blocks += [one_hot(column)[0] for column in table.values.T]
+        _check_length(table, len(owners.values), owners)
+        blocks += [one_hot(column) for column in table.values.T]
     if attributes.exists():
         table = _read(attributes, float)
-        _check_length(table, len(owners.values), reason)
-        _refuse(~np.isfinite(table.values), table, f"{item} attribute is not a finite number")
+        _check_length(table, len(owners.values), owners)
+        _refuse(~np.isfinite(table.values), table, "an attribute is not a finite number")
         blocks.append(standardise(table.values))
     return np.concatenate(blocks, axis=1) if blocks else None
 
@@ -186,8 +167,8 @@ def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str
     number_kind = "a whole number" if kind is int else "a number"
     for number, line in _filled_lines(path):
         values = line.split(",")
-        expected = f"{width} values, comma-separated" if width > 1 else "one value"
         if len(values) != width:
+            expected = f"{width} values, comma-separated" if width > 1 else "one value"
             return DataError("wrong number of values", file=path, line=number, value=line, expected=expected)
         for value in values:
             try:
@@ -197,7 +178,7 @@ def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str
     return DataError(f"cannot be read: {reason}", file=path, expected=f"{number_kind} in each of {width} columns")
 
 
-def _filled_lines(path: Path) -> Sequence[tuple[int, str]]:
+def _filled_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers. Arrow skips blank lines too."""
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -207,10 +188,10 @@ def _line_of(table: _Table, row: int) -> int:
     return _filled_lines(table.path)[row][0]
 
 
-def _check_length(table: _Table, expected: int, reason: str) -> None:
-    if len(table.values) != expected:
-        lines = len(table.values)
-        raise DataError("wrong number of lines", file=table.path, value=lines, expected=f"{expected}, {reason}")
+def _check_length(table: _Table, rows: int, owners: _Table) -> None:
+    if (lines := len(table.values)) != rows:
+        expected = f"{rows}, as {owners.path.name} has"
+        raise DataError("wrong number of lines", file=table.path, value=lines, expected=expected)
 
 
 def _refuse(bad: np.ndarray, table: _Table, problem: str, expected: str | None = None) -> None:

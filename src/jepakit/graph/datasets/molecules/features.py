@@ -6,12 +6,9 @@ They follow common feature sets (Gilmer et al. 2017; Hu et al. 2020; OGB), with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond, Mol
@@ -91,14 +88,16 @@ class MoleculeRows:
             self._stereo.get(bond.GetStereo(), 0),
         )
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """``x [N, len(ATOM_FEATURES)]``, ``edge_index [2, 2 * bonds]``, ``edge_attr [2 * bonds, len(BOND_FEATURES)]``
         and ``nodes_per_graph [G]``; each bond is two edges, one in each direction."""
         atoms = np.array(self._atoms, dtype=np.int64).reshape(-1, 8)
         bonds = np.array(self._bonds, dtype=np.int64).reshape(-1, 6)
         element, degree, charge, hydrogens, hybridisation, chirality, aromatic, in_ring = atoms.T
+        listed = element[:, None] == np.array(list(_ELEMENTS.values()))
         x = [
-            _one_hot_or_other(element, tuple(_ELEMENTS.values())),
+            listed,
+            ~listed.any(1, keepdims=True),
             _one_hot(degree, 0, 6),
             _one_hot(charge, -2, 2),
             _one_hot(hydrogens, 0, 4),
@@ -115,11 +114,12 @@ class MoleculeRows:
             _one_hot(stereo, 0, len(_BOND_STEREO)),
         ]
         edge_index = np.stack([np.concatenate([begin, end]), np.concatenate([end, begin])])
+        bond_features = np.concatenate(edge_attr, axis=1, dtype=np.float32)
         return (
-            _columns(x),
-            torch.from_numpy(edge_index),
-            _columns(edge_attr).repeat(2, 1),
-            torch.tensor(self._sizes, dtype=torch.long),
+            np.concatenate(x, axis=1, dtype=np.float32),
+            edge_index,
+            np.concatenate([bond_features, bond_features]),
+            np.array(self._sizes, dtype=np.int64),
         )
 
 
@@ -131,13 +131,3 @@ def _chirality(atom: Atom) -> int:
 def _one_hot(values: np.ndarray, low: int, high: int) -> np.ndarray:
     """``[n] -> [n, high - low + 1]`` bool; values are first clipped to this range."""
     return np.clip(values, low, high)[:, None] == np.arange(low, high + 1)
-
-
-def _one_hot_or_other(values: np.ndarray, categories: Sequence[int]) -> np.ndarray:
-    """``[n] -> [n, len(categories) + 1]`` bool; the last column marks values in no category."""
-    hot = values[:, None] == np.array(categories)
-    return np.concatenate([hot, ~hot.any(1, keepdims=True)], axis=1)
-
-
-def _columns(parts: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate([part.astype(np.float32) for part in parts], axis=1))

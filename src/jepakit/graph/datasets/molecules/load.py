@@ -18,11 +18,12 @@ from torch import Tensor
 
 from jepakit.datasets.cache import Stored, cached_tensors
 from jepakit.errors import ConfigError, DataError
+from jepakit.files import read_bytes
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecules.features import MoleculeRows
-from jepakit.graph.datasets.molecules.smiles import parse, parse_all, quiet_rdkit, require_rdkit
-from jepakit.graph.datasets.molecules.table import SmilesTable, read_csv_bytes, read_smiles_table
+from jepakit.graph.datasets.molecules.smiles import parse, parse_all, require_rdkit
+from jepakit.graph.datasets.molecules.table import SmilesTable, read_smiles_table
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
 if TYPE_CHECKING:
@@ -85,11 +86,10 @@ def load_molecules(
 
     Args:
         path: the file; its first line names the columns.
-        smiles_column: the column with the SMILES; by default the one named "smiles" in any case.
+        smiles_column: the column with the SMILES; by default the column named "smiles", in upper or lower case.
         label_columns: the columns to predict; by default those of the MoleculeNet file of the same name (HIV, tox21,
             sider, clintox, delaney-processed), none for any other file.
-        descriptors: fill ``dataset.graphs.descriptors`` by `molecular_descriptors`, about ten milliseconds per molecule
-            the first time.
+        descriptors: fill ``dataset.graphs.descriptors`` by `molecular_descriptors`.
 
     Raises:
         DataError: the file is unreadable, a column is missing or named twice, a label is not a number, or RDKit rejects
@@ -101,7 +101,9 @@ def load_molecules(
 
     path = Path(path)
     name = path.name.removesuffix(".gz").removesuffix(".csv")
-    content = read_csv_bytes(path)
+    if not path.name.endswith((".csv", ".csv.gz")):
+        raise DataError("the name is not that of a table", file=path, expected="a .csv or .csv.gz file")
+    content = read_bytes(path)
     labels = tuple(_MOLECULENET_LABELS.get(name, ()) if label_columns is None else label_columns)
     table = read_smiles_table(path, content, smiles_column, labels)
     identity = repr((_CACHE_VERSION, rdkit_version, path.name, smiles_column, labels)).encode()
@@ -158,23 +160,22 @@ def morgan_fingerprints(smiles: Sequence[str], radius: int = 2, bits: int = 2048
         DataError: RDKit rejects a SMILES.
         MissingExtraError: RDKit is not installed.
     """
-    if radius < 0:
-        raise ConfigError("radius", radius, "0 or more bonds")
-    if bits < 1:
-        raise ConfigError("bits", bits, "at least 1")
+    for option, value, smallest in (("radius", radius, 0), ("bits", bits, 1)):
+        if value < smallest:
+            raise ConfigError(option, value, f"at least {smallest}")
     require_rdkit()
     from rdkit.Chem import rdFingerprintGenerator
 
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
-    out = np.zeros((len(smiles), bits), dtype=np.uint8)
-    for row, mol in enumerate(parse_all(smiles)):
-        out[row] = generator.GetFingerprintAsNumPy(mol)
-    return out
+    rows = [generator.GetFingerprintAsNumPy(mol) for mol in parse_all(smiles)]
+    return np.array(rows, dtype=np.uint8).reshape(-1, bits)
 
 
 def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ...]) -> Stored:
+    from rdkit.rdBase import BlockLogs
+
     features, scaffolds, rows, unreadable = MoleculeRows(), [], [], []
-    with quiet_rdkit():
+    with BlockLogs():
         for row, smiles in enumerate(table.smiles):
             mol = parse(smiles)
             if mol is None:
@@ -188,8 +189,8 @@ def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ..
         line, text = table.lines[unreadable[0]], table.smiles[unreadable[0]]
         expected = "a column of SMILES (smiles_column selects another)"
         raise DataError(problem, file=path, line=line, value=text, expected=expected)
-    x, edge_index, edge_attr, sizes = features.tensors()
-    y = torch.from_numpy(table.labels[rows]).float() if label_names else None
+    x, edge_index, edge_attr, sizes = features.arrays()
+    y = table.labels[rows].astype(np.float32) if label_names else None
     splits = _split_by_scaffold(scaffolds, (0.8, 0.1, 0.1))
     complete = all(ids.numel() for ids in splits.values())
     binary = bool((np.isin(table.labels, (0, 1)) | np.isnan(table.labels)).all())
@@ -218,18 +219,12 @@ def _split_by_scaffold(scaffolds: Sequence[str], fractions: tuple[float, float, 
     members: dict[str, list[int]] = {}
     for row, scaffold in enumerate(scaffolds):
         members.setdefault(scaffold, []).append(row)
-    train: list[int] = []
-    val: list[int] = []
-    test: list[int] = []
+    parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    train, val, test = parts.values()
     train_end, val_end = fractions[0] * len(scaffolds), (fractions[0] + fractions[1]) * len(scaffolds)
     for rows in sorted(members.values(), key=lambda rows: (len(rows), rows[0]), reverse=True):
-        if len(train) + len(rows) <= train_end:
-            train += rows
-        elif len(train) + len(val) + len(rows) <= val_end:
-            val += rows
-        else:
-            test += rows
-    parts = {"train": train, "val": val, "test": test}
+        in_train, in_val = len(train) + len(rows) <= train_end, len(train) + len(val) + len(rows) <= val_end
+        (train if in_train else val if in_val else test).extend(rows)
     return {name: torch.tensor(sorted(rows), dtype=torch.long) for name, rows in parts.items()}
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jepakit.errors import DataError, MissingExtraError
@@ -27,21 +26,15 @@ def parse_all(smiles: Sequence[str], first_row: int = 0) -> Iterator[Mol]:
     Raises:
         DataError: RDKit rejects a SMILES; the row in the message is counted from ``first_row``.
     """
-    with quiet_rdkit():
+    from rdkit.rdBase import BlockLogs
+
+    # RDKit would write a line to stderr for every SMILES that it rejects.
+    with BlockLogs():
         for row, text in enumerate(smiles, first_row):
             mol = parse(text)
             if mol is None:
                 raise DataError("a SMILES cannot be read", field=f"smiles[{row}]", value=text, expected="valid SMILES")
             yield mol
-
-
-@contextmanager
-def quiet_rdkit() -> Generator[None]:
-    """Stops RDKit from writing a line to stderr for every SMILES that it rejects; the loader reports them."""
-    from rdkit.rdBase import BlockLogs
-
-    with BlockLogs():
-        yield
 
 
 def require_rdkit() -> None:

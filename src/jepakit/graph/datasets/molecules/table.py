@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.errors import DataError
-from jepakit.files import read_bytes, reading
-
-_MAX_FLOAT = float(np.finfo(np.float32).max)
+from jepakit.files import reading
+from jepakit.graph.datasets.columns import MAX_FLOAT
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +29,6 @@ class SmilesTable:
     labels: np.ndarray
 
 
-def read_csv_bytes(path: Path) -> bytes:
-    """The content of the file, unpacked where it is gzip.
-
-    Raises:
-        DataError: the name does not end in ``.csv`` or ``.csv.gz``, or the file cannot be read.
-    """
-    if not path.name.endswith((".csv", ".csv.gz")):
-        raise DataError("the name is not that of a table", file=path, expected="a .csv or .csv.gz file")
-    return read_bytes(path)
-
-
 def read_smiles_table(
     path: Path, content: bytes, smiles_column: str | None, label_columns: Sequence[str]
 ) -> SmilesTable:
@@ -48,8 +36,8 @@ def read_smiles_table(
 
     Args:
         path: the file, for messages.
-        content: the bytes of `read_csv_bytes`.
-        smiles_column: None selects the column named "smiles" in any case.
+        content: of the file, unpacked.
+        smiles_column: None selects the column named "smiles", in upper or lower case.
         label_columns: names of T columns of numbers; an empty cell or ``nan`` is a missing label.
 
     Raises:
@@ -102,7 +90,7 @@ def _label(path: Path, line: int, column: str, cell: str) -> float:
         value = float(cell) if cell.strip() else math.nan
     except ValueError:
         value = math.inf
-    if abs(value) > _MAX_FLOAT:
+    if abs(value) > MAX_FLOAT:
         expected = "a number, or an empty cell"
         raise DataError("a label is not a number", file=path, line=line, field=column, value=cell, expected=expected)
     return value
