@@ -1,7 +1,6 @@
 """Descriptors of whole graphs as targets of prediction: computed or measured properties that encoders do not see.
 
-They are the columns of `Graphs.descriptors`: RDKit's for molecules (`jepakit.graph.datasets.molecules.descriptors`), or
-the user's own.
+They are the columns of `Graphs.descriptors`: RDKit's for molecules, or the user's own.
 """
 
 from __future__ import annotations

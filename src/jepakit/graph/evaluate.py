@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,13 +17,17 @@ from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.probe.classes import probe_graphs, probe_kernel, probe_nodes
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.graph.probe.result import ProbeResult
+from jepakit.graph.probe.selection import Classifier
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
-FLOORS = ("no network", "random", "wl", "wl-oa")
 WL_ITERATIONS = 5
+_KERNELS: dict[str, tuple[str, KernelKind]] = {
+    "wl": ("WL subtree kernel", "subtree"),
+    "wl-oa": ("WL optimal assignment kernel", "optimal assignment"),
+}
 
 
 @dataclass
@@ -39,16 +44,16 @@ class EvaluateConfig:
         jobs: processes.
     """
 
-    classifier: Literal["logistic", "svm", "best"] = "best"
+    classifier: Classifier = "best"
     folds: int = 10
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     floors: list[Floor] = field(default_factory=lambda: ["no network", "random", "wl"])
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        require_choice("classifier", self.classifier, ("logistic", "svm", "best"))
+        require_choice("classifier", self.classifier, get_args(Classifier))
         for floor in self.floors:
-            require_choice("floors", floor, FLOORS)
+            require_choice("floors", floor, get_args(Floor))
         require_at_least(self, folds=2, jobs=1)
 
 
@@ -70,12 +75,14 @@ def evaluate(
     if dataset.task == "none":
         return Evaluation(title=title, summary=("The data have no labels: there is nothing to probe.",))
     score, protocol = _probe(dataset, config)
-    ours, random = score(_features(encoder, dataset)), None
+    is_node = dataset.task == "node classification"
+    ours, random = score(encoder.embed(dataset.graphs, key="node" if is_node else "graph")), None
     floors: dict[str, ProbeResult] = {}
     if "random" in config.floors and random_encoder is not None:
-        floors["the same encoder, random"] = random = score(_features(random_encoder, dataset))
+        random = score(random_encoder.embed(dataset.graphs, key="node" if is_node else "graph"))
+        floors["the same encoder, random"] = random
     if "no network" in config.floors:
-        floors["no network"] = score(_counts(dataset))
+        floors["no network"] = score(dataset.graphs.x if is_node else node_level_summary(dataset.graphs))
     if dataset.task == "graph classification":
         floors |= _kernels(dataset.graphs, config)
     rows = (
@@ -88,34 +95,33 @@ def evaluate(
 
 def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any], ProbeResult], tuple[str, ...]]:
     """A function from features to their score, and a description of the protocol."""
-    graphs = dataset.graphs
-    protocol = "Hyper-parameters were chosen on the validation split, scores are of the test split."
-    splits = dataset.splits
-    if dataset.task != "graph classification" and not splits:
-        splits = _random_splits(dataset)
-        protocol += " The data have no split of their own: one was drawn at random, 80 : 10 : 10."
-    if dataset.task == "node classification":
-        assert graphs.node_y is not None
-        node_y = graphs.node_y
-        return lambda x: probe_nodes(x, node_y, splits), (f"Logistic regression on nodes. {protocol}",)
-    assert graphs.y is not None
-    y: Tensor = graphs.y
+    y, node_y = dataset.graphs.y, dataset.graphs.node_y
     if dataset.task == "graph classification":
+        assert y is not None
         words = (
-            f"Stratified {config.folds}-fold cross-validation, {len(config.seeds)} shuffles; everything that is chosen"
-            " is chosen on inner folds of the training folds. ± is the spread over shuffles.",
+            f"Stratified {config.folds}-fold cross-validation, {len(config.seeds)} shuffles; hyper-parameters are"
+            " chosen on inner folds of the training folds. ± is the spread over shuffles.",
             "The encoder was pre-trained on all graphs, without their labels, as is usual in this field.",
         )
-        options: dict[str, Any] = {
-            "classifier": config.classifier,
-            "folds": config.folds,
-            "seeds": config.seeds,
-            "jobs": config.jobs,
-        }
-        return lambda x: probe_graphs(x, y, **options), words
+        return partial(probe_graphs, y=y, classifier=config.classifier, **_folds(config)), words
+    protocol, splits = (
+        "Hyper-parameters were chosen on the validation split, scores are of the test split.",
+        dataset.splits,
+    )
+    if not splits:
+        splits = _random_splits(dataset)
+        protocol += " The data have no split of their own: a random split was drawn, 80 : 10 : 10."
+    if dataset.task == "node classification":
+        assert node_y is not None
+        return partial(probe_nodes, node_y=node_y, splits=splits), (f"Logistic regression on nodes. {protocol}",)
+    assert y is not None
     if dataset.task == "graph multilabel":
-        return lambda x: probe_multilabel(x, y, splits), (f"Logistic regression, mean ROC-AUC. {protocol}",)
-    return lambda x: probe_regression(x, y, splits), (f"Ridge regression. {protocol}",)
+        return partial(probe_multilabel, y=y, splits=splits), (f"Logistic regression, mean ROC-AUC. {protocol}",)
+    return partial(probe_regression, y=y, splits=splits), (f"Ridge regression. {protocol}",)
+
+
+def _folds(config: EvaluateConfig) -> dict[str, Any]:
+    return {"folds": config.folds, "seeds": config.seeds, "jobs": config.jobs}
 
 
 def _random_splits(dataset: GraphDataset) -> dict[str, Tensor]:
@@ -130,43 +136,24 @@ def _random_splits(dataset: GraphDataset) -> dict[str, Tensor]:
     return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
-def _features(encoder: GraphEncoder, dataset: GraphDataset) -> Tensor:
-    return encoder.embed(dataset.graphs, key="node" if dataset.task == "node classification" else "graph")
-
-
-def _counts(dataset: GraphDataset) -> Any:
-    return dataset.graphs.x if dataset.task == "node classification" else node_level_summary(dataset.graphs)
-
-
 def _kernels(graphs: Graphs, config: EvaluateConfig) -> dict[str, ProbeResult]:
     """Scores of Weisfeiler-Lehman kernels; the number of rounds is selected on the inner folds."""
     assert graphs.y is not None
-    kinds: dict[str, tuple[str, KernelKind]] = {
-        "wl": ("WL subtree kernel", "subtree"),
-        "wl-oa": ("WL optimal assignment kernel", "optimal assignment"),
-    }
-    results: dict[str, ProbeResult] = {}
-    for floor, (method, kind) in kinds.items():
-        if floor in config.floors:
-            series = floor_kernels(graphs, kind)
-            results[method] = probe_kernel(series, graphs.y, folds=config.folds, seeds=config.seeds, jobs=config.jobs)
-    return results
+    chosen = [_KERNELS[floor] for floor in _KERNELS if floor in config.floors]
+    return {method: probe_kernel(floor_kernels(graphs, kind), graphs.y, **_folds(config)) for method, kind in chosen}
 
 
 def floor_kernels(graphs: Graphs, kind: KernelKind) -> list[np.ndarray]:
     """The normalised Weisfeiler-Lehman kernels ``[G, G]`` of a baseline, after 0, 1, ... rounds of refinement."""
+    # The kernels need discrete labels: the columns of x that hold whole numbers.
+    whole = (graphs.x == graphs.x.round()).all(0)
+    labels = torch.zeros(graphs.num_nodes, dtype=torch.long)
+    if whole.any():
+        labels = torch.unique(graphs.x[:, whole], dim=0, return_inverse=True)[1]
     use_edges = graphs.edge_attr is not None
     return wl_kernel_series(
-        graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges, initial=_discrete_labels(graphs)
+        graphs, WL_ITERATIONS, kind=kind, normalize=True, use_edges=use_edges, initial=labels.numpy()
     )
-
-
-def _discrete_labels(graphs: Graphs) -> np.ndarray:
-    """A label for each node, from the columns of ``x`` that hold whole numbers; the kernels need discrete labels."""
-    whole = (graphs.x == graphs.x.round()).all(0)
-    if not whole.any():
-        return np.zeros(graphs.num_nodes, dtype=np.int64)
-    return torch.unique(graphs.x[:, whole], dim=0, return_inverse=True)[1].numpy()
 
 
 def _row(dataset: GraphDataset, method: str, result: ProbeResult, *, ours: bool) -> ResultRow:

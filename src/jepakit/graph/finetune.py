@@ -73,7 +73,7 @@ class Predictor(nn.Module):
 
     @torch.no_grad()
     def predict(self, graphs: Graphs, *, batch_graphs: int = 256) -> Tensor:
-        """Classes ``[G]``, probabilities ``[G, T]`` or values ``[G, T]``, in eval mode."""
+        """Classes ``[G]``, or probabilities or values ``[G, T]``, in eval mode."""
         self.eval()
         graphs = self.encoder.prepare(graphs) if graphs.position is None else graphs
         scores = torch.cat([self.scores(graphs[i]) for i in torch.arange(len(graphs)).split(batch_graphs)])
@@ -90,13 +90,15 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
     """
     y = dataset.graphs.y
     if y is None or not dataset.task.startswith("graph"):
-        raise DataError("nothing to fine-tune on", field="task", value=dataset.task, expected="labelled graphs")
+        raise DataError("the graphs have no labels", field="task", value=dataset.task, expected="labelled graphs")
     if rows.numel() < 2:
         raise DataError("too few labelled graphs", field="rows", value=rows.numel(), expected="at least 2")
     classes = int(y.max()) + 1 if dataset.task == "graph classification" else y.shape[1]
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = Predictor(encoder, classes, dataset.task, *_location_and_scale(y[rows].float()))
+        mean = y[rows].float().nanmean(0).nan_to_num()
+        std = (y[rows] - mean).square().nanmean(0).sqrt().nan_to_num(1.0)
+        model = Predictor(encoder, classes, dataset.task, mean, torch.where(std > 1e-6, std, 1.0))
     graphs = encoder.prepare(dataset.graphs)[rows]
 
     def batch(indices: Tensor, generator: torch.Generator) -> Graphs:
@@ -109,10 +111,3 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
     # After few steps the running averages still depend on their initial values.
     update_bn((graphs[rows] for rows in torch.arange(len(graphs)).split(256)), model)
     return model.eval()
-
-
-def _location_and_scale(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column without NaN: ``[n, T] -> [T], [T]``."""
-    mean = y.nanmean(0).nan_to_num()
-    std = (y - mean).square().nanmean(0).sqrt().nan_to_num(1.0)
-    return mean, torch.where(std > 1e-6, std, torch.ones_like(std))

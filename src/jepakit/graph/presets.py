@@ -10,8 +10,8 @@ from jepakit.graph.pretrain import PretrainConfig
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    # The recipe of the first public graph JEPA code: masked balls are removed from the context, encoded alone by an EMA
-    # copy, and predicted from structural encodings by cross-attention.
+    # The recipe of the first public graph JEPA code: masked balls are removed from the context, encoded by an EMA copy,
+    # and predicted from structural encodings by cross-attention.
     "original": {
         "encoder.conv": "gcn",
         "encoder.hidden": 256,
@@ -103,18 +103,12 @@ def preset(name: str, **changes: Any) -> PretrainConfig:
     Raises:
         ConfigError: no preset or option has this name.
     """
-    values = PRESETS[require_choice("preset", name, PRESETS)]
-    parts: dict[str, dict[str, Any]] = {}
-    options: dict[str, Any] = {}
-    for option, value in values.items():
-        group, dot, key = option.partition(".")
-        if dot:
-            parts.setdefault(group, {})[key] = value
-        else:
-            options[option] = value
-    defaults = PretrainConfig()
-    for group, settings in parts.items():
-        options[group] = type(getattr(defaults, group))(**settings)
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    for option, value in PRESETS[require_choice("preset", name, PRESETS)].items():
+        group, _, key = option.rpartition(".")
+        groups.setdefault(group, {})[key] = value
     for option in changes:
         require_choice("option", option, [field.name for field in fields(PretrainConfig)])
-    return PretrainConfig(**{**options, **changes})
+    options, defaults = groups.pop(""), PretrainConfig()
+    options |= {group: type(getattr(defaults, group))(**values) for group, values in groups.items()}
+    return PretrainConfig(**options | changes)

@@ -62,7 +62,7 @@ def pretrain(
     Args:
         dataset: the graphs.
         config: the options.
-        run: the folder for checkpoint, metrics, ``encoder/``, diagnosis and embeddings; None saves nothing.
+        run: the folder to save to; None saves nothing.
         resume: continue from the checkpoint in ``run``.
 
     Raises:
@@ -85,8 +85,8 @@ def pretrain(
     key = "graph" if len(graphs) > 1 else "node"
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))
     target = jepa.target.embeddings if isinstance(jepa.target, DescribedTarget) else jepa.target
-    keeps_copy = config.export == "target" and isinstance(target, EMATarget)
-    exported = target.encoder if keeps_copy else encoder
+    exports_copy = config.export == "target" and isinstance(target, EMATarget)
+    exported = target.encoder if exports_copy else encoder
     assert isinstance(exported, GraphEncoder)
     # The parameters of an EMA copy do not require gradients, and fine-tuning would train the head alone.
     exported = exported.cpu().eval().requires_grad_(True)
@@ -105,7 +105,7 @@ def pretrain(
             embeddings=embeddings,
             labels=group,
             label_names=dataset.label_names,
-            role="target" if keeps_copy else "context",
+            role="target" if exports_copy else "context",
             card={
                 "dataset": f"{dataset.name}: {len(dataset.graphs)} graphs, without labels. {dataset.source}",
                 "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",
@@ -115,21 +115,20 @@ def pretrain(
 
 
 def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> Graphs:
-    graphs = encoder.prepare(graphs)
-    if "descriptor" in config.objective.predict and graphs.descriptors is not None:
-        if len(graphs.descriptors) != len(graphs):
-            shape, expected = tuple(graphs.descriptors.shape), f"a row for each of the {len(graphs)} graphs"
-            raise DataError("not one row a graph", field="graphs.descriptors", value=shape, expected=expected)
-        graphs = replace(graphs, descriptors=normal_scores(graphs.descriptors))
+    graphs, values = encoder.prepare(graphs), graphs.descriptors
+    if "descriptor" in config.objective.predict and values is not None:
+        if len(values) != len(graphs):
+            shape, expected = tuple(values.shape), f"a row for each of the {len(graphs)} graphs"
+            raise DataError("not a row for each graph", field="graphs.descriptors", value=shape, expected=expected)
+        graphs = replace(graphs, descriptors=normal_scores(values))
     return with_patches(graphs, config.patch_size) if config.masking.strategy == "metis" else graphs
 
 
 def _trainable(graphs: Graphs, name: str) -> Graphs:
-    """The graphs of two or more nodes; the loss of a batch without any would be NaN."""
+    """The graphs of two or more nodes; the loss of a batch without such a graph would be NaN."""
     several = graphs.nodes_per_graph > 1
     if not several.any():
-        expected = "at least one graph of two nodes or more"
-        raise DataError("there is nothing to predict: no graph has two nodes", field=name, expected=expected)
+        raise DataError("no graph has two nodes", field=name, expected="a graph of two nodes or more")
     return graphs if several.all() else graphs[several]
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
 from torch import Tensor
 from torch.nn import functional as F
 
 from jepakit.core.packed import RowLists, gather_ranges, offsets, positions
-from jepakit.errors import ConfigError, DataError, MissingExtraError, require_choice
+from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import Graphs
 
 Encoding = Literal["none", "degree", "random_walk", "laplacian", "combined"]
@@ -45,7 +47,7 @@ def with_position(graphs: Graphs, kind: Encoding, size: int) -> Graphs:
 
     Raises:
         ConfigError: an unknown kind, or a size too small for it.
-        DataError, MissingExtraError: see `laplacian`.
+        DataError: see `laplacian`.
     """
     require_choice("position", kind, get_args(Encoding))
     if kind == "none":
@@ -118,14 +120,13 @@ def laplacian(graphs: Graphs, size: int) -> Tensor:
 
     For each graph, the eigenvectors v of ``I - D^-1/2 A D^-1/2`` with the ``size`` smallest non-zero eigenvalues
     (Dwivedi et al. 2020, arXiv:2003.00982); those of eigenvalue 0 contain only components and degrees. The sign of an
-    eigenvector is arbitrary, and so is the basis of an eigenspace of several dimensions, as in symmetric graphs. The
-    columns are therefore ``sqrt(n) |v|``, root mean square over the eigenspace of v, which do not depend on either. The
-    mean square of a column over a graph is 1. Edges are undirected. A graph with fewer eigenvectors has zeros in the
-    remaining columns.
+    eigenvector and the basis of an eigenspace are arbitrary, so the columns are ``sqrt(n) |v|``, root mean square over
+    the eigenspace of v, with mean square 1 over a graph. Edges are undirected. A graph with fewer eigenvectors has
+    zeros in the remaining columns.
 
-    Up to a few hundred nodes the whole spectrum is computed, in larger graphs by Lanczos iterations in memory linear in
-    nodes and edges. If these find only part of an eigenspace of many dimensions, as in a complete graph, its columns
-    are zeros, because part of it depends on the order of the nodes.
+    Graphs of up to a few hundred nodes are solved densely, larger graphs by Lanczos iterations in memory linear in
+    nodes and edges. If these find only part of an eigenspace, as in a complete graph, its columns are zeros, because
+    the part depends on the order of the nodes.
 
     Args:
         graphs: G graphs with N nodes in all.
@@ -136,7 +137,6 @@ def laplacian(graphs: Graphs, size: int) -> Tensor:
 
     Raises:
         DataError: the iteration does not converge, because eigenvalues of a large graph are too close to each other.
-        MissingExtraError: scipy is not installed.
     """
     cpu = graphs.to("cpu")
     out = torch.zeros(cpu.num_nodes, size)
@@ -171,11 +171,8 @@ class _Operator(NamedTuple):
 
 
 def _operator(graphs: Graphs) -> _Operator:
-    try:
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-    except ImportError as error:
-        raise MissingExtraError("scipy", "graph") from error
+    from scipy.sparse.csgraph import connected_components
+
     row, column = torch.cat([graphs.edge_index, graphs.edge_index.flip(0)], dim=1)
     d = torch.bincount(row, minlength=graphs.num_nodes).double() / 2
     weight = 0.5 * (d[row] * d[column]).rsqrt()
@@ -204,8 +201,6 @@ def _dense_spectrum(graphs: Graphs) -> tuple[Tensor, Tensor]:
 
 def _lanczos_spectrum(graph: Graphs, count: int, graph_id: int) -> tuple[Tensor, Tensor]:
     """The ``count`` largest eigenvalues of one graph ``[1, count]``, descending, and squared eigenvectors."""
-    import numpy as np
-    from scipy.sparse import coo_array
     from scipy.sparse.linalg import ArpackNoConvergence, aslinearoperator, eigsh
 
     row, column, weight, null, component = (tensor.numpy() for tensor in _operator(graph))
