@@ -1,7 +1,4 @@
-"""Sets of graphs, packed end to end in flat tensors, so that a batch is one gather and needs no loop.
-
-`Graphs` holds a set of graphs or a batch of them. `GraphDataset` adds a name, a task and splits.
-"""
+"""Sets of graphs, packed end to end in flat tensors, so that a batch is one gather and needs no loop."""
 
 from __future__ import annotations
 
@@ -35,8 +32,7 @@ class Graphs:
         node_ptr: ``[G + 1]`` int64.
         edge_ptr: ``[G + 1]`` int64; graph ``g`` owns edges ``edge_ptr[g]:edge_ptr[g + 1]``.
         edge_attr: edge features, ``[E, F_e]`` float, or None.
-        descriptors: properties of whole graphs, ``[G, D]`` float, NaN where missing, or None. They are targets of
-            prediction; encoders never see them.
+        descriptors: properties of whole graphs to predict, ``[G, D]`` float, NaN where missing, or None.
         y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
         node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
         position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.networks.encoding`.
@@ -171,8 +167,8 @@ class Graphs:
             edge_index: ``[2, E]`` packed node ids in any order; an undirected edge is given in both directions.
             nodes_per_graph: ``[G]``.
             edge_attr: ``[E, F_e]`` in the order of ``edge_index``.
-            y: see `Graphs`.
-            node_y: see `Graphs`.
+            y: see `Graphs`, as for ``node_y``.
+            node_y: node classes.
             field_name: the name of the data in error messages.
 
         Raises:

@@ -21,14 +21,9 @@ _MAX_SCORE = 4.0
 def normal_scores(values: Tensor) -> Tensor:
     """Replaces each column by the normal scores of its ranks, with mean 0 and variance 1.
 
-    Descriptors differ in scale, and some have heavy tails; normal scores weigh all of them alike. Equal values share
-    their mean rank. A missing value becomes 0, the mean of its column.
-
-    Args:
-        values: ``[G, D]``; NaN and infinities are missing.
-
-    Returns:
-        ``[G, D']`` float32 between -4 and 4, without constant columns.
+    ``[G, D] -> [G, D']`` float32 between -4 and 4, without constant columns. Descriptors differ in scale, and some have
+    heavy tails; normal scores weigh all of them alike. Equal values share their mean rank. A missing value (NaN,
+    infinite) becomes 0, the mean of its column.
 
     Raises:
         DataError: all columns are constant.
@@ -51,11 +46,7 @@ def _column_scores(column: Tensor) -> Tensor | None:
 
 
 class DescribedTarget(Target):
-    """Adds the descriptors of the view's graphs, under the key ``descriptor``, to the embeddings of another target.
-
-    Args:
-        embeddings: the other target.
-    """
+    """Adds the descriptors of the view's graphs, under the key ``descriptor``, to the embeddings of another target."""
 
     def __init__(self, embeddings: Target) -> None:
         super().__init__()

@@ -188,7 +188,7 @@ class GraphEncoder(nn.Module):
         return self.readout(output["node"], graphs.node_ptr).cpu()
 
     def forward(self, graphs: Graphs) -> dict[str, Tensor]:
-        """Embeds a batch; raises DataError if the widths of its features differ from the constructor's."""
+        """Embeds a batch; raises DataError if its features have other widths than the constructor's."""
         self._check(graphs)
         messages = Messages(graphs)
         edges = None if self.edges is None else self.edges(graphs.edge_attr)

@@ -38,7 +38,7 @@ class Masking:
     - ``khop``: a ball around a random centre, its last ring thinned at random. With ``hops``, balls of that radius.
     - ``blocks``: ``blocks`` balls, each with its share of the quota (the multi-block masks of I-JEPA, Assran et al.
       2023, arXiv:2301.08243).
-    - ``walk``: the first nodes visited by random walks of ``length`` steps from one centre, then the ball around them.
+    - ``walk``: the first nodes visited by random walks of ``length`` steps from a centre, then the ball around them.
     - ``path``: self-avoiding paths of up to ``length`` nodes; another path follows one that is stuck.
     - ``random``: nodes independently of the edges.
     - ``metis``: whole METIS patches in random order, the last one thinned at random (Graph-JEPA, Skenderi et al. 2023,
@@ -279,7 +279,7 @@ def _uniform(generator: torch.Generator, device: torch.device, *shape: int) -> T
 
 
 def _undirected_neighbours(graphs: Graphs) -> tuple[Tensor, Tensor]:
-    """The simple undirected graph for METIS, as CSR on the CPU: neighbours ``[E']`` and pointers ``[N + 1]``."""
+    """The simple undirected graph as CSR on the CPU: neighbours ``[E']`` and pointers ``[N + 1]``."""
     source, target = graphs.edge_index.cpu()
     proper = source != target
     size = max(graphs.num_nodes, 1)

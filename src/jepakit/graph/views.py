@@ -55,11 +55,6 @@ class GraphViews:
 
     The predicted rows (``where``) are the masked nodes (key ``node``) and the graphs that have masked nodes (keys
     ``graph`` and ``descriptor``).
-
-    Args:
-        graphs: the data set.
-        masking: draws the masked nodes.
-        config: the kinds of views.
     """
 
     def __init__(self, graphs: Graphs, masking: Masking, config: ViewConfig) -> None:
@@ -76,15 +71,10 @@ class GraphViews:
         return Views(self._whole_context(batch, generator), target)
 
     def of(self, batch: Graphs, masked: Tensor) -> Views:
-        """The views of a batch for a given mask (``[N]`` bool).
-
-        Raises:
-            ConfigError: the configuration predicts every node.
-        """
+        """The views of a batch for a given mask (``[N]`` bool); raises ConfigError where every node is predicted."""
         if self.config.every_node:
             raise ConfigError("views.target", self.config.target, "whole or region, and the context token or drop")
-        rows = masked.nonzero().squeeze(1)
-        graph_of_node = batch.graph_of_node
+        rows, graph_of_node = masked.nonzero().squeeze(1), batch.graph_of_node
         token = self.config.context == "token"
         node = Where(
             target_rows=rows if self.config.target == "whole" else None,

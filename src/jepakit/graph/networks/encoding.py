@@ -1,7 +1,6 @@
 """Structural encodings: features of a node's position in its graph, computed from the edges alone.
 
-They are computed once per data set and stored in `Graphs.position`. They do not depend on the order of the nodes, on
-the signs or basis of eigenvectors, or on other graphs of the set.
+They do not depend on the order of the nodes, on the signs or basis of eigenvectors, or on other graphs of the set.
 """
 
 from __future__ import annotations
@@ -39,11 +38,7 @@ _TRIVIAL_BELOW = -2.0
 def with_position(graphs: Graphs, kind: Encoding, size: int) -> Graphs:
     """The graphs with ``position`` set to an encoding, ``[N, size]`` float, or to None for the kind ``none``.
 
-    Args:
-        graphs: G graphs with N nodes in all.
-        kind: ``none``, `degree`, `random_walk`, `laplacian`, or ``combined``: random walk, Laplacian and degree side by
-            side, the last two with ``size // 3`` columns each.
-        size: number of columns; at least 3 for ``combined``, otherwise at least 1.
+    ``combined`` is random walk, Laplacian and degree side by side, the last two with ``size // 3`` columns each.
 
     Raises:
         ConfigError: an unknown kind, or a size too small for it.
@@ -75,19 +70,12 @@ def degree(graphs: Graphs, size: int) -> Tensor:
 def random_walk(graphs: Graphs, size: int) -> Tensor:
     """Return probabilities of a random walk after 1, ..., ``size`` steps.
 
-    RWSE of Dwivedi et al. 2022 (arXiv:2110.07875): column k - 1 is the diagonal of ``(D^-1 A)^k``, exact up to single
-    precision. A walk goes from the target of an edge to its source. It ends at a node without incoming edges, so
-    isolated nodes have zeros.
+    RWSE of Dwivedi et al. 2022 (arXiv:2110.07875): column k - 1 is the diagonal of ``(D^-1 A)^k``, ``[N, size]`` float.
+    A walk goes from the target of an edge to its source. It ends at a node without incoming edges, so isolated nodes
+    have zeros.
 
     A graph of n nodes and e edges takes ``size * n * e`` multiplications. Memory is linear in nodes and edges: column j
     of a block holds the walks to the j-th node of every graph, so no matrix of size n x n is stored.
-
-    Args:
-        graphs: G graphs with N nodes in all.
-        size: steps of the longest walk.
-
-    Returns:
-        ``[N, size]`` float in [0, 1].
     """
     out = torch.zeros(graphs.num_nodes, size, device=graphs.device)
     for part, nodes in _parts_of_like_size(graphs, _WALK_BLOCK_CELLS):
@@ -116,7 +104,7 @@ def _return_probabilities(graphs: Graphs, steps: int) -> Tensor:
 
 
 def laplacian(graphs: Graphs, size: int) -> Tensor:
-    """Magnitudes of the first eigenvectors of the normalised Laplacian.
+    """Magnitudes of the first eigenvectors of the normalised Laplacian: ``[N, size]`` float.
 
     For each graph, the eigenvectors v of ``I - D^-1/2 A D^-1/2`` with the ``size`` smallest non-zero eigenvalues
     (Dwivedi et al. 2020, arXiv:2003.00982); those of eigenvalue 0 contain only components and degrees. The sign of an
@@ -127,13 +115,6 @@ def laplacian(graphs: Graphs, size: int) -> Tensor:
     Graphs of up to a few hundred nodes are solved densely, larger graphs by Lanczos iterations in memory linear in
     nodes and edges. If these find only part of an eigenspace, as in a complete graph, its columns are zeros, because
     the part depends on the order of the nodes.
-
-    Args:
-        graphs: G graphs with N nodes in all.
-        size: number of eigenvectors.
-
-    Returns:
-        ``[N, size]`` float, not negative.
 
     Raises:
         DataError: the iteration does not converge, because eigenvalues of a large graph are too close to each other.

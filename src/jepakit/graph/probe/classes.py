@@ -1,9 +1,8 @@
 """Probes: classifiers on frozen features, by the protocols of the field.
 
-Graph classification is scored by stratified 10-fold cross-validation, nodes and molecules on their given splits. All
-hyper-parameters (classifier, view, C, kernel width, kernel) are selected on inner folds or on the validation split, and
-standardisation is fitted on training rows. Test labels are read only for the score. Features and kernels with the same
-labels, folds and seed are scored on the same splits.
+Graph classification is scored by stratified cross-validation, nodes and molecules on their given splits. All
+hyper-parameters are selected on inner folds or on the validation split, and standardisation is fitted on training rows.
+Features and kernels with the same labels, folds and seed are scored on the same splits.
 """
 
 from __future__ import annotations
@@ -61,9 +60,9 @@ def probe_graphs(
         features: ``[G, D]``, finite.
         y: classes, ``[G]`` integers.
         classifier: ``logistic`` (L2 logistic regression), ``svm`` (RBF support vector machine) or ``best``, the better
-            of the two on the inner folds of each outer fold.
-        folds: outer folds; see `stratified_folds`.
-        seeds: of the shuffles; the folds are shuffled once per seed.
+            of the two on the inner folds.
+        folds: outer folds.
+        seeds: of the shuffles of the folds.
         jobs: processes.
 
     Raises:
@@ -103,18 +102,8 @@ def probe_few_labels(
 ) -> ProbeResult:
     """Accuracy when a stratified ``fraction`` of the graphs is labelled and all others are the test set.
 
-    Args:
-        features: ``[G, D]``, finite.
-        y: classes, ``[G]`` integers.
-        fraction: share of each class that is labelled, such as 0.01 or 0.1; at least two graphs per class.
-        classifier: see `probe_graphs`.
-        repeats: labelled subsets per seed.
-        seeds: of the draws.
-        jobs: processes.
-
-    Raises:
-        ConfigError: an unknown ``classifier``, ``fraction`` outside (0, 1), ``repeats`` below 1, no seed.
-        DataError: as `probe_graphs`, or a class is too small to be split.
+    At least two graphs per class are labelled, in ``repeats`` subsets per seed. Other arguments and errors as in
+    `probe_graphs`; also ConfigError for a ``fraction`` outside (0, 1) or ``repeats`` below 1.
     """
     source, labels = _feature_source(features, y, classifier, FEW_ROWS)
     return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), repeats, classifier, jobs)

@@ -1,6 +1,6 @@
 """Baselines without learning: Weisfeiler-Lehman (WL) kernels and summary statistics of graphs.
 
-Colours are exact: they are numbered by sorting instead of hashing, so different neighbourhoods never share a colour.
+Colours are numbered by sorting instead of hashing, so different neighbourhoods never share a colour.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def wl_colors(
 
     Args:
         graphs: G graphs of N nodes in all.
-        iterations: rounds of refinement, at least 0.
+        iterations: rounds, at least 0.
         use_edges: also refine by edge labels; the label of an edge is the argmax of its ``edge_attr``.
         initial: initial colours, ``[N]`` integers; by default the distinct rows of those columns of ``graphs.x`` that
             hold only 0 and 1, or one colour if ``x`` is constant.
@@ -46,8 +46,7 @@ def wl_colors(
 
     Raises:
         ConfigError: ``iterations`` is negative.
-        DataError: ``x`` varies and has no such columns, ``initial`` is not ``[N]`` integers, or ``use_edges`` is set
-            without ``edge_attr``.
+        DataError: the nodes have no initial colours, or ``use_edges`` is set without ``edge_attr``.
 
     Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, algorithm 1.
     """
@@ -72,10 +71,7 @@ def wl_colors(
 def wl_histogram(
     graphs: Graphs, iterations: int, *, use_edges: bool = False, initial: ArrayLike | None = None
 ) -> csr_matrix:
-    """Counts of each colour in each graph, ``[G, number of colours]`` float64, rounds 0 to ``iterations`` side by side.
-
-    Arguments and errors as in `wl_colors`.
-    """
+    """Counts of each colour of `wl_colors` in each graph, ``[G, colours]`` float64, the rounds side by side."""
     rounds = wl_colors(graphs, iterations, use_edges=use_edges, initial=initial)
     return sparse.hstack([_color_counts(graphs, colors) for colors in rounds], format="csr")
 
@@ -96,21 +92,11 @@ def wl_kernel_series(
       one-to-one assignment of nodes, with the number of rounds in which two colours agree as the value of a pair
       (Kriege et al., "On valid optimal assignment kernels", NeurIPS 2016, section 4).
 
-    Args:
-        graphs: G graphs.
-        iterations: rounds of refinement, at least 0.
-        kind: see above.
-        normalize: divide by the square roots of both diagonal entries, so that ``K[g, g] = 1``; a graph without nodes
-            keeps its row of zeros.
-        use_edges: see `wl_colors`.
-        initial: see `wl_colors`.
+    ``normalize`` divides by the square roots of both diagonal entries, so that ``K[g, g] = 1``; a graph without nodes
+    keeps its row of zeros. Other arguments and errors as in `wl_colors`.
 
     Returns:
-        ``iterations + 1`` matrices ``[G, G]`` float64, each the sum over the rounds so far; exact whole numbers unless
-        normalised.
-
-    Raises:
-        ConfigError, DataError: as `wl_colors`, and for an unknown ``kind``.
+        ``iterations + 1`` matrices ``[G, G]`` float64, each the sum over the rounds so far.
     """
     require_choice("kind", kind, get_args(KernelKind))
     total, series = np.zeros((len(graphs), len(graphs))), []
@@ -122,17 +108,11 @@ def wl_kernel_series(
 
 
 def node_level_summary(graphs: Graphs) -> Floats:
-    """Summary statistics of single nodes and edges, as a baseline without a network.
+    """Summary statistics of nodes and edges, as a baseline without a network: ``[G, 4 + 2 (B + F + F_e)]`` float64.
 
     Per graph: the numbers of nodes and directed edges, the mean degree and the density; then, as counts and as
-    fractions, the histogram of in-degrees (0 to 7 exactly, then by powers of √2) and the sums of the columns of ``x``
-    and ``edge_attr``. Fractions of an empty graph are 0.
-
-    Args:
-        graphs: G graphs with F node and F_e edge features.
-
-    Returns:
-        ``[G, 4 + 2 (B + F + F_e)]`` float64, with B degree bins up to the largest degree in the set.
+    fractions, the histogram of in-degrees (0 to 7 exactly, then by powers of √2, B bins) and the sums of the columns of
+    ``x`` and ``edge_attr``. Fractions of an empty graph are 0.
     """
     graphs = graphs.to("cpu")
     nodes, edges = graphs.nodes_per_graph.double()[:, None], graphs.edges_per_graph.double()[:, None]
@@ -180,8 +160,7 @@ def _pair_ids(first: Ints, second: Ints) -> Ints:
 def _sequence_ids(values: Ints, lengths: Ints) -> Ints:
     """Numbers the distinct sequences; ``values`` are the sequences one after the other, of these ``lengths``.
 
-    Each round replaces pairs of adjacent values by ids until all sequences have at most one value. The number of rounds
-    is logarithmic in the longest sequence, and the work is linear in ``values``.
+    Each round replaces pairs of adjacent values by ids until all sequences have at most one value.
     """
     while lengths.max(initial=0) > 1:
         halved = (lengths + 1) // 2
@@ -205,8 +184,8 @@ def _color_counts(graphs: Graphs, colors: Ints) -> csr_matrix:
 def _intersection(counts: csr_matrix) -> Floats:
     """``K[g, h] = sum over columns of min(counts[g], counts[h])``, exactly.
 
-    The distinct counts in a column, in ascending order, divide it into steps; the height of a step is the difference to
-    the count before. A count is the sum of the steps up to it, and min(a, b) the sum of the steps that a and b share.
+    The distinct counts of a column, ascending, divide it into steps. Their height is the difference to the count before.
+    A count is the sum of the steps up to it, and min(a, b) the sum of the steps that a and b share.
     """
     graph, column, count = sparse.find(counts)
     order = np.lexsort((count, column))

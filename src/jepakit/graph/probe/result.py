@@ -33,7 +33,7 @@ class ProbeResult:
             cannot be scored.
         chosen: per seed and part, the selected hyper-parameters.
         recall: per class in ascending order, over all seeds and parts; empty without classes.
-        lower_is_better: whether the metric is an error; otherwise it is a share.
+        lower_is_better: whether the metric is an error.
     """
 
     method: str

@@ -48,7 +48,7 @@ def standardize(features: Floats, fit_rows: int) -> Floats:
 
 
 def signed_log(features: Floats) -> Floats:
-    """``sign(x) log(1 + |x|)``: linear near zero, logarithmic for large values."""
+    """``sign(x) log(1 + |x|)``."""
     return np.sign(features) * np.log1p(np.abs(features))
 
 
@@ -191,10 +191,7 @@ def _evaluate(
 
 
 def logistic_path(features: Floats, y: Ints, strengths: Sequence[float] = LOGISTIC_C) -> Iterator[Any]:
-    """L2 logistic regression at each C; yields the same model again, refitted.
-
-    With warm starts along ascending C, the whole path takes little longer than its last point.
-    """
+    """L2 logistic regression at each C, ascending; yields the same model again, refitted from the last solution."""
     model = sklearn_module("linear_model").LogisticRegression(max_iter=20_000, warm_start=True)
     for strength in strengths:
         with _accept_rounding():
@@ -216,18 +213,14 @@ def _predict_svm(kernel: Floats, y: Ints, fit: Ints, rows: Ints, strengths: Sequ
 
 @contextmanager
 def _accept_rounding() -> Generator[None]:
-    """Suppresses convergence warnings: held-out scores decide about a model that stopped early, too."""
+    """Suppresses convergence warnings: held-out scores also judge a model that stopped early."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sklearn_module("exceptions").ConvergenceWarning)
         yield
 
 
 def sklearn_module(name: str) -> Any:
-    """``sklearn.NAME``.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
-    """
+    """``sklearn.NAME``; raises MissingExtraError where scikit-learn is not installed."""
     try:
         return importlib.import_module(f"sklearn.{name}")
     except ImportError as error:

@@ -53,9 +53,6 @@ def probe_multilabel(
         seeds: of the draw and the forest; logistic regression with all labels needs a single seed.
         jobs: processes.
 
-    Returns:
-        A result whose ``part_scores`` are one ROC-AUC per task.
-
     Raises:
         ConfigError: an unknown ``classifier``, a ``label_fraction`` outside (0, 1], no seed.
         DataError: features are not finite, a label is not 0, 1 or NaN, shapes or splits do not match, or no task has

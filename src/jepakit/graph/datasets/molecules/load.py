@@ -118,20 +118,16 @@ def load_molecules(
 
 
 def scaffold_split(smiles: Sequence[str], fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> dict[str, Tensor]:
-    """Splits molecules so that no two parts share a Bemis-Murcko scaffold.
+    """Splits molecules so that no two parts share a Bemis-Murcko scaffold; a part can be empty.
 
     This is the deterministic split of MoleculeNet and of Hu et al. 2020 ("Strategies for pre-training graph neural
     networks"). Groups of molecules with the same scaffold are assigned in descending order of size; of equal sizes, the
     group whose first row is last comes first. Each group goes to ``train`` if it fits, else to ``val`` if train and val
-    together have room, else to ``test``. Scaffolds ignore stereochemistry; all molecules without a ring share one.
+    together have room, else to ``test``. Scaffolds ignore stereochemistry; molecules without a ring share a scaffold.
 
     Args:
         smiles: G molecules.
         fractions: of train, val and test; they add up to 1.
-
-    Returns:
-        ``train``, ``val`` and ``test``: sorted, disjoint int64 rows. A part can be empty if few scaffolds hold most
-        molecules.
 
     Raises:
         ConfigError: the fractions are negative or do not add up to 1.
