@@ -106,7 +106,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
     raw = write_tu(tmp_path / "TOY/raw", "TOY")
     for module in ("pyarrow", "pyarrow.csv"):
         monkeypatch.setitem(sys.modules, module, None)
-    for module in ("tu", "columns"):
+    for module in ("tu", "tables"):
         monkeypatch.delitem(sys.modules, f"jepakit.graph.datasets.{module}", raising=False)
     with pytest.raises(MissingExtraError, match=r"pyarrow is not installed; .*'jepakit\[graph\]'"):
         load_dataset(raw)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import python_ast
 from jepakit.graph.datasets.python_ast import EDGE_ROLES, NODE_KINDS, load_python
@@ -29,11 +29,10 @@ def dataset(cache: Path) -> GraphDataset:
     return load_python()
 
 
-def trees(folder: Path, text: str, min_nodes: int = 1, max_nodes: int = 200) -> list[tuple[list[str], list[int]]]:
+def trees(folder: Path, text: str) -> list[tuple[list[str], list[int]]]:
     path = folder / "module.py"
     path.write_text(text)
-    found = python_ast._trees(path, min_nodes, max_nodes)
-    return [([NODE_KINDS[kind] for kind in kinds], list(parents)) for kinds, parents in found]
+    return [([NODE_KINDS[kind] for kind in kinds], list(parents)) for kinds, parents in python_ast._trees(path)]
 
 
 def test_a_tree_by_hand(tmp_path: Path) -> None:
@@ -96,11 +95,9 @@ f = lambda: 0
     assert kinds[0] == ["FunctionDef", "arguments", "FunctionDef", "arguments", "Pass"]
 
 
-def test_sizes_bound_the_trees_and_broken_files_have_none(tmp_path: Path) -> None:
+def test_an_invalid_escape_is_read_and_broken_files_have_no_trees(tmp_path: Path) -> None:
     text = "def f():\n    pass\ndef g(x):\n    return '\\d'\n"
     assert [len(kinds) for kinds, _ in trees(tmp_path, text)] == [3, 5]
-    assert [len(kinds) for kinds, _ in trees(tmp_path, text, min_nodes=4)] == [5]
-    assert [len(kinds) for kinds, _ in trees(tmp_path, text, max_nodes=3)] == [3]
     assert trees(tmp_path, "def f(:\n") == []
     assert trees(tmp_path, "def f(): pass\0") == []
 
@@ -194,26 +191,6 @@ def test_the_cache_gives_the_same_and_a_damaged_one_is_built_again(cache: Path, 
     (file,) = cache.glob("python-*.safetensors")
     file.write_bytes(file.read_bytes()[:-100])
     assert fingerprint(load_python()) == expected
-
-
-def test_fewer_graphs_of_other_sizes() -> None:
-    # Distributions that leave packages out still have two with enough functions of these sizes.
-    graphs = load_python(max_graphs=50, min_nodes=25, max_nodes=50).graphs
-    assert len(graphs) <= 50
-    assert 25 <= graphs.nodes_per_graph.min() <= graphs.nodes_per_graph.max() <= 50
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_graphs": 9}, "max_graphs = 9"),
-        ({"min_nodes": 0}, "min_nodes = 0"),
-        ({"min_nodes": 50, "max_nodes": 49}, "max_nodes = 49"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, int], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        load_python(**options)
 
 
 def test_an_interpreter_without_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

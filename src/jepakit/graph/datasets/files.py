@@ -11,10 +11,9 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.files import parse_json, read_text, reading
 from jepakit.graph.data import GraphDataset
-from jepakit.graph.datasets.columns import Place, Rows, arrow_column
 from jepakit.graph.datasets.graphml import read_graphml
 from jepakit.graph.datasets.parquet import read_parquet_tables
-from jepakit.graph.datasets.tables import LABELS, GraphTables, to_dataset
+from jepakit.graph.datasets.tables import LABELS, GraphTables, Place, Rows, arrow_column, to_dataset
 
 _NODE_KEYS = ("id",)
 _EDGE_KEYS = ("source", "target", "key")
@@ -50,7 +49,7 @@ def load_graph_files(path: str | Path) -> GraphDataset:
       Without attributes, ``x`` is a column of ones.
     - Node ``label`` (or ``y``): in a single graph ``node_y``, -1 where it is missing; in several graphs a feature,
       one-hot even if it holds numbers, as in the TU format.
-    - Graph ``label`` (or ``y``; within ``graph`` in a JSON file): see `jepakit.graph.datasets.columns.targets`. Other
+    - Graph ``label`` (or ``y``; within ``graph`` in a JSON file): see `jepakit.graph.datasets.tables.targets`. Other
       attributes of a graph are ignored.
     - Edges: each edge gets a reverse with the same features. In a directed file, the first two columns of ``edge_attr``
       mark forward and backward edges. Parquet edges are undirected. Self-loops and exact repeats are dropped.

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from jepakit.errors import DataError
 from jepakit.files import reading
-from jepakit.graph.datasets.columns import Rows
-from jepakit.graph.datasets.tables import LABELS, GraphTables
+from jepakit.graph.datasets.tables import LABELS, GraphTables, Rows
 
 
 class _Ids(NamedTuple):

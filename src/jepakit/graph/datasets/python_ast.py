@@ -17,13 +17,16 @@ from torch import Tensor
 from jepakit.core.packed import owners
 from jepakit.datasets.cache import cached_tensors
 from jepakit.datasets.standard_library import library_folder, parse_source, source_files
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
 _CACHE_VERSION = 1
 _MOST_PACKAGES = 10
 _FEWEST_FUNCTIONS = 80
+_MAX_GRAPHS = 3000
+# The smallest trees occur in every package.
+_MIN_NODES, _MAX_NODES = 8, 200
 
 NODE_KINDS: tuple[str, ...] = (
     # definitions and statements
@@ -55,49 +58,36 @@ _Tree = tuple[tuple[int, ...], tuple[int, ...]]
 """For each node, in the order of the text, its column of `NODE_KINDS` and its parent (-1 for the root)."""
 
 
-def load_python(*, max_graphs: int = 3000, min_nodes: int = 8, max_nodes: int = 200) -> GraphDataset:
+def load_python() -> GraphDataset:
     """Graph classification on the standard library of the running interpreter: which package is a function from?
 
     Every function and method of its packages is a tree (functions inside it belong to it; test folders are left out),
     of two equal trees the first stays. The classes are the largest packages, ten at most, each with at least 80
-    functions. From each class the same number of trees is taken, evenly spaced. Python 3.11 gives 3000 graphs in ten
-    classes of 300, each of 8 to 200 nodes, 44 in the mean.
+    functions of 8 to 200 nodes. From each class the same number of trees is taken, evenly spaced. Python 3.11 gives
+    3000 graphs in ten classes of 300, with 44 nodes in the mean.
 
     ``x`` is one-hot over `NODE_KINDS`, ``edge_attr`` over `EDGE_ROLES`, ``y`` ``[G]`` the package. A tree of n nodes
     has n - 1 edges from parent to child, as many back, and two between neighbouring children of a node. Trees, labels
     and their order depend on the version of Python only. The result is cached in the user's cache folder.
 
-    Args:
-        max_graphs: graphs in all; fewer if a package has less than its share.
-        min_nodes: of a tree; the smallest trees occur in every package.
-        max_nodes: of a tree.
-
     Raises:
-        ConfigError: fewer than 10 graphs, or no sizes between ``min_nodes`` and ``max_nodes``.
         DataError: the interpreter has no such source files (some distributions leave them out).
     """
-    least = {
-        "max_graphs": (max_graphs, _MOST_PACKAGES),
-        "min_nodes": (min_nodes, 1),
-        "max_nodes": (max_nodes, min_nodes),
-    }
-    for option, (value, smallest) in least.items():
-        if value < smallest:
-            raise ConfigError(option, value, f"at least {smallest}")
     root = library_folder()
     files = [(path, file) for path, file in source_files(root) if "/" in path]
     listing = [(f"{path}.py", file.stat().st_size) for path, file in files]
-    identity = repr((_CACHE_VERSION, sys.version, listing, max_graphs, min_nodes, max_nodes))
+    identity = repr((_CACHE_VERSION, sys.version, listing))
     key = f"python-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
-    stored = cached_tensors(key, lambda: dataset_to_tensors(_build(root, files, max_graphs, min_nodes, max_nodes)))
+    stored = cached_tensors(key, lambda: dataset_to_tensors(_build(root, files)))
     return dataset_from_tensors(*stored)
 
 
-def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes: int, max_nodes: int) -> GraphDataset:
+def _build(root: Path, files: list[tuple[str, Path]]) -> GraphDataset:
     package_of: dict[_Tree, str] = {}
     for name, path in files:
-        for tree in _trees(path, min_nodes, max_nodes):
-            package_of.setdefault(tree, name.partition("/")[0])
+        for tree in _trees(path):
+            if _MIN_NODES <= len(tree[0]) <= _MAX_NODES:
+                package_of.setdefault(tree, name.partition("/")[0])
     by_package: dict[str, list[_Tree]] = {}
     for tree, package in package_of.items():
         by_package.setdefault(package, []).append(tree)
@@ -105,11 +95,11 @@ def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes
     names = sorted(sorted(enough, key=lambda name: (-len(enough[name]), name))[:_MOST_PACKAGES])
     if len(names) < 2:
         raise DataError(
-            f"fewer than two packages with {_FEWEST_FUNCTIONS} functions of {min_nodes} to {max_nodes} nodes",
+            f"fewer than two packages with {_FEWEST_FUNCTIONS} functions of {_MIN_NODES} to {_MAX_NODES} nodes",
             file=root,
-            expected="the source files of the standard library, and sizes that its functions have",
+            expected="the source files of the standard library",
         )
-    counts = [min(max_graphs // len(names), len(enough[name])) for name in names]
+    counts = [min(_MAX_GRAPHS // len(names), len(enough[name])) for name in names]
     chosen = [
         enough[name][i * len(enough[name]) // count]
         for name, count in zip(names, counts, strict=True)
@@ -124,12 +114,9 @@ def _build(root: Path, files: list[tuple[str, Path]], max_graphs: int, min_nodes
     )
 
 
-def _trees(path: Path, min_nodes: int, max_nodes: int) -> Iterator[_Tree]:
+def _trees(path: Path) -> Iterator[_Tree]:
     module = parse_source(path)
-    for function in _outermost_functions(module) if module else ():
-        kinds, parents = _flatten(function)
-        if min_nodes <= len(kinds) <= max_nodes:
-            yield kinds, parents
+    return map(_flatten, _outermost_functions(module)) if module else iter(())
 
 
 def _outermost_functions(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,16 +1,205 @@
-"""Tables of nodes, edges and graphs, converted to a dataset: the last step for all of the user's own files."""
+"""Tables of nodes, edges and graphs from the user's own files: their columns as features, classes and targets."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs, Task
-from jepakit.graph.datasets.columns import Rows, class_ids, feature_matrix, targets
 from jepakit.graph.datasets.edges import Edges, both_directions, drop_repeats
 
 LABELS = ("label", "y")
 """The two possible names of the attribute that holds the label of a node or a graph."""
+
+MAX_CATEGORIES = 1000
+"""An attribute with more distinct strings holds names or texts, which one-hot columns do not suit."""
+
+MAX_FLOAT = float(np.finfo(np.float32).max)
+
+Place = Callable[[int], tuple[Path, str]]
+"""Maps a row number to the file of the row and its position there, for messages."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The attributes of nodes, edges or graphs, column by column.
+
+    Args:
+        columns: attribute name -> a column with one value per row.
+        place: locates a row, for messages.
+        count: number of rows.
+    """
+
+    columns: Mapping[str, pa.Array]
+    place: Place
+    count: int
+
+    def fault(self, row: int, attribute: str, problem: str, value: object = None, expected: str = "") -> DataError:
+        """The error for a value, to be raised."""
+        file, place = self.place(row)
+        return DataError(problem, file=file, field=f"{place}, attribute {attribute}", value=value, expected=expected)
+
+
+def one_hot(values: np.ndarray) -> np.ndarray:
+    """``[N] -> [N, C]`` float32, a column for each distinct value in ascending order."""
+    categories, codes = np.unique(values, return_inverse=True)
+    return np.eye(len(categories), dtype=np.float32)[codes]
+
+
+def standardise(values: np.ndarray) -> np.ndarray:
+    """Columns of ``[N, F]`` with mean 0 and variance 1, float32; a constant column becomes 0."""
+    if not len(values):
+        return values.astype(np.float32)
+    centred = values - values.mean(axis=0)
+    # By rounding, the standard deviation of a constant column is about 1e-17 of its size instead of 0.
+    spread = np.where(np.ptp(values, axis=0) > 0, centred.std(axis=0), np.inf)
+    return (centred / spread).astype(np.float32)
+
+
+def feature_matrix(rows: Rows, categorical: str | None = None) -> np.ndarray | None:
+    """All columns side by side, ``[N, F]`` float32, or None where there are no columns.
+
+    Numbers and booleans are kept, a list of K numbers takes K columns, strings (and the attribute ``categorical``) are
+    one-hot in ascending order.
+
+    Raises:
+        DataError: a value is missing, not finite or of an unsupported type, lists differ in length, or an attribute has
+            more than `MAX_CATEGORIES` strings.
+    """
+    blocks = [_encode(rows, name, as_categories=name == categorical) for name in rows.columns]
+    return np.concatenate(blocks, axis=1) if blocks else None
+
+
+def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Classes ``[N]`` int64, -1 where the value is missing, and the names of the classes in ascending order.
+
+    Raises:
+        DataError: a value is neither a string nor a whole number.
+    """
+    column = rows.columns[attribute]
+    if pa.types.is_floating(column.type):
+        column = _whole_numbers(rows, attribute)
+    if pa.types.is_null(column.type):
+        return np.full(rows.count, -1, dtype=np.int64), ()
+    if not (_is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+        problem = "a class is a string or a whole number"
+        raise DataError(problem, file=rows.place(0)[0], field=attribute, value=column.type)
+    labelled = column.is_valid().to_numpy(zero_copy_only=False)
+    classes, codes = np.unique(np.array(column.drop_null().to_pylist()), return_inverse=True)
+    ids = np.full(rows.count, -1, dtype=np.int64)
+    ids[labelled] = codes
+    return ids, tuple(str(name) for name in classes.tolist())
+
+
+def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ...]]:
+    """Graph labels ``y``, their task and the label names.
+
+    Strings, whole numbers and booleans are classes. Other numbers are a regression target, ``[G, 1]``. Lists of numbers
+    are ``[G, T]``: labels of T binary tasks if all are 0 or 1, else T regression targets; null or ``nan`` in a list
+    means unlabelled.
+
+    Raises:
+        DataError: a graph has no target, or lists differ in length.
+    """
+    column = rows.columns[attribute]
+    _refuse_missing(rows, attribute, "the graph has no label")
+    if not (_is_list(column.type) or pa.types.is_floating(column.type)):
+        ids, names = class_ids(rows, attribute)
+        return ids, "graph classification", names
+    values = _numbers(rows, attribute, allow_nan=True)
+    if not _is_list(column.type):
+        return values, "graph regression", (attribute,)
+    labels = values[~np.isnan(values)]
+    task: Task = "graph multilabel" if np.isin(labels, (0, 1)).all() else "graph regression"
+    return values, task, tuple(f"{attribute} {column + 1}" for column in range(values.shape[1]))
+
+
+def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Array:
+    """A column of Python values, located by ``rows``; raises DataError if they differ in type."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        pass
+    first = next(value for value in values if value is not None)
+    row = next((i for i, value in enumerate(values) if value is not None and _kind(value) != _kind(first)), None)
+    if row is None:
+        raise DataError("the values cannot be held in one column", file=rows.place(0)[0], field=attribute)
+    expected = f"{_kind(first)}, like {first!r}"
+    raise rows.fault(row, attribute, "its type differs from that of earlier values", values[row], expected)
+
+
+def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
+    _refuse_missing(rows, attribute, "the attribute is missing")
+    if not as_categories and not _is_text(rows.columns[attribute].type):
+        return _numbers(rows, attribute, allow_nan=False)
+    ids, names = class_ids(rows, attribute)
+    if len(names) > MAX_CATEGORIES:
+        problem = f"{len(names)} different values, too many for one-hot columns"
+        expected = f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding"
+        raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
+    return np.eye(len(names), dtype=np.float32)[ids]
+
+
+def _refuse_missing(rows: Rows, attribute: str, problem: str) -> None:
+    column = rows.columns[attribute]
+    if column.null_count:
+        row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise rows.fault(row, attribute, problem, expected="a value for all, or for none")
+
+
+def _numbers(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
+    """A column of numbers, booleans or equally long lists of them as ``[N, K]`` float32, nan for null."""
+    values = _matrix(rows, attribute)
+    bad = ~(np.abs(values) <= MAX_FLOAT) & ~(np.isnan(values) & allow_nan)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        expected = f"a magnitude of at most {MAX_FLOAT:.2g}"
+        raise rows.fault(row, attribute, "not a finite number", float(values[row, column]), expected)
+    return values.astype(np.float32)
+
+
+def _matrix(rows: Rows, attribute: str) -> np.ndarray:
+    column = rows.columns[attribute]
+    kind = column.type.value_type if _is_list(column.type) else column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        problem, expected = f"values of type {column.type}", "numbers, booleans, strings or lists of numbers"
+        raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
+    if not _is_list(column.type):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, 1)
+    variable = column.cast(pa.large_list(kind))
+    lengths = np.diff(variable.offsets.to_numpy())
+    if (lengths != lengths[:1]).any():
+        row = int((lengths != lengths[0]).argmax())
+        raise rows.fault(row, attribute, "lists differ in length", int(lengths[row]), f"{lengths[0]} numbers")
+    return variable.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(rows.count, -1)
+
+
+def _whole_numbers(rows: Rows, attribute: str) -> pa.Array:
+    """A float column of whole numbers, nan and null as integers: data frames store integers with gaps as floats."""
+    values = rows.columns[attribute].to_numpy(zero_copy_only=False)
+    missing = np.isnan(values)
+    fractional = ~missing & (values != np.round(values))
+    if fractional.any():
+        row = int(fractional.argmax())
+        raise rows.fault(row, attribute, "not a class", float(values[row]), "a string or a whole number")
+    return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _kind(value: object) -> str:
+    # bool comes before int, of which it is a subclass.
+    kinds = {bool: "a boolean", str: "a string", int | float: "a number", list: "a list", dict: "an object"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), type(value).__name__)
 
 
 @dataclass(frozen=True)
@@ -20,7 +209,7 @@ class GraphTables:
     Args:
         nodes: attributes of the nodes, grouped by graph.
         nodes_per_graph: ``[G]`` int64.
-        edge_index: ``[2, E]`` int64 packed node ids, edges as in the file.
+        edge_index: ``[2, E]`` int64 packed node ids, as in the file.
         edges: attributes of the edges.
         graphs: the labels of the graphs.
         directed: whether the edges are directed.

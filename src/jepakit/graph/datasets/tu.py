@@ -1,9 +1,9 @@
 """Reads graph sets in the TU text format: ``NAME_A.txt``, ``NAME_graph_indicator.txt`` and optional files.
 
-Reference: Morris et al. 2020, "TUDataset: a collection of benchmark datasets for learning with graphs",
-https://chrsmrrs.github.io/datasets.
+Reference: Morris et al. 2020, "TUDataset", https://chrsmrrs.github.io/datasets.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import pyarrow as pa
 from pyarrow import csv
 
 from jepakit.errors import DataError
-from jepakit.files import reading
+from jepakit.files import numbered_lines
 from jepakit.graph.data import GraphDataset, Graphs, Task
-from jepakit.graph.datasets.columns import MAX_FLOAT, one_hot, standardise
 from jepakit.graph.datasets.download import named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
+from jepakit.graph.datasets.tables import MAX_FLOAT, one_hot, standardise
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class _Table:
 def load_tu(path: str | Path) -> GraphDataset:
     """Loads a folder in the TU format.
 
-    - ``x``: node labels one-hot, column by column, then node attributes standardised over the whole set; without
-      either, a column of ones.
+    - ``x``: node labels one-hot, then node attributes standardised over the whole set; without either, ones.
     - ``edge_attr``: edge labels and edge attributes likewise, or None.
     - Edges: self-loops and exact repeats are dropped; missing reverses are added.
     - ``y``: graph labels as classes in ascending order, with the original labels in ``label_names``; or else graph
@@ -41,8 +40,7 @@ def load_tu(path: str | Path) -> GraphDataset:
         path: the folder that holds ``NAME_A.txt``, or the parent of such a folder named ``raw``.
 
     Raises:
-        DataError: a file is missing, has a wrong number of lines, or a line that is not numbers; an edge names a
-            missing node or joins two graphs; graph ids do not ascend from 1 without gaps; an attribute is not finite.
+        DataError: a file is missing or inconsistent with the others, or a value is not a finite number.
     """
     folder, name = named_set(Path(path), "", "_A.txt")
     stem = f"{folder / name}_"
@@ -88,18 +86,12 @@ def _check_indicator(indicator: _Table, targets: _Table | None) -> None:
     if ids.size == 0:
         raise DataError("the file is empty", file=indicator.path, expected="the graph id of each node, from 1")
     steps = np.diff(ids, prepend=0)
+    _refuse((np.arange(len(ids)) == 0) & (ids != 1), indicator, "graph ids do not start at 1", "1")
     invalid = (steps < 0) | (steps > 1)
-    invalid[0] = ids[0] != 1
     if invalid.any():
-        row = int(invalid.argmax())
-        gap = row > 0 and steps[row] > 0
-        raise DataError(
-            f"graph {ids[row - 1] + 1} has no nodes" if gap else "graph ids do not ascend from 1",
-            file=indicator.path,
-            line=_line_of(indicator, row),
-            value=int(ids[row]),
-            expected="1" if row == 0 else f"{ids[row - 1]} or {ids[row - 1] + 1}",
-        )
+        before = ids[invalid.argmax() - 1]
+        problem = "graph ids descend" if steps[invalid.argmax()] < 0 else f"graph {before + 1} has no nodes"
+        _refuse(invalid, indicator, problem, f"{before} or {before + 1}")
     if targets is None:
         return
     if len(targets.values) > ids[-1]:
@@ -143,8 +135,7 @@ def _features(stem: str, owners: _Table) -> np.ndarray | None:
 
 def _read(path: Path, kind: type[int] | type[float], columns: int | None = None) -> _Table:
     """Reads comma-separated numbers; ``columns`` defaults to the number in the first line."""
-    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as lines:
-        first = next((line.strip() for line in lines if line.strip()), "")
+    first = next((line for _, line in _filled_lines(path)), "")
     width = columns or first.count(",") + 1
     if not first:
         return _Table(path, np.empty((0, width), dtype=np.dtype(kind)))
@@ -178,14 +169,13 @@ def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str
     return DataError(f"cannot be read: {reason}", file=path, expected=f"{number_kind} in each of {width} columns")
 
 
-def _filled_lines(path: Path) -> list[tuple[int, str]]:
+def _filled_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers. Arrow skips blank lines too."""
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    return ((number, line.strip()) for number, line in numbered_lines(path) if line.strip())
 
 
 def _line_of(table: _Table, row: int) -> int:
-    return _filled_lines(table.path)[row][0]
+    return list(_filled_lines(table.path))[row][0]
 
 
 def _check_length(table: _Table, rows: int, owners: _Table) -> None:
@@ -196,6 +186,6 @@ def _check_length(table: _Table, rows: int, owners: _Table) -> None:
 
 def _refuse(bad: np.ndarray, table: _Table, problem: str, expected: str | None = None) -> None:
     if bad.any():
-        row, column = np.argwhere(bad)[0]
-        value = table.values[row, column].item()
+        row, *column = np.argwhere(bad)[0]
+        value = table.values[row, column or 0].item()
         raise DataError(problem, file=table.path, line=_line_of(table, row), value=value, expected=expected)

@@ -68,14 +68,6 @@ def wl_colors(
     return colors
 
 
-def wl_histogram(
-    graphs: Graphs, iterations: int, *, use_edges: bool = False, initial: ArrayLike | None = None
-) -> csr_matrix:
-    """Counts of each colour of `wl_colors` in each graph, ``[G, colours]`` float64, the rounds side by side."""
-    rounds = wl_colors(graphs, iterations, use_edges=use_edges, initial=initial)
-    return sparse.hstack([_color_counts(graphs, colors) for colors in rounds], format="csr")
-
-
 def wl_kernel_series(
     graphs: Graphs,
     iterations: int,
@@ -184,8 +176,8 @@ def _color_counts(graphs: Graphs, colors: Ints) -> csr_matrix:
 def _intersection(counts: csr_matrix) -> Floats:
     """``K[g, h] = sum over columns of min(counts[g], counts[h])``, exactly.
 
-    The distinct counts of a column, ascending, divide it into steps. Their height is the difference to the count before.
-    A count is the sum of the steps up to it, and min(a, b) the sum of the steps that a and b share.
+    The distinct counts of a column, ascending, divide it into steps, as high as the difference to the count before. A
+    count is the sum of the steps up to it, and min(a, b) the sum of the steps that a and b share.
     """
     graph, column, count = sparse.find(counts)
     order = np.lexsort((count, column))

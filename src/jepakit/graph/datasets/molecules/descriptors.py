@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from jepakit.datasets.cache import Stored, cached_tensors
-from jepakit.graph.datasets.molecules.smiles import parse_all, require_rdkit
+from jepakit.graph.datasets.molecules.features import parse_all, require_rdkit
 from jepakit.graph.probe.selection import in_parallel
 
 _BATCH_MOLECULES = 500

@@ -1,4 +1,4 @@
-"""Atom and bond features of molecules: one-hot columns that are the same for every data set.
+"""Reads SMILES with RDKit; atom and bond features of molecules, one-hot columns that are the same for every data set.
 
 They follow common feature sets (Gilmer et al. 2017; Hu et al. 2020; OGB), with one change: chirality is the CIP label
 (R, S), because RDKit's clockwise or counter-clockwise tag depends on the order of the neighbours in the SMILES.
@@ -6,9 +6,13 @@ They follow common feature sets (Gilmer et al. 2017; Hu et al. 2020; OGB), with 
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from jepakit.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond, Mol
@@ -43,6 +47,37 @@ BOND_FEATURES: tuple[str, ...] = (
     *(f"stereo={name}" for name in ("none", "E", "Z")),
 )
 """Columns of ``edge_attr``."""
+
+
+def parse(smiles: str) -> Mol | None:
+    """The molecule, or None where RDKit rejects the SMILES or the molecule has no atom."""
+    from rdkit import Chem
+
+    mol = Chem.MolFromSmiles(smiles)
+    return mol if mol and mol.GetNumAtoms() else None
+
+
+def parse_all(smiles: Sequence[str], first_row: int = 0) -> Iterator[Mol]:
+    """The molecules, in order.
+
+    Raises:
+        DataError: RDKit rejects a SMILES; the row in the message is counted from ``first_row``.
+    """
+    from rdkit.rdBase import BlockLogs
+
+    # RDKit would write a line to stderr for every SMILES that it rejects.
+    with BlockLogs():
+        for row, text in enumerate(smiles, first_row):
+            mol = parse(text)
+            if mol is None:
+                raise DataError("a SMILES cannot be read", field=f"smiles[{row}]", value=text, expected="valid SMILES")
+            yield mol
+
+
+def require_rdkit() -> None:
+    """Raises MissingExtraError where RDKit is not installed."""
+    if importlib.util.find_spec("rdkit") is None:
+        raise MissingExtraError("rdkit", "chem")
 
 
 class MoleculeRows:

@@ -6,7 +6,6 @@ Reference: Wu et al. 2018, "MoleculeNet: a benchmark for molecular machine learn
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor
 
 from jepakit.datasets.cache import Stored, cached_tensors
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import DataError
 from jepakit.files import read_bytes
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
-from jepakit.graph.datasets.molecules.features import MoleculeRows
-from jepakit.graph.datasets.molecules.smiles import parse, parse_all, require_rdkit
+from jepakit.graph.datasets.molecules.features import MoleculeRows, parse, parse_all, require_rdkit
 from jepakit.graph.datasets.molecules.table import SmilesTable, read_smiles_table
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 _CACHE_VERSION = 1
 _MAX_UNREADABLE_SHARE = 0.1
 _MAX_LINES_LISTED = 20
+_MORGAN_BITS = 2048
 
 _SIDER_LABELS = """
 Hepatobiliary disorders; Metabolism and nutrition disorders; Product issues; Eye disorders; Investigations;
@@ -117,54 +116,35 @@ def load_molecules(
     return Molecules(dataset, smiles)
 
 
-def scaffold_split(smiles: Sequence[str], fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> dict[str, Tensor]:
-    """Splits molecules so that no two parts share a Bemis-Murcko scaffold; a part can be empty.
+def scaffold_split(smiles: Sequence[str]) -> dict[str, Tensor]:
+    """Splits molecules 80 : 10 : 10 so that no two parts share a Bemis-Murcko scaffold; a part can be empty.
 
     This is the deterministic split of MoleculeNet and of Hu et al. 2020 ("Strategies for pre-training graph neural
     networks"). Groups of molecules with the same scaffold are assigned in descending order of size; of equal sizes, the
     group whose first row is last comes first. Each group goes to ``train`` if it fits, else to ``val`` if train and val
     together have room, else to ``test``. Scaffolds ignore stereochemistry; molecules without a ring share a scaffold.
 
-    Args:
-        smiles: G molecules.
-        fractions: of train, val and test; they add up to 1.
-
     Raises:
-        ConfigError: the fractions are negative or do not add up to 1.
         DataError: RDKit rejects a SMILES.
         MissingExtraError: RDKit is not installed.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
-        raise ConfigError("fractions", fractions, "three shares of at least 0 that add up to 1")
     require_rdkit()
-    return _split_by_scaffold([_scaffold(mol) for mol in parse_all(smiles)], fractions)
+    return _split_by_scaffold([_scaffold(mol) for mol in parse_all(smiles)])
 
 
-def morgan_fingerprints(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> np.ndarray:
-    """Extended-connectivity fingerprints (Rogers and Hahn 2010; ECFP4 at radius 2), a baseline without learning.
-
-    Args:
-        smiles: G molecules.
-        radius: of the atom neighbourhoods, in bonds.
-        bits: length of the fingerprint.
-
-    Returns:
-        ``[G, bits]`` uint8 of zeros and ones.
+def morgan_fingerprints(smiles: Sequence[str]) -> np.ndarray:
+    """Extended-connectivity fingerprints (ECFP4, Rogers and Hahn 2010), a baseline: ``[G, 2048]`` uint8, 0 or 1.
 
     Raises:
-        ConfigError: ``radius`` is below 0, or ``bits`` below 1.
         DataError: RDKit rejects a SMILES.
         MissingExtraError: RDKit is not installed.
     """
-    for option, value, smallest in (("radius", radius, 0), ("bits", bits, 1)):
-        if value < smallest:
-            raise ConfigError(option, value, f"at least {smallest}")
     require_rdkit()
     from rdkit.Chem import rdFingerprintGenerator
 
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=_MORGAN_BITS)
     rows = [generator.GetFingerprintAsNumPy(mol) for mol in parse_all(smiles)]
-    return np.array(rows, dtype=np.uint8).reshape(-1, bits)
+    return np.array(rows, dtype=np.uint8).reshape(-1, _MORGAN_BITS)
 
 
 def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ...]) -> Stored:
@@ -187,7 +167,7 @@ def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ..
         raise DataError(problem, file=path, line=line, value=text, expected=expected)
     x, edge_index, edge_attr, sizes = features.arrays()
     y = table.labels[rows].astype(np.float32) if label_names else None
-    splits = _split_by_scaffold(scaffolds, (0.8, 0.1, 0.1))
+    splits = _split_by_scaffold(scaffolds)
     complete = all(ids.numel() for ids in splits.values())
     binary = bool((np.isin(table.labels, (0, 1)) | np.isnan(table.labels)).all())
     dataset = GraphDataset(
@@ -211,13 +191,13 @@ def _describe(path: Path, table: SmilesTable, unreadable: list[int], complete: b
     return text if complete else f"{text}; no scaffold split, because it would leave a part empty"
 
 
-def _split_by_scaffold(scaffolds: Sequence[str], fractions: tuple[float, float, float]) -> dict[str, Tensor]:
+def _split_by_scaffold(scaffolds: Sequence[str]) -> dict[str, Tensor]:
     members: dict[str, list[int]] = {}
     for row, scaffold in enumerate(scaffolds):
         members.setdefault(scaffold, []).append(row)
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     train, val, test = parts.values()
-    train_end, val_end = fractions[0] * len(scaffolds), (fractions[0] + fractions[1]) * len(scaffolds)
+    train_end, val_end = 0.8 * len(scaffolds), 0.9 * len(scaffolds)
     for rows in sorted(members.values(), key=lambda rows: (len(rows), rows[0]), reverse=True):
         in_train, in_val = len(train) + len(rows) <= train_end, len(train) + len(val) + len(rows) <= val_end
         (train if in_train else val if in_val else test).extend(rows)

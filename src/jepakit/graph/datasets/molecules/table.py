@@ -11,7 +11,7 @@ import numpy as np
 
 from jepakit.errors import DataError
 from jepakit.files import reading
-from jepakit.graph.datasets.columns import MAX_FLOAT
+from jepakit.graph.datasets.tables import MAX_FLOAT
 
 
 @dataclass(frozen=True, eq=False)
