@@ -64,9 +64,8 @@ class InfoNCE(nn.Module):
             raise ConfigError("symmetric", True, "false where the candidates are given")
         temperature = self.log_temperature.exp()
         prediction, target = F.normalize(prediction, dim=-1), F.normalize(target, dim=-1)
-        candidates = target
+        candidates, first = (target, 0) if positive is not None else gather_rows(target)
         if positive is None:
-            candidates, first = gather_rows(target)
             positive = first + torch.arange(len(prediction), device=prediction.device)
         logits = prediction @ candidates.T / temperature
         if excluded is not None:
@@ -92,25 +91,15 @@ def _mean_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
 class Contrast(Views):
     """Views whose target holds all candidates, ``[C, ...]``, the same on every process.
 
-    ``where.target_rows`` is the positive candidate of each prediction.
-
-    Args:
-        excluded: ``[N, C]`` bool: candidates that are no negatives of a prediction, such as further positives.
+    ``where.target_rows`` is the positive candidate of each prediction. ``excluded`` (``[N, C]`` bool) are candidates
+    that are no negatives of a prediction, such as further positives.
     """
 
     excluded: Tensor | None = None
 
 
 class ContrastiveJEPA(JEPA):
-    """`JEPA` on `Contrast` views: prediction loss + ``contrast_weight`` · InfoNCE against the candidates.
-
-    Args:
-        contrast: the contrastive loss.
-        contrast_weight: weight of the contrastive loss. For the other arguments see `JEPA`.
-
-    Raises:
-        ConfigError: as `JEPA`.
-    """
+    """`JEPA` on `Contrast` views: adds ``contrast_weight`` · ``contrast`` against the candidates; raises as `JEPA`."""
 
     def __init__(
         self,

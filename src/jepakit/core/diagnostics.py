@@ -88,13 +88,7 @@ def _centred(embeddings: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of a set of embeddings.
-
-    Args:
-        what: what was measured.
-        advice: what to change.
-        severity: ``error`` for a collapse, ``warning`` for something to look at.
-    """
+    """A problem of a set of embeddings, and what to change; ``severity`` is ``error`` for a collapse or ``warning``."""
 
     what: str
     advice: str
@@ -103,12 +97,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Diagnostic values and the problems they show.
-
-    Args:
-        values: name -> value.
-        findings: the problems; empty for a healthy representation.
-    """
+    """Diagnostic values by name and the problems they show."""
 
     values: dict[str, float]
     findings: tuple[Finding, ...] = ()

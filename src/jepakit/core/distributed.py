@@ -1,8 +1,7 @@
 """Sums and gathers over processes that gradients pass through, so that a loss over the global batch is exact.
 
 Every process computes the same loss of the whole batch. The backward pass of a sum is a sum, so the gradients that
-DistributedDataParallel then averages over processes are those of one process holding the concatenated batch. Without
-an initialised process group everything here is the identity.
+DistributedDataParallel averages over processes are those of one process with the concatenated batch.
 """
 
 from __future__ import annotations

@@ -51,12 +51,9 @@ class Where:
 
 @dataclass(frozen=True)
 class Views:
-    """One prediction task.
+    """The inputs of the context and the target encoder, and what to predict.
 
-    Args:
-        context: input of the context encoder.
-        target: input of the target encoder.
-        where: what to predict; a mapping where embeddings are a mapping; None: every row from its own row.
+    ``where`` is a mapping where embeddings are a mapping; None: every row is predicted from its own row.
     """
 
     context: Any
@@ -172,11 +169,9 @@ class JEPA(nn.Module):
         return encoded
 
     def _loss_of(self, key: str) -> Loss:
-        if not isinstance(self.loss, Mapping):
-            return self.loss
-        if key not in self.loss:
+        if isinstance(self.loss, Mapping) and key not in self.loss:
             raise ConfigError("loss", sorted(self.loss), f"a loss for {key!r}, which is predicted")
-        return self.loss[key]
+        return self.loss[key] if isinstance(self.loss, Mapping) else self.loss
 
 
 def _by_key(embeddings: Embeddings) -> Mapping[str, Tensor]:

@@ -1,7 +1,4 @@
-"""Losses: ``(prediction, target) -> scalar``. The target decides whether it receives gradients.
-
-``docs/objective.md`` recommends losses for kinds of data.
-"""
+"""Losses: ``(prediction, target) -> scalar``. ``docs/objective.md`` recommends losses for kinds of data."""
 
 from __future__ import annotations
 
@@ -63,9 +60,7 @@ def hyperbolic(prediction: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
 class NormalizedTarget(nn.Module):
     """A loss on targets that are layer-normalised first, as data2vec (Baevski et al. 2022) and I-JEPA do.
 
-    Args:
-        loss: the loss to apply.
-        groups: number of equal parts of a row to normalise separately, such as the layers of a concatenated embedding.
+    ``groups`` equal parts of a row, such as the layers of a concatenated embedding, are normalised separately.
     """
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], groups: int = 1) -> None:
@@ -85,9 +80,6 @@ class StandardizedBatch(nn.Module):
 
     With `mse` it is the invariance term of CCA-SSG (Zhang et al. 2021, eq. 5). It depends on correlations only, and
     needs `jepakit.core.regularizer.decorrelation` against collapse, not a stop-gradient.
-
-    Args:
-        loss: the loss to apply.
     """
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:

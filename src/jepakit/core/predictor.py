@@ -87,11 +87,10 @@ class CrossAttentionPredictor(nn.Module):
         depth: attention blocks.
         heads: attention heads, a divisor of ``hidden``.
         width_factor: hidden width of each block's perceptron in units of ``hidden``.
-        dropout: of the blocks' perceptrons.
+        dropout: of the perceptrons.
 
     Raises:
-        ConfigError: ``depth`` < 1, ``position_dim`` < 1, ``heads`` does not divide ``hidden``; at the call, ``where``
-            lacks ``position``, ``query_group`` or ``context_group``.
+        ConfigError: a size is out of range; at the call, ``where`` lacks a position or a group.
     """
 
     def __init__(
@@ -206,12 +205,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, heads: i
 
 
 def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Rows of several examples as one padded block.
-
-    Args:
-        x: ``[N, D]``.
-        group: the example of each row, ``[N]`` int64, in any order.
-        groups: number of examples.
+    """Rows ``[N, D]`` of several examples as one block; ``group`` (``[N]`` int64) is the example of each row.
 
     Returns:
         ``[groups, L, D]`` padded with zeros, the mask ``[groups, L]`` of rows, and the index that takes the rows back

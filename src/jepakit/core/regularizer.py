@@ -79,10 +79,7 @@ def covariance(embeddings: Tensor) -> Tensor:
 
 
 def standardize(embeddings: Tensor, *, eps: float = 1e-12) -> Tensor:
-    """Columns with mean 0 and variance 1 over the global batch: ``[N, D] -> [N, D]``; constant columns become 0.
-
-    ``eps`` is added to the variance: small enough for embeddings of any usual scale, large enough for single precision.
-    """
+    """Columns with mean 0 and variance 1 over the global batch: ``[N, D] -> [N, D]``; constant columns become 0."""
     centred = embeddings - mean_of_rows(embeddings)
     return centred * (mean_of_rows(centred.square()) + eps).rsqrt()
 
@@ -102,9 +99,7 @@ def decorrelation(embeddings: Tensor) -> Tensor:
 def isotropy_penalty(embeddings: Tensor, *, variance: float | None = 1.0) -> Tensor:
     """``‖cov − σ²I‖_F``: ``[N, D] -> []``.
 
-    Args:
-        embeddings: ``[N, D]``.
-        variance: σ². None takes the mean variance of the batch, which does not prevent embeddings from shrinking to 0.
+    ``variance`` is σ²; None takes the batch's mean variance, which does not prevent embeddings from shrinking to 0.
     """
     cov = covariance(embeddings)
     sigma2 = cov.diagonal().mean() if variance is None else cov.new_tensor(variance)
@@ -151,11 +146,7 @@ def variance_hinge(embeddings: Tensor) -> Tensor:
 class UnitRows(nn.Module):
     """A regulariser on embeddings that are compared by direction: rows of length √D, centred.
 
-    At that length an isotropic batch has variance 1. Unit vectors are so near 0 that a regulariser towards N(0, I)
-    would treat them as collapsed.
-
-    Args:
-        regularizer: the function to apply.
+    At that length an isotropic batch has variance 1; regularisers towards N(0, I) treat unit vectors as collapsed.
     """
 
     def __init__(self, regularizer: Callable[[Tensor], Tensor]) -> None:
@@ -169,11 +160,9 @@ class UnitRows(nn.Module):
 
 
 class Subsampled(nn.Module):
-    """A regulariser on an evenly spaced sample of the global batch, since SIGReg's value grows with the number of rows.
+    """A regulariser on an evenly spaced sample of the global batch, of at most ``rows`` rows.
 
-    Args:
-        regularizer: the function to apply.
-        rows: the most rows of the sample.
+    SIGReg's value grows with the number of rows.
     """
 
     def __init__(self, regularizer: Callable[[Tensor], Tensor], *, rows: int = 512) -> None:

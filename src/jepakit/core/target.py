@@ -95,9 +95,8 @@ class EMATarget(Target):
 class SharedTarget(Target):
     """The context encoder itself.
 
-    Args:
-        stop_gradient: True is SimSiam (Chen & He 2021); False needs a regulariser against collapse, as in LeJEPA
-            (Balestriero & LeCun 2025) with SIGReg.
+    With ``stop_gradient`` it is SimSiam (Chen & He 2021). Without, it needs a regulariser against collapse, such as
+    SIGReg in LeJEPA (Balestriero & LeCun 2025).
     """
 
     def __init__(self, stop_gradient: bool = True) -> None:
@@ -111,11 +110,9 @@ class SharedTarget(Target):
 
 
 class SeparateTarget(Target):
-    """Another encoder, trained or frozen, for targets of another kind than the context, such as documents for queries.
+    """Another encoder, for targets of another kind than the context, such as documents for queries.
 
-    Args:
-        encoder: target view -> embeddings.
-        stop_gradient: True freezes it: no gradient, eval mode.
+    ``stop_gradient`` freezes it: no gradient, eval mode.
     """
 
     def __init__(self, encoder: nn.Module, stop_gradient: bool = False) -> None:
