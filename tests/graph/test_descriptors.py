@@ -124,7 +124,7 @@ def test_descriptors_need_a_column_and_something_else_to_predict() -> None:
     with pytest.raises(ConfigError, match=r"objective\.predict.*graphs with descriptors"):
         pretrain(dataset, PretrainConfig(objective=ObjectiveConfig(predict=["node", "descriptor"]), progress=False))
     one_too_few = replace(dataset, graphs=replace(dataset.graphs, descriptors=torch.rand(3, 2)))
-    with pytest.raises(DataError, match=r"graphs\.descriptors: not one row a graph \(found \(3, 2\)"):
+    with pytest.raises(DataError, match=r"graphs\.descriptors: .*\(found \(3, 2\)"):
         pretrain(one_too_few, PretrainConfig(objective=ObjectiveConfig(predict=["node", "descriptor"])))
     with pytest.raises(ConfigError, match=r"predict.*with or without descriptor"):
         ObjectiveConfig(predict=["descriptor"])

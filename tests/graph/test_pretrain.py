@@ -321,9 +321,7 @@ def test_graphs_of_one_and_two_nodes_train_one_at_a_time(views: ViewConfig, obje
 )
 def test_a_set_without_two_nodes_anywhere_has_nothing_to_predict(graphs: Graphs, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(
-        DataError, match=r"dust: there is nothing to predict: no graph has two nodes; expected at least one"
-    ):
+    with pytest.raises(DataError, match=r"dust: no graph has two nodes"):
         pretrain(GraphDataset("dust", graphs), config(), run=run)
     assert not run.path.exists()
 

@@ -387,7 +387,7 @@ PARQUET_FAULTS: dict[str, tuple[dict[str, dict[str, list[Any]] | None], str]] = 
         {"edges": {"source": [1], "target": [2]}},
         "edges.parquet: no column 'graph'; expected the column in",
     ),
-    "no nodes": ({"nodes": {"graph": [], "node": []}}, "nodes.parquet: there are no nodes"),
+    "no nodes": ({"nodes": {"graph": [], "node": []}}, "nodes.parquet: the table has no rows"),
     "node twice": (
         {"nodes": {"graph": ["p", "q", "p"], "node": [1, 1, 1]}},
         "nodes.parquet: row 3, column node: the node occurs twice in its graph (found 1)",

@@ -108,7 +108,7 @@ def test_missing_file(part: str, tmp_path: Path) -> None:
 
 
 def test_no_graph_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no graph file; expected ind\.NAME\.graph"):
+    with pytest.raises(DataError, match=r"expected ind\.NAME\.graph"):
         load_planetoid(tmp_path)
 
 
