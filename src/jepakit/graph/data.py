@@ -96,40 +96,25 @@ class Graphs:
         nodes, node_ptr = select_groups(self.node_ptr, ids)
         edges, edge_ptr = select_groups(self.edge_ptr, ids)
         shift = (node_ptr[:-1] - self.node_ptr[ids])[owners(edge_ptr.diff(), len(edges))]
-        return replace(
-            self,
-            **self._take_nodes(nodes),
-            edge_index=self.edge_index[:, edges] + shift,
-            node_ptr=node_ptr,
-            edge_ptr=edge_ptr,
-            edge_attr=None if self.edge_attr is None else self.edge_attr[edges],
-            descriptors=None if self.descriptors is None else self.descriptors[ids],
-            y=None if self.y is None else self.y[ids],
-        )
+        edge_index = self.edge_index[:, edges] + shift
+        kept = self._take(nodes, *_PER_NODE) | self._take(edges, "edge_attr") | self._take(ids, "descriptors", "y")
+        return replace(self, **kept, edge_index=edge_index, node_ptr=node_ptr, edge_ptr=edge_ptr)
 
     def induced(self, keep: Tensor) -> Graphs:
         """The subgraphs induced by the nodes where ``keep`` (``[N]`` bool) is true; graphs stay, even when emptied."""
         rest = self.with_edges(keep[self.edge_index].all(0))
-        return replace(
-            rest,
-            **self._take_nodes(keep.nonzero().squeeze(1)),
-            edge_index=(keep.cumsum(0) - 1)[rest.edge_index],
-            node_ptr=offsets_of_kept(self.node_ptr, keep),
-        )
+        edge_index, node_ptr = (keep.cumsum(0) - 1)[rest.edge_index], offsets_of_kept(self.node_ptr, keep)
+        return replace(rest, **self._take(keep, *_PER_NODE), edge_index=edge_index, node_ptr=node_ptr)
 
     def with_edges(self, keep: Tensor) -> Graphs:
         """The same nodes with the edges where ``keep`` (``[E]`` bool) is true."""
-        return replace(
-            self,
-            edge_index=self.edge_index[:, keep],
-            edge_ptr=offsets_of_kept(self.edge_ptr, keep),
-            edge_attr=None if self.edge_attr is None else self.edge_attr[keep],
-        )
+        edge_index, edge_ptr = self.edge_index[:, keep], offsets_of_kept(self.edge_ptr, keep)
+        return replace(self, edge_index=edge_index, edge_ptr=edge_ptr, **self._take(keep, "edge_attr"))
 
     def to(self, device: torch.device | str) -> Graphs:
         """The same graphs with all tensors on ``device``."""
-        tensors: list[Tensor | None] = [getattr(self, f.name) for f in fields(self)]
-        return Graphs(*(None if tensor is None else tensor.to(device) for tensor in tensors))  # pyright: ignore[reportArgumentType]
+        tensors: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items() if value is not None})
 
     def _graph_ids(self, index: Tensor | Sequence[int] | slice | int) -> Tensor:
         if isinstance(index, slice):
@@ -144,9 +129,9 @@ class Graphs:
             raise DataError("no such graph", field="index", value=int(ids[outside][0]), expected=expected)
         return ids % max(len(self), 1)
 
-    def _take_nodes(self, nodes: Tensor) -> dict[str, Tensor | None]:
-        values = {name: getattr(self, name) for name in _PER_NODE}
-        return {name: None if value is None else value[nodes] for name, value in values.items()}
+    def _take(self, rows: Tensor, *names: str) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in names}
+        return {name: None if value is None else value[rows] for name, value in values.items()}
 
     @classmethod
     def pack(

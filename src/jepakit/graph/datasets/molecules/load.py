@@ -5,7 +5,10 @@ Reference: Wu et al. 2018, "MoleculeNet: a benchmark for molecular machine learn
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +20,11 @@ from torch import Tensor
 
 from jepakit.datasets.cache import Stored, cached_tensors
 from jepakit.errors import DataError
-from jepakit.files import read_bytes
+from jepakit.files import read_bytes, reading
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecules.features import MoleculeRows, parse, parse_all, require_rdkit
-from jepakit.graph.datasets.molecules.table import SmilesTable, read_smiles_table
+from jepakit.graph.datasets.tables import MAX_FLOAT
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
 if TYPE_CHECKING:
@@ -104,7 +107,7 @@ def load_molecules(
         raise DataError("the name is not that of a table", file=path, expected="a .csv or .csv.gz file")
     content = read_bytes(path)
     labels = tuple(_MOLECULENET_LABELS.get(name, ()) if label_columns is None else label_columns)
-    table = read_smiles_table(path, content, smiles_column, labels)
+    table = _read_table(path, content, smiles_column, labels)
     identity = repr((_CACHE_VERSION, rdkit_version, path.name, smiles_column, labels)).encode()
     key = f"molecules-{hashlib.sha256(identity + hashlib.sha256(content).digest()).hexdigest()[:32]}"
     tensors, header = cached_tensors(key, lambda: _build(path, name, table, labels))
@@ -147,7 +150,7 @@ def morgan_fingerprints(smiles: Sequence[str]) -> np.ndarray:
     return np.array(rows, dtype=np.uint8).reshape(-1, _MORGAN_BITS)
 
 
-def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ...]) -> Stored:
+def _build(path: Path, name: str, table: _SmilesTable, label_names: tuple[str, ...]) -> Stored:
     from rdkit.rdBase import BlockLogs
 
     features, scaffolds, rows, unreadable = MoleculeRows(), [], [], []
@@ -182,7 +185,7 @@ def _build(path: Path, name: str, table: SmilesTable, label_names: tuple[str, ..
     return {**tensors, "rows": torch.tensor(rows, dtype=torch.long)}, header
 
 
-def _describe(path: Path, table: SmilesTable, unreadable: list[int], complete: bool) -> str:
+def _describe(path: Path, table: _SmilesTable, unreadable: list[int], complete: bool) -> str:
     text = f"{path.name}, {len(table.smiles)} rows"
     if unreadable:
         lines = ", ".join(str(table.lines[row]) for row in unreadable[:_MAX_LINES_LISTED])
@@ -208,3 +211,66 @@ def _scaffold(mol: Mol) -> str:
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
     return MurckoScaffoldSmiles(mol=mol, includeChirality=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _SmilesTable:
+    """The SMILES of each row, its line in the file, from 1, and its labels ``[G, T]`` float, NaN where missing."""
+
+    smiles: list[str]
+    lines: list[int]
+    labels: np.ndarray
+
+
+def _read_table(path: Path, content: bytes, smiles_column: str | None, label_columns: Sequence[str]) -> _SmilesTable:
+    """Parses ``content``, the unpacked bytes of the file; an empty cell or ``nan`` is a missing label."""
+    with reading(path, expected="a file saved as UTF-8"):
+        text = content.decode("utf-8-sig")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    smiles, lines, labels = [], [], []
+    try:
+        header = next(reader, [])
+        smiles_index = _smiles_column(path, header, smiles_column)
+        label_indices = [_column(path, header, name) for name in label_columns]
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                problem, expected = "a row differs from the first line in its number of cells", str(len(header))
+                raise DataError(problem, file=path, line=reader.line_num, value=len(cells), expected=expected)
+            smiles.append(cells[smiles_index].strip())
+            lines.append(reader.line_num)
+            labels.append([_label(path, reader.line_num, header[index], cells[index]) for index in label_indices])
+    except csv.Error as error:
+        raise DataError(f"the row is not valid CSV: {error}", file=path, line=reader.line_num) from error
+    if not smiles:
+        raise DataError("the file holds no molecules", file=path, expected="rows below the first line")
+    return _SmilesTable(smiles, lines, np.array(labels, dtype=np.float64).reshape(len(smiles), len(label_columns)))
+
+
+def _smiles_column(path: Path, header: list[str], name: str | None) -> int:
+    if name is not None:
+        return _column(path, header, name)
+    matches = [index for index, column in enumerate(header) if column.strip().lower() == "smiles"]
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"{'several columns are' if matches else 'no column is'} named smiles"
+    raise DataError(problem, file=path, line=1, expected=f"smiles_column to name one of {', '.join(map(repr, header))}")
+
+
+def _column(path: Path, header: list[str], name: str) -> int:
+    if header.count(name) == 1:
+        return header.index(name)
+    problem = "the first line names this column more than once" if name in header else "no such column"
+    raise DataError(problem, file=path, line=1, field=name, expected=f"one of {', '.join(map(repr, header))}")
+
+
+def _label(path: Path, line: int, column: str, cell: str) -> float:
+    try:
+        value = float(cell) if cell.strip() else math.nan
+    except ValueError:
+        value = math.inf
+    if abs(value) > MAX_FLOAT:
+        expected = "a number, or an empty cell"
+        raise DataError("a label is not a number", file=path, line=line, field=column, value=cell, expected=expected)
+    return value
