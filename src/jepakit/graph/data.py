@@ -23,7 +23,7 @@ Rows = Tensor | NDArray[Any]
 class Graphs:
     """A set of graphs, packed: graph ``g`` owns nodes ``node_ptr[g]:node_ptr[g + 1]``.
 
-    Edges are directed pairs of packed node ids, sorted by graph, then target, then source; an undirected edge stands
+    Edges are directed pairs of packed node ids, sorted by graph, then target, then source; an undirected edge is listed
     twice. With G graphs, N nodes and E edges in all:
 
     Args:

@@ -79,8 +79,9 @@ def _load(
         case "molecules":
             from jepakit.graph.datasets.molecules.load import load_molecules
 
-            columns = {"smiles_column": smiles_column, "label_columns": label_columns}
-            return load_molecules(path, **columns, descriptors=descriptors).dataset  # pyright: ignore[reportArgumentType]
+            return load_molecules(
+                path, smiles_column=smiles_column, label_columns=label_columns, descriptors=descriptors
+            ).dataset
         case "planetoid":
             from jepakit.graph.datasets.planetoid import load_planetoid
 
