@@ -74,7 +74,7 @@ class IdentityPredictor(nn.Module):
 
 
 class CrossAttentionPredictor(nn.Module):
-    """Queries that carry a position attend to the context of their own example: ``[N, dim] -> [M, out_dim]``.
+    """Queries with a position attend to the context of their own example: ``[N, dim] -> [M, out_dim]``.
 
     A query is a learned vector plus its embedded position; without the position all predictions of one example would be
     the same. A query whose example has no context is predicted from its position alone.
@@ -86,7 +86,7 @@ class CrossAttentionPredictor(nn.Module):
         hidden: width of the attention; None: ``dim``.
         depth: attention blocks.
         heads: attention heads, a divisor of ``hidden``.
-        width_factor: hidden width of each block's perceptron in units of ``hidden``.
+        width_factor: hidden width of the perceptrons in units of ``hidden``.
         dropout: of the perceptrons.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, require_at_least
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,7 @@ class CosineSchedule:
     total_steps: int
 
     def __post_init__(self) -> None:
-        if self.total_steps < 1:
-            raise ConfigError("total_steps", self.total_steps, "at least 1 optimiser step")
+        require_at_least(self, total_steps=1)
 
     def __call__(self, step: int) -> float:
         progress = min(max(step, 0) / self.total_steps, 1.0)
@@ -30,13 +29,7 @@ class CosineSchedule:
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """A learning-rate factor: linear from ``1 / warmup_steps`` to 1, then half a cosine down to ``final``.
-
-    Args:
-        total_steps: optimiser steps in all.
-        warmup_steps: how many of them rise.
-        final: the factor at the end.
-    """
+    """A learning-rate factor: linear from ``1 / warmup_steps`` to 1, then half a cosine to ``final``."""
 
     total_steps: int
     warmup_steps: int = 0

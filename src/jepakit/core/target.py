@@ -134,7 +134,7 @@ class SeparateTarget(Target):
         return self
 
 
-#: Targets by the names configurations use: ``(context encoder, momentum) -> target``.
+#: Targets by the names that configurations use: ``(context encoder, momentum) -> target``.
 TARGETS: dict[str, Callable[[nn.Module, Momentum], Target]] = {
     "ema": EMATarget,
     "simsiam": lambda _encoder, _momentum: SharedTarget(stop_gradient=True),

@@ -20,7 +20,7 @@ class ViewConfig:
 
     Args:
         context: ``token`` replaces the features of masked nodes by a mask token, ``drop`` removes masked nodes and
-            their edges, ``all`` masks nothing.
+            their edges, ``all`` masks no node.
         target: ``whole`` encodes the whole graph and reads out the masked nodes, as in I-JEPA; ``region`` encodes the
             subgraph of the masked nodes; ``view`` encodes a second context. With ``view`` or with the context ``all``,
             every node is predicted.
