@@ -96,14 +96,12 @@ def probe_regression(
     targets = _checked_targets(y)
     x = checked_features(features, len(targets))
     train, val, test = checked_splits(splits, len(targets))
-    fitted = [
-        [
-            _ridge(x, column, (_labelled(train, label_fraction, seed), val, test), i)
-            for i, column in enumerate(targets.T)
-        ]
-        for seed in checked_seeds(seeds)
-    ]
-    errors, chosen = ([[task[i] for task in tasks] for tasks in fitted] for i in (0, 1))
+    errors, chosen = [], []
+    for seed in checked_seeds(seeds):
+        parts = (_labelled(train, label_fraction, seed), val, test)
+        error, options = zip(*(_ridge(x, column, parts, i) for i, column in enumerate(targets.T)), strict=True)
+        errors.append(error)
+        chosen.append(options)
     return summarize("ridge", "rmse", errors, chosen, lower_is_better=True)
 
 
