@@ -54,5 +54,7 @@ def _take(edges: Edges, index: np.ndarray) -> Edges:
 
 
 def _equals_previous(rows: np.ndarray) -> np.ndarray:
-    equal = (rows[1:] == rows[:-1]).reshape(max(len(rows) - 1, 0), -1).all(axis=1)
-    return np.concatenate([np.zeros(min(len(rows), 1), dtype=bool), equal])
+    same = np.zeros(len(rows), dtype=bool)
+    equal = rows[1:] == rows[:-1]
+    same[1:] = equal if equal.ndim == 1 else equal.all(axis=1)
+    return same
