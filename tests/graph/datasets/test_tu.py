@@ -111,18 +111,18 @@ FAULTS: dict[str, tuple[dict[str, str | None], str, str]] = {
     "short labels": (
         {"graph_labels": "1\n-1\n"},
         "graph_labels.txt: ",
-        "number of lines (found 2); expected 3, as TOY_graph_indicator.txt",
+        "number of lines (found 2); expected 3, the number in TOY_graph_indicator.txt",
     ),
     "short node labels": ({"node_labels": "6\n8\n"}, "node_labels.txt: ", "number of lines (found 2); expected 6"),
     "long node attributes": (
         {"node_attributes": TOY["node_attributes"] + "7.0, 5\n"},
         "node_attributes.txt: ",
-        "wrong number of lines (found 7); expected 6, as TOY_graph_indicator.txt",
+        "wrong number of lines (found 7); expected 6, the number in TOY_graph_indicator.txt",
     ),
     "short edge labels": (
         {"edge_labels": "0\n0\n"},
         "edge_labels.txt: ",
-        "wrong number of lines (found 2); expected 6, as TOY_A.txt",
+        "wrong number of lines (found 2); expected 6, the number in TOY_A.txt",
     ),
     "short indicator": (
         {"graph_indicator": "1\n1\n1\n2\n"},

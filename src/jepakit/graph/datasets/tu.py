@@ -3,7 +3,6 @@
 Reference: Morris et al. 2020, "TUDataset", https://chrsmrrs.github.io/datasets.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from jepakit.errors import DataError
-from jepakit.files import numbered_lines
+from jepakit.files import reading
 from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.download import named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
@@ -135,7 +134,8 @@ def _features(stem: str, owners: _Table) -> np.ndarray | None:
 
 def _read(path: Path, kind: type[int] | type[float], columns: int | None = None) -> _Table:
     """Reads comma-separated numbers; ``columns`` defaults to the number in the first line."""
-    first = next((line for _, line in _filled_lines(path)), "")
+    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = next((line.strip() for line in lines if line.strip()), "")
     width = columns or first.count(",") + 1
     if not first:
         return _Table(path, np.empty((0, width), dtype=np.dtype(kind)))
@@ -169,18 +169,19 @@ def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str
     return DataError(f"cannot be read: {reason}", file=path, expected=f"{number_kind} in each of {width} columns")
 
 
-def _filled_lines(path: Path) -> Iterator[tuple[int, str]]:
+def _filled_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers. Arrow skips blank lines too."""
-    return ((number, line.strip()) for number, line in numbered_lines(path) if line.strip())
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _line_of(table: _Table, row: int) -> int:
-    return list(_filled_lines(table.path))[row][0]
+    return _filled_lines(table.path)[row][0]
 
 
 def _check_length(table: _Table, rows: int, owners: _Table) -> None:
     if (lines := len(table.values)) != rows:
-        expected = f"{rows}, as {owners.path.name} has"
+        expected = f"{rows}, the number in {owners.path.name}"
         raise DataError("wrong number of lines", file=table.path, value=lines, expected=expected)
 
 
