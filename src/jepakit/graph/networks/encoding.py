@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ _MAX_DENSE_NODES = 256
 _SPARE_EIGENVECTORS = 4
 _LANCZOS_RESTARTS = 500
 _EIGENVALUE_TOLERANCE = 1e-9
-# `_Operator` moves the trivial eigenvalue 1 to -3; all others are in [-1, 1].
+# `_operator` moves the trivial eigenvalue 1 to -3; all others are in [-1, 1].
 _TRIVIAL_BELOW = -2.0
 
 
@@ -137,21 +137,12 @@ def laplacian(graphs: Graphs, size: int) -> Tensor:
     return out.to(graphs.device)
 
 
-class _Operator(NamedTuple):
-    """``D^-1/2 A D^-1/2 - 4 sum_c u_c u_c^T``, whose largest eigenvalues are 1 minus the smallest non-zero ones of the
-    Laplacian.
+def _operator(graphs: Graphs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """``D^-1/2 A D^-1/2 - 4 sum_c u_c u_c^T``, whose eigenvalues are 1 minus those of the Laplacian, 0 becoming -3.
 
     The null vectors u_c of the Laplacian, one per connected component c, are ``sqrt(d_v / vol(c))`` on the nodes of c.
+    Returns row, column and weight of the first term, and for each node its entry of u_c and its component c.
     """
-
-    row: Tensor
-    column: Tensor
-    weight: Tensor
-    null: Tensor
-    component: Tensor
-
-
-def _operator(graphs: Graphs) -> _Operator:
     from scipy.sparse.csgraph import connected_components
 
     row, column = torch.cat([graphs.edge_index, graphs.edge_index.flip(0)], dim=1)
@@ -161,7 +152,7 @@ def _operator(graphs: Graphs) -> _Operator:
     component = torch.as_tensor(connected_components(matrix, directed=False)[1]).long()
     volume = torch.zeros(graphs.num_nodes, dtype=torch.double).index_add(0, component, d)[component]
     null = torch.where(d > 0, d / volume, 1.0).sqrt()
-    return _Operator(row, column, weight, null, component)
+    return row, column, weight, null, component
 
 
 def _dense_spectrum(graphs: Graphs) -> tuple[Tensor, Tensor]:
