@@ -60,13 +60,7 @@ class EvaluateConfig:
 def evaluate(
     dataset: GraphDataset, encoder: GraphEncoder, random_encoder: GraphEncoder | None, config: EvaluateConfig
 ) -> Evaluation:
-    """Probes the frozen encoder and the baselines on the same splits.
-
-    Args:
-        dataset: labelled graphs, or one graph with labelled nodes and splits.
-        encoder: the pre-trained encoder.
-        random_encoder: the encoder before training; None omits this baseline.
-        config: the protocol.
+    """Probes the frozen encoder and the baselines on the same splits; ``random_encoder`` is that before training.
 
     Raises:
         DataError: labels or splits do not suit the protocol.

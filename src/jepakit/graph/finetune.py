@@ -33,14 +33,9 @@ class FinetuneConfig(FitConfig):
 
 
 class Predictor(nn.Module):
-    """An encoder and a linear head on its pooled graph embedding.
+    """A copy of an encoder and a linear head on its pooled graph embedding, with ``outputs`` columns.
 
-    Args:
-        encoder: is copied.
-        outputs: columns of the prediction.
-        task: see `GraphDataset`.
-        target_mean: mean of the training labels, ``[T]``, for regression.
-        target_std: their standard deviation, ``[T]``.
+    ``target_mean`` and ``target_std`` (``[T]``) are those of the training labels, for regression.
     """
 
     target_mean: Tensor

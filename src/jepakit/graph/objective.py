@@ -55,13 +55,10 @@ class ObjectiveConfig(training.ObjectiveConfig):
 
 
 def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int, descriptors: int = 0) -> JEPA:
-    """The objective for ``encoder``.
+    """The objective for the context encoder.
 
-    Args:
-        encoder: the context encoder.
-        config: the objective's options.
-        total_steps: optimiser steps of the run, for the momentum's schedule.
-        descriptors: columns of ``graphs.descriptors``, if they are predicted.
+    ``total_steps`` of the optimiser are for the momentum's schedule; ``descriptors`` is the number of columns of
+    ``graphs.descriptors``, if they are predicted.
 
     Raises:
         ConfigError: descriptors are predicted and there are none, or cross-attention has no structural encoding or a

@@ -94,11 +94,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> PretrainConfig:
-    """A named configuration with changed options: ``preset("original", epochs=3, seed=1)``.
-
-    Args:
-        name: a key of `PRESETS`.
-        **changes: fields of `PretrainConfig`.
+    """A configuration of `PRESETS` with changed fields: ``preset("original", epochs=3, seed=1)``.
 
     Raises:
         ConfigError: no preset or option has this name.

@@ -59,11 +59,7 @@ def pretrain(
 ) -> Pretrained[GraphEncoder]:
     """Pre-trains on all graphs of two or more nodes; labels are used for the diagnostics only.
 
-    Args:
-        dataset: the graphs.
-        config: the options.
-        run: the folder to save to; None saves nothing.
-        resume: continue from the checkpoint in ``run``.
+    Saves to ``run``, if there is one; ``resume`` continues from its checkpoint.
 
     Raises:
         ConfigError: options exclude each other.

@@ -16,8 +16,7 @@ def read_graphml(file: Path) -> list[dict[str, Any]]:
     Keys without ``attr.name`` (drawing data of editors such as yEd) and the ids of edges are ignored.
 
     Raises:
-        DataError: the XML is broken, there is no graph, a graph is nested, has hyperedges or mixes directed and
-            undirected edges, or a value does not have the type of its key.
+        DataError: the XML is broken or a graph is not supported.
     """
     with reading(file):
         try:

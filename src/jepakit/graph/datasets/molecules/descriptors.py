@@ -19,14 +19,8 @@ def molecular_descriptors(smiles: Sequence[str], *, jobs: int = -1) -> np.ndarra
     """All two-dimensional descriptors of RDKit (``rdkit.Chem.Descriptors.descList``), one row per molecule: masses,
     partial charges, surface areas, connectivity indices, drug-likeness, counts of rings and functional groups.
 
-    They take about ten milliseconds per molecule, so the table is cached in the user's cache folder.
-
-    Args:
-        smiles: G molecules.
-        jobs: processes; -1 uses every core.
-
-    Returns:
-        ``[G, D]`` float64, NaN where RDKit gives no finite number (partial charges of metals, mostly).
+    ``[G, D]`` float64, NaN where RDKit gives no finite number (partial charges of metals, mostly). They take about ten
+    milliseconds per molecule in each of ``jobs`` processes (-1: every core), and are cached in the user's cache folder.
 
     Raises:
         DataError: a SMILES cannot be read.

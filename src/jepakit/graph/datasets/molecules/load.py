@@ -61,12 +61,9 @@ _MOLECULENET_LABELS = {
 
 @dataclass(frozen=True, eq=False)
 class Molecules:
-    """Molecules as graphs and as SMILES.
+    """Molecules as graphs, with the scaffold split (none if a part would be empty), and as SMILES as in the file.
 
-    Args:
-        dataset: one graph per molecule; `jepakit.graph.datasets.molecules.features` names the columns of ``x`` and
-            ``edge_attr``. ``splits`` is the scaffold split, or empty if one of its parts would be.
-        smiles: the SMILES of each graph, as in the file.
+    `jepakit.graph.datasets.molecules.features` names the columns of ``x`` and ``edge_attr``.
     """
 
     dataset: GraphDataset
