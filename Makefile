@@ -1,5 +1,6 @@
 # make demo   pre-train on the built-in dataset, probe, write a report
-# make test   lint, types, import rules, docs, all tests
+# make test   lint, types, import rules, docs, all tests but the long ones
+# make torture   the long tests: whole data sets, kills again and again
 # make test-lowest   all tests with the oldest versions that pyproject.toml allows, in .venv-lowest; TESTS names some
 # make docs   docs/_build/html/index.html
 # make clean  remove what the others made
@@ -20,20 +21,27 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 DEMO = --epochs 6 --encoder.hidden 64 --encoder.layers 3 \
 	--evaluate.classifier svm --evaluate.folds 3 --evaluate.jobs 2
 
-.PHONY: demo test test-lowest docs clean
+.PHONY: demo test torture test-lowest lint types docs clean
 
 demo: $(VENV)/.installed-demo
 	rm -rf $(RUN)
 	$(BIN)/jepakit graph pretrain --dataset python $(DEMO) --run $(RUN)
 
-# The docs are built first, so that the summary of the tests is the last line.
+# The checks that need no test run side by side, and first: the summary of the tests is the last line.
 test: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint types docs
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+torture: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m torture
+
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	$(BIN)/sphinx-build -q -W docs docs/_build/html
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+types: $(VENV)/.installed-dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)

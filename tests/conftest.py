@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Small arrays on many threads are slower than on one, and tests run side by side. Commands that tests start, and the
+# libraries below, read it when they are loaded.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from hypothesis import settings
@@ -14,16 +18,6 @@ install_import_hook("jepakit.core", "beartype.beartype")
 # The time an example takes says nothing on a busy machine.
 settings.register_profile("jepakit", deadline=None)
 settings.load_profile("jepakit")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Small tensors on many threads are slower than on one, and tests run side by side.
-
-    For the whole session, since fixtures of modules run before those of functions: what a module trains has to be equal
-    to what its tests train, and sums on several threads differ in their last bits.
-    """
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

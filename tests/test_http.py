@@ -20,11 +20,13 @@ from jepakit.errors import ConfigError
 from jepakit.http import make_service, run_service
 
 SERVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from jepakit.errors import DataError, ModelError
 from jepakit.http import ServiceLimits, json_response, make_service, run_service
 
+# A shell that runs the tests in the background has its children ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 port, begun, limits = int(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3])
 app = make_service("test", lambda: {"ready": True}, limits=ServiceLimits(**limits))
 

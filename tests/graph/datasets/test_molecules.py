@@ -247,7 +247,7 @@ COUNTS = {
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "HIV.csv" else []) for name in COUNTS]
+    "name", [pytest.param(name, marks=[pytest.mark.torture] if name == "HIV.csv" else []) for name in COUNTS]
 )
 def test_moleculenet(data_dir: Path, name: str) -> None:
     rows, tasks, task = COUNTS[name]

@@ -91,7 +91,6 @@ def test_features_beyond_the_structure_floor() -> None:
     assert probe_graphs(node_level_summary(graphs), graphs.y, folds=5, seeds=(0,)).mean < 0.7
 
 
-@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes() -> None:
     x, y = blobs(60, 6, distance=0.5)
     assert probe_graphs(x, y, folds=3, seeds=(0,), jobs=2) == probe_graphs(x, y, folds=3, seeds=(0,))

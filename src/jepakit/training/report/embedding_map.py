@@ -70,4 +70,6 @@ def _tsne(embedding: Tensor) -> np.ndarray | None:
     start = _pca(embedding).points
     # One scale for all embeddings, and its small one for the start, as scikit-learn takes them.
     unit = max(float(start[:, 0].std()), torch.finfo(torch.double).tiny)
-    return TSNE(init=1e-4 * start / unit, random_state=0, max_iter=500, n_jobs=1).fit_transform(embedding.double().numpy() / unit)
+    return TSNE(init=1e-4 * start / unit, random_state=0, max_iter=500, n_jobs=1).fit_transform(
+        embedding.double().numpy() / unit
+    )
