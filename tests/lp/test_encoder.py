@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,12 +13,21 @@ import torch
 from jepakit.core import Views, Where
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import LinearProgram
-from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, EncoderConfig, GNNPolicy, Heads, KKTNetMLP
+from jepakit.lp.encoder import (
+    COLUMN_FEATURES,
+    COLUMNS,
+    ROW_FEATURES,
+    ROWS,
+    EncoderConfig,
+    GNNPolicy,
+    Heads,
+    KKTNetMLP,
+    messages,
+)
 from jepakit.lp.families.combinatorial import IndependentSet, SetCover
 from jepakit.lp.model import LPModel, likeliest_basis
 from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.networks.kkt import kkt_terms
-from jepakit.lp.networks.messages import Passing
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, FREE
 from jepakit.lp.solving.iterates import guessed_basis, primal_dual
 from jepakit.lp.solving.scaling import equilibrated
@@ -46,17 +56,19 @@ def test_messages_are_products_with_the_matrix_and_means(generator: torch.Genera
     dense[torch.rand(5, 7, generator=generator) < 0.5] = 0
     dense[2] = 0
     column, row = dense.T.nonzero(as_tuple=True)
-    passing = Passing.of(row, column, dense[row, column], row.argsort(stable=True), 5, 7)
-    there = (dense != 0).double()
-    for values, matrix, heard in (
-        (torch.randn(7, 3, generator=generator).double(), (dense, there), passing.to_rows),
-        (torch.randn(5, 3, generator=generator).double(), (dense.T, there.T), passing.to_columns),
+    none = np.zeros(5), np.zeros(5), np.zeros(7), np.zeros(7)
+    batch = LPBatch.of([LinearProgram(np.zeros(7), sp.csc_array(dense.numpy()), *none)])
+    by_row, by_column = batch.lists(dense[row, column])
+    present = (dense != 0).double()
+    for size, lists, transposed, matrix in (
+        (7, by_row, by_column, (dense, present)),
+        (5, by_column, by_row, (dense.T, present.T)),
     ):
-        values.requires_grad_()
-        weighted, mean = heard(values).split(3, dim=1)
+        values = torch.randn(size, 3, generator=generator).double().requires_grad_()
+        weighted, mean = messages(values, lists, transposed).split(3, dim=1)
         torch.testing.assert_close(weighted, matrix[0] @ values)
         torch.testing.assert_close(mean, matrix[1] @ values / matrix[1].sum(1, keepdim=True).clamp(min=1))
-        assert torch.autograd.gradcheck(heard, values)
+        assert torch.autograd.gradcheck(partial(messages, lists=lists, transposed=transposed), values)
 
 
 def test_problems_of_a_batch_do_not_meet() -> None:
@@ -208,8 +220,8 @@ def test_a_guess_is_no_further_from_an_optimum_than_the_iterates() -> None:
     batch = LPBatch.of([equilibrated(problem)[0] for problem in problems], iterations=8)
     assert batch.near is not None
     raw = model.heads(model.encoder(batch), batch)
-    missed = sum(kkt_terms(batch, raw.x, raw.y).values(), start=torch.zeros(2))
-    before = sum(kkt_terms(batch, batch.near.x, batch.near.y).values(), start=torch.zeros(2))
+    missed = sum(kkt_terms(batch, batch.at(raw.x, raw.y)).values(), start=torch.zeros(2))
+    before = sum(kkt_terms(batch, batch.near).values(), start=torch.zeros(2))
     assert (missed < before).tolist() == [True, False]
 
 

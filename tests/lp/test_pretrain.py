@@ -15,9 +15,9 @@ from jepakit import load_encoder
 from jepakit.core import EMATarget, SharedTarget
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import Solver
+from jepakit.lp.data import fingerprint
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
-from jepakit.lp.formats.stored import fingerprint
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.objective import ObjectiveConfig, build_jepa
@@ -216,15 +216,17 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
         pretrain([random_problem(0, 1, 5)], PLAIN)
     with pytest.raises(DataError, match="another size than the perceptron's"):
         pretrain([*PROBLEMS[:2], by_hand()], replace(PLAIN, use_bipartite_graphs=False))
-    with pytest.raises(DataError, match="problems: no problem"):
-        pretrain([], PLAIN)
+    for problems, optima, field in (([], None, "problems"), ([by_hand()], [], "optima")):
+        with pytest.raises(DataError) as caught:
+            pretrain(problems, PLAIN, optima=optima)
+        assert caught.value.field == field
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"primal_weight": -1.0}, "primal"),
-        ({"basis_weight": -1.0}, "basis"),
+        ({"primal_weight": -1.0}, "primal_weight"),
+        ({"basis_weight": -1.0}, "basis_weight"),
         ({"jepa_mask_ratio_nodes": 1.0}, "ratio_nodes"),
         ({"use_jepa": False, "jepa_pretrain_epochs": 1}, "jepa_pretrain_epochs = 1: expected 0 without use_jepa"),
     ],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,22 +53,27 @@ class LinearProgram:
         matrix = sp.csc_array(self.matrix, dtype=np.float64)
         matrix.sum_duplicates()
         object.__setattr__(self, "matrix", matrix)
-        lengths = dict.fromkeys(("costs", "lower", "upper"), self.columns)
-        for field, length in (lengths | dict.fromkeys(("row_lower", "row_upper"), self.rows)).items():
+        for field in ("costs", "lower", "upper", "row_lower", "row_upper"):
             values = np.ascontiguousarray(getattr(self, field), dtype=np.float64)
             object.__setattr__(self, field, values)
-            if values.shape != (length,):
-                expected = str((length,))
-                raise DataError("of another shape than the matrix", field=field, value=values.shape, expected=expected)
+            shape = (self.rows if field.startswith("row") else self.columns,)
+            if values.shape != shape:
+                raise DataError(
+                    "of another shape than the matrix", field=field, value=values.shape, expected=str(shape)
+                )
         for field, values in (("costs", self.costs), ("matrix", matrix.data), ("offset", np.array([self.offset]))):
-            _check_values(field, values, ~np.isfinite(values), "a finite number")
-        for fields, never in ((("row_lower", "lower"), np.inf), (("row_upper", "upper"), -np.inf)):
-            for field in fields:
-                values = getattr(self, field)
-                _check_values(field, values, np.isnan(values) | (values == never), f"a number, or {-never:+}")
+            _require_valid(field, values, np.isfinite(values), "a finite number")
+        for field, never in (("lower", np.inf), ("row_lower", np.inf), ("upper", -np.inf), ("row_upper", -np.inf)):
+            values = getattr(self, field)
+            _require_valid(field, values, ~np.isnan(values) & (values != never), f"a number, or {-never:+}")
         for field, length in (("column_names", self.columns), ("row_names", self.rows)):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-            _check_names(field, getattr(self, field), length)
+            names = tuple(getattr(self, field))
+            object.__setattr__(self, field, names)
+            if names and len(names) != length:
+                raise DataError("not one name each", field=field, value=len(names), expected=f"{length} names, or none")
+            if len(set(names)) < len(names):
+                (duplicate, _), *_ = Counter(names).most_common(1)
+                raise DataError("a duplicate name", field=field, value=duplicate, expected="different names")
 
     @property
     def rows(self) -> int:
@@ -96,16 +102,24 @@ class LinearProgram:
         return self.row_names[row] if self.row_names else f"r{row}"
 
 
-def _check_values(field: str, values: Array, wrong: Array, expected: str) -> None:
-    if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
+def fingerprint(problem: LinearProgram) -> str:
+    """A hash of all numbers of a problem; names do not count."""
+    return _digest(problem, problem.costs, problem.row_lower, problem.row_upper, problem.lower, problem.upper)
+
+
+def matrix_fingerprint(problem: LinearProgram) -> str:
+    """A hash of the matrix."""
+    return _digest(problem)
+
+
+def _digest(problem: LinearProgram, *vectors: Array) -> str:
+    matrix, digest = problem.matrix, hashlib.blake2b(digest_size=16)
+    for part in (*vectors, matrix.data, matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)):
+        digest.update(part.tobytes() + b";")
+    return digest.hexdigest()
+
+
+def _require_valid(field: str, values: Array, valid: Array, expected: str) -> None:
+    if not valid.all():
+        at = int(valid.argmin())
         raise DataError("not a valid number", field=f"{field}[{at}]", value=float(values[at]), expected=expected)
-
-
-def _check_names(field: str, names: Sequence[str], length: int) -> None:
-    if names and len(names) != length:
-        raise DataError("not one name each", field=field, value=len(names), expected=f"{length} names, or none")
-    if len(set(names)) != len(names):
-        seen: set[str] = set()
-        duplicate = next(name for name in names if name in seen or seen.add(name))
-        raise DataError("a duplicate name", field=field, value=duplicate, expected="different names")

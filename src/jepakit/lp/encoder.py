@@ -3,15 +3,15 @@ basis."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.packed import RowLists, sum_rows
 from jepakit.errors import DataError, require_at_least
 from jepakit.lp.networks.batch import LPBatch
-from jepakit.lp.networks.messages import Passing
 
 COLUMNS, ROWS = "columns", "rows"
 ITERATE_FEATURES = 9
@@ -83,23 +83,19 @@ class Prediction:
     row_status: Tensor
 
 
-def _problems_of(view: LPBatch | Masked) -> LPBatch:
-    return view.problems if isinstance(view, Masked) else view
-
-
-def column_features(view: LPBatch | Masked) -> Tensor:
-    """``[N, COLUMN_FEATURES]``: cost, bounds, and x and reduced cost of the iterate."""
-    problems = _problems_of(view)
-    near = None if isinstance(view, Masked) else problems.near
-    iterate = None if near is None else (near.x, near.reduced)
-    return torch.cat([problems.costs[:, None], _features(problems.lower, problems.upper, iterate)], 1)
-
-
-def row_features(view: LPBatch | Masked) -> Tensor:
-    """``[M, ROW_FEATURES]``: sides, and activity and dual of the iterate."""
-    problems = _problems_of(view)
-    near = None if isinstance(view, Masked) else problems.near
-    return _features(problems.row_lower, problems.row_upper, None if near is None else (near.activity, near.y))
+def _inputs(view: LPBatch | Masked) -> tuple[LPBatch, list[Tensor]]:
+    """The problems; features of columns ``[N, COLUMN_FEATURES]``, of rows ``[M, ROW_FEATURES]``; entries ``[E]``."""
+    problems, near = (view.problems, None) if isinstance(view, Masked) else (view, view.near)
+    columns = _features(problems.lower, problems.upper, None if near is None else (near.x, near.reduced))
+    rows = _features(problems.row_lower, problems.row_upper, None if near is None else (near.activity, near.y))
+    parts = [torch.cat([problems.costs[:, None], columns], 1), rows, problems.entry_value]
+    if not isinstance(view, Masked):
+        return problems, parts
+    sizes = [part.numel() for part in parts]
+    noise = problems.costs.new_zeros(sum(sizes)) if view.noise is None else view.noise
+    hidden = (view.columns[:, None], view.rows[:, None], view.entries)
+    masks = zip(parts, hidden, noise.split(sizes), strict=True)
+    return problems, [torch.where(mask, other.view_as(part), part) for part, mask, other in masks]
 
 
 def _features(lower: Tensor, upper: Tensor, iterate: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -123,9 +119,6 @@ class GNNPolicy(nn.Module):
     ``LPBatch | Masked -> {"columns": [N, dim], "rows": [M, dim]}``. A round sends messages from columns to rows, then
     from rows to columns: the sum weighted by the matrix, and the mean.
 
-    Args:
-        config: the network.
-
     Source: Gasse et al. 2019, section 4.2; added are the mean and a residual connection in each round.
     """
 
@@ -139,19 +132,21 @@ class GNNPolicy(nn.Module):
 
     def forward(self, view: LPBatch | Masked) -> dict[str, Tensor]:
         """The embeddings of columns and rows."""
-        problems = _problems_of(view)
-        columns, rows, weight = column_features(view), row_features(view), problems.entry_value
-        if isinstance(view, Masked):
-            columns, rows = columns.masked_fill(view.columns[:, None], 0), rows.masked_fill(view.rows[:, None], 0)
-            weight = weight.masked_fill(view.entries, 0)
-        passing = Passing.of(
-            problems.entry_row, problems.entry_column, weight, problems.entry_by_row, len(rows), len(columns)
-        )
+        problems, (columns, rows, entries) = _inputs(replace(view, noise=None) if isinstance(view, Masked) else view)
+        by_row, by_column = problems.lists(entries)
         columns, rows = self.column_input(columns), self.row_input(rows)
         for to_rows, to_columns in zip(self.to_rows, self.to_columns, strict=True):
-            rows = to_rows(rows, passing.to_rows(columns))
-            columns = to_columns(columns, passing.to_columns(rows))
+            rows = to_rows(rows, messages(columns, by_row, by_column))
+            columns = to_columns(columns, messages(rows, by_column, by_row))
         return {COLUMNS: columns, ROWS: rows}
+
+
+def messages(values: Tensor, lists: RowLists, transposed: RowLists) -> Tensor:
+    """Of the values of each list the sum weighted by the matrix, and the mean: ``[N, D] -> [M, 2 D]``."""
+    values = values.contiguous()
+    weighted = sum_rows(values, lists, lambda: transposed)
+    plain = sum_rows(values, replace(lists, weight=None), lambda: replace(transposed, weight=None))
+    return torch.cat([weighted, plain / lists.offsets.diff().clamp(min=1).to(plain.dtype)[:, None]], 1)
 
 
 class _Round(nn.Module):
@@ -163,14 +158,12 @@ class _Round(nn.Module):
         self.norm, self.heard_norm = nn.LayerNorm(config.dim), nn.LayerNorm(2 * config.dim)
         self.layers = _perceptron(3 * config.dim, config)
 
-    def forward(self, x: Tensor, messages: Tensor) -> Tensor:
-        return x + self.layers(torch.cat([self.norm(x), self.heard_norm(messages)], 1))
+    def forward(self, x: Tensor, received: Tensor) -> Tensor:
+        return x + self.layers(torch.cat([self.norm(x), self.heard_norm(received)], 1))
 
 
 class KKTNetMLP(nn.Module):
-    """A perceptron on all numbers of a problem: A, then costs, bounds and sides. It takes problems of one size.
-
-    ``LPBatch | Masked -> [G, dim]``.
+    """A perceptron on all numbers of a problem: A, then costs, bounds and sides. ``LPBatch | Masked -> [G, dim]``.
 
     Args:
         columns: n of every problem.
@@ -195,37 +188,22 @@ class KKTNetMLP(nn.Module):
         Raises:
             DataError: a problem has another size.
         """
-        problems = _problems_of(view)
-        self._require_size(problems)
-        parts = (column_features(view), row_features(view), problems.entry_value)
-        if isinstance(view, Masked):
-            hidden = (view.columns[:, None], view.rows[:, None], view.entries)
-            sizes = [part.numel() for part in parts]
-            noise = problems.costs.new_zeros(sum(sizes)) if view.noise is None else view.noise
-            masks = zip(parts, hidden, noise.split(sizes), strict=True)
-            parts = tuple(torch.where(mask, other.view_as(part), part) for part, mask, other in masks)
-        columns, rows, entries = parts
+        problems, (columns, rows, entries) = _inputs(view)
+        sizes = torch.stack([problems.column_ptr.diff(), problems.row_ptr.diff()], 1)
+        other = (sizes != torch.tensor([self.columns, self.rows], device=sizes.device)).any(1)
+        if other.any():
+            expected = f"{self.columns} columns and {self.rows} rows, or the graph network (use_bipartite_graphs)"
+            value = tuple(sizes[other][0].tolist())
+            raise DataError("a problem of another size than the perceptron's", value=value, expected=expected)
         count = len(problems)
         # Row r of problem g is packed row g m + r.
         matrix = entries.new_zeros(count * self.rows * self.columns)
         matrix[problems.entry_row * self.columns + problems.entry_column % self.columns] = entries
         return self.layers(torch.cat([part.reshape(count, -1) for part in (matrix, columns, rows)], 1))
 
-    def _require_size(self, problems: LPBatch) -> None:
-        sizes = torch.stack([problems.column_ptr.diff(), problems.row_ptr.diff()], 1)
-        other = (sizes != torch.tensor([self.columns, self.rows], device=sizes.device)).any(1)
-        if other.any():
-            columns, rows = sizes[other][0].tolist()
-            expected = f"{self.columns} columns and {self.rows} rows, or the graph network (use_bipartite_graphs)"
-            raise DataError("a problem of another size than the perceptron's", value=(columns, rows), expected=expected)
-
 
 class Heads(nn.Module):
-    """Predicts x, y and a basis from embeddings.
-
-    Args:
-        encoder: makes the embeddings.
-    """
+    """Predicts x, y and a basis from the embeddings of ``encoder``."""
 
     def __init__(self, encoder: GNNPolicy | KKTNetMLP) -> None:
         super().__init__()
@@ -239,17 +217,18 @@ class Heads(nn.Module):
 
     def forward(self, embeddings: Tensor | dict[str, Tensor], problems: LPBatch) -> Prediction:
         """The prediction for ``problems`` from the output of the encoder; iterates are its starting point."""
-        columns, rows = (
-            (embeddings, embeddings) if isinstance(embeddings, Tensor) else (embeddings[COLUMNS], embeddings[ROWS])
-        )
-        x, of_columns = self.of_columns(columns).view(-1, 1 + STATUSES).split([1, STATUSES], 1)
-        y, of_rows = self.of_rows(rows).view(-1, 1 + STATUSES).split([1, STATUSES], 1)
-        x, y = x.squeeze(1), y.squeeze(1)
+        if isinstance(embeddings, Tensor):
+            embeddings = {COLUMNS: embeddings, ROWS: embeddings}
+        of_columns = self.of_columns(embeddings[COLUMNS]).view(-1, 1 + STATUSES)
+        of_rows = self.of_rows(embeddings[ROWS]).view(-1, 1 + STATUSES)
+        x, of_columns, y, of_rows = of_columns[:, 0], of_columns[:, 1:], of_rows[:, 0], of_rows[:, 1:]
         bounds, sides = (problems.lower, problems.upper), (problems.row_lower, problems.row_upper)
+        # Duals are positive only with a lower side, and negative only with an upper side.
+        signs = torch.where(sides[1].isfinite(), -torch.inf, 0.0), torch.where(sides[0].isfinite(), torch.inf, 0.0)
         if (near := problems.near) is None:
-            x, y = _between(x, *bounds), _signed(y, *sides)
+            x, y = _between(x, *bounds), _between(y, *signs)
         else:
-            x, y = (near.x + x).clamp(*bounds), _with_possible_sign(near.y + y, *sides)
+            x, y = (near.x + x).clamp(*bounds), (near.y + y).clamp(*signs)
             of_columns = of_columns + self.trust * _first_logits(near.x, near.reduced, *bounds)
             of_rows = of_rows + self.trust * _first_logits(near.activity, near.y, *sides)
         return Prediction(x, y, _possible_statuses(of_columns, *bounds), _possible_statuses(of_rows, *sides))
@@ -275,19 +254,6 @@ def _between(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     boxed = low + (high - low) * raw.sigmoid()
     one_sided = torch.where(has_lower, low + F.softplus(raw), torch.where(has_upper, high - F.softplus(-raw), raw))
     return torch.where(has_lower & has_upper, boxed, one_sided)
-
-
-def _signed(raw: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Maps any number to a dual with a sign that the sides allow."""
-    has_lower, has_upper = lower.isfinite(), upper.isfinite()
-    one_sided = torch.where(has_lower, F.softplus(raw), torch.where(has_upper, -F.softplus(-raw), 0))
-    return torch.where(has_lower & has_upper, raw, one_sided)
-
-
-def _with_possible_sign(duals: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Sets positive duals without a lower side, and negative ones without an upper side, to 0."""
-    smallest, largest = torch.where(upper.isfinite(), -torch.inf, 0.0), torch.where(lower.isfinite(), torch.inf, 0.0)
-    return duals.clamp(smallest, largest)
 
 
 def _possible_statuses(logits: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from jepakit.errors import DataError
-from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.data import Array, LinearProgram, matrix_fingerprint
 from jepakit.lp.model import LPModel
 from jepakit.lp.solving.certificate import residuals
 from jepakit.lp.solving.highs import HighsSolver

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy, Heads, KKTNetMLP, Prediction
 from jepakit.lp.networks.batch import LPBatch
-from jepakit.lp.networks.kkt import kkt_terms, terms_of
+from jepakit.lp.networks.kkt import kkt_terms
 from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.solving.solver import Start
@@ -62,22 +62,20 @@ class LPModel(nn.Module):
         Raises:
             DataError: a problem has another size than the perceptron's.
         """
-        scaled, scalings = zip(*(equilibrated(problem) for problem in problems), strict=True)
+        scaled, scalings = zip(*map(equilibrated, problems), strict=True)
         batch = LPBatch.of(scaled, iterations=self.encoder.config.iterations, balance=self.balance)
         prediction = _no_worse_than_iterates(self.heads(self.encoder(batch), batch), batch)
-        columns, rows = batch.column_ptr.diff().tolist(), batch.row_ptr.diff().tolist()
-        parts = zip(
-            problems,
-            scalings,
-            _split(prediction.x, columns),
-            _split(prediction.y, rows),
-            _split(prediction.column_status, columns),
-            _split(prediction.row_status, rows),
-            strict=True,
-        )
+
+        def split(values: Tensor, pointer: Tensor) -> list[Array]:
+            return [part.double().numpy() for part in values.cpu().split(pointer.diff().tolist())]
+
+        xs, ys = split(prediction.x, batch.column_ptr), split(prediction.y, batch.row_ptr)
+        statuses = split(prediction.column_status, batch.column_ptr), split(prediction.row_status, batch.row_ptr)
         return [
-            Start("model", scaling.x(x), scaling.y(y), likeliest_basis(of_columns, of_rows).fitted(problem))
-            for problem, scaling, x, y, of_columns, of_rows in parts
+            Start("model", scaling.x(x), scaling.y(y), basis.fitted(problem))
+            for problem, scaling, x, y, basis in zip(
+                problems, scalings, xs, ys, map(likeliest_basis, *statuses), strict=True
+            )
         ]
 
 
@@ -86,11 +84,13 @@ def _no_worse_than_iterates(prediction: Prediction, batch: LPBatch) -> Predictio
 
     A network may move away from every optimum, for example towards the mean of several.
     """
-    near = batch.near
-    if near is None:
+    if (near := batch.near) is None:
         return prediction
-    predicted, iterated = kkt_terms(batch, prediction.x, prediction.y), terms_of(batch, near)
-    worse = torch.stack(list(predicted.values())).sum(0) > torch.stack(list(iterated.values())).sum(0)
+    predicted, iterated = (
+        torch.stack(list(kkt_terms(batch, point).values())).sum(0)
+        for point in (batch.at(prediction.x, prediction.y), near)
+    )
+    worse = predicted > iterated
     return replace(
         prediction,
         x=torch.where(worse[batch.column_of], near.x, prediction.x),
@@ -113,7 +113,3 @@ def likeliest_basis(columns: Array, rows: Array) -> Basis:
     status = nonbasic.argmax(1).astype(np.int8)
     status[np.argsort(-surplus, kind="stable")[: len(rows)]] = BASIC
     return Basis(status[: len(columns)], status[len(columns) :])
-
-
-def _split(values: Tensor, sizes: list[int]) -> list[Array]:
-    return [part.double().numpy() for part in values.cpu().split(sizes)]

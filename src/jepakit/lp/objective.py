@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,30 +11,10 @@ from torch import Tensor, nn
 from jepakit import training
 from jepakit.core import JEPA, LOSSES, PredictorPerKey, Subsampled, Views
 from jepakit.errors import ConfigError
-from jepakit.lp.encoder import COLUMNS, ROWS, GNNPolicy, Heads, KKTNetMLP, Prediction
+from jepakit.lp.encoder import COLUMNS, ROWS, GNNPolicy, Heads, KKTNetMLP
 from jepakit.lp.networks.batch import LPBatch
-from jepakit.lp.networks.kkt import KKTWeights, kkt_terms
+from jepakit.lp.networks.kkt import kkt_terms
 from jepakit.training.objective import build_predictor, build_regularizers, build_target
-
-
-@dataclass
-class TaskConfig:
-    """Weights of the task's terms.
-
-    Args:
-        kkt: of the KKT loss.
-        basis: of the cross-entropy of the statuses of columns and rows, where optima are known.
-        values: of the squared distance to optimal x and y, where they are known; of several optima one is as good.
-    """
-
-    kkt: KKTWeights = field(default_factory=KKTWeights)
-    basis: float = 1.0
-    values: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("basis", "values"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
 
 
 @dataclass
@@ -54,50 +35,39 @@ class ObjectiveConfig(training.ObjectiveConfig):
 
     @property
     def weights(self) -> dict[str, float]:
-        """As in `jepakit.training.RegularizerConfig`, but SIGReg's."""
+        """As in `jepakit.training.RegularizerConfig`; SIGReg's only for ``lejepa``."""
         return {name: weight for name, weight in super().weights.items() if name != "sigreg" or self.target == "lejepa"}
 
 
 class KKTTask(nn.Module):
-    """``Views -> named losses`` of the whole problems: what is hidden is hidden from JEPA alone.
+    """``Views -> named losses`` of the whole problems; masks are for JEPA alone.
 
     Args:
         encoder: of problems.
         heads: of its embeddings.
-        config: weights.
+        weights: of the terms of `jepakit.lp.networks.kkt.kkt_terms`, and with labels of ``basis``, the cross-entropy of
+            the statuses, and ``values``, the squared distance to x and y of one optimum; 0 leaves a term out.
     """
 
-    def __init__(self, encoder: GNNPolicy | KKTNetMLP, heads: Heads, config: TaskConfig) -> None:
+    def __init__(self, encoder: GNNPolicy | KKTNetMLP, heads: Heads, weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.encoder, self.heads, self.config = encoder, heads, config
+        self.encoder, self.heads, self.weights = encoder, heads, weights
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """The weighted terms, each a mean over the problems."""
         problems: LPBatch = views.target
-        found: Prediction = self.heads(self.encoder(problems), problems)
-        weights = asdict(self.config.kkt)
-        terms = {
-            name: weights[name] * value.mean()
-            for name, value in kkt_terms(problems, found.x, found.y).items()
-            if weights[name]
-        }
-        if (optima := problems.optima) is None:
-            return terms
-        if self.config.basis:
-            of_columns = F.cross_entropy(found.column_status, optima.column_status)
-            terms["basis"] = self.config.basis * (of_columns + F.cross_entropy(found.row_status, optima.row_status))
-        if self.config.values:
-            distance = F.mse_loss(found.x, optima.x) + F.mse_loss(found.y, optima.y)
-            terms["values"] = self.config.values * distance
-        return terms
+        predicted = self.heads(self.encoder(problems), problems)
+        point = problems.at(predicted.x, predicted.y)
+        terms = {name: values.mean() for name, values in kkt_terms(problems, point).items()}
+        if optima := problems.optima:
+            of_columns = F.cross_entropy(predicted.column_status, optima.column_status)
+            terms["basis"] = of_columns + F.cross_entropy(predicted.row_status, optima.row_status)
+            terms["values"] = F.mse_loss(predicted.x, optima.x) + F.mse_loss(predicted.y, optima.y)
+        return {name: self.weights[name] * term for name, term in terms.items() if self.weights[name]}
 
 
 class Projected(nn.Module):
-    """An encoder with a projector for each kind of its embeddings, which JEPA compares in and nobody else sees.
-
-    Args:
-        encoder: of problems.
-    """
+    """An encoder with a projector for each kind of its embeddings; only JEPA uses the projections."""
 
     def __init__(self, encoder: GNNPolicy | KKTNetMLP) -> None:
         super().__init__()
@@ -106,21 +76,15 @@ class Projected(nn.Module):
 
     def forward(self, view: object) -> Tensor | dict[str, Tensor]:
         """The projected embeddings, in the shape of the encoder's output."""
-        found = self.encoder(view)
-        if isinstance(found, Tensor):
-            return self.projectors["problem"](found)
-        return {key: self.projectors[key](found[key]) for key in found}
+        embeddings = self.encoder(view)
+        if isinstance(embeddings, Tensor):
+            return self.projectors["problem"](embeddings)
+        return {key: self.projectors[key](embeddings[key]) for key in embeddings}
 
 
 def build_jepa(encoder: GNNPolicy | KKTNetMLP, config: ObjectiveConfig) -> JEPA:
-    """JEPA on problems: what is predicted from the masked view is compared with the whole one.
-
-    Args:
-        encoder: trained with it.
-        config: how.
-    """
-    projected = Projected(encoder)
-    keys = _keys(encoder)
+    """JEPA of ``encoder``: the embeddings of the whole problems are predicted from the masked ones."""
+    projected, keys = Projected(encoder), _keys(encoder)
     predictors = {key: build_predictor(config, encoder.dim, hidden=encoder.dim, width_factor=1.0) for key in keys}
     predictor = predictors["problem"] if len(keys) == 1 else PredictorPerKey(predictors)
     target = build_target(config, projected)

@@ -1,10 +1,11 @@
-"""Train a model on problems of a family: the KKT loss, labels where there are any, JEPA if it is wanted."""
+"""Trains a model on problems of a family: the KKT loss, with labels the optima too, and JEPA beside it on request."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,13 +13,12 @@ from torch import Tensor
 
 from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import COLUMNS, EncoderConfig, GNNPolicy
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch, Optimum
-from jepakit.lp.networks.kkt import KKTWeights
-from jepakit.lp.objective import KKTTask, ObjectiveConfig, TaskConfig, build_jepa
+from jepakit.lp.objective import KKTTask, ObjectiveConfig, build_jepa
 from jepakit.lp.solving.iterates import balance_of, primal_dual
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.starts.choice import choose
@@ -27,11 +27,11 @@ from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, results, save_trained
 
-#: Without labels the balance is that of what so many iterations on so many problems come to.
-_MANY, _FEW = 1000, 16
-
-#: The diagnosis is of so many columns at most, of so many problems.
+#: Without labels the balance is that of the last iterates of so many iterations, on so many problems.
+BALANCE_ITERATIONS, BALANCE_PROBLEMS = 1000, 16
+#: The diagnosis is of at most so many columns, of so many problems.
 DIAGNOSED_PROBLEMS, DIAGNOSED_COLUMNS = 16, 2000
+_TERMS = ("primal", "dual", "stationarity", "complementary_slackness", "gap", "basis", "values")
 
 
 @dataclass
@@ -41,19 +41,18 @@ class PretrainConfig(FitConfig):
     Args:
         use_bipartite_graphs: a graph network, for problems of any size; otherwise a perceptron, for one size.
         primal_weight: of violated rows and bounds in the KKT loss.
-        dual_weight: of duals of a wrong sign.
-        stationarity_weight: of reduced costs that no bound holds.
-        complementary_slackness_weight: of products of duals and distances.
+        dual_weight: of row duals of the wrong sign.
+        stationarity_weight: of reduced costs of the wrong sign.
+        complementary_slackness_weight: of products of duals and distances to their sides.
         gap_weight: of the duality gap.
-        basis_weight: of the statuses of optimal bases, where optima are given.
-        values_weight: of the distance to optimal x and y, where they are given.
+        basis_weight: of the cross-entropy of the statuses of optimal bases, with labels.
+        values_weight: of the squared distance to optimal x and y, with labels.
         use_jepa: JEPA beside the task.
         jepa_weight: of JEPA beside the task.
         objective: JEPA's target, predictor, loss and regularisers.
-        jepa_hidden: what is hidden, see `jepakit.lp.views.MaskConfig`; None: nodes of the graph network, entries of the
-            perceptron.
-        jepa_mask_ratio_nodes: share of nodes, rows or columns that is hidden.
-        jepa_mask_ratio_entries: share of numbers that ``entries`` hides.
+        jepa_hidden: see `jepakit.lp.views.MaskConfig`; None: nodes for the graph network, entries for the perceptron.
+        jepa_mask_ratio_nodes: hidden share of nodes, rows or columns.
+        jepa_mask_ratio_entries: hidden share of the numbers, for ``entries``.
         encoder: the network.
     """
 
@@ -79,19 +78,13 @@ class PretrainConfig(FitConfig):
         super().__post_init__()
         if not self.use_jepa and self.jepa_pretrain_epochs:
             raise ConfigError("jepa_pretrain_epochs", self.jepa_pretrain_epochs, "0 without use_jepa")
-        _ = self.task, self.masks  # what is wrong with these is said now
+        require_at_least(self, **{f"{name}_weight": 0 for name in _TERMS})
+        _ = self.masks  # checks their options
 
     @property
-    def task(self) -> TaskConfig:
-        """Weights of the task's terms."""
-        kkt = KKTWeights(
-            primal=self.primal_weight,
-            dual=self.dual_weight,
-            stationarity=self.stationarity_weight,
-            complementary_slackness=self.complementary_slackness_weight,
-            gap=self.gap_weight,
-        )
-        return TaskConfig(kkt, self.basis_weight, self.values_weight)
+    def task_weights(self) -> dict[str, float]:
+        """Weights of the terms of `jepakit.lp.objective.KKTTask`."""
+        return {name: getattr(self, f"{name}_weight") for name in _TERMS}
 
     @property
     def masks(self) -> MaskConfig:
@@ -106,7 +99,7 @@ class Pretrained(results.Pretrained[LPModel]):
     """A trained model; its diagnosis is of its embeddings of columns, or of problems for the perceptron.
 
     Args:
-        family: the model and what it was trained on.
+        family: the model, and with labels the optima of the training problems.
     """
 
     family: LearnedFamily
@@ -126,16 +119,27 @@ def pretrain(
         problems: in their own units.
         config: how.
         optima: one for each problem, in its units: see `jepakit.lp.starts.labels.label`. None: the KKT loss alone.
-        run: the folder that receives checkpoint, metrics and ``encoder/``; None keeps nothing.
+        run: the folder that receives checkpoint, metrics, ``encoder/`` and the family; None writes nothing.
         resume: go on from the checkpoint in ``run``.
 
     Raises:
-        DataError: there are no problems, or one is too small to hide a part of, or of another size than the first
-            where that matters.
-        ConfigError: options that do not go together.
+        DataError: no problems, another number of optima, a problem with fewer than two rows or columns, or for the
+            perceptron of another size than the first.
     """
+    if not problems:
+        raise DataError("no problem", field="problems", expected="at least one")
+    if optima is not None and len(optima) != len(problems):
+        raise DataError("not an optimum each", field="optima", value=len(optima), expected=str(len(problems)))
+    for place, problem in enumerate(problems):
+        if min(problem.rows, problem.columns) < 2:
+            expected = "at least two rows and two columns"
+            raise DataError("too small", field=f"problems[{place}]", value=problem.matrix.shape, expected=expected)
+    scaled, scalings = zip(*map(equilibrated, problems), strict=True)
+    scaled_optima = optima and [
+        Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
+        for scaling, optimum in zip(scalings, optima, strict=True)
+    ]
     iterations = config.encoder.iterations
-    scaled, scaled_optima = _scaled(problems, optima)
     balance = _balance(scaled, scaled_optima) if iterations else 1.0
     batch = LPBatch.of(scaled, scaled_optima, iterations=iterations, balance=balance)
     with torch.random.fork_rng():
@@ -143,21 +147,23 @@ def pretrain(
         first = problems[0]
         model = LPModel(config.use_bipartite_graphs, first.columns, first.rows, asdict(config.encoder), balance)
         random_model = copy.deepcopy(model).eval()
-        task = KKTTask(model.encoder, model.heads, config.task)
+        task = KKTTask(model.encoder, model.heads, config.task_weights)
         views = ProblemViews(batch, config.masks, per_node=isinstance(model.encoder, GNNPolicy))
         loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed)
         jepa = build_jepa(model.encoder, config.objective) if config.use_jepa else None
-    # Without JEPA its weight weighs nothing.
+    # Without JEPA its weight has no effect.
     fitted = config if jepa is not None else replace(config, jepa_weight=1.0)
     sample = batch[torch.arange(min(len(batch), DIAGNOSED_PROBLEMS))]
-
-    def observed(model: LPModel) -> tuple[Tensor, Tensor | None]:
-        return _embeddings(model, sample)
-
-    result = fit(jepa, loader, fitted, run=run, task=task, resume=resume, embed=lambda: observed(model))
-    family = _family(model.cpu().eval(), problems, optima)
-    embeddings, group = observed(model)
-    diagnosis = diagnose(embeddings, group=group, reference_rank=effective_rank(observed(random_model)[0]))
+    result = fit(jepa, loader, fitted, run=run, task=task, resume=resume, embed=partial(_embeddings, model, sample))
+    model.cpu().eval()
+    if optima is None:
+        family = LearnedFamily(model)
+    else:
+        neighbours = Neighbours.of(problems, optima)
+        family = LearnedFamily(model, neighbours, choose(problems, model, neighbours))
+    embeddings, group = _embeddings(model, sample)
+    random_rank = effective_rank(_embeddings(random_model, sample)[0])
+    diagnosis = diagnose(embeddings, group=group, reference_rank=random_rank)
     if run is not None:
         labels = "without labels" if optima is None else "with optimal bases"
         method = f"KKT loss {labels}" + (f", JEPA ({config.objective.target})" if config.use_jepa else "")
@@ -173,12 +179,12 @@ def pretrain(
             labels=group,
             card={"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method},
         )
-    return Pretrained(encoder=family.model, random_encoder=random_model, fit=result, diagnosis=diagnosis, family=family)
+    return Pretrained(encoder=model, random_encoder=random_model, fit=result, diagnosis=diagnosis, family=family)
 
 
 @torch.no_grad()
 def _embeddings(model: LPModel, sample: LPBatch) -> tuple[Tensor, Tensor | None]:
-    """Of an even choice of columns with the problem of each, or, from the perceptron, of problems."""
+    """Evenly chosen columns and the problem of each; from the perceptron, problems."""
     # A copy: the model may be in training, and on another device than the problems.
     embeddings = copy.deepcopy(model.encoder).cpu().eval()(sample)
     if isinstance(embeddings, Tensor):
@@ -188,37 +194,10 @@ def _embeddings(model: LPModel, sample: LPBatch) -> tuple[Tensor, Tensor | None]
     return columns[chosen], sample.column_of[chosen]
 
 
-def _family(model: LPModel, problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> LearnedFamily:
-    """With labels also the neighbours, and which of both to ask."""
-    if optima is None:
-        return LearnedFamily(model)
-    neighbours = Neighbours.of(problems, optima)
-    return LearnedFamily(model, neighbours, choose(problems, model, neighbours))
-
-
-def _scaled(
-    problems: Sequence[LinearProgram], optima: Sequence[Optimum] | None
-) -> tuple[list[LinearProgram], list[Optimum] | None]:
-    """The problems, and their optima, scaled."""
-    for place, problem in enumerate(problems):
-        if min(problem.rows, problem.columns) < 2:
-            expected = "two rows and two columns at least"
-            raise DataError("too small", field=f"problems[{place}]", value=problem.matrix.shape, expected=expected)
-    scaled = [equilibrated(problem) for problem in problems]
-    if optima is None:
-        return [problem for problem, _ in scaled], None
-    if len(optima) != len(problems):
-        raise DataError("not an optimum each", field="optima", value=len(optima), expected=str(len(problems)))
-    return [problem for problem, _ in scaled], [
-        Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
-        for (_, scaling), optimum in zip(scaled, optima, strict=True)
-    ]
-
-
 def _balance(scaled: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> float:
-    """The balance of the iterations that fits the family: the median over problems, of their optima or nearly so."""
+    """The median over problems of the balance that fits their optima, or without labels their last iterates."""
     if optima is None:
-        near = [(problem, *primal_dual(problem, _MANY)) for problem in scaled[:_FEW]]
+        points = [(problem, *primal_dual(problem, BALANCE_ITERATIONS)) for problem in scaled[:BALANCE_PROBLEMS]]
     else:
-        near = [(problem, optimum.x, optimum.y) for problem, optimum in zip(scaled, optima, strict=True)]
-    return float(np.median([balance_of(*one) for one in near])) if near else 1.0
+        points = [(problem, optimum.x, optimum.y) for problem, optimum in zip(scaled, optima, strict=True)]
+    return float(np.median([balance_of(*point) for point in points]))

@@ -11,8 +11,8 @@ import numpy as np
 
 from jepakit.errors import JepakitError
 from jepakit.files import write_text
+from jepakit.lp.data import matrix_fingerprint
 from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_solution
-from jepakit.lp.formats.stored import matrix_fingerprint
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
 from jepakit.lp.starts.family import LearnedFamily
 

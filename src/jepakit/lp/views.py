@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -24,10 +24,9 @@ class MaskConfig:
     Args:
         hidden: ``nodes``: costs and bounds of columns, sides of rows, but not the matrix; ``entries``: these and
             entries of the matrix, independently; ``rows`` or ``columns``: whole ones, with their entries.
-        ratio_nodes: share of the nodes, rows or columns of a problem; at least one is hidden, at least one is not.
-        ratio_entries: share of numbers that ``entries`` hides.
-        noise: standard deviation of the noise that the perceptron sees in place of hidden numbers; the graph network
-            sees 0.
+        ratio_nodes: hidden share of the nodes, rows or columns of a problem; at least one is hidden, at least one not.
+        ratio_entries: hidden share of the numbers, for ``entries``.
+        noise: standard deviation of what the perceptron sees in place of hidden numbers; the graph network sees 0.
     """
 
     hidden: Hidden = "nodes"
@@ -36,7 +35,7 @@ class MaskConfig:
     noise: float = 0.01
 
     def __post_init__(self) -> None:
-        require_choice("hidden", self.hidden, ("nodes", "entries", "rows", "columns"))
+        require_choice("hidden", self.hidden, get_args(Hidden))
         require_within(self, "(0, 1)", "ratio_nodes", "ratio_entries")
         require_at_least(self, noise=0)
 
@@ -58,14 +57,12 @@ class ProblemViews:
         """The views of the problems at ``index``, ``[B]`` int64."""
         problems = self.problems[index]
         masked = masked_view(problems, self.config, generator)
-        where = None
-        if self.per_node:
-            where = {COLUMNS: _predicted(masked.columns), ROWS: _predicted(masked.rows)}
-        return Views(masked, problems, where)
+        nodes = {COLUMNS: _predicted(masked.columns), ROWS: _predicted(masked.rows)} if self.per_node else None
+        return Views(masked, problems, nodes)
 
 
 def _predicted(hidden: Tensor) -> Where:
-    """The hidden nodes; all of them if only their entries are hidden."""
+    """The hidden nodes; all nodes if only their entries are hidden."""
     nodes = hidden.nonzero().squeeze(1) if hidden.any() else torch.arange(len(hidden))
     return Where(target_rows=nodes, context_rows=nodes)
 

@@ -9,11 +9,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from jepakit.errors import ConfigError, DataError
 from jepakit.lp import LinearProgram, Solver, residuals
 from jepakit.lp.families.combinatorial import FacilityLocation, SetCover
 from jepakit.lp.networks.batch import LPBatch, Optimum
-from jepakit.lp.networks.kkt import KKTWeights, kkt_terms
+from jepakit.lp.networks.kkt import kkt_terms
 from jepakit.lp.solving.scaling import equilibrated
 from lp.problems import by_hand, random_problem
 
@@ -27,8 +26,9 @@ def labelled(problem: LinearProgram) -> tuple[LinearProgram, Optimum]:
 
 
 def terms(problem: LinearProgram, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    found = kkt_terms(LPBatch.of([problem]), torch.tensor(x).float(), torch.tensor(y).float())
-    return {name: float(value) for name, value in found.items()}
+    batch = LPBatch.of([problem])
+    values = kkt_terms(batch, batch.at(torch.tensor(x).float(), torch.tensor(y).float()))
+    return {name: float(value) for name, value in values.items()}
 
 
 def test_by_hand() -> None:
@@ -74,21 +74,21 @@ def test_problems_of_a_batch_do_not_meet(generator: torch.Generator) -> None:
     some = [labelled(equilibrated(random_problem(seed, 5 + seed, 9 + 2 * seed))[0]) for seed in range(4)]
     batch = LPBatch.of([problem for problem, _ in some], [optimum for _, optimum in some])
     x, y = torch.randn(len(batch.costs), generator=generator), torch.randn(len(batch.row_lower), generator=generator)
-    together = kkt_terms(batch, x, y)
+    together = kkt_terms(batch, batch.at(x, y))
     order = torch.tensor([2, 0, 3])
     picked = batch[order]
     assert picked.optima is not None
-    found = kkt_terms(picked, picked.optima.x, picked.optima.y)
+    found = kkt_terms(picked, picked.at(picked.optima.x, picked.optima.y))
     assert max(float(value.max()) for value in found.values()) < 1e-9
     assert picked.optima.row_status.tolist() == np.concatenate([some[n][1].basis.rows for n in order]).tolist()
     for place, number in enumerate(order.tolist()):
         columns = slice(int(batch.column_ptr[number]), int(batch.column_ptr[number + 1]))
         rows = slice(int(batch.row_ptr[number]), int(batch.row_ptr[number + 1]))
-        alone = kkt_terms(LPBatch.of([some[number][0]]), x[columns], y[rows])
+        own = LPBatch.of([some[number][0]])
+        alone = kkt_terms(own, own.at(x[columns], y[rows]))
         for name in TERMS:
             assert float(alone[name]) == pytest.approx(float(together[name][number]), rel=1e-5)
         dense = some[number][0].matrix.toarray()
-        own = LPBatch.of([some[number][0]])
         np.testing.assert_allclose(own.activity(x[columns]), dense @ x[columns].numpy(), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(own.priced(y[rows]), dense.T @ y[rows].numpy(), rtol=1e-4, atol=1e-5)
         assert picked[torch.tensor([place])].entry_value.tolist() == own.entry_value.tolist()
@@ -99,7 +99,7 @@ def test_problems_of_a_batch_do_not_meet(generator: torch.Generator) -> None:
 def test_gradients_are_finite_where_sides_are_not() -> None:
     batch = LPBatch.of([by_hand(), random_problem(0)])
     x, y = torch.zeros(len(batch.costs), requires_grad=True), torch.zeros(len(batch.row_lower), requires_grad=True)
-    torch.stack([value.sum() for value in kkt_terms(batch, x, y).values()]).sum().backward()
+    torch.stack([value.sum() for value in kkt_terms(batch, batch.at(x, y)).values()]).sum().backward()
     assert x.grad is not None
     assert y.grad is not None
     assert bool(x.grad.isfinite().all())
@@ -138,12 +138,3 @@ def test_problems_without_rows_or_costs_can_be_scaled() -> None:
     scaled, scaling = equilibrated(empty)
     assert (scaling.size, scaling.cost) == (1, 1)
     assert scaled.costs.tolist() == [0, 0]
-
-
-def test_what_cannot_be_packed_is_refused() -> None:
-    with pytest.raises(DataError, match="problems: no problem"):
-        LPBatch.of([])
-    with pytest.raises(DataError, match="optima: not an optimum each"):
-        LPBatch.of([by_hand()], [])
-    with pytest.raises(ConfigError, match="dual = -1"):
-        KKTWeights(dual=-1)

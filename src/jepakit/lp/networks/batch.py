@@ -1,8 +1,8 @@
-"""Several problems as flat tensors, packed end to end, so that a batch is a few gathers and sums and never a loop."""
+"""Several problems packed end to end in flat tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from jepakit.core.packed import offsets, owners, select_groups
-from jepakit.errors import DataError
+from jepakit.core.packed import RowLists, offsets, owners, select_groups
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.iterates import primal_dual
@@ -19,12 +18,12 @@ from jepakit.lp.solving.iterates import primal_dual
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """What is known of a problem's optimum: a label.
+    """The optimum of a problem, as a label.
 
     Args:
         x: ``[n]``.
-        y: the rows' duals, ``[m]``.
-        basis: of the optimum.
+        y: row duals, ``[m]``.
+        basis: optimal.
     """
 
     x: Array
@@ -34,14 +33,7 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class Optima:
-    """Those of all problems of a batch.
-
-    Args:
-        x: ``[N]``.
-        y: ``[M]``.
-        column_status: of an optimal basis, ``[N]`` int64.
-        row_status: ``[M]`` int64.
-    """
+    """The optima of a batch: x ``[N]``, y ``[M]`` and the statuses of their bases, ``[N]`` and ``[M]`` int64."""
 
     x: Tensor
     y: Tensor
@@ -51,14 +43,7 @@ class Optima:
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """Iterates of all problems of a batch, and what follows from them, which does not change in training.
-
-    Args:
-        x: ``[N]``.
-        y: ``[M]``.
-        activity: Ax, ``[M]``.
-        reduced: c - Aᵀy, ``[N]``.
-    """
+    """A point of each problem of a batch: x ``[N]``, y ``[M]``, activity Ax ``[M]``, reduced costs c - Aᵀy ``[N]``."""
 
     x: Tensor
     y: Tensor
@@ -83,8 +68,8 @@ class LPBatch:
         column_ptr: ``[G + 1]`` int64.
         row_ptr: ``[G + 1]`` int64.
         entry_ptr: ``[G + 1]`` int64.
-        near: what `jepakit.lp.solving.iterates.primal_dual` comes to, where it was asked.
-        optima: of all problems, where they are known.
+        near: iterates of `jepakit.lp.solving.iterates.primal_dual`; None without iterations.
+        optima: None without labels.
     """
 
     costs: Tensor
@@ -107,12 +92,12 @@ class LPBatch:
 
     @property
     def column_of(self) -> Tensor:
-        """The problem each column belongs to, ``[N]`` int64."""
+        """The problem of each column, ``[N]`` int64."""
         return owners(self.column_ptr.diff(), len(self.costs))
 
     @property
     def row_of(self) -> Tensor:
-        """The problem each row belongs to, ``[M]`` int64."""
+        """The problem of each row, ``[M]`` int64."""
         return owners(self.row_ptr.diff(), len(self.row_lower))
 
     @classmethod
@@ -129,111 +114,109 @@ class LPBatch:
         Args:
             problems: scaled.
             optima: one for each, of the scaled problem.
-            iterations: of `jepakit.lp.solving.iterates.primal_dual` on each; 0: none are made.
-            balance: of these.
-
-        Raises:
-            DataError: there is none, or not an optimum each.
+            iterations: of `jepakit.lp.solving.iterates.primal_dual` on each.
+            balance: of the iterations.
         """
-        if not problems:
-            raise DataError("no problem", field="problems", expected="one at least")
-        if optima is not None and len(optima) != len(problems):
-            raise DataError("not an optimum each", field="optima", value=len(optima), expected=str(len(problems)))
-
-        def packed(parts: list[Array]) -> Tensor:
-            return torch.from_numpy(np.concatenate(parts)).float()
-
         matrices = [problem.matrix for problem in problems]
-        column_ptr = _pointer([problem.columns for problem in problems])
-        row_ptr = _pointer([problem.rows for problem in problems])
-        entry_ptr = _pointer([matrix.nnz for matrix in matrices])
-        sizes = np.concatenate([np.diff(matrix.indptr) for matrix in matrices])
+        row_ptr = _pointer(problem.rows for problem in problems)
+        entry_ptr = _pointer(matrix.nnz for matrix in matrices)
         labels = None
         if optima is not None:
             labels = Optima(
-                x=packed([optimum.x for optimum in optima]),
-                y=packed([optimum.y for optimum in optima]),
-                column_status=packed([optimum.basis.columns for optimum in optima]).long(),
-                row_status=packed([optimum.basis.rows for optimum in optima]).long(),
+                x=_packed(optimum.x for optimum in optima),
+                y=_packed(optimum.y for optimum in optima),
+                column_status=_packed(optimum.basis.columns for optimum in optima).long(),
+                row_status=_packed(optimum.basis.rows for optimum in optima).long(),
             )
         batch = cls(
-            costs=packed([problem.costs for problem in problems]),
-            lower=packed([problem.lower for problem in problems]),
-            upper=packed([problem.upper for problem in problems]),
-            row_lower=packed([problem.row_lower for problem in problems]),
-            row_upper=packed([problem.row_upper for problem in problems]),
-            entry_row=_numbered([torch.from_numpy(matrix.indices) for matrix in matrices], row_ptr),
-            entry_column=owners(torch.from_numpy(sizes)),
-            entry_value=packed([matrix.data for matrix in matrices]),
-            entry_by_row=_numbered([_by_row(matrix) for matrix in matrices], entry_ptr),
-            column_ptr=column_ptr,
+            costs=_packed(problem.costs for problem in problems),
+            lower=_packed(problem.lower for problem in problems),
+            upper=_packed(problem.upper for problem in problems),
+            row_lower=_packed(problem.row_lower for problem in problems),
+            row_upper=_packed(problem.row_upper for problem in problems),
+            entry_row=_numbered((matrix.indices for matrix in matrices), row_ptr),
+            entry_column=owners(torch.from_numpy(np.concatenate([np.diff(matrix.indptr) for matrix in matrices]))),
+            entry_value=_packed(matrix.data for matrix in matrices),
+            entry_by_row=_numbered(map(_entries_by_row, matrices), entry_ptr),
+            column_ptr=_pointer(problem.columns for problem in problems),
             row_ptr=row_ptr,
             entry_ptr=entry_ptr,
             optima=labels,
         )
         if not iterations:
             return batch
-        iterates = [primal_dual(problem, iterations, balance) for problem in problems]
-        x, y = packed([x for x, _ in iterates]), packed([y for _, y in iterates])
-        return replace(batch, near=batch.at(x, y))
+        xs, ys = zip(*(primal_dual(problem, iterations, balance) for problem in problems), strict=True)
+        return replace(batch, near=batch.at(_packed(xs), _packed(ys)))
 
     def __getitem__(self, index: Tensor) -> LPBatch:
         """Some of the problems, ``[B]`` int64, in that order."""
         columns, column_ptr = select_groups(self.column_ptr, index)
         rows, row_ptr = select_groups(self.row_ptr, index)
         entries, entry_ptr = select_groups(self.entry_ptr, index)
-        own = owners(entry_ptr.diff(), len(entries))
+        owner = owners(entry_ptr.diff(), len(entries))
+
+        def renumbered(places: Tensor, old: Tensor, new: Tensor) -> Tensor:
+            return places[entries] + (new[:-1] - old[index])[owner]
+
         near, optima = self.near, self.optima
         if near is not None:
             near = Near(near.x[columns], near.y[rows], near.activity[rows], near.reduced[columns])
         if optima is not None:
             optima = Optima(optima.x[columns], optima.y[rows], optima.column_status[columns], optima.row_status[rows])
-        return replace(
-            self,
-            costs=self.costs[columns],
-            lower=self.lower[columns],
-            upper=self.upper[columns],
-            row_lower=self.row_lower[rows],
-            row_upper=self.row_upper[rows],
+        return LPBatch(
+            *(values[columns] for values in (self.costs, self.lower, self.upper)),
+            *(values[rows] for values in (self.row_lower, self.row_upper)),
+            entry_row=renumbered(self.entry_row, self.row_ptr, row_ptr),
+            entry_column=renumbered(self.entry_column, self.column_ptr, column_ptr),
             entry_value=self.entry_value[entries],
-            entry_by_row=self.entry_by_row[entries] + (entry_ptr[:-1] - self.entry_ptr[index])[own],
-            near=near,
-            optima=optima,
-            entry_row=self.entry_row[entries] + (row_ptr[:-1] - self.row_ptr[index])[own],
-            entry_column=self.entry_column[entries] + (column_ptr[:-1] - self.column_ptr[index])[own],
+            entry_by_row=renumbered(self.entry_by_row, self.entry_ptr, entry_ptr),
             column_ptr=column_ptr,
             row_ptr=row_ptr,
             entry_ptr=entry_ptr,
+            near=near,
+            optima=optima,
         )
 
     def activity(self, x: Tensor) -> Tensor:
-        """Ax of each problem: ``[N, ...] -> [M, ...]``."""
-        return _summed(self.entry_value, x[self.entry_column], self.entry_row, self.row_lower)
+        """Ax of each problem: ``[N] -> [M]``."""
+        products = self.entry_value * x[self.entry_column]
+        return products.new_zeros(len(self.row_lower)).index_add_(0, self.entry_row, products)
 
     def priced(self, y: Tensor) -> Tensor:
-        """Aᵀy of each problem: ``[M, ...] -> [N, ...]``."""
-        return _summed(self.entry_value, y[self.entry_row], self.entry_column, self.costs)
+        """Aᵀy of each problem: ``[M] -> [N]``."""
+        products = self.entry_value * y[self.entry_row]
+        return products.new_zeros(len(self.costs)).index_add_(0, self.entry_column, products)
 
     def at(self, x: Tensor, y: Tensor) -> Near:
         """A point of all problems, x ``[N]`` and y ``[M]``, with its products."""
         return Near(x, y, self.activity(x), self.costs - self.priced(y))
 
-
-def _by_row(matrix: sp.csc_array) -> Tensor:
-    """The places of the entries, row by row: by counting, not by sorting."""
-    places = sp.csc_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
-    return torch.from_numpy(places.tocsr().data)
-
-
-def _numbered(places: Sequence[Tensor], pointer: Tensor) -> Tensor:
-    """Places in each problem as places in all."""
-    return torch.cat([part.long() + first for part, first in zip(places, pointer.tolist(), strict=False)])
-
-
-def _pointer(sizes: Sequence[int]) -> Tensor:
-    return offsets(torch.tensor(sizes))
+    def lists(self, weight: Tensor) -> tuple[RowLists, RowLists]:
+        """The columns of each row, and the rows of each column, both with the entries' ``weight``, ``[E]``."""
+        row_ptr, column_ptr = (
+            offsets(torch.bincount(places, minlength=count))
+            for places, count in ((self.entry_row, len(self.row_lower)), (self.entry_column, len(self.costs)))
+        )
+        by_row = self.entry_by_row
+        return (
+            RowLists(row_ptr, self.entry_column[by_row], weight[by_row]),
+            RowLists(column_ptr, self.entry_row, weight),
+        )
 
 
-def _summed(weight: Tensor, values: Tensor, to: Tensor, like: Tensor) -> Tensor:
-    shaped = weight.view(-1, *[1] * (values.dim() - 1)) * values
-    return shaped.new_zeros(len(like), *values.shape[1:]).index_add_(0, to, shaped)
+def _entries_by_row(matrix: sp.csc_array) -> Array:
+    """The entries in the order of their rows; counting does it, without sorting."""
+    return sp.csc_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape).tocsr().data
+
+
+def _packed(parts: Iterable[Array]) -> Tensor:
+    return torch.from_numpy(np.concatenate(list(parts))).float()
+
+
+def _numbered(places: Iterable[Array], pointer: Tensor) -> Tensor:
+    """Places in each problem as places in the batch."""
+    return torch.cat([torch.from_numpy(part).long() + at for part, at in zip(places, pointer.tolist(), strict=False)])
+
+
+def _pointer(sizes: Iterable[int]) -> Tensor:
+    return offsets(torch.tensor(list(sizes)))

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.files.arrays import read_arrays, write_arrays
-from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.formats.stored import matrix_fingerprint
+from jepakit.lp.data import Array, LinearProgram, matrix_fingerprint
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.certificate import DualBounds, lower_bounds
