@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import highspy
 import numpy as np
 
 from jepakit.errors import DataError
 from jepakit.lp.data import Array, LinearProgram
-
-if TYPE_CHECKING:
-    from highspy import HighsBasis
-
 
 #: HiGHS' status codes. A nonbasic column without bounds is free, with value 0.
 AT_LOWER, BASIC, AT_UPPER, FREE = 0, 1, 2, 3
@@ -31,16 +27,14 @@ class Basis:
     rows: Array
 
     @classmethod
-    def of_highs(cls, basis: HighsBasis) -> Basis:
+    def of_highs(cls, basis: highspy.HighsBasis) -> Basis:
         """Converts a basis of HiGHS."""
-        return cls(*(np.array([int(s) for s in part], np.int8) for part in (basis.col_status, basis.row_status)))
+        return cls(*(np.array(list(map(int, part)), np.int8) for part in (basis.col_status, basis.row_status)))
 
-    def to_highs(self) -> HighsBasis:
+    def to_highs(self) -> highspy.HighsBasis:
         """Converts to a basis of HiGHS."""
-        import highspy
-
         basis = highspy.HighsBasis()
-        statuses = {int(status): status for status in highspy.HighsBasisStatus.__members__.values()}
+        statuses = [highspy.HighsBasisStatus(code) for code in (AT_LOWER, BASIC, AT_UPPER, FREE)]
         basis.col_status = [statuses[code] for code in self.columns.tolist()]
         basis.row_status = [statuses[code] for code in self.rows.tolist()]
         basis.valid, basis.alien = True, True

@@ -44,7 +44,7 @@ def residuals(problem: LinearProgram, x: Array, y: Array) -> Residuals:
     scale = 1 + float(np.abs(problem.costs).max(initial=0))
     wrong = [_wrong_sign(y, problem.row_lower, problem.row_upper), _wrong_sign(z, problem.lower, problem.upper)]
     primal = float(problem.costs @ x)
-    dual = dual_value(y, problem.row_lower, problem.row_upper) + dual_value(z, problem.lower, problem.upper)
+    dual = float(dual_value(y, problem.row_lower, problem.row_upper) + dual_value(z, problem.lower, problem.upper))
     return Residuals(
         primal=_infeasibility(problem, x),
         dual=float(max(part.max(initial=0) for part in wrong)) / scale,
@@ -58,35 +58,17 @@ def reduced_costs(problem: LinearProgram, y: Array) -> Array:
 
 
 def lower_bound(problem: LinearProgram, y: Array) -> float:
-    """A lower bound of cᵀx + c₀ over all feasible x, for any y.
+    """A lower bound of cᵀx + c₀ over all feasible x, for any row duals y ``[m]``.
 
     Σ min{yᵢ a: Lᵢ ≤ a ≤ Uᵢ} over the rows plus Σ min{zⱼ x: lⱼ ≤ x ≤ uⱼ} over the columns, with z = c - Aᵀy. It is -inf
     if a reduced cost has no bound on its side. A dual without a side on its side counts as 0.
-
-    Args:
-        problem: the problem.
-        y: row duals, ``[m]``.
     """
     return float(lower_bounds(problem, y[None])[0])
 
 
 def lower_bounds(problem: LinearProgram, y: Array) -> Array:
     """`lower_bound` of several y: ``[P, m] -> [P]``."""
-    return _dual_objectives(problem, *_signed_duals(problem, y))
-
-
-def _signed_duals(problem: LinearProgram, y: Array) -> tuple[Array, Array]:
-    """Duals with wrong signs set to 0, and their reduced costs: ``[P, m] -> [P, m], [P, n]``."""
-    y = np.where(_wrong_sign(y, problem.row_lower, problem.row_upper) > 0, 0.0, y)
-    return y, problem.costs - (problem.matrix.T @ y.T).T
-
-
-def _dual_objectives(problem: LinearProgram, y: Array, z: Array) -> Array:
-    """``[P, m], [P, n] -> [P]``."""
-    wrong = _wrong_sign(z, problem.lower, problem.upper)
-    values = _dual_values(y, problem.row_lower, problem.row_upper) + _dual_values(z, problem.lower, problem.upper)
-    unbounded = (wrong > _ZERO_REDUCED_COST * (1 + np.abs(problem.costs))).any(1)
-    return np.where(unbounded, -np.inf, values + problem.offset)
+    return DualBounds(y).bounds(problem)
 
 
 class DualBounds:
@@ -108,9 +90,13 @@ class DualBounds:
         """The lower bound that each y proves, ``[P]``."""
         first = self._problem
         if first is None or not _same_costs_and_infinities(first, problem):
-            self._problem = problem
-            self._duals, self._reduced = _signed_duals(problem, self._y)
-            self._bounds = _dual_objectives(problem, self._duals, self._reduced)
+            y = np.clip(self._y, *dual_range(problem.row_lower, problem.row_upper))
+            z = problem.costs - (problem.matrix.T @ y.T).T
+            wrong = _wrong_sign(z, problem.lower, problem.upper)
+            values = dual_value(y, problem.row_lower, problem.row_upper) + dual_value(z, problem.lower, problem.upper)
+            unbounded = (wrong > _ZERO_REDUCED_COST * (1 + np.abs(problem.costs))).any(1)
+            self._problem, self._duals, self._reduced = problem, y, z
+            self._bounds = np.where(unbounded, -np.inf, values + problem.offset)
             return self._bounds.copy()
         bounds = self._bounds + problem.offset - first.offset
         for duals, low, high in ((self._duals, "row_lower", "row_upper"), (self._reduced, "lower", "upper")):
@@ -157,20 +143,20 @@ def _violations(values: Array, lower: Array, upper: Array, size: Array | float =
     return np.divide(outside, scale, out=np.zeros_like(outside), where=outside > 0)
 
 
+def dual_range(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Smallest and largest dual: positive only with a lower side, negative only with an upper side."""
+    return np.where(np.isinf(upper), 0.0, -np.inf), np.where(np.isinf(lower), 0.0, np.inf)
+
+
 def _wrong_sign(duals: Array, lower: Array, upper: Array) -> Array:
-    """The size of positive duals without a lower side, and of negative duals without an upper side."""
-    return np.where(np.isinf(lower), np.maximum(duals, 0), 0) + np.where(np.isinf(upper), np.maximum(-duals, 0), 0)
+    """The distance of each dual from its range."""
+    return np.abs(duals - np.clip(duals, *dual_range(lower, upper)))
 
 
-def dual_value(duals: Array, lower: Array, upper: Array) -> float:
-    """Contribution to the dual objective: positive duals times lower sides plus negative duals times upper sides.
+def dual_value(duals: Array, lower: Array, upper: Array) -> Array:
+    """Positive duals times lower sides plus negative duals times upper sides: ``[..., n] -> [...]``.
 
-    Infinite sides count as 0.
+    It is their part of the dual objective. Infinite sides count as 0.
     """
-    return float(_dual_values(duals, lower, upper))
-
-
-def _dual_values(duals: Array, lower: Array, upper: Array) -> Array:
-    """`dual_value` of several: ``[..., n] -> [...]``."""
     low, high = np.where(np.isinf(lower), 0.0, lower), np.where(np.isinf(upper), 0.0, upper)
     return np.maximum(duals, 0) @ low + np.minimum(duals, 0) @ high

@@ -54,28 +54,18 @@ class Answer:
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class _LastSolve:
-    """The last problem as HiGHS has it, possibly reduced, and the last basis in terms of the whole problem."""
-
-    problem: LinearProgram
-    basis: Basis | None
-
-
 class HighsSolver:
     """One HiGHS instance for a sequence of problems.
 
     If a solve starts from the instance's own last basis, and the problem differs from the last one in bounds and sides
     only, HiGHS also keeps its factorisation and edge weights.
-
-    Args:
-        threads: number of threads.
     """
 
     def __init__(self, threads: int = 1) -> None:
         self._highs = highspy.Highs()
         self._set_options(output_flag=False, threads=threads, parallel="off" if threads == 1 else "on")
-        self._last: _LastSolve | None = None
+        #: The last problem as HiGHS has it, possibly reduced, and its last basis in terms of the whole problem.
+        self._last: tuple[LinearProgram, Basis | None] | None = None
 
     def solve(
         self,
@@ -114,27 +104,28 @@ class HighsSolver:
             time_limit=np.inf if seconds is None else highs.getRunTime() + seconds,
             presolve="on" if presolve else "off",
             solver=method,
+            run_crossover="on",
             simplex_dual_edge_weight_strategy=_EDGE_WEIGHTS[edge_weights],
         )
         if hot:
             self._change_bounds(given)
         elif not self._pass_model(given):
-            self._last, nothing = None, _nans(problem.columns)
-            return Answer("failed", "not taken", nothing, _nans(problem.rows), None, 0, perf_counter() - begin)
+            self._last = None
+            x, y = np.full(problem.columns, np.nan), np.full(problem.rows, np.nan)
+            return Answer("failed", "HiGHS rejects the model", x, y, None, 0, perf_counter() - begin)
         elif basis is not None:
             fitted = basis.fitted(problem)
             highs.setBasis((fitted if reduction is None else reduction.basis(fitted)).to_highs())
         highs.run()
-        word = highs.getModelStatus()
-        solution, last = highs.getSolution(), highs.getBasis()
+        status, solution, last = highs.getModelStatus(), highs.getSolution(), highs.getBasis()
         final = Basis.of_highs(last) if last.valid else None
         y = _array_or_nans(solution.row_dual, given.rows)
         if reduction is not None:
-            final, y = (None, _nans(problem.rows)) if final is None else reduction.whole_of(final, y)
-        self._last = _LastSolve(given, final)
+            final, y = reduction.whole_of(final, y) if final else (None, np.full(problem.rows, np.nan))
+        self._last = given, final
         return Answer(
-            status=_STATUS.get(word, "failed"),
-            word=highs.modelStatusToString(word),
+            status=_STATUS.get(status, "failed"),
+            word=highs.modelStatusToString(status),
             x=_array_or_nans(solution.col_value, problem.columns),
             y=y,
             basis=final,
@@ -148,14 +139,14 @@ class HighsSolver:
 
     def _can_continue(self, given: LinearProgram, basis: Basis) -> bool:
         """Whether HiGHS holds this very basis, and the same problem up to bounds and sides."""
-        if self._last is None or self._last.basis is not basis:
+        if self._last is None or self._last[1] is not basis:
             return False
-        last, new = self._last.problem, given.matrix
+        last, old, new = self._last[0], self._last[0].matrix, given.matrix
         return (
             last.offset == given.offset
             and np.array_equal(last.costs, given.costs)
-            and last.matrix.shape == new.shape
-            and all(np.array_equal(getattr(last.matrix, f), getattr(new, f)) for f in ("indptr", "indices", "data"))
+            and old.shape == new.shape
+            and all(np.array_equal(getattr(old, part), getattr(new, part)) for part in ("indptr", "indices", "data"))
         )
 
     def _change_bounds(self, given: LinearProgram) -> None:
@@ -170,18 +161,10 @@ class HighsSolver:
         """x ``[n]`` and y ``[m]`` after a number of iterations of PDLP, HiGHS' first-order method."""
         highs, self._last = self._highs, None
         highs.clearSolver()
-        options: dict[str, float | str] = {
-            "solver": "pdlp",
-            "pdlp_iteration_limit": iterations,
-            "presolve": "off",
-            "run_crossover": "off",
-        }
-        before = {name: highs.getOptionValue(name)[1] for name in options}
-        self._set_options(**options)
+        self._set_options(solver="pdlp", pdlp_iteration_limit=iterations, presolve="off", run_crossover="off")
         if self._pass_model(problem):
             highs.run()
         solution = highs.getSolution()
-        self._set_options(**before)
         return _array_or_nans(solution.col_value, problem.columns), _array_or_nans(solution.row_dual, problem.rows)
 
     def _pass_model(self, problem: LinearProgram) -> bool:
@@ -208,11 +191,7 @@ class HighsSolver:
 
 
 def _array_or_nans(values: list[float], length: int) -> Array:
-    return np.array(values) if len(values) == length else _nans(length)
-
-
-def _nans(length: int) -> Array:
-    return np.full(length, np.nan)
+    return np.array(values) if len(values) == length else np.full(length, np.nan)
 
 
 def to_highs(problem: LinearProgram) -> highspy.HighsLp:

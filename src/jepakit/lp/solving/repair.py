@@ -5,19 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.solving.certificate import reduced_costs
+from jepakit.lp.solving.certificate import dual_range, reduced_costs
 
 
 def repaired_primal(problem: LinearProgram, x: Array) -> Array:
-    """x clipped to its bounds, then moved towards a corner of the box until all rows hold.
+    """x ``[n]`` clipped to its bounds, then moved towards a corner of the box until all rows hold.
 
     The two corners are all lower bounds and all upper bounds, with 0 for a missing one. A cover is feasible at the
     upper corner, a packing at the lower one. If both are feasible, the cheaper result is returned; if neither is, x is
     only clipped.
-
-    Args:
-        problem: the problem.
-        x: ``[n]``.
     """
     x = np.clip(x, problem.lower, problem.upper)
     activity, repaired = problem.matrix @ x, list[Array]()
@@ -30,22 +26,13 @@ def repaired_primal(problem: LinearProgram, x: Array) -> Array:
 
 
 def repaired_dual(problem: LinearProgram, y: Array) -> Array:
-    """y with signs that the rows' sides allow, shrunk towards 0 until all reduced costs are dual feasible.
+    """y ``[m]`` with signs that the rows' sides allow, shrunk towards 0 until all reduced costs are dual feasible.
 
     At y = 0 the reduced costs are the costs. If these are not dual feasible, y is not shrunk.
-
-    Args:
-        problem: the problem.
-        y: ``[m]``.
     """
-    y = np.clip(y, *_dual_range(problem.row_lower, problem.row_upper))
-    step = _step_to_feasible(reduced_costs(problem, y), problem.costs, *_dual_range(problem.lower, problem.upper))
+    y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
+    step = _step_to_feasible(reduced_costs(problem, y), problem.costs, *dual_range(problem.lower, problem.upper))
     return y if step is None else (1 - step) * y
-
-
-def _dual_range(lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Smallest and largest dual: positive only with a lower side, negative only with an upper side."""
-    return np.where(np.isinf(upper), 0.0, -np.inf), np.where(np.isinf(lower), 0.0, np.inf)
 
 
 def _step_to_feasible(values: Array, target: Array, lower: Array, upper: Array) -> float | None:

@@ -16,14 +16,13 @@ from jepakit.lp.formats.convert import Bounds, from_linprog
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.certificate import (
     TOLERANCE,
-    Residuals,
     lower_bound,
     reduced_costs,
     relative_gap,
     residuals,
     upper_bound,
 )
-from jepakit.lp.solving.highs import Answer, EdgeWeights, HighsSolver, Method, Status
+from jepakit.lp.solving.highs import EdgeWeights, HighsSolver, Method, Status
 from jepakit.lp.solving.repair import repaired_dual, repaired_primal
 
 
@@ -118,11 +117,7 @@ class Solution:
 
 
 class Solver:
-    """Solves problems one after another with one HiGHS instance.
-
-    Args:
-        config: limits and options.
-    """
+    """Solves problems one after another with one HiGHS instance."""
 
     def __init__(self, config: SolveConfig | None = None) -> None:
         self.config = config or SolveConfig()
@@ -134,50 +129,62 @@ class Solver:
         Raises:
             DataError: a start has another size than the problem.
         """
-        builder = _SolutionBuilder(problem, perf_counter())
+        begin = perf_counter()
         if crossed := _crossed_bounds(problem):
-            return builder.without_point("infeasible", crossed)
+            return _solution(problem, "infeasible", crossed, begin)
         repaired = [_RepairedStart.of(problem, start) for start in starts]
         if repaired:
             dual, primal = max(repaired, key=lambda start: start.lower), min(repaired, key=lambda start: start.upper)
-            if relative_gap(dual.lower, primal.upper) <= self.config.gap:
-                return builder.of_starts(primal, dual)
+            gap = relative_gap(dual.lower, primal.upper)
+            if gap <= self.config.gap:
+                message = f"optimal: the bounds of a start differ by {gap:.1e}"
+                start = primal.start
+                return _solution(problem, "optimal", message, begin, primal.x, dual.y, start.basis, start.source)
         with_basis = [start for start in repaired if start.start.basis is not None]
-        if not with_basis:
-            return self._solve_cold(builder)
-        start = max(with_basis, key=lambda start: start.lower).start
-        result = self._run(builder, start)
-        if result.conclusive and result.answer.status in ("optimal", "time limit"):
-            return builder.of_result(result, start.source)
-        return replace(self._solve_cold(builder), fell_back=True)
-
-    def _solve_cold(self, builder: _SolutionBuilder) -> Solution:
-        """Tries one method after another until a result is conclusive."""
-        results: list[_Result] = []
+        abandoned: list[Solution] = []
+        if with_basis:
+            start = max(with_basis, key=lambda start: start.lower).start
+            solution = self._attempt(problem, begin, start)
+            if solution.status in ("optimal", "time limit"):
+                return solution
+            abandoned = [solution]
+        cold: list[Solution] = []
         for method, presolve in _COLD_METHODS if self.config.presolve else _COLD_METHODS[1:]:
-            results.append(self._run(builder, _COLD_START, presolve=presolve, method=method))
-            if results[-1].conclusive:
-                return builder.of_result(results[-1], _COLD_START.source)
-        undecided = [result for result in results if result.answer.status == "infeasible or unbounded"]
-        return builder.of_result((undecided or results)[-1], _COLD_START.source)
+            cold.append(self._attempt(problem, begin, _COLD_START, method=method, presolve=presolve))
+            if cold[-1].status in _CONCLUSIVE:
+                break
+        else:
+            # "infeasible or unbounded" says more than a failure.
+            cold.sort(key=lambda solution: solution.status == "infeasible or unbounded")
+        pivots = sum(solution.pivots for solution in (*abandoned, *cold))
+        return replace(cold[-1], pivots=pivots, seconds=perf_counter() - begin, fell_back=bool(abandoned))
 
-    def _run(
-        self, builder: _SolutionBuilder, start: Start, *, presolve: bool = True, method: Method = "simplex"
-    ) -> _Result:
-        config, problem = self.config, builder.problem
-        limit = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
+    def _attempt(
+        self, problem: LinearProgram, begin: float, start: Start, *, method: Method = "simplex", presolve: bool = True
+    ) -> Solution:
+        """HiGHS' answer; an optimum that misses the tolerance has failed."""
+        config, warm = self.config, start.basis is not None
+        pivots = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         answer = self._highs.solve(
             problem,
             start.basis,
-            pivots=None if start.basis is None else limit,
-            seconds=None if config.seconds is None else max(0.0, config.seconds - builder.seconds),
+            pivots=pivots if warm else None,
+            seconds=None if config.seconds is None else max(0.0, config.seconds - (perf_counter() - begin)),
             presolve=presolve,
             reduce=config.reduce,
             method=method,
             edge_weights=start.edge_weights,
         )
-        builder.pivots += answer.pivots
-        return _Result(answer, residuals(problem, answer.x, answer.y) if answer.status == "optimal" else None)
+        status, message = answer.status, _MESSAGES.get(answer.status, f"the solver stopped: {answer.word}")
+        if status not in ("optimal", "time limit"):
+            return _solution(problem, status, message, begin, pivots=answer.pivots)
+        if status == "optimal" and not (missed := residuals(problem, answer.x, answer.y)).optimal:
+            status = "failed"
+            message = (
+                f"the solver says optimal, but rows and bounds are violated by {missed.primal:.1e}, dual signs by"
+                f" {missed.dual:.1e}, and the duality gap is {missed.gap:.1e} (relative; {TOLERANCE:g} is allowed)"
+            )
+        return _solution(problem, status, message, begin, answer.x, answer.y, answer.basis, start.source, answer.pivots)
 
 
 def linprog(
@@ -219,90 +226,51 @@ class _RepairedStart:
         return cls(start, x, y, lower, np.inf if x is None else upper_bound(problem, x))
 
 
-@dataclass(frozen=True)
-class _Result:
-    """An answer of HiGHS, and its residuals if it is an optimum."""
-
-    answer: Answer
-    residuals: Residuals | None
-
-    @property
-    def conclusive(self) -> bool:
-        """Whether no other method has to be tried; an optimum has to be within tolerance."""
-        if self.residuals is not None:
-            return self.residuals.optimal
-        return self.answer.status in ("infeasible", "unbounded", "time limit")
-
-
-@dataclass
-class _SolutionBuilder:
-    """Builds the solution of one problem; counts its pivots and its time."""
-
-    problem: LinearProgram
-    begin: float
-    pivots: int = 0
-
-    @property
-    def seconds(self) -> float:
-        return perf_counter() - self.begin
-
-    def of_starts(self, primal: _RepairedStart, dual: _RepairedStart) -> Solution:
-        """From the point of one start and the duals of another."""
-        assert primal.x is not None
-        assert dual.y is not None
-        message = f"optimal: the bounds of a start differ by {relative_gap(dual.lower, primal.upper):.1e}"
-        return self._solution("optimal", message, primal.x, dual.y, primal.start.basis, primal.start.source)
-
-    def of_result(self, result: _Result, source: str) -> Solution:
-        """From HiGHS' answer; an optimum that misses the tolerance has failed."""
-        answer, missed = result.answer, result.residuals
-        status, message = answer.status, _MESSAGES.get(answer.status, f"the solver stopped: {answer.word}")
-        if status not in ("optimal", "time limit"):
-            return self.without_point(status, message)
-        if missed is not None and not missed.optimal:
-            status = "failed"
-            message = (
-                f"the solver says optimal, but rows and bounds are violated by {missed.primal:.1e}, dual signs by"
-                f" {missed.dual:.1e}, and the duality gap is {missed.gap:.1e} (relative; {TOLERANCE:g} is allowed)"
-            )
-        return self._solution(status, message, answer.x, answer.y, answer.basis, source)
-
-    def without_point(self, status: Status, message: str) -> Solution:
-        """A solution whose x and y are NaN."""
-        x, y = np.full(self.problem.columns, np.nan), np.full(self.problem.rows, np.nan)
-        return self._solution(status, message, x, y, None, _COLD_START.source)
-
-    def _solution(self, status: Status, message: str, x: Array, y: Array, basis: Basis | None, source: str) -> Solution:
-        problem = self.problem
-        lower = lower_bound(problem, y) if np.isfinite(y).all() else -np.inf
-        upper = upper_bound(problem, x)
-        return Solution(
-            status=status,
-            message=message,
-            x=x,
-            y=y,
-            z=reduced_costs(problem, y),
-            basis=basis,
-            objective=problem.objective(x),
-            # Rounding may lift the lower bound of an optimum a little above the upper one.
-            lower=problem.in_user_sense(min(lower, upper)),
-            upper=problem.in_user_sense(upper),
-            source=source,
-            pivots=self.pivots,
-            seconds=self.seconds,
-            fell_back=False,
-        )
+def _solution(
+    problem: LinearProgram,
+    status: Status,
+    message: str,
+    begin: float,
+    x: Array | None = None,
+    y: Array | None = None,
+    basis: Basis | None = None,
+    source: str = "solver",
+    pivots: int = 0,
+) -> Solution:
+    """A solution with its certified bounds; without x and y these are NaN."""
+    x = np.full(problem.columns, np.nan) if x is None else x
+    y = np.full(problem.rows, np.nan) if y is None else y
+    lower = lower_bound(problem, y) if np.isfinite(y).all() else -np.inf
+    upper = upper_bound(problem, x)
+    return Solution(
+        status=status,
+        message=message,
+        x=x,
+        y=y,
+        z=reduced_costs(problem, y),
+        basis=basis,
+        objective=problem.objective(x),
+        # Rounding may lift the lower bound of an optimum a little above the upper one.
+        lower=problem.in_user_sense(min(lower, upper)),
+        upper=problem.in_user_sense(upper),
+        source=source,
+        pivots=pivots,
+        seconds=perf_counter() - begin,
+        fell_back=False,
+    )
 
 
 #: (method, presolve) of cold solves, in order. Presolve cannot always tell infeasible from unbounded, and its postsolve
 #: may miss the tolerance. The interior point method detects some infeasible problems that the simplex method does not.
 _COLD_METHODS: tuple[tuple[Method, bool], ...] = (("simplex", True), ("simplex", False), ("ipm", True))
+#: No other method has to be tried.
+_CONCLUSIVE: tuple[Status, ...] = ("optimal", "infeasible", "unbounded", "time limit")
 
 _MESSAGES: dict[Status, str] = {
     "optimal": "optimal",
     "infeasible": "no point meets all rows and bounds",
     "unbounded": "the objective is unbounded",
-    "infeasible or unbounded": "there is no optimum, but whether a feasible point exists is not known",
+    "infeasible or unbounded": "no optimum exists; whether a feasible point exists was not decided",
     "time limit": "the time limit was reached before an optimum was found",
 }
 
