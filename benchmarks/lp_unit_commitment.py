@@ -34,7 +34,7 @@ from jepakit.lp import LearnedFamily, LinearProgram, Solution, Start, pretrain, 
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.evaluate import BEST, FAMILY, NEAREST, ROLLING, Way, ways
 from jepakit.lp.families.perturbed import Perturbed
-from jepakit.lp.starts.choice import choose
+from jepakit.lp.starts.family import choose
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.training.result_rows import ResultRow
 

@@ -1,11 +1,10 @@
-"""What a start is worth: pivots and time of the model's starts beside those of ways to start that learn nothing."""
+"""Pivots and time from the starts of a trained family, beside those of floors and rivals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ PDLP = "basis guessed from 128 iterations of PDLP"
 ITERATED = "basis guessed from the model's iterations, nothing learned"
 UNTRAINED = "the same model, untrained"
 BALANCED = "jepakit: iterations with the learned balance, no network"
-#: As many as PDLP was found to need for a start that pays on set covers.
+#: Measured: with fewer, PDLP's start does not pay on set covers.
 _PDLP_ITERATIONS = 128
 
 
@@ -43,10 +42,10 @@ class Way:
     """A way to start.
 
     Args:
-        starts: from a problem, and the solution of the problem before in the same way (None of the first), to guesses.
-        ours: whether it is one of jepakit's; else it is a floor or a rival.
-        learned: whether another seed of training gives other guesses.
-        reduce: whether our reductions may be used; False: HiGHS gets the problems as they are.
+        starts: from a problem, and the solution of the problem before in the same way (None for the first), to guesses.
+        ours: it is one of jepakit's; otherwise it is a floor or a rival.
+        learned: another seed of training gives other guesses.
+        reduce: our reductions may be used; otherwise HiGHS gets the problems as they are.
     """
 
     starts: Callable[[LinearProgram, Solution | None], list[Start]]
@@ -57,13 +56,7 @@ class Way:
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """A problem solved in one way.
-
-    Args:
-        solution: of the problem.
-        starts: the guesses.
-        seconds: for the guesses and everything after.
-    """
+    """A problem solved in one way: its solution, the guesses, and the seconds of both."""
 
     solution: Solution
     starts: list[Start]
@@ -86,18 +79,19 @@ def evaluate(
         random_model: the family's model before training: a floor; None leaves it out.
 
     Raises:
-        DataError: there are no problems, one has no optimum, or two ways come to different optima.
+        DataError: there are no problems, one has no optimum, or two ways lead to different optima.
     """
     by = ways(family, problems, random_model)
     results = solved(problems, by, config)
     where = f"{len(problems)} problems"
     rows: list[ResultRow] = []
     for name, way in by.items():
-        rows += _spread(where, name, way, "pivots", [one.solution.pivots for one in results[name]])
+        rows += _spread(where, name, way, "pivots", [result.solution.pivots for result in results[name]])
     for name, way in by.items():
-        rows += _spread(where, name, way, "time in ms, guess included", [1e3 * one.seconds for one in results[name]])
-    guesses = [one.starts[0] for one in results[MODEL]]
-    rows += _raw(where, problems, guesses, [one.solution for one in results[COLD]])
+        milliseconds = [1e3 * result.seconds for result in results[name]]
+        rows += _spread(where, name, way, "time in ms, guess included", milliseconds)
+    guesses = [result.starts[0] for result in results[MODEL]]
+    rows += _raw(where, problems, guesses, [result.solution for result in results[COLD]])
     summary = (
         "Pivots and time of every way to start; the guess is part of the time. All ways end at the same optimum.",
     )
@@ -115,36 +109,30 @@ def ways(
             family's, there is no neighbour.
         random_model: the family's model before training; None leaves it out.
     """
-    pdlp, neighbours = HighsSolver(), family.neighbours
+    pdlp, neighbours, model = HighsSolver(), family.neighbours, family.model
     by = {
         COLD: Way(lambda _problem, _before: []),
-        PDLP: Way(
-            lambda problem, _before: [_guessed("pdlp", problem, lambda scaled: pdlp.iterates(scaled, _PDLP_ITERATIONS))]
-        ),
+        PDLP: Way(_guesses("pdlp", lambda scaled: pdlp.iterates(scaled, _PDLP_ITERATIONS))),
     }
-    if iterations := family.model.encoder.config.iterations:
-
-        def iterated(problem: LinearProgram, *balance: Any) -> list[Start]:
-            return [_guessed("iterations", problem, lambda scaled: primal_dual(scaled, iterations, *balance))]
-
-        by[ITERATED] = Way(lambda problem, _before: iterated(problem))
-        balance = family.model.balance
-        by[BALANCED] = Way(lambda problem, _before: iterated(problem, balance), ours=True, learned=True)
+    if count := model.encoder.config.iterations:
+        by[ITERATED] = Way(_guesses("iterations", lambda scaled: primal_dual(scaled, count)))
+        balanced = _guesses("iterations", lambda scaled: primal_dual(scaled, count, model.balance))
+        by[BALANCED] = Way(balanced, ours=True, learned=True)
     if neighbours is not None and problems and neighbours.nearest(problems[0]) is not None:
-        by[NEAREST] = Way(lambda problem, _before: _known(neighbours.nearest(problem)), reduce=False)
-        by[BEST] = Way(lambda problem, _before: _known(neighbours.best(problem)), ours=True)
+        by[NEAREST] = Way(lambda problem, _before: list(filter(None, [neighbours.nearest(problem)])), reduce=False)
+        by[BEST] = Way(lambda problem, _before: list(filter(None, [neighbours.best(problem)])), ours=True)
     if len({matrix_fingerprint(problem) for problem in problems}) == 1:
         by[ROLLING] = Way(_rolling, reduce=False)
         by[ROLLED] = Way(_rolling, ours=True)
     if random_model is not None:
         by[UNTRAINED] = Way(lambda problem, _before: random_model.starts([problem]), learned=True)
     by[FAMILY] = Way(lambda problem, _before: family.starts(problem)[0], ours=True, learned=True)
-    by[MODEL] = Way(lambda problem, _before: family.model.starts([problem]), ours=True, learned=True)
+    by[MODEL] = Way(lambda problem, _before: model.starts([problem]), ours=True, learned=True)
     return by
 
 
 def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: SolveConfig) -> dict[str, list[Solved]]:
-    """Every problem in every way, side by side, so that a busy machine is busy for all of them.
+    """Every problem in every way, in turn, so that other load on the machine slows all ways alike.
 
     Args:
         problems: of one family.
@@ -152,11 +140,11 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
         config: of the solver.
 
     Raises:
-        DataError: there are no problems, one has no optimum, or two ways come to different optima.
+        DataError: there are no problems, one has no optimum, or two ways lead to different optima.
     """
     if not problems:
-        raise DataError("no problem", field="problems", expected="one at least")
-    # HiGHS goes on from its own last answer faster than from the same basis elsewhere: each way has its own.
+        raise DataError("no problem", field="problems", expected="at least one")
+    # Each way has its own HiGHS, which continues fastest from its own last answer.
     solvers = {name: Solver(replace(config, reduce=config.reduce and way.reduce)) for name, way in by.items()}
     results: dict[str, list[Solved]] = {name: [] for name in by}
     for problem in problems:
@@ -166,9 +154,14 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
             starts = way.starts(problem, before)
             solution = solvers[name].solve(problem, starts)
             results[name].append(Solved(solution, starts, perf_counter() - begin))
-        first, *others = (solutions[-1].solution for solutions in results.values())
-        for solution in (first, *others):
-            _require_same(problem, solution, first)
+        optima = [solutions[-1].solution for solutions in results.values()]
+        expected = optima[0].objective
+        for optimum in optima:
+            if optimum.status != "optimal":
+                raise DataError(f"no optimum: {optimum.message}", field="problems", value=problem.name)
+            if abs(optimum.objective - expected) > 1e-6 * (1 + abs(expected)):
+                value = (optimum.objective, expected)
+                raise DataError("two starts lead to different optima", field=problem.name, value=value)
     return results
 
 
@@ -176,14 +169,17 @@ def _rolling(_problem: LinearProgram, before: Solution | None) -> list[Start]:
     return [] if before is None else [Start("before", basis=before.basis)]
 
 
-def _known(start: Start | None) -> list[Start]:
-    return [] if start is None else [start]
+def _guesses(
+    source: str, iterated: Callable[[LinearProgram], tuple[Array, Array]]
+) -> Callable[[LinearProgram, Solution | None], list[Start]]:
+    """The basis that iterates of the scaled problem suggest."""
 
+    def starts(problem: LinearProgram, _before: Solution | None) -> list[Start]:
+        scaled, scaling = equilibrated(problem)
+        x, y = iterated(scaled)
+        return [Start(source, scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))]
 
-def _guessed(source: str, problem: LinearProgram, iterated: Callable[[LinearProgram], tuple[Array, Array]]) -> Start:
-    scaled, scaling = equilibrated(problem)
-    x, y = iterated(scaled)
-    return Start(source, scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))
+    return starts
 
 
 def _spread(where: str, name: str, way: Way, metric: str, values: Sequence[float]) -> list[ResultRow]:
@@ -198,31 +194,23 @@ def _spread(where: str, name: str, way: Way, metric: str, values: Sequence[float
 def _raw(
     where: str, problems: Sequence[LinearProgram], guesses: Sequence[Start], optima: Sequence[Solution]
 ) -> list[ResultRow]:
-    """Of the guesses before anything is solved."""
+    """Rows on the guesses before anything is solved."""
     gaps: list[float] = []
-    missed: list[float] = []
-    right: list[float] = []
+    violations: list[float] = []
+    agreements: list[float] = []
     for problem, start, optimum in zip(problems, guesses, optima, strict=True):
         assert start.x is not None
         assert start.y is not None
         assert start.basis is not None
-        value = problem.objective(start.x)
-        gaps.append(abs(value - optimum.objective) / max(abs(optimum.objective), 1e-9))
-        missed.append(residuals(problem, start.x, start.y).primal)
-        if optimum.basis is not None:
-            same = np.concatenate([start.basis.columns, start.basis.rows])
-            right.append(float((same == np.concatenate([optimum.basis.columns, optimum.basis.rows])).mean()))
+        best = optimum.objective
+        gaps.append(abs(problem.objective(start.x) - best) / max(abs(best), 1e-9))
+        violations.append(residuals(problem, start.x, start.y).primal)
+        if (basis := optimum.basis) is not None:
+            same = np.concatenate([start.basis.columns == basis.columns, start.basis.rows == basis.rows])
+            agreements.append(float(same.mean()))
     values = (
         ("guess: relative gap of the objective, %", 100 * float(np.mean(gaps)), True),
-        ("guess: largest relative violation, mean", float(np.mean(missed)), True),
-        ("guess: statuses of the optimal basis, %", 100 * float(np.mean(right)), False),
+        ("guess: largest relative violation, mean", float(np.mean(violations)), True),
+        ("guess: statuses of the optimal basis, %", 100 * float(np.mean(agreements)), False),
     )
     return [ResultRow(where, MODEL, metric, value, ours=True, lower_is_better=lower) for metric, value, lower in values]
-
-
-def _require_same(problem: LinearProgram, solution: Solution, first: Solution) -> None:
-    if solution.status != "optimal":
-        raise DataError(f"no optimum: {solution.message}", field="problems", value=problem.name)
-    if abs(solution.objective - first.objective) > 1e-6 * (1 + abs(first.objective)):
-        value = (solution.objective, first.objective)
-        raise DataError("two starts come to different optima", field=problem.name, value=value)

@@ -21,8 +21,7 @@ from jepakit.lp.networks.batch import LPBatch, Optimum
 from jepakit.lp.objective import KKTTask, ObjectiveConfig, build_jepa
 from jepakit.lp.solving.iterates import balance_of, primal_dual
 from jepakit.lp.solving.scaling import equilibrated
-from jepakit.lp.starts.choice import choose
-from jepakit.lp.starts.family import LearnedFamily
+from jepakit.lp.starts.family import LearnedFamily, choose
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, results, save_trained

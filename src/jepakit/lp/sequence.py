@@ -1,13 +1,12 @@
-"""Solving problems one after another: each may start from the answer before, and from what a family has learned."""
+"""Solving problems one after another; each may start from the answer before and from a learned family."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from jepakit.errors import JepakitError
 from jepakit.files import write_text
@@ -25,7 +24,7 @@ class Solved:
         name: of the file, without its endings.
         solution: of its problem; None where it could not be read.
         error: why it could not.
-        note: why the family had no start from its model; empty where it had one, or where there is no family.
+        note: why the family had no start from its model; empty where it had one, or without a family.
     """
 
     name: str
@@ -35,13 +34,12 @@ class Solved:
 
     @property
     def json_line(self) -> str:
-        """The facts of the solution as a line of JSON."""
+        """The facts of the solution as a line of JSON; null for an infinite bound."""
         names = ("status", "message", "objective", "lower", "upper", "source", "pivots", "seconds", "fell_back")
         facts = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
-        finite = {
-            key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in facts.items()
-        }
-        return json.dumps(finite) + "\n"
+        for name in ("objective", "lower", "upper"):
+            facts[name] = facts[name] if math.isfinite(facts[name]) else None
+        return json.dumps(facts) + "\n"
 
 
 def solve_files(
@@ -69,11 +67,11 @@ def solve_files(
     Raises:
         ModelError: a file cannot be written.
     """
-    solver = Solver(config or SolveConfig())
+    solver = Solver(config)
     lines: list[str] = []
     before: tuple[str, Start] | None = None
     for file in files:
-        name = _name(file)
+        name = Path(file.name.removesuffix(".gz")).stem
         try:
             problem = read_problem(file, relax=relax)
             matrix = matrix_fingerprint(problem)
@@ -91,7 +89,6 @@ def solve_files(
         if solution.status == "optimal":
             before = matrix, Start("problem before", solution.x, solution.y, solution.basis)
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
             if solution.status == "optimal":
                 write_solution(solution, problem, out / f"{name}.sol")
                 if solution.basis is not None:
@@ -100,8 +97,3 @@ def solve_files(
         yield solved
     if out is not None:
         write_text(out / "solutions.jsonl", "".join(lines))
-
-
-def _name(file: Path) -> str:
-    name = file.name.removesuffix(".gz")
-    return name[: name.rindex(".")] if "." in name else name

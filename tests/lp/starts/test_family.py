@@ -16,7 +16,7 @@ from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.solver import Start
-from jepakit.lp.starts.choice import Choice, choose, edge_weights_for
+from jepakit.lp.starts.family import Choice, choose, edge_weights_for
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.training import RunFolder
 

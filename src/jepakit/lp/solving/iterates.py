@@ -7,14 +7,14 @@ the KKT error, as in cuPDLP (Lu and Yang 2023, arXiv 2311.12180).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
-from jepakit.lp.solving.certificate import dual_value
+from jepakit.lp.solving.certificate import dual_range, dual_value
 
 #: Iterations between two checks for a restart.
 _CHECK_EVERY = 16
@@ -33,8 +33,7 @@ def primal_dual(problem: LinearProgram, iterations: int, balance: float = 1.0) -
     Args:
         problem: scaled, see `jepakit.lp.solving.scaling.equilibrated`.
         iterations: each takes two products with the matrix.
-        balance: the first primal weight, in units of ‖costs‖ / ‖sides‖; `balance_of` gives the best one from an
-            optimum.
+        balance: the first primal weight, in units of ‖costs‖ / ‖sides‖; see `balance_of`.
     """
     steps = _Steps.of(problem)
     point = steps.point(np.clip(0.0, problem.lower, problem.upper), np.zeros(problem.rows))
@@ -47,7 +46,7 @@ def primal_dual(problem: LinearProgram, iterations: int, balance: float = 1.0) -
         shrunk, grown = 1 - (number + 1) ** -_REDUCTION_EXPONENT, 1 + (number + 1) ** -_GROWTH_EXPONENT
         step = min(shrunk * limit, grown * step)
         if taken <= limit:
-            point = steps.with_dual_product(candidate)
+            point = replace(candidate, aty=steps.by_column @ candidate.y)
             mean.add(point, taken)
         if not mean.size or (number % _CHECK_EVERY and number != iterations):
             continue
@@ -66,12 +65,9 @@ def primal_dual(problem: LinearProgram, iterations: int, balance: float = 1.0) -
 
 
 def balance_of(problem: LinearProgram, x: Array, y: Array) -> float:
-    """The balance with which `primal_dual` has the same weighted distance to x as to y.
+    """The balance with which `primal_dual` has the same weighted distance to x ``[n]`` as to y ``[m]``.
 
-    Args:
-        problem: scaled.
-        x: of an optimum or near one, ``[n]``.
-        y: of an optimum or near one, ``[m]``.
+    It is the best balance if both are optimal. The problem is scaled.
     """
     dx, dy = float(np.linalg.norm(x - np.clip(0.0, problem.lower, problem.upper))), float(np.linalg.norm(y))
     return dy / dx / _weight_unit(problem) if min(dx, dy) > 0 else 1.0
@@ -113,29 +109,21 @@ class _Mean:
 
     def __init__(self) -> None:
         self.count, self.size = 0, 0.0
-        self._sums: tuple[Array, ...] = ()
+        self._sums: list[Array | float] = [0.0] * len(fields(_Point))
 
     def add(self, point: _Point, size: float) -> None:
         parts = (point.x, point.y, point.ax, point.aty)
-        sums = self._sums or tuple(np.zeros_like(part) for part in parts)
-        self._sums = tuple(total + size * part for total, part in zip(sums, parts, strict=True))
+        self._sums = [total + size * part for total, part in zip(self._sums, parts, strict=True)]
         self.count, self.size = self.count + 1, self.size + size
 
     @property
     def point(self) -> _Point:
-        return _Point(*(total / self.size for total in self._sums))
+        return _Point(*(np.asarray(total / self.size) for total in self._sums))
 
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """The steps for one problem.
-
-    Args:
-        problem: the problem.
-        by_row: A, as CSR.
-        by_column: Aᵀ, as CSR.
-        first: size of the first step, at most 1 / ‖A‖₂.
-    """
+    """The steps for one problem, with A and Aᵀ by rows; the first step size is at most 1 / ‖A‖₂."""
 
     problem: LinearProgram
     by_row: sp.csr_array
@@ -152,9 +140,6 @@ class _Steps:
 
     def point(self, x: Array, y: Array) -> _Point:
         return _Point(x, y, self.by_row @ x, self.by_column @ y)
-
-    def with_dual_product(self, point: _Point) -> _Point:
-        return replace(point, aty=self.by_column @ point.y)
 
     def step(self, point: _Point, step: float, weight: float) -> tuple[_Point, float]:
         """The next iterate, its Aᵀy still that of ``point``, and the largest step size that was allowed."""
@@ -173,8 +158,7 @@ class _Steps:
         problem = self.problem
         outside = point.ax - np.clip(point.ax, problem.row_lower, problem.row_upper)
         z = problem.costs - point.aty
-        has_lower, has_upper = np.isfinite(problem.lower), np.isfinite(problem.upper)
-        feasible = np.where(has_lower, np.maximum(z, 0), 0) + np.where(has_upper, np.minimum(z, 0), 0)
+        feasible = np.clip(z, *dual_range(problem.lower, problem.upper))
         wrong = z - feasible
         value = dual_value(point.y, problem.row_lower, problem.row_upper)
         value += dual_value(feasible, problem.lower, problem.upper)

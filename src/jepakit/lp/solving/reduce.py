@@ -31,8 +31,8 @@ class Reduction:
         problem: the reduced problem, m - k rows.
         kept: rows of the original problem that are left, ``[m - k]`` int64.
         row: rows that became bounds, ``[k]`` int64.
-        column: the column of each of these, ``[k]`` int64.
-        entry: the entry of each of these, ``[k]``.
+        column: the column of each, ``[k]`` int64.
+        entry: the entry of each, ``[k]``.
         lower_from: per column, the index into ``row`` of the row that gives its lower bound, ``[n]`` int64; -1: none.
         upper_from: the same for the upper bound.
     """
@@ -55,16 +55,16 @@ class Reduction:
         return Basis(columns, whole.rows[self.kept]).fitted(self.problem)
 
     def whole_of(self, basis: Basis, y: Array) -> tuple[Basis, Array]:
-        """Basis and duals ``[m]`` of the original problem.
+        """Basis and duals ``[m]`` of the original problem, from those of the reduced one.
 
         A column at a bound that comes from a row becomes basic, and its reduced cost becomes the dual of that row.
-
-        Args:
-            basis: of the reduced problem.
-            y: its duals, ``[m - k]``.
         """
         z = reduced_costs(self.problem, y)
-        binding, at_lower = self._binding_rows(basis, z)
+        at_lower, at_upper = basis.columns == AT_LOWER, basis.columns == AT_UPPER
+        fixed = (self.problem.lower == self.problem.upper) & (at_lower | at_upper)
+        # A fixed column is at both bounds; the sign of its reduced cost says which one binds.
+        at_lower, at_upper = np.where(fixed, z >= 0, at_lower), np.where(fixed, ~(z >= 0), at_upper)
+        binding = np.where(at_lower, self.lower_from, np.where(at_upper, self.upper_from, -1))
         bound = binding >= 0
         entry, row = self.entry[binding[bound]], self.row[binding[bound]]
         columns, rows, duals = basis.columns.copy(), np.full(self.whole.rows, BASIC, np.int8), np.zeros(self.whole.rows)
@@ -72,14 +72,6 @@ class Reduction:
         rows[row], duals[row] = np.where((entry > 0) == at_lower[bound], AT_LOWER, AT_UPPER), z[bound] / entry
         columns[bound] = BASIC
         return Basis(columns, rows), duals
-
-    def _binding_rows(self, basis: Basis, z: Array) -> tuple[Array, Array]:
-        """Per column, the index into ``row`` of the row whose bound it is at, -1 for none; whether it is the lower."""
-        lower, upper = basis.columns == AT_LOWER, basis.columns == AT_UPPER
-        fixed = (self.problem.lower == self.problem.upper) & (lower | upper)
-        # A fixed column is at both bounds; the sign of its reduced cost says which one binds.
-        lower, upper = np.where(fixed, z >= 0, lower), np.where(fixed, ~(z >= 0), upper)
-        return np.where(lower, self.lower_from, np.where(upper, self.upper_from, -1)), lower
 
 
 def reduced(problem: LinearProgram) -> Reduction | None:

@@ -1,4 +1,4 @@
-"""Scaling to common units, so that a problem in kW and the same problem in MW become the same."""
+"""Scaling to common units: a problem in kW and the same problem in MW become the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from jepakit.lp.data import Array, LinearProgram
 
 #: Ruiz scaling stops after so many rounds, or when all largest entries are within the tolerance of 1.
-_ROUNDS, _TOLERANCE = 20, 1e-9
+_MAX_ROUNDS, _TOLERANCE = 20, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,7 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
     matrix = problem.matrix
     rows, columns = _ruiz_factors(matrix)
     sides = (rows * problem.row_lower, rows * problem.row_upper, problem.lower / columns, problem.upper / columns)
-    size = _largest_finite(np.concatenate(sides))
-    cost = _largest_finite(columns * problem.costs)
+    size, cost = _largest_finite(np.concatenate(sides)), _largest_finite(columns * problem.costs)
     row_lower, row_upper, lower, upper = (side / size for side in sides)
     data = matrix.data * rows[matrix.indices] * np.repeat(columns, np.diff(matrix.indptr))
     scaled = replace(
@@ -75,7 +74,7 @@ def _ruiz_factors(matrix: sp.csc_array) -> tuple[Array, Array]:
     """R and C: each round divides by the square root of the largest entry."""
     by_column, by_row = abs(matrix), abs(matrix).tocsr()
     rows, columns = np.ones(by_row.shape[0]), np.ones(by_row.shape[1])
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         row_size = rows * _largest_entries(by_row, columns)
         column_size = columns * _largest_entries(by_column, rows)
         sizes = np.concatenate([row_size, column_size])
@@ -88,8 +87,7 @@ def _ruiz_factors(matrix: sp.csc_array) -> tuple[Array, Array]:
 
 def _largest_entries(matrix: sp.csr_array | sp.csc_array, factors: Array) -> Array:
     """Per row of a CSR matrix, or column of a CSC one, the largest entry times the factor of its index; 0 if empty."""
-    largest = np.zeros(len(matrix.indptr) - 1)
-    filled = np.diff(matrix.indptr) > 0
+    largest, filled = np.zeros(len(matrix.indptr) - 1), np.diff(matrix.indptr) > 0
     if filled.any():
         largest[filled] = np.maximum.reduceat(matrix.data * factors[matrix.indices], matrix.indptr[:-1][filled])
     return largest

@@ -50,54 +50,41 @@ def with_optimum(
         ConfigError: ``workers`` is less than 1.
     """
     results = list(zip(problems, _optima_or_reasons(problems, cache, workers), strict=True))
-    pairs = [(problem, optimum) for problem, optimum in results if not isinstance(optimum, str)]
+    pairs = [(problem, optimum) for problem, optimum in results if isinstance(optimum, Optimum)]
     left_out = [f"{problem.name}: {reason}" for problem, reason in results if isinstance(reason, str)]
     return [problem for problem, _ in pairs], [optimum for _, optimum in pairs], left_out
 
 
 def _optima_or_reasons(problems: Sequence[LinearProgram], cache: Path | None, workers: int) -> Iterator[Optimum | str]:
-    """For each problem the optimum, or the reason why there is none."""
+    """For each problem the optimum, or the reason why it has none."""
     if workers < 1:
         raise ConfigError("workers", workers, "at least 1")
     files = [None if cache is None else cache / f"{fingerprint(problem)}.npz" for problem in problems]
     cached = [_read(file) for file in files]
     solved = _solved([problem for problem, optimum in zip(problems, cached, strict=True) if optimum is None], workers)
     for optimum, file in zip(cached, files, strict=True):
-        if optimum is not None:
-            yield optimum
-            continue
-        result = next(solved)
-        if not isinstance(result, str):
-            _write(result, file)
+        result = optimum or next(solved)
+        if file is not None and optimum is None and isinstance(result, Optimum):
+            basis = result.basis
+            write_arrays(file, {"x": result.x, "y": result.y, "columns": basis.columns, "rows": basis.rows})
         yield result
 
 
 def _solved(problems: list[LinearProgram], workers: int) -> Iterator[Optimum | str]:
     if workers == 1 or len(problems) < 2:
         solver = Solver()
-        yield from (_optimum(solver, problem) for problem in problems)
+        yield from (_optimum(problem, solver) for problem in problems)
         return
     # Spawned, because a forked process inherits locks of the threads of torch and HiGHS.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_optimum_by_own_solver, problems, chunksize=1)
+        yield from pool.map(_optimum, problems)
 
 
-def _optimum_by_own_solver(problem: LinearProgram) -> Optimum | str:
-    return _optimum(Solver(), problem)
-
-
-def _optimum(solver: Solver, problem: LinearProgram) -> Optimum | str:
-    solution = solver.solve(problem)
+def _optimum(problem: LinearProgram, solver: Solver | None = None) -> Optimum | str:
+    solution = (solver or Solver()).solve(problem)
     if solution.status != "optimal" or solution.basis is None:
         return solution.message
     return Optimum(solution.x, solution.y, solution.basis)
-
-
-def _write(optimum: Optimum, file: Path | None) -> None:
-    if file is None:
-        return
-    basis = optimum.basis
-    write_arrays(file, {"x": optimum.x, "y": optimum.y, "columns": basis.columns, "rows": basis.rows})
 
 
 def _read(file: Path | None) -> Optimum | None:

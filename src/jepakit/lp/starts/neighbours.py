@@ -46,12 +46,11 @@ class Neighbours:
 
     @classmethod
     def of(cls, problems: Sequence[LinearProgram], optima: Sequence[Optimum]) -> Neighbours:
-        """From problems and their optima."""
+        """The optima of problems."""
         matrices = {matrix_fingerprint(problem) for problem in problems}
         if len(matrices) != 1:
-            none, nothing = np.zeros((0, 0)), np.zeros(0)
-            codes = none.astype(np.int8)
-            return cls("", nothing.astype(np.int64), none, nothing, none, none, codes, codes)
+            none, codes = np.zeros((0, 0)), np.zeros((0, 0), np.int8)
+            return cls("", np.zeros(0, np.int64), none, np.zeros(0), none, none, codes, codes)
         numbers = np.stack([_numbers(problem) for problem in problems])
         varying = np.flatnonzero((numbers != numbers[0]).any(0))
         return cls(
@@ -88,7 +87,8 @@ class Neighbours:
             return None
         near = self._by_distance(problem)
         near = near[near != without]
-        if self._costs_vary:
+        costs_vary = bool((self.varying < self.x.shape[1]).any())
+        if costs_vary:
             near = near[:_BOUNDS_WITH_COSTS]
             bounds = lower_bounds(problem, self.y[near])
         else:
@@ -100,10 +100,6 @@ class Neighbours:
         """Indices of the problems, the nearest first."""
         distance = (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
         return np.argsort(distance, kind="stable")
-
-    @property
-    def _costs_vary(self) -> bool:
-        return bool((self.varying < self.x.shape[1]).any())
 
     @cached_property
     def _dual_bounds(self) -> DualBounds:
@@ -122,7 +118,7 @@ class Neighbours:
 
     @classmethod
     def load(cls, file: Path) -> Neighbours:
-        """Reads what `save` wrote.
+        """Reads a file of `save`.
 
         Raises:
             ModelError: the file is missing or damaged.
