@@ -84,28 +84,33 @@ def test_names_with_spaces_need_fixed_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "line", "message"),
+    ("before", "after", "line", "section", "value"),
     [
-        ("ATLEAST           3.0\n", "NOROW             3.0\n", 14, "a row that is not in ROWS (found 'NOROW')"),
-        ("ATMOST            4.0", "ATMOST            abc", 15, "no number (found 'abc')"),
-        ("ATMOST            4.0", "ATMOST            nan", 15, "no number (found 'nan')"),
-        ("ATMOST            4.0", "ATMOST            4.0   ATMOST 1", 15, "a second entry of column 'Z' in row"),
-        ("    Z         ATMOST", "    X         ATMOST", 15, "a column that was left and is taken up again"),
-        (" E  EXACTLY", " E  ATMOST", 9, "a row that is there already"),
-        (" E  EXACTLY", " Q  EXACTLY", 9, "no row"),
-        (" FR BND       Y", " FR BND       W", 24, "a column that is not in COLUMNS (found 'W')"),
-        (" FR BND       Y", " SC BND       Y 3", 24, "no bound that a column of a linear program can have"),
-        (" UP BND       Z                -1.0", " UP BND       Z", 25, "a column that is not in COLUMNS"),
-        (" UP BND       Z", " UP OTHER     Z", 25, "a second set in BOUNDS"),
-        ("RNG       EXACTLY          -1.5", "RNG       ATMOST           -1.5", 21, "a second value in RANGES"),
-        ("BOUNDS", "QUADOBJ", 22, "no section of a linear program"),
-        ("    MAX", "    MOST", 4, "no sense of an objective"),
-        ("ENDATA\n", "", 25, "ends too early; expected ENDATA"),
-        (" N  PROFIT\n", "", 9, "no objective"),
-        ("RHS\n", "ROWS\n", 16, "a section that cannot come after COLUMNS"),
+        ("ATLEAST           3.0\n", "NOROW             3.0\n", 14, "COLUMNS", "NOROW"),
+        ("ATMOST            4.0", "ATMOST            abc", 15, "COLUMNS", "abc"),
+        ("ATMOST            4.0", "ATMOST            nan", 15, "COLUMNS", "nan"),
+        ("ATMOST            4.0", "ATMOST            4.0   ATMOST 1", 15, "COLUMNS", "ATMOST"),
+        ("    Z         ATMOST", "    X         ATMOST", 15, "COLUMNS", "X"),
+        (" E  EXACTLY", " E  ATMOST", 9, "ROWS", "ATMOST"),
+        (" E  EXACTLY", " Q  EXACTLY", 9, "ROWS", "Q EXACTLY"),
+        (" FR BND       Y", " FR BND       W", 24, "BOUNDS", "W"),
+        (" FR BND       Y", " SC BND       Y 3", 24, "BOUNDS", "SC"),
+        (" UP BND       Z                -1.0", " UP BND       Z", 25, "BOUNDS", "BND"),
+        (" UP BND       Z", " UP OTHER     Z", 25, "BOUNDS", "OTHER"),
+        ("RNG       EXACTLY          -1.5", "RNG       ATMOST           -1.5", 21, "RANGES", "ATMOST"),
+        ("RNG       EXACTLY          -1.5", "RNG       PROFIT           -1.5", 21, "RANGES", "PROFIT"),
+        ("EXACTLY           5.0    PROFIT", "PROFIT            5.0    PROFIT", 18, "RHS", "PROFIT"),
+        ("    RNG       EXACTLY          -1.5", " RG", 21, "RANGES", ""),
+        ("BOUNDS", "QUADOBJ", 22, "RANGES", "QUADOBJ"),
+        ("    MAX", "    MOST", 4, "OBJSENSE", "MOST"),
+        ("ENDATA\n", "", 25, "BOUNDS", None),
+        (" N  PROFIT\n", "", 9, "COLUMNS", None),
+        ("RHS\n", "ROWS\n", 16, "COLUMNS", "ROWS"),
     ],
 )
-def test_a_fault_is_named_with_its_line(tmp_path: Path, before: str, after: str, line: int, message: str) -> None:
+def test_a_fault_is_named_with_its_line(
+    tmp_path: Path, before: str, after: str, line: int, section: str, value: str | None
+) -> None:
     assert before in SMALL
     text = SMALL.replace(before, after, 1)
     if before == " N  PROFIT\n":
@@ -113,7 +118,8 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, before: str, after: str,
     file = written(tmp_path, text)
     with pytest.raises(DataError) as caught:
         read_mps(file)
-    assert str(caught.value).startswith(f"{file}:{line}: {message}"), str(caught.value)
+    fault = caught.value
+    assert (fault.file, fault.line, fault.field, fault.value) == (file, line, section, value)
 
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:

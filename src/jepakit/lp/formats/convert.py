@@ -54,15 +54,14 @@ def from_linprog(
 
 def _rows(name: str, matrix: Any, sides: ArrayLike | None, columns: int) -> tuple[sp.csc_array, Array]:
     if (matrix is None) != (sides is None):
-        raise DataError("one without the other", field=f"{name}, b{name[1:]}", expected="both or none")
+        raise DataError("one without the other", field=f"{name}, b{name[1:]}", expected="both or neither")
     if matrix is None:
         return sp.csc_array((0, columns)), np.zeros(0)
     rows = sp.csc_array(matrix if sp.issparse(matrix) else np.atleast_2d(np.asarray(matrix, float)))
     values = np.atleast_1d(np.asarray(sides, dtype=float))
     shape = (len(values), columns)
     if rows.shape != shape:  # pyright: ignore[reportUnnecessaryComparison]
-        problem = "of another shape than its right-hand side and c"
-        raise DataError(problem, field=name, value=rows.shape, expected=str(shape))
+        raise DataError("of another shape than b and c", field=name, value=rows.shape, expected=str(shape))
     return rows, values
 
 
@@ -76,12 +75,7 @@ def _bounds(bounds: Bounds, columns: int) -> tuple[Array, Array]:
 
 
 def from_linopy(model: linopy.Model, *, relax: bool = False) -> LinearProgram:
-    """The problem of a linopy model, with variables and constraints in linopy's order; raises as `from_highs`.
-
-    Args:
-        model: the model.
-        relax: drop integrality; without it integer variables are an error.
-    """
+    """The problem of a linopy model, with variables and constraints in linopy's order; see `from_highs`."""
     return from_highs(model.to_highspy(), relax=relax)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.highs import from_highs, to_highs
 from jepakit.lp.solving.solver import Solution
 
-_ENDINGS = (".mps", ".lp")
+_ENDINGS = ".mps, .lp, .mps.gz or .lp.gz"
 #: Type of a line in a basis file -> status of its column, and of its row if it names one.
-_KINDS = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER, None), "LL": (AT_LOWER, None)}
+_STATUSES = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER,), "LL": (AT_LOWER,)}
 
 
 def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
@@ -30,17 +31,14 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
 
     Raises:
         DataError: names the file, in MPS also the line.
-        FileNotFoundError: there is no such file.
-
-    Raises:
-        DataError: names the file, in MPS also the line.
     """
-    name = file.name.lower().removesuffix(".gz")
-    if name.endswith(".mps"):
-        return read_mps(file, relax=relax)
-    if name.endswith(".lp"):
-        return _read_lp(file, relax=relax)
-    raise DataError("neither MPS nor LP", file=file, expected="a name that ends in .mps, .lp, .mps.gz or .lp.gz")
+    match _format_of(file):
+        case ".mps":
+            return read_mps(file, relax=relax)
+        case ".lp":
+            return _read_lp(file, relax=relax)
+        case _:
+            raise DataError("neither MPS nor LP", file=file, expected=f"a name that ends in {_ENDINGS}")
 
 
 def problem_files(path: Path) -> list[Path]:
@@ -51,11 +49,14 @@ def problem_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(_ENDINGS))
+    files = sorted(file for file in path.iterdir() if _format_of(file) in (".mps", ".lp"))
     if not files:
-        expected = "files that end in .mps, .lp, .mps.gz or .lp.gz"
-        raise DataError("no problems in this folder", file=path, expected=expected)
+        raise DataError("no problems in this folder", file=path, expected=f"files that end in {_ENDINGS}")
     return files
+
+
+def _format_of(file: Path) -> str:
+    return Path(file.name.lower().removesuffix(".gz")).suffix
 
 
 def write_problem(problem: LinearProgram, file: Path) -> None:
@@ -73,30 +74,30 @@ def write_problem(problem: LinearProgram, file: Path) -> None:
     highs.passModel(model)
     with whole_file(file) as unfinished:
         if highs.writeModel(str(unfinished)) == highspy.HighsStatus.kError:
-            raise OSError("HiGHS cannot; give room, and a name in .mps, .lp, .mps.gz or .lp.gz")
-        _require_whole(unfinished)
-
-
-def _require_whole(file: Path) -> None:
-    """Raises OSError where the end is missing: on a full disk HiGHS reports that all went well."""
-    try:
-        last = read_bytes(file)[-16:].split()
-    except DataError as error:
-        raise OSError(f"what HiGHS has written cannot be read: {error.problem}") from error
-    if not last or last[-1].lower() not in (b"endata", b"end"):
-        raise OSError("what HiGHS has written is cut off; is the disk full?")
+            raise OSError(f"HiGHS cannot write it; give room, and a name that ends in {_ENDINGS}")
+        # On a full disk HiGHS reports success.
+        try:
+            content = read_bytes(unfinished)
+        except DataError as error:
+            raise OSError(f"the file that HiGHS wrote cannot be read: {error.problem}") from error
+        if content[-16:].split()[-1:] not in ([b"ENDATA"], [b"end"]):
+            raise OSError("the file that HiGHS wrote is cut off; is the disk full?")
+        # HiGHS writes plain text whatever the name.
+        if file.suffix.lower() == ".gz":
+            unfinished.write_bytes(gzip.compress(content, mtime=0))
 
 
 def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
-    # HiGHS reads it by itself, so that it is looked through before: is it there, whole, and no bomb?
+    # HiGHS reads the file itself; this checks its existence, its gzip format and its size before.
     read_bytes(file)
-    highs, said = highspy.Highs(), list[str]()
+    highs, log = highspy.Highs(), list[str]()
     highs.setOptionValue("log_to_console", False)
-    highs.cbLogging.subscribe(lambda event: said.append(event.message))
+    highs.cbLogging.subscribe(lambda event: log.append(event.message))
     status = highs.readModel(str(file))
-    faults = [" ".join(line.split()) for line in said if line.startswith(("WARNING", "ERROR"))]
+    faults = [" ".join(line.split()) for line in log if line.startswith(("WARNING", "ERROR"))]
     if status != highspy.HighsStatus.kOk or faults:
-        raise DataError(f"no LP file: {'; '.join(faults)}", file=file, expected="the format that HiGHS and CPLEX read")
+        problem = f"not an LP file: {'; '.join(faults)}"
+        raise DataError(problem, file=file, expected="the format that HiGHS and CPLEX read")
     try:
         return from_highs(highs, relax=relax)
     except DataError as error:
@@ -111,11 +112,10 @@ def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> No
         ModelError: the file cannot be written.
     """
     if not np.isfinite(solution.x).all():
-        raise DataError("there is no solution to write", file=file, value=solution.status, expected="an optimum")
+        raise DataError("no solution to write", file=file, field="x", value=solution.status, expected="an optimum")
     sign = -1.0 if problem.maximize else 1.0
-    head = ["Model status", solution.status.capitalize(), "", "# Primal solution values", "Feasible"]
     lines = [
-        *head,
+        *["Model status", solution.status.capitalize(), "", "# Primal solution values", "Feasible"],
         f"Objective {solution.objective!r}",
         *_values("Columns", problem.columns, problem.column_name, solution.x),
         *_values("Rows", problem.rows, problem.row_name, problem.matrix @ solution.x),
@@ -136,11 +136,12 @@ def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
     """Writes a basis in the MPS format of basis files, which other solvers read too.
 
     Raises:
-        DataError: the number of basic columns and rows differs from the number of rows; the format cannot express it.
+        DataError: the number of basic columns and rows is not the number of rows; the format cannot express it.
         ModelError: the file cannot be written.
     """
     if basis.basic != problem.rows:
-        raise DataError("no basis of as many as rows", file=file, value=basis.basic, expected=str(problem.rows))
+        expected = f"{problem.rows} basic columns and rows"
+        raise DataError("cannot be written as MPS", file=file, field="basic", value=basis.basic, expected=expected)
     lines = [f"NAME          {problem.name}"]
     rows = iter(np.flatnonzero(basis.rows != BASIC).tolist())
     for column in np.flatnonzero(basis.columns == BASIC).tolist():
@@ -161,24 +162,20 @@ def read_basis(problem: LinearProgram, file: Path) -> Basis:
     """
     columns = {problem.column_name(place): place for place in range(problem.columns)}
     rows = {problem.row_name(place): place for place in range(problem.rows)}
-    of_column = np.full(problem.columns, AT_LOWER, np.int8)
-    of_row = np.full(problem.rows, BASIC, np.int8)
+    basis = Basis(np.full(problem.columns, AT_LOWER, np.int8), np.full(problem.rows, BASIC, np.int8))
     lines = read_text(file, errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         words = line.split()
         if not words or line.startswith(("*", "NAME")):
             continue
         if words[0] == "ENDATA":
-            return Basis(of_column, of_row).fitted(problem)
-        kind = _KINDS.get(words[0])
-        names = words[1:]
-        if kind is None or len(names) != (1 if kind[1] is None else 2):
+            return basis.fitted(problem)
+        (kind, *names), parts = words, (("column", columns, basis.columns), ("row", rows, basis.rows))
+        if len(names) != len(_STATUSES.get(kind, ())):
             expected = "XU or XL with a column and a row, or UL or LL with a column"
-            raise DataError("no line of a basis", file=file, line=number, value=line.strip(), expected=expected)
-        for name, known, what in zip(names, (columns, rows), ("column", "row"), strict=False):
-            if name not in known:
-                raise DataError(f"a {what} that the problem has not got", file=file, line=number, value=name)
-        of_column[columns[names[0]]] = kind[0]
-        if kind[1] is not None:
-            of_row[rows[names[1]]] = kind[1]
+            raise DataError("not a line of a basis", file=file, line=number, value=line.strip(), expected=expected)
+        for name, status, (field, places, statuses) in zip(names, _STATUSES[kind], parts, strict=False):
+            if name not in places:
+                raise DataError("not in the problem", file=file, line=number, field=field, value=name)
+            statuses[places[name]] = status
     raise DataError("ends too early", file=file, line=max(1, len(lines)), expected="ENDATA")
