@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from jepakit.errors import DataError
-from jepakit.lp import LearnedFamily, LPModel, SolveConfig, Solver, label, read_basis, write_basis, write_problem
+from jepakit.lp import (
+    LearnedFamily,
+    LPModel,
+    SolveConfig,
+    Solver,
+    label,
+    read_basis,
+    read_problem,
+    write_basis,
+    write_problem,
+)
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.sequence import solve_files
 from jepakit.lp.starts.family import Choice
@@ -100,7 +110,9 @@ def test_a_basis_of_other_names_is_an_error_of_each_file(files: list[Path], tmp_
 
 def test_a_family_makes_guesses_and_says_why_its_model_made_none(files: list[Path], tmp_path: Path) -> None:
     perceptron = LPModel(False, 30, 20, {"dim": 4, "depth": 1, "iterations": 0}).eval()
-    neighbours = Neighbours.of(PROBLEMS[1:], label(PROBLEMS[1:]))
+    # As they are read: a file has fewer digits.
+    problems = [read_problem(file) for file in files]
+    neighbours = Neighbours.of(problems, label(problems))
     family = LearnedFamily(perceptron, neighbours, Choice("training"))
     write_problem(by_hand(), tmp_path / "other.mps")
     known, other = solve_files([files[1], tmp_path / "other.mps"], family=family)

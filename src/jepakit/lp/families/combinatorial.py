@@ -1,4 +1,4 @@
-"""Relaxations of four combinatorial problems that are benchmarks of learning for optimisation.
+"""Relaxations of four combinatorial problems from the literature on learning for optimisation.
 
 Source: Gasse et al. 2019 (arXiv 1906.01629), section 4.1, with the sizes of IPM-MPNN (Qian et al. 2024, arXiv
 2310.10603) as defaults. Maximisations are stated as such.
@@ -105,7 +105,7 @@ class CombinatorialAuction:
         """See `jepakit.lp.families.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         values = 1 + 99 * draw.random(self.items)
-        # How well two items go together; each row sums to 1, or to 0 if there is one item.
+        # The compatibility of two items; each row sums to 1, or to 0 if there is one item.
         compatibility = np.triu(draw.random((self.items, self.items)), 1)
         compatibility = compatibility + compatibility.T
         compatibility = compatibility / compatibility.sum(1, keepdims=True).clip(min=1e-12)
@@ -195,17 +195,15 @@ class FacilityLocation:
         distance = np.linalg.norm(places[:n, None] - places[None, n:], axis=2)
         transport = 10 * demand[:, None] * distance
         served, carried = sp.kron(sp.eye_array(n), np.ones((1, m))), sp.kron(demand[None], sp.eye_array(m))
-        matrix = sp.vstack(
-            [
-                sp.hstack([served, sp.csr_array((n, m))]),
-                sp.hstack([carried, -sp.diags_array(capacity)]),
-                sp.hstack([sp.csr_array((1, n * m)), capacity[None]]),
-                sp.hstack([sp.eye_array(n * m), -sp.kron(np.ones((n, 1)), sp.eye_array(m))]),
-            ]
-        )
+        blocks = [
+            [served, None],
+            [carried, -sp.diags_array(capacity)],
+            [None, sp.csr_array(capacity[None])],
+            [sp.eye_array(n * m), -sp.kron(np.ones((n, 1)), sp.eye_array(m))],
+        ]
         return _in_unit_box(
             np.concatenate([transport.ravel(), opening]),
-            sp.csc_array(matrix),
+            sp.csc_array(sp.block_array(blocks)),
             np.concatenate([np.ones(n), np.full(m, -np.inf), [demand.sum()], np.full(n * m, -np.inf)]),
             np.concatenate([np.ones(n), np.zeros(m), [np.inf], np.zeros(n * m)]),
             f"facilities-{seed}",
@@ -264,7 +262,7 @@ def _barabasi_albert(nodes: int, affinity: int, draw: np.random.Generator) -> li
 
 
 def _clique_inequalities(neighbours: list[set[int]]) -> list[list[int]]:
-    """Disjoint cliques, found greedily by degree, and the edges that are in none of them."""
+    """Disjoint cliques, chosen greedily by degree, and the edges outside of them."""
     by_degree = sorted(range(len(neighbours)), key=lambda node: -len(neighbours[node]))
     clique_of: dict[int, int] = {}
     cliques: list[list[int]] = []

@@ -14,10 +14,7 @@ from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLoca
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.families.power_flow import PowerFlow, read_matpower
 
-FamilyName = Literal[
-    "set-cover", "independent-set", "auction", "facility-location", "random", "perturbed", "power-flow"
-]
-FAMILIES: dict[FamilyName, type[Any]] = {
+FAMILIES: dict[str, type[Any]] = {
     "set-cover": SetCover,
     "independent-set": IndependentSet,
     "auction": CombinatorialAuction,
@@ -26,6 +23,9 @@ FAMILIES: dict[FamilyName, type[Any]] = {
     "perturbed": Perturbed,
     "power-flow": PowerFlow,
 }
+FamilyName = Literal[
+    "set-cover", "independent-set", "auction", "facility-location", "random", "perturbed", "power-flow"
+]
 #: Fields of families that are not numbers; they come from ``like`` and ``case``, or cannot be set by name.
 _NOT_NUMBERS = ("problems", "network", "loads", "total")
 
@@ -44,7 +44,7 @@ def make_family(
     Raises:
         ConfigError: the family has no such field, or needs ``like`` or ``case``.
     """
-    kind = FAMILIES[require_choice("family", name, FAMILIES)]  # type: ignore[index]
+    kind = FAMILIES[require_choice("family", name, FAMILIES)]
     types = {field.name: field.type for field in fields(kind) if field.name not in _NOT_NUMBERS}
     for field in size:
         require_choice(f"size of {name}", field, types)

@@ -18,7 +18,6 @@ from jepakit.lp.data import Array, LinearProgram
 _RATIO_DECIMALS, _SMALLEST_GROUP = 7, 4
 #: Width of the sides around a single problem.
 _DEFAULT_WIDTH = 0.05
-_BOUND_FIELDS = ("row_lower", "row_upper", "lower", "upper")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ class Perturbed:
             if first.matrix.shape != other.matrix.shape or abs(first.matrix - other.matrix).sum() != 0:
                 problem = "of another matrix than the first"
                 raise DataError(problem, field=field, value=other.name, expected="one matrix for all")
-            for side in _BOUND_FIELDS:
+            for side in ("row_lower", "row_upper", "lower", "upper"):
                 if not np.array_equal(np.isinf(getattr(first, side)), np.isinf(getattr(other, side))):
                     raise DataError(f"has other infinite sides ({side}) than the first", field=field, value=other.name)
 

@@ -53,7 +53,7 @@ class PowerFlow:
 
     @classmethod
     def read(cls, file: Path) -> PowerFlow:
-        """From a MATPOWER file; raises as `read_matpower`."""
+        """From a MATPOWER file; see `read_matpower`."""
         return cls(*read_matpower(file))
 
     def problem(self, seed: int) -> LinearProgram:
@@ -89,12 +89,7 @@ def read_matpower(file: Path) -> tuple[LinearProgram, Array]:
     rate = np.where(rate > 0, rate, np.inf) / np.abs(susceptance)
     smallest = np.maximum(np.radians(branches[:, _ANGLE_MIN]), -rate)
     largest = np.minimum(np.radians(branches[:, _ANGLE_MAX]), rate)
-    matrix = sp.vstack(
-        [
-            sp.hstack([-incidence.T @ flows, injections]),
-            sp.hstack([incidence, sp.csr_array((len(branch), len(gens)))]),
-        ]
-    )
+    matrix = sp.block_array([[-incidence.T @ flows, injections], [incidence, None]])
     angle = np.where(buses[:, _BUS_TYPE] == _REFERENCE, 0.0, np.inf)
     problem = LinearProgram(
         costs=np.concatenate([np.zeros(len(buses)), case.base * case.costs[:, -2]]),
@@ -130,7 +125,8 @@ class _Case:
 
     @cached_property
     def gens(self) -> Array:
-        return self._table("gen")[self._in_service]
+        table = self._table("gen")
+        return table[table[:, _GEN_STATUS] > 0]
 
     @cached_property
     def branches(self) -> Array:
@@ -138,13 +134,10 @@ class _Case:
         return table[table[:, _BRANCH_STATUS] > 0]
 
     @cached_property
-    def _in_service(self) -> Array:
-        return self._table("gen")[:, _GEN_STATUS] > 0
-
-    @cached_property
     def costs(self) -> Array:
         """Coefficients of each generator's cost, the highest power first; slope and constant are last."""
-        table = self._table("gencost")[: len(self._in_service)][self._in_service]
+        in_service = self._table("gen")[:, _GEN_STATUS] > 0
+        table = self._table("gencost")[: len(in_service)][in_service]
         if (table[:, 0] != _POLYNOMIAL).any() or (table[:, 3] != table[0, 3]).any():
             raise DataError("costs that are not all polynomials of one degree", file=self.file, field="gencost")
         powers = table[:, 4:][:, : int(table[0, 3])]
@@ -160,7 +153,7 @@ class _Case:
         place = np.searchsorted(sorted_numbers, numbers).clip(max=len(order) - 1)
         unknown = sorted_numbers[place] != numbers
         if unknown.any():
-            raise DataError("a bus that is not there", file=self.file, field=field, value=int(numbers[unknown][0]))
+            raise DataError("not a bus of the table", file=self.file, field=field, value=int(numbers[unknown][0]))
         return order[place]
 
     def _table(self, name: str) -> Array:
@@ -181,9 +174,10 @@ class _Case:
         try:
             row = [float(word) for word in part.replace(",", " ").split()]
         except ValueError as error:
-            raise DataError("no number", file=self.file, line=line, field=name, value=str(error)) from None
+            raise DataError("not a number", file=self.file, line=line, field=name, value=str(error)) from None
         if len(row) < _WIDTHS[name] or len(row) != (width or len(row)) or not np.isfinite(row).all():
             expected = f"{width or _WIDTHS[name]} finite numbers"
-            problem = "no row of this table"
-            raise DataError(problem, file=self.file, line=line, field=name, value=part, expected=expected)
+            raise DataError(
+                "not a row of this table", file=self.file, line=line, field=name, value=part, expected=expected
+            )
         return row
