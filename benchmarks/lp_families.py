@@ -149,7 +149,7 @@ def _floor(family: str, quick: bool) -> dict[str, float]:
     guesses: list[Array] = []
     for problem in unseen:
         scaled, scaling = equilibrated(problem)
-        guesses.append(scaling.x(primal_dual(scaled, _ITERATIONS)[0]))
+        guesses.append(scaling.x * primal_dual(scaled, _ITERATIONS)[0])
     return _errors(unseen, best, guesses)
 
 

@@ -68,14 +68,8 @@ class Masked:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The output for problems with N columns and M rows in total.
-
-    Args:
-        x: within the bounds, ``[N]``.
-        y: row duals with signs that the sides allow, ``[M]``.
-        column_status: logits, ``[N, 4]``; -inf for a bound that does not exist.
-        row_status: logits, ``[M, 4]``; -inf for a side that does not exist.
-    """
+    """x ``[N]`` within the bounds, row duals y ``[M]`` with signs that the sides allow, and logits of the statuses of
+    columns ``[N, 4]`` and rows ``[M, 4]``, -inf for a bound or side that does not exist."""
 
     x: Tensor
     y: Tensor

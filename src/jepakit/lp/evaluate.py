@@ -177,7 +177,7 @@ def _guesses(
     def starts(problem: LinearProgram, _before: Solution | None) -> list[Start]:
         scaled, scaling = equilibrated(problem)
         x, y = iterated(scaled)
-        return [Start(source, scaling.x(x), scaling.y(y), guessed_basis(scaled, x, y))]
+        return [Start(source, scaling.x * x, scaling.y * y, guessed_basis(scaled, x, y))]
 
     return starts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class LPModel(nn.Module):
             "use_bipartite_graphs": isinstance(self.encoder, GNNPolicy),
             "columns": self.columns,
             "rows": self.rows,
-            "encoder": vars(self.encoder.config).copy(),
+            "encoder": asdict(self.encoder.config),
             "balance": self.balance,
         }
 
@@ -72,7 +72,7 @@ class LPModel(nn.Module):
         xs, ys = split(prediction.x, batch.column_ptr), split(prediction.y, batch.row_ptr)
         statuses = split(prediction.column_status, batch.column_ptr), split(prediction.row_status, batch.row_ptr)
         return [
-            Start("model", scaling.x(x), scaling.y(y), basis.fitted(problem))
+            Start("model", scaling.x * x, scaling.y * y, basis.fitted(problem))
             for problem, scaling, x, y, basis in zip(
                 problems, scalings, xs, ys, map(likeliest_basis, *statuses), strict=True
             )
@@ -99,11 +99,9 @@ def _no_worse_than_iterates(prediction: Prediction, batch: LPBatch) -> Predictio
 
 
 def likeliest_basis(columns: Array, rows: Array) -> Basis:
-    """The m columns and rows that are most likely basic are basic; the others are at their likeliest bound.
+    """The basis of logits ``[n, 4]`` and ``[m, 4]``.
 
-    Args:
-        columns: logits, ``[n, 4]``.
-        rows: logits, ``[m, 4]``.
+    The m columns and rows that are most likely basic are basic; the others are at their likeliest bound.
     """
     logits = np.concatenate([columns, rows])
     nonbasic = logits.copy()

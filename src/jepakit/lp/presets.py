@@ -15,4 +15,4 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "gnn-simsiam": {"use_jepa": True, "objective.target": "simsiam", "jepa_pretrain_epochs": 3, "batch_size": 4},
 }
-"""``best`` is the default and what measured best; the others are two example runs of the original KKT networks."""
+"""``best`` is the default, which measured best; the others are two example runs of the original KKT networks."""

@@ -135,7 +135,7 @@ def pretrain(
             raise DataError("too small", field=f"problems[{place}]", value=problem.matrix.shape, expected=expected)
     scaled, scalings = zip(*map(equilibrated, problems), strict=True)
     scaled_optima = optima and [
-        Optimum(scaling.scaled_x(optimum.x), scaling.scaled_y(optimum.y), optimum.basis)
+        Optimum(optimum.x / scaling.x, optimum.y / scaling.y, optimum.basis)
         for scaling, optimum in zip(scalings, optima, strict=True)
     ]
     iterations = config.encoder.iterations

@@ -44,10 +44,9 @@ class ProblemViews:
     """Makes a masked and a whole view of some problems, for `jepakit.training.EpochLoader`.
 
     Args:
-        problems: all of them, scaled.
+        problems: of training, scaled.
         config: what is hidden.
-        per_node: the encoder embeds columns and rows, and the hidden ones are predicted; otherwise it embeds a problem
-            as a whole.
+        per_node: the hidden columns and rows are predicted; otherwise the encoder embeds a problem as a whole.
     """
 
     def __init__(self, problems: LPBatch, config: MaskConfig, *, per_node: bool) -> None:

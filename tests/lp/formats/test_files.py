@@ -50,7 +50,7 @@ def test_an_lp_file_with_a_fault_is_refused(tmp_path: Path) -> None:
     file.write_text("max\n obj: x + 2y\nst\n c1: x + y <= 4\nend")
     assert Solver().solve(read_problem(file)).objective == 8
     file.write_text("max\n obj: x + 2y\nst\n c1: x + y <= 4\ngeneral\n x\nend")
-    with pytest.raises(DataError, match=r"bad\.lp: 1 columns have to be integer"):
+    with pytest.raises(DataError, match=r"bad\.lp: .*1 columns have to be integer"):
         read_problem(file)
     with pytest.raises(DataError, match=r"none\.lp"):
         read_problem(tmp_path / "none.lp")

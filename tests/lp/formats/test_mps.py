@@ -100,7 +100,7 @@ def test_names_with_spaces_need_fixed_format(tmp_path: Path) -> None:
         ("RNG       EXACTLY          -1.5", "RNG       ATMOST           -1.5", 21, "RANGES", "ATMOST"),
         ("RNG       EXACTLY          -1.5", "RNG       PROFIT           -1.5", 21, "RANGES", "PROFIT"),
         ("EXACTLY           5.0    PROFIT", "PROFIT            5.0    PROFIT", 18, "RHS", "PROFIT"),
-        ("    RNG       EXACTLY          -1.5", " RG", 21, "RANGES", ""),
+        ("    RNG       EXACTLY          -1.5", " RG", 21, "RANGES", "RG"),
         ("BOUNDS", "QUADOBJ", 22, "RANGES", "QUADOBJ"),
         ("    MAX", "    MOST", 4, "OBJSENSE", "MOST"),
         ("ENDATA\n", "", 25, "BOUNDS", None),

@@ -54,7 +54,7 @@ class IndependentSet:
     """max Σx subject to Σ over each clique ≤ 1 and 0 ≤ x ≤ 1, on a Barabási-Albert graph with greedy clique cover.
 
     Args:
-        nodes: number of nodes of the graph.
+        nodes: of the graph.
         affinity: number of edges of each new node.
     """
 

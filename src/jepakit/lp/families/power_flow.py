@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
 from jepakit.errors import ConfigError, DataError, require_within
-from jepakit.files import read_text
+from jepakit.files import read_text, reading
 from jepakit.lp.data import Array, LinearProgram
 
 # Columns of MATPOWER's tables bus, gen and branch; the manual's appendix B calls them BUS_I, BUS_TYPE, PD, GS, ...
@@ -72,112 +71,93 @@ def read_matpower(file: Path) -> tuple[LinearProgram, Array]:
     Raises:
         DataError: names the file, the table and the line.
     """
-    case = _Case(file, read_text(file, errors="replace"))
-    buses, gens, branches = case.buses, case.gens, case.branches
-    loads = buses[:, _LOAD] / case.base
-    demand = loads + buses[:, _SHUNT] / case.base
+    text = read_text(file, errors="replace")
+    with reading(file):
+        return _network(text, file.stem)
+
+
+def _network(text: str, name: str) -> tuple[LinearProgram, Array]:
+    match = re.search(r"mpc\.baseMVA\s*=\s*([-+.\deE]+)", text)
+    if match is None:
+        raise DataError("no mpc.baseMVA", expected="a MATPOWER case")
+    base = float(match[1])
+    buses, gens, branches = (_table(text, table) for table in ("bus", "gen", "branch"))
+    in_service = gens[:, _GEN_STATUS] > 0
+    costs = _linear_costs(_table(text, "gencost")[: len(gens)][in_service])
+    gens, branches = gens[in_service], branches[branches[:, _BRANCH_STATUS] > 0]
+    loads = buses[:, _LOAD] / base
+    demand = loads + buses[:, _SHUNT] / base
     susceptance = branches[:, _X] / (branches[:, _R] ** 2 + branches[:, _X] ** 2)
-    ends = case.bus_rows(branches[:, _FROM], "branch"), case.bus_rows(branches[:, _TO], "branch")
+    ends = _bus_rows(buses, branches[:, _FROM], "branch"), _bus_rows(buses, branches[:, _TO], "branch")
     branch = np.arange(len(branches))
     signs = np.concatenate([np.ones(len(branch)), -np.ones(len(branch))])
     incidence = sp.csr_array((signs, (np.tile(branch, 2), np.concatenate(ends))), shape=(len(branch), len(buses)))
     flows = sp.diags_array(susceptance) @ incidence
-    gen_bus = case.bus_rows(gens[:, _GEN_BUS], "gen")
+    gen_bus = _bus_rows(buses, gens[:, _GEN_BUS], "gen")
     injections = sp.csr_array((np.ones(len(gens)), (gen_bus, np.arange(len(gens)))), shape=(len(buses), len(gens)))
     # The limit of a flow is a limit of its angle difference too.
-    rate = branches[:, _RATE] / case.base
+    rate = branches[:, _RATE] / base
     rate = np.where(rate > 0, rate, np.inf) / np.abs(susceptance)
     smallest = np.maximum(np.radians(branches[:, _ANGLE_MIN]), -rate)
     largest = np.minimum(np.radians(branches[:, _ANGLE_MAX]), rate)
     matrix = sp.block_array([[-incidence.T @ flows, injections], [incidence, None]])
     angle = np.where(buses[:, _BUS_TYPE] == _REFERENCE, 0.0, np.inf)
     problem = LinearProgram(
-        costs=np.concatenate([np.zeros(len(buses)), case.base * case.costs[:, -2]]),
+        costs=np.concatenate([np.zeros(len(buses)), base * costs[:, -2]]),
         matrix=sp.csc_array(matrix),
         row_lower=np.concatenate([demand, smallest]),
         row_upper=np.concatenate([demand, largest]),
-        lower=np.concatenate([-angle, gens[:, _P_MIN] / case.base]),
-        upper=np.concatenate([angle, gens[:, _P_MAX] / case.base]),
-        offset=float(case.costs[:, -1].sum()),
-        name=file.stem,
+        lower=np.concatenate([-angle, gens[:, _P_MIN] / base]),
+        upper=np.concatenate([angle, gens[:, _P_MAX] / base]),
+        offset=float(costs[:, -1].sum()),
+        name=name,
     )
     return problem, loads
 
 
-@dataclass(frozen=True)
-class _Case:
-    """The tables of a MATPOWER file, without generators and branches that are out of service."""
+def _linear_costs(table: Array) -> Array:
+    """Coefficients of each generator's cost, the highest power first; slope and constant are last."""
+    if (table[:, 0] != _POLYNOMIAL).any() or (table[:, 3] != table[0, 3]).any():
+        raise DataError("costs that are not all polynomials of one degree", field="gencost")
+    powers = table[:, 4:][:, : int(table[0, 3])]
+    powers = np.pad(powers, ((0, 0), (max(0, 2 - powers.shape[1]), 0)))
+    if (powers[:, :-2] != 0).any():
+        raise DataError("costs that are not linear", field="gencost", expected="a linear program")
+    return powers
 
-    file: Path
-    text: str
 
-    @cached_property
-    def base(self) -> float:
-        """baseMVA: MW per unit of power."""
-        match = re.search(r"mpc\.baseMVA\s*=\s*([-+.\deE]+)", self.text)
-        if match is None:
-            raise DataError("no mpc.baseMVA", file=self.file, expected="a MATPOWER case")
-        return float(match[1])
+def _bus_rows(buses: Array, numbers: Array, field: str) -> Array:
+    """Rows in the bus table of these bus numbers."""
+    order = np.argsort(buses[:, _BUS])
+    sorted_numbers = buses[order, _BUS]
+    place = np.searchsorted(sorted_numbers, numbers).clip(max=len(order) - 1)
+    missing = sorted_numbers[place] != numbers
+    if missing.any():
+        raise DataError("not a bus of the table", field=field, value=int(numbers[missing][0]))
+    return order[place]
 
-    @cached_property
-    def buses(self) -> Array:
-        return self._table("bus")
 
-    @cached_property
-    def gens(self) -> Array:
-        table = self._table("gen")
-        return table[table[:, _GEN_STATUS] > 0]
+def _table(text: str, name: str) -> Array:
+    match = re.search(rf"mpc\.{name}\s*=\s*\[(.*?)\]", text, re.DOTALL)
+    if match is None:
+        raise DataError(f"no mpc.{name}", expected="a MATPOWER case")
+    first = text.count("\n", 0, match.start(1)) + 1
+    rows: list[list[float]] = []
+    for number, line in enumerate(match[1].split("\n"), first):
+        for part in filter(None, (part.strip() for part in line.partition("%")[0].split(";"))):
+            rows.append(_row(name, part, number, len(rows[0]) if rows else None))
+    if not rows:
+        raise DataError(f"mpc.{name} is empty")
+    return np.array(rows)
 
-    @cached_property
-    def branches(self) -> Array:
-        table = self._table("branch")
-        return table[table[:, _BRANCH_STATUS] > 0]
 
-    @cached_property
-    def costs(self) -> Array:
-        """Coefficients of each generator's cost, the highest power first; slope and constant are last."""
-        in_service = self._table("gen")[:, _GEN_STATUS] > 0
-        table = self._table("gencost")[: len(in_service)][in_service]
-        if (table[:, 0] != _POLYNOMIAL).any() or (table[:, 3] != table[0, 3]).any():
-            raise DataError("costs that are not all polynomials of one degree", file=self.file, field="gencost")
-        powers = table[:, 4:][:, : int(table[0, 3])]
-        powers = np.pad(powers, ((0, 0), (max(0, 2 - powers.shape[1]), 0)))
-        if (powers[:, :-2] != 0).any():
-            raise DataError("costs that are not linear", file=self.file, field="gencost", expected="a linear program")
-        return powers
-
-    def bus_rows(self, numbers: Array, field: str) -> Array:
-        """Rows in the bus table of these bus numbers."""
-        order = np.argsort(self.buses[:, _BUS])
-        sorted_numbers = self.buses[order, _BUS]
-        place = np.searchsorted(sorted_numbers, numbers).clip(max=len(order) - 1)
-        unknown = sorted_numbers[place] != numbers
-        if unknown.any():
-            raise DataError("not a bus of the table", file=self.file, field=field, value=int(numbers[unknown][0]))
-        return order[place]
-
-    def _table(self, name: str) -> Array:
-        match = re.search(rf"mpc\.{name}\s*=\s*\[(.*?)\]", self.text, re.DOTALL)
-        if match is None:
-            raise DataError(f"no mpc.{name}", file=self.file, expected="a MATPOWER case")
-        first = self.text.count("\n", 0, match.start(1)) + 1
-        rows: list[list[float]] = []
-        for number, line in enumerate(match[1].split("\n"), first):
-            for part in filter(None, (part.strip() for part in line.partition("%")[0].split(";"))):
-                rows.append(self._row(name, part, number, len(rows[0]) if rows else None))
-        if not rows:
-            raise DataError(f"mpc.{name} is empty", file=self.file)
-        return np.array(rows)
-
-    def _row(self, name: str, part: str, line: int, width: int | None) -> list[float]:
-        """The numbers of a row; ``width`` is that of the first row."""
-        try:
-            row = [float(word) for word in part.replace(",", " ").split()]
-        except ValueError as error:
-            raise DataError("not a number", file=self.file, line=line, field=name, value=str(error)) from None
-        if len(row) < _WIDTHS[name] or len(row) != (width or len(row)) or not np.isfinite(row).all():
-            expected = f"{width or _WIDTHS[name]} finite numbers"
-            raise DataError(
-                "not a row of this table", file=self.file, line=line, field=name, value=part, expected=expected
-            )
-        return row
+def _row(name: str, part: str, line: int, width: int | None) -> list[float]:
+    """The numbers of a row; ``width`` is that of the first row."""
+    try:
+        row = [float(word) for word in part.replace(",", " ").split()]
+    except ValueError as error:
+        raise DataError("not a number", line=line, field=name, value=str(error)) from None
+    if len(row) < _WIDTHS[name] or len(row) != (width or len(row)) or not np.isfinite(row).all():
+        expected = f"{width or _WIDTHS[name]} finite numbers"
+        raise DataError("not a row of this table", line=line, field=name, value=part, expected=expected)
+    return row

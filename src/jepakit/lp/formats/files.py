@@ -10,7 +10,7 @@ import highspy
 import numpy as np
 
 from jepakit.errors import DataError
-from jepakit.files import read_bytes, read_text, whole_file, write_text
+from jepakit.files import read_bytes, read_text, reading, whole_file, write_text
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.formats.mps import read_mps
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
@@ -98,10 +98,8 @@ def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
     if status != highspy.HighsStatus.kOk or faults:
         problem = f"not an LP file: {'; '.join(faults)}"
         raise DataError(problem, file=file, expected="the format that HiGHS and CPLEX read")
-    try:
+    with reading(file):
         return from_highs(highs, relax=relax)
-    except DataError as error:
-        raise DataError(error.problem, file=file, expected=error.expected) from None
 
 
 def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> None:

@@ -7,6 +7,7 @@ another optimum.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,11 +57,10 @@ def read_mps(file: Path, *, relax: bool = False) -> LinearProgram:
     try:
         return _Reader(file, fixed=False).read(lines, relax)
     except DataError as error:
-        # Fixed format allows spaces in names. A file does not say which format it has.
-        try:
+        # Fixed format allows spaces in names. A file does not state its format.
+        with suppress(DataError):
             return _Reader(file, fixed=True).read(lines, relax)
-        except DataError:
-            raise error from None
+        raise error from None
 
 
 @dataclass

@@ -18,13 +18,7 @@ from jepakit.lp.solving.iterates import primal_dual
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """The optimum of a problem, as a label.
-
-    Args:
-        x: ``[n]``.
-        y: row duals, ``[m]``.
-        basis: optimal.
-    """
+    """The optimum of a problem, as a label: x ``[n]``, row duals y ``[m]`` and an optimal basis."""
 
     x: Array
     y: Array

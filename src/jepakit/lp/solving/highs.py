@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Literal
 
 import highspy
@@ -33,16 +32,15 @@ _NO_PIVOT_LIMIT = 2**31 - 1
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What HiGHS returns.
+    """The result of HiGHS.
 
     Args:
         status: see `Status`.
         word: the status in HiGHS' words.
         x: ``[n]``; NaN without a solution.
         y: row duals, ``[m]``; NaN without a solution.
-        basis: the last basis; None if there is none.
+        basis: the last basis; None if HiGHS has none.
         pivots: simplex iterations.
-        seconds: wall-clock time.
     """
 
     status: Status
@@ -51,7 +49,6 @@ class Answer:
     y: Array
     basis: Basis | None
     pivots: int
-    seconds: float
 
 
 class HighsSolver:
@@ -87,12 +84,12 @@ class HighsSolver:
             pivots: limit of simplex iterations.
             seconds: time limit.
             presolve: whether HiGHS presolves; it never does from a basis.
-            reduce: whether to turn singleton rows into bounds if there is a basis.
+            reduce: whether a solve from a basis turns singleton rows into bounds.
             method: dual simplex, or interior point with crossover to a basis.
             edge_weights: pricing of the dual simplex method. Steepest edges need a linear solve per row before the
                 first pivot, Devex none.
         """
-        begin, highs = perf_counter(), self._highs
+        highs = self._highs
         reduction = reduced(problem) if basis is not None and reduce else None
         given = problem if reduction is None else reduction.problem
         hot = basis is not None and self._can_continue(given, basis)
@@ -112,7 +109,7 @@ class HighsSolver:
         elif not self._pass_model(given):
             self._last = None
             x, y = np.full(problem.columns, np.nan), np.full(problem.rows, np.nan)
-            return Answer("failed", "HiGHS rejects the model", x, y, None, 0, perf_counter() - begin)
+            return Answer("failed", "HiGHS rejects the model", x, y, None, 0)
         elif basis is not None:
             fitted = basis.fitted(problem)
             highs.setBasis((fitted if reduction is None else reduction.basis(fitted)).to_highs())
@@ -130,7 +127,6 @@ class HighsSolver:
             y=y,
             basis=final,
             pivots=max(0, highs.getInfo().simplex_iteration_count),
-            seconds=perf_counter() - begin,
         )
 
     def _set_options(self, **options: float | str) -> None:

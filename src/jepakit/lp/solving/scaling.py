@@ -15,39 +15,16 @@ _MAX_ROUNDS, _TOLERANCE = 20, 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """The scaling Ã = R A C, x = σ C x̃, y = κ R ỹ, z = κ z̃ / C, cᵀx = σ κ c̃ᵀx̃.
+    """The units of a scaled problem: x = ``x`` · x̃, ``[n]``, and row duals y = ``y`` · ỹ, ``[m]``."""
 
-    Args:
-        rows: R, ``[m]``.
-        columns: C, ``[n]``.
-        size: σ, the scale of x.
-        cost: κ, the scale of the duals.
-    """
-
-    rows: Array
-    columns: Array
-    size: float
-    cost: float
-
-    def x(self, scaled: Array) -> Array:
-        """x in the problem's own units."""
-        return self.size * self.columns * scaled
-
-    def y(self, scaled: Array) -> Array:
-        """The row duals in the problem's own units."""
-        return self.cost * self.rows * scaled
-
-    def scaled_x(self, x: Array) -> Array:
-        """x of the scaled problem."""
-        return x / (self.size * self.columns)
-
-    def scaled_y(self, y: Array) -> Array:
-        """The row duals of the scaled problem."""
-        return y / (self.cost * self.rows)
+    x: Array
+    y: Array
 
 
 def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
     """The problem scaled so that the largest entry of each row and column, the largest cost and the largest side are 1.
+
+    Ã = R A C, x = σ C x̃, y = κ R ỹ, with diagonal R and C; then cᵀx = σ κ c̃ᵀx̃.
 
     Source: Ruiz 2001, "A scaling algorithm to equilibrate both rows and columns norms in matrices".
     """
@@ -67,7 +44,7 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
         upper=upper,
         offset=problem.offset / (size * cost),
     )
-    return scaled, Scaling(rows, columns, size, cost)
+    return scaled, Scaling(x=size * columns, y=cost * rows)
 
 
 def _ruiz_factors(matrix: sp.csc_array) -> tuple[Array, Array]:

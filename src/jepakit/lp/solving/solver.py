@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -55,7 +55,7 @@ class Start:
     """A guess of the optimum. Any part of it may be missing or wrong.
 
     Args:
-        source: where it comes from: ``model``, ``neighbour``, ...
+        source: its origin: ``model``, ``neighbour``, ...
         x: ``[n]``.
         y: row duals, ``[m]``.
         basis: a basis, which HiGHS can start from.
@@ -70,7 +70,7 @@ class Start:
     edge_weights: EdgeWeights = "choose"
 
     def __post_init__(self) -> None:
-        require_choice("edge_weights", self.edge_weights, ("choose", "devex", "steepest"))
+        require_choice("edge_weights", self.edge_weights, get_args(EdgeWeights))
 
 
 _COLD_START = Start("solver")

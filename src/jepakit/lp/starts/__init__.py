@@ -1,1 +1,1 @@
-"""Where a start comes from: kept optima, neighbours, the learned family, and the choice between them."""
+"""Starts: cached optima, neighbours among the training problems, and the learned family."""

@@ -1,4 +1,4 @@
-"""Solved training problems as starts: the basis of the one whose duals prove the best bound for a new problem."""
+"""Solved training problems as starts: for a new problem the basis whose duals prove the best bound."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Neighbours:
         """The optima of problems."""
         matrices = {matrix_fingerprint(problem) for problem in problems}
         if len(matrices) != 1:
-            none, codes = np.zeros((0, 0)), np.zeros((0, 0), np.int8)
-            return cls("", np.zeros(0, np.int64), none, np.zeros(0), none, none, codes, codes)
+            empty, codes = np.zeros((0, 0)), np.zeros((0, 0), np.int8)
+            return cls("", np.zeros(0, np.int64), empty, np.zeros(0), empty, empty, codes, codes)
         numbers = np.stack([_numbers(problem) for problem in problems])
         varying = np.flatnonzero((numbers != numbers[0]).any(0))
         return cls(
