@@ -83,11 +83,12 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
     if "all" in splits and len(splits) > 1:
         _, row = next(iter(splits["all"].values()))
         raise row.error("no split, though other rows have one", "split", expected="train, dev or test")
-    return queries, {
-        name: Pairs.of(*zip(*splits[name], strict=True), grade=[grade for grade, _ in splits[name].values()])
-        for name in ("all", "train", "dev", "test")
-        if name in splits
-    }
+    return queries, {name: _pairs(splits[name]) for name in ("all", "train", "dev", "test") if name in splits}
+
+
+def _pairs(judged: Mapping[tuple[int, int], tuple[int, Row]]) -> Pairs:
+    grades = [grade for grade, _ in judged.values()]
+    return Pairs.of([query for query, _ in judged], [document for _, document in judged], grades)
 
 
 class _Rows:
