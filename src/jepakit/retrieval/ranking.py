@@ -83,15 +83,19 @@ class Source(Protocol):
     @property
     def sentences(self) -> Sentences | None:
         """The sentences of all documents; None if they are not stored."""
+        ...
 
     def nearest(self, queries: Tensor, k: int) -> Hits:
         """The nearest documents of each query, ``[Q, D] -> [Q, k]``."""
+        ...
 
     def vectors_of(self, hits: Hits) -> Tensor:
         """The vectors of the hits, ``[Q, K, D]``; zeros where a query has fewer than K hits."""
+        ...
 
     def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
         """The familiarity of each hit, ``[Q, K]``."""
+        ...
 
 
 @dataclass(frozen=True)

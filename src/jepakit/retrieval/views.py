@@ -126,4 +126,4 @@ class _Direction:
 
 
 def _texts_of(texts: Sequence[str], rows: Tensor) -> tuple[str, ...]:
-    return tuple(texts[row] for row in rows.tolist())
+    return tuple(texts[int(row)] for row in rows.tolist())

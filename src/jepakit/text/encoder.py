@@ -34,17 +34,21 @@ class TextEncoder(Protocol):
     @property
     def name(self) -> str:
         """The name that the user gave."""
+        ...
 
     @property
     def dim(self) -> int:
         """Width of a vector."""
+        ...
 
     @property
     def fingerprint(self) -> str:
         """Identifies everything that the vectors depend on: weights, tokeniser, prompts, length, backend."""
+        ...
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
         """Unit vectors ``[N, dim]``, float32 on the CPU; a blank text has a row of zeros."""
+        ...
 
 
 class SentenceEncoder:

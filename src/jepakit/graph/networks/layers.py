@@ -118,6 +118,7 @@ class GPSLayer(nn.Module):
         local = self.norm_local(x + self.local(x, messages, edges))
         graphs = messages.graphs
         padded, mask, place = pad_groups(self.query_key_value(x), graphs.graph_of_node, len(graphs))
-        attended = self.merge(attend(*padded.chunk(3, dim=-1), mask, self.heads)[place])
+        queries, keys, values = padded.chunk(3, dim=-1)
+        attended = self.merge(attend(queries, keys, values, mask, self.heads)[place])
         joined = local + self.norm_global(x + attended)
         return self.norm_mlp(joined + self.mlp(joined))

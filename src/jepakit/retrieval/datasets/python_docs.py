@@ -109,7 +109,7 @@ def _documented(tree: ast.Module, module: str) -> Iterator[tuple[str, str, str]]
     pending: list[tuple[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, str]] = [(tree, module)]
     while pending:
         node, name = pending.pop()
-        kind = {ast.Module: "module", ast.ClassDef: "class"}.get(type(node), "function")
+        kind = {"Module": "module", "ClassDef": "class"}.get(type(node).__name__, "function")
         if text := ast.get_docstring(node, clean=True):
             yield name, kind, text
         if kind != "function":
