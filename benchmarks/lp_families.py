@@ -25,8 +25,8 @@ from benchmarks.lp_ways import SEEDS, by_metric, labels_folder
 from jepakit.lp import LinearProgram, ObjectiveConfig, PretrainConfig, label, pretrain
 from jepakit.lp.data import Array
 from jepakit.lp.encoder import EncoderConfig
-from jepakit.lp.families import LPFamily
 from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
+from jepakit.lp.families.named import LPFamily
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.solving.iterates import primal_dual
 from jepakit.lp.solving.scaling import equilibrated

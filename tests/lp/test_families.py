@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import LinearProgram, Solver
-from jepakit.lp.families import LPFamily
 from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
+from jepakit.lp.families.named import LPFamily
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible, moving_together
 from jepakit.lp.families.power_flow import PowerFlow, read_matpower
 from lp.problems import by_hand, random_problem

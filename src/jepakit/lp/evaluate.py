@@ -88,8 +88,8 @@ def evaluate(
     for name, way in by.items():
         rows += _spread(where, name, way, "pivots", [result.solution.pivots for result in results[name]])
     for name, way in by.items():
-        milliseconds = [1e3 * result.seconds for result in results[name]]
-        rows += _spread(where, name, way, "time in ms, guess included", milliseconds)
+        times = [1e3 * result.seconds for result in results[name]]
+        rows += _spread(where, name, way, "time in ms, guess included", times)
     guesses = [result.starts[0] for result in results[MODEL]]
     rows += _raw(where, problems, guesses, [result.solution for result in results[COLD]])
     summary = (

@@ -39,7 +39,7 @@ class SetCover:
             raise ConfigError("density", self.density, expected)
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         entries = round(self.density * self.rows * self.columns)
         sizes = 2 + np.bincount(draw.integers(0, self.columns, entries - 2 * self.columns), minlength=self.columns)
@@ -67,7 +67,7 @@ class IndependentSet:
             raise ConfigError("nodes", self.nodes, f"more than affinity = {self.affinity}")
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         groups = _clique_inequalities(_barabasi_albert(self.nodes, self.affinity, draw))
         row = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
@@ -102,7 +102,7 @@ class CombinatorialAuction:
         require_within(self, "[0, 1)", "add_item")
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         values = 1 + 99 * draw.random(self.items)
         # The compatibility of two items; each row sums to 1, or to 0 if there is one item.
@@ -184,7 +184,7 @@ class FacilityLocation:
         require_at_least(self, customers=1, facilities=1, ratio=1)
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         n, m = self.customers, self.facilities
         places = draw.random((n + m, 2))

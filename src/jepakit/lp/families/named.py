@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from jepakit.errors import ConfigError, require_choice
 from jepakit.lp.data import LinearProgram
-from jepakit.lp.families import LPFamily
 from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.families.power_flow import PowerFlow, read_matpower
+
+
+class LPFamily(Protocol):
+    """Problems that have much in common. A family is a dataclass whose fields are its parameters."""
+
+    def problem(self, seed: int) -> LinearProgram:
+        """An instance; the same for the same seed."""
+        ...
+
 
 FAMILIES: dict[str, type[Any]] = {
     "set-cover": SetCover,

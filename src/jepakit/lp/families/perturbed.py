@@ -66,7 +66,7 @@ class Perturbed:
                     raise DataError(f"has other infinite sides ({side}) than the first", field=field, value=other.name)
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw, single = np.random.default_rng(seed), len(self.problems) == 1
         centre = self.problems[0] if single else self._between(draw)
         sides = self.sides if self.sides is not None else (_DEFAULT_WIDTH if single else 0.0)
@@ -162,7 +162,7 @@ class RandomFeasible:
         require_within(self, "[0, 1]", "density", "equations")
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw = np.random.default_rng(seed)
         nonzero = draw.random((self.rows, self.columns)) < self.density
         nonzero[np.arange(self.rows), draw.integers(0, self.columns, self.rows)] = True

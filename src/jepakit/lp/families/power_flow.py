@@ -56,7 +56,7 @@ class PowerFlow:
         return cls(*read_matpower(file))
 
     def problem(self, seed: int) -> LinearProgram:
-        """See `jepakit.lp.families.LPFamily.problem`."""
+        """See `jepakit.lp.families.named.LPFamily.problem`."""
         draw, network = np.random.default_rng(seed), self.network
         factor = draw.uniform(*self.total) * draw.uniform(1 - self.width, 1 + self.width, len(self.loads))
         change = np.zeros(network.rows)

@@ -69,9 +69,8 @@ class Neighbours:
 
     def nearest(self, problem: LinearProgram) -> Start | None:
         """The optimum of the problem whose varying numbers are nearest; None for a problem of another matrix."""
-        if not self._has_matrix_of(problem):
-            return None
-        return self._start(int(self._by_distance(problem)[0]))
+        near = self._by_distance(problem)
+        return None if near is None else self._start(int(near[0]))
 
     def best(self, problem: LinearProgram, *, without: int | None = None) -> Start | None:
         """The optimum whose duals prove the highest lower bound; the nearest if none proves a bound.
@@ -83,9 +82,9 @@ class Neighbours:
             problem: the problem.
             without: index of a problem that is left out.
         """
-        if not self._has_matrix_of(problem):
-            return None
         near = self._by_distance(problem)
+        if near is None:
+            return None
         near = near[near != without]
         costs_vary = bool((self.varying < self.x.shape[1]).any())
         if costs_vary:
@@ -96,17 +95,16 @@ class Neighbours:
         # If all bounds are -inf, argmax is the first, which is the nearest.
         return self._start(int(near[bounds.argmax()]))
 
-    def _by_distance(self, problem: LinearProgram) -> Array:
-        """Indices of the problems, the nearest first."""
+    def _by_distance(self, problem: LinearProgram) -> Array | None:
+        """Indices of the problems, the nearest first; None for a problem of another matrix."""
+        if matrix_fingerprint(problem) != self.matrix:
+            return None
         distance = (((self.numbers - _numbers(problem)[self.varying]) / self.spread) ** 2).sum(1)
         return np.argsort(distance, kind="stable")
 
     @cached_property
     def _dual_bounds(self) -> DualBounds:
         return DualBounds(self.y)
-
-    def _has_matrix_of(self, problem: LinearProgram) -> bool:
-        return len(self) > 0 and matrix_fingerprint(problem) == self.matrix
 
     def _start(self, at: int) -> Start:
         return Start("neighbour", self.x[at], self.y[at], Basis(self.columns[at], self.rows[at]))
