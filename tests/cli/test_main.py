@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -15,11 +16,11 @@ from pathlib import Path
 import pytest
 from toy_runs import Toy, environment
 
-from forked import start_command
 from jepakit.cli.command import parse
 from jepakit.cli.graph import COMMANDS, PretrainOptions
 from jepakit.cli.main import main
 from jepakit.errors import ConfigError
+from processes import LIMIT, start_command
 
 TESTS = Path(__file__).parents[1]
 MODULES = {"scikit-learn": "sklearn"}
@@ -56,13 +57,13 @@ def pretrain(*words: str) -> PretrainOptions:
         ("graph pretrain --epochs null", "epochs", "'null'", "a whole number"),
         ("graph pretrain --epochs --seed 1", "epochs", "None", "a whole number"),
         ("graph pretrain --epochs 0", "epochs", "0", "at least 1"),
-        ("graph pretrain --seed -1", "seed", "-1", "at least 0"),
+        ("graph pretrain --seed -1", "seed", "-1", "[0, "),
         ("graph pretrain --patience soon", "patience", "'soon'", "a whole number or null"),
         # As the user wrote it: with a dash, where there was one.
         ("graph pretrain --learning-rate fast", "learning-rate", "'fast'", "a number"),
-        ("graph pretrain --learning-rate -1", "learning-rate", "-1.0", "above 0"),
+        ("graph pretrain --learning-rate -1", "learning-rate", "-1.0", "(0, inf)"),
         ("graph pretrain --learning_rates {encoder:fast}", "learning_rates", "'{encoder:fast}'", "a number"),
-        ('graph pretrain --learning_rates {"encoder":-1}', "learning_rates.encoder", "-1.0", "above 0"),
+        ('graph pretrain --learning_rates {"encoder":-1}', "learning_rates.encoder", "-1.0", "(0, inf)"),
         ("graph pretrain --freeze a", "freeze", "'a'", "a list"),
         ("graph pretrain --evaluate.floors [sand]", "evaluate.floors", "'[sand]'", "no network, random, wl, wl-oa"),
         # A dataclass in the options says `ratio`; the command adds the rest.
@@ -221,6 +222,38 @@ def test_a_class_that_refuses_an_option_names_it() -> None:
         pretrain("--views.context", "drop")
 
 
+def test_verify_lists_the_damaged_files_of_a_run(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy.run, run)
+    files = len([path for path in run.rglob("*") if path.is_file()])
+    assert main(["verify", str(run)]) == 0
+    assert capsys.readouterr().out.startswith(f"{run}: {files} files can be read; ")
+    weights, results = run / "encoder" / "model.safetensors", run / "results.json"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 4
+    weights.write_bytes(content)
+    results.write_text(results.read_text().replace('"value": ', '"value": 1', 1))
+    assert main(["verify", str(run)]) == 2
+    said = capsys.readouterr()
+    named = {line.partition(": ")[0] for line in said.out.splitlines()}
+    assert named == {str(weights), str(results)}
+    # The weights are named twice: by their own digest, and by that in config.json.
+    assert re.match(rf"error: {run}: [23] of {files} files ", said.err)
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b"]])
+def test_verify_takes_one_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"error: verify = {words}: ")
+
+
+def test_verify_of_no_folder(capsys: pytest.CaptureFixture[str], empty_folder: Path) -> None:
+    assert main(["verify", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("error: nowhere: ")
+    assert main(["verify", "--help"]) == 0
+    assert "jepakit verify FOLDER" in capsys.readouterr().out
+
+
 def test_importing_the_package_loads_no_torch_and_is_quick() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code = "import jepakit, sys; print(sorted({'torch', 'numpy', 'rich'} & set(sys.modules)), jepakit.__version__)"
@@ -236,7 +269,7 @@ def test_a_reader_that_has_gone_ends_it_quietly(start: Start) -> None:
     os.close(reading)
     process = start("--help", stdout=writing)
     os.close(writing)
-    assert process.communicate(timeout=600)[1] == ""
+    assert process.communicate(timeout=LIMIT)[1] == ""
     assert process.returncode == 141
 
 
@@ -251,7 +284,7 @@ def test_a_package_that_is_not_installed_names_its_extra(toy: Toy, tmp_path: Pat
     for package, words in commands.items():
         log = tmp_path / package
         process = start_command(["graph", *words], log, without=MODULES.get(package, package))
-        process.join(60)
+        process.join(LIMIT)
         said = log.read_text()
         assert process.exitcode == 2, said
         assert (
@@ -263,7 +296,7 @@ def test_a_package_that_is_not_installed_names_its_extra(toy: Toy, tmp_path: Pat
 
 
 def test_without_the_extra_of_a_system_it_cannot_even_be_imported() -> None:
-    blocker = "from forked import _Blocker; import sys; sys.meta_path.insert(0, _Blocker('pyarrow'))"
+    blocker = "from processes import _Blocker; import sys; sys.meta_path.insert(0, _Blocker('pyarrow'))"
     code = f"{blocker}; from jepakit.cli.main import main; sys.exit(main(['graph', '--help']))"
     env = environment(PYTHONPATH=str(TESTS))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
@@ -275,6 +308,6 @@ def test_without_matplotlib_there_is_no_report_and_no_harm(toy: Toy, tmp_path: P
     run = tmp_path / "run"
     shutil.copytree(toy.run, run)
     process = start_command(["graph", "evaluate", str(run), *QUICKLY], tmp_path / "log", without="matplotlib")
-    process.join(60)
+    process.join(LIMIT)
     assert process.exitcode == 0
     assert "no report: matplotlib is not installed" in (tmp_path / "log").read_text()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from forked import CONTEXT
 from jepakit.cli.main import main
 from jepakit.retrieval import Index
+from processes import CONTEXT
 
 TEXTS = {
     "bread": "Mix flour, water, salt and yeast. Let the dough rise for two hours.",

@@ -122,7 +122,7 @@ def test_tuning_that_was_interrupted_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr(TrainedBase, "forward", interrupted_at(30))
         assert main(words) == 130
-    assert f"to go on, add --resume; or: --config {run}/config.yaml" in capsys.readouterr().out
+    assert f"add --resume; or: --config {run}/config.yaml" in capsys.readouterr().out
     assert (run / "tuning" / "checkpoints" / "last.safetensors").exists()
     assert not (run / "base").exists()
     assert main([*words, "--resume"]) == 0
@@ -138,7 +138,7 @@ def test_an_interruption_before_the_first_epoch_leaves_nothing(
     run = tmp_path / "run"
     monkeypatch.setattr(TrainedBase, "forward", interrupted_at(1))
     assert main(["retrieval", "train", "--run", str(run), *home.words, *TUNED]) == 130
-    assert "to go on" not in capsys.readouterr().out
+    assert "--resume" not in capsys.readouterr().out
     assert not run.exists()
 
 
@@ -154,7 +154,7 @@ def test_what_was_tuned_is_not_tuned_again(
         patch.setattr(pipeline, "pretrain", interrupted)
         assert main(words) == 130
     out = capsys.readouterr().out
-    assert "to go on, add --resume" in out
+    assert "add --resume; or: --config" in out
     verdict = next(line for line in out.splitlines() if line.startswith("development NDCG"))
     assert ("so the original base is kept" in verdict) != answers
     assert (run / "base").exists() == answers

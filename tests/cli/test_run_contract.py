@@ -10,40 +10,38 @@ import math
 import os
 import re
 import signal
+import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
-from toy_runs import environment, rows_but_seconds, write_tu
+import yaml
+from toy_runs import assert_same_run, files_of, rows_but_seconds, wait_for_epoch, write_tu
 from word_model import noisy, write_word_model
 
-from forked import start_command
 from jepakit.cli.command import Command
 from jepakit.cli.main import SYSTEMS, main
 from jepakit.files import locked
 from jepakit.training import FitConfig, RunFolder, load_encoder
-
-#: Seconds after which a process is taken to hang: far more than a busy machine needs.
-LIMIT = 400
+from processes import LIMIT, start_command
 
 
 def graphs(folder: Path) -> str:
     data = write_tu(folder / "TOY", "TOY", node_labels=3)
     probe = "--evaluate.classifier logistic --evaluate.folds 2 --evaluate.seeds [0] --evaluate.floors [random]"
-    return f"--dataset {data} --epochs 12 --batch-size 8 --encoder.hidden 16 --encoder.layers 2 {probe}"
+    return f"--dataset {data} --epochs 6 --batch-size 8 --encoder.hidden 8 --encoder.layers 1 {probe}"
 
 
 def programs(folder: Path) -> str:
-    # Fewer than 50 columns in all: from there on the report's map of them takes most of the time.
     size = '{"rows":8,"columns":6,"density":0.4}'
     words = ["lp", "generate", "set-cover", "--size", size, "--count", "8", "--out", str(folder / "problems")]
     assert main(words) == 0
-    return f"{folder / 'problems'} --epochs 12 --batch-size 2 --encoder.dim 8 --encoder.depth 1 --encoder.dropout 0.1"
+    return f"{folder / 'problems'} --epochs 6 --batch-size 2 --encoder.dim 8 --encoder.depth 1 --encoder.dropout 0.1"
 
 
 def documents(folder: Path) -> str:
@@ -108,25 +106,6 @@ def ended(words: list[str], log: Path) -> int | None:
     return process.exitcode
 
 
-def wait_for_epoch(run: Path, epoch: int) -> None:
-    until = time.monotonic() + LIMIT
-    while len(RunFolder(run).read_metrics()) <= epoch:
-        assert time.monotonic() < until, "the run does not get on"
-        time.sleep(0.002)
-
-
-def assert_same_run(run: Path, reference: Path) -> None:
-    assert rows_but_seconds(run) == rows_but_seconds(reference)
-    for name in ("encoder", "random_encoder"):
-        ours, theirs = (load_file(folder / name / "model.safetensors") for folder in (run, reference))
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
-    for name in ("config.yaml", "results.json", "diagnosis.json"):
-        assert (run / name).exists() == (reference / name).exists()
-        if (run / name).exists():
-            assert (run / name).read_text() == (reference / name).read_text()
-
-
 def test_a_refused_command_leaves_its_folder_to_the_corrected_one(finished: Finished) -> None:
     assert finished.refused == 2
     assert not finished.left_by_refusal
@@ -135,21 +114,21 @@ def test_a_refused_command_leaves_its_folder_to_the_corrected_one(finished: Fini
 
 def test_a_finished_run_is_not_begun_again_and_only_resumed_as_it_was(finished: Finished, tmp_path: Path) -> None:
     words = [*finished.words, "--run", str(finished.run)]
-    before = {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+    before = files_of(finished.run)
     assert ended(words, tmp_path / "log") == 2
     assert ended([*words, "--resume", "--learning-rate", "0.5"], tmp_path / "log") == 2
     said = (tmp_path / "log").read_text()
     assert "error: run = " in said
     assert "error: learning-rate = 0.5: " in said
-    assert before == {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+    assert before == files_of(finished.run)
 
 
 def test_a_folder_that_another_process_writes_to_is_left_alone(finished: Finished, tmp_path: Path) -> None:
-    before = {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+    before = files_of(finished.run)
     with locked(finished.run):
         assert ended([*finished.words, "--run", str(finished.run), "--resume"], tmp_path / "log") == 2
     assert f"error: {finished.run}: " in (tmp_path / "log").read_text()
-    assert before == {path: path.read_bytes() for path in finished.run.rglob("*") if path.is_file()}
+    assert before == files_of(finished.run)
 
 
 def test_encoders_and_the_sections_of_the_report(finished: Finished) -> None:
@@ -184,22 +163,59 @@ def test_a_run_that_was_ended_is_resumed_to_the_same_numbers(
     resume = [system, verb, "--config", f"{run}/config.yaml", "--run", str(run), "--resume"]
     assert ended(resume, log) == 0, log.read_text()
     assert_same_run(run, finished.run)
-    assert not list(run.rglob("*.partial"))
+
+
+@contextmanager
+def watched(*files: Path) -> Iterator[dict[str, set[int]]]:
+    """When each file was written, as long as the context is open; one that is replaced counts twice."""
+    written: dict[str, set[int]] = {file.name: set() for file in files}
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.0005):
+            for file in files:
+                with suppress(FileNotFoundError):
+                    written[file.name].add(file.stat().st_mtime_ns)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield written
+    finally:
+        done.set()
+        watcher.join()
+
+
+def any_process_of(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_two_devices_train_one_model_and_write_one_run(
-    finished: Finished, tmp_path: Path, start: Callable[..., object]
+    finished: Finished, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     run = tmp_path / "run"
-    words = [*finished.words, "--devices", "2", "--run", str(run)]
-    process = start(*words, start_new_session=True, env=environment())
-    out, errors = process.communicate(timeout=LIMIT)  # type: ignore[attr-defined]
-    assert process.returncode == 0, errors  # type: ignore[attr-defined]
+    once = [run / name for name in ("config.yaml", "diagnosis.json", "embeddings.safetensors", "report.html")]
+    with watched(*once) as written:
+        process = start(*finished.words, "--devices", "2", "--run", str(run), start_new_session=True)
+        out, errors = process.communicate(timeout=LIMIT)
+        until = time.monotonic() + LIMIT
+        while any_process_of(process.pid):
+            assert time.monotonic() < until, "the second process did not end"
+            time.sleep(0.05)
+    assert process.returncode == 0, errors
     assert "Traceback" not in errors
+    assert {name: len(times) for name, times in written.items()} == {file.name: 1 for file in once}
     assert out.count("report: ") == 1
     rows, alone = rows_but_seconds(run), rows_but_seconds(finished.run)
-    assert [(row["epoch"], row["step"]) for row in rows] == [(row["epoch"], row["step"]) for row in alone]
+    assert [(row["epoch"], row["step"], row["learning_rate"]) for row in rows] == [
+        (row["epoch"], row["step"], row["learning_rate"]) for row in alone
+    ]
     assert all(math.isfinite(float(value)) for row in rows for value in row.values() if value)
-    names = {path.name for path in finished.run.iterdir()}
-    assert {path.name for path in run.iterdir()} == names
+    config, config_alone = (yaml.safe_load((folder / "config.yaml").read_text()) for folder in (run, finished.run))
+    assert config == {**config_alone, "devices": 2}
+    assert files_of(run).keys() == files_of(finished.run).keys()
     RunFolder(run).require_trained()

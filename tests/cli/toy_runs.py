@@ -6,8 +6,12 @@ import csv
 import os
 import random
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from jepakit.training import RunFolder
+from processes import LIMIT
 
 #: The command as it is installed.
 SCRIPT = Path(sys.executable).with_name("jepakit")
@@ -48,6 +52,28 @@ class Toy:
     unlabelled: Path
     run: Path
     options: list[str] = field(default_factory=list)
+
+
+def wait_for_epoch(run: Path, epoch: int) -> None:
+    """Until ``epoch`` stands in metrics.csv: in the middle of the next one, or of what follows."""
+    until = time.monotonic() + LIMIT
+    while len(RunFolder(run).read_metrics()) <= epoch:
+        assert time.monotonic() < until, "the run does not get on"
+        time.sleep(0.002)
+
+
+def assert_same_run(run: Path, reference: Path) -> None:
+    """The same files, to the byte, but for times: a column of metrics.csv, the report's date, those Lightning keeps."""
+    assert rows_but_seconds(run) == rows_but_seconds(reference)
+    ours, theirs = (files_of(folder) for folder in (run, reference))
+    assert ours.keys() == theirs.keys()
+    different = {name for name in ours if ours[name] != theirs[name]}
+    assert different <= {"metrics.csv", "report.html", "checkpoints/last.safetensors"}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Path from the folder -> content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def environment(**changes: str) -> dict[str, str]:

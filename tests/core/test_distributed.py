@@ -1,12 +1,79 @@
 """Losses over the global batch: two real processes give the value and the gradient of one."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from jepakit.core import (
+    Contrast,
+    ContrastiveJEPA,
+    IdentityPredictor,
+    InfoNCE,
+    SharedTarget,
+    SIGReg,
+    StandardizedBatch,
+    Subsampled,
+    UnitRows,
+    VICReg,
+    Where,
+    decorrelation,
+    isotropy_penalty,
+    mse,
+    variance_hinge,
+)
+from jepakit.core.distributed import sum_over_processes
+from processes import run_group
+
+ROWS = [5, 8]  # uneven on purpose
+
+
+class Objective(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.name, self.encoder, self.predictor = name, nn.Linear(6, 4), nn.Linear(4, 4)
+        self.sigreg = SIGReg(directions=16)
+        self.nce = InfoNCE(temperature=0.3, learn_temperature=True)
+        self.symmetric = InfoNCE(temperature=0.3, symmetric=True)
+        self.jepa = ContrastiveJEPA(
+            self.encoder,
+            SharedTarget(stop_gradient=False),
+            IdentityPredictor(),
+            mse,
+            {"sigreg": (0.1, UnitRows(SIGReg(directions=16)))},
+            contrast=self.nce,
+            weight=0.0,  # a mean over rows is each process's own
+        )
+
+    def forward(self, x: Tensor, y: Tensor, hard: Tensor, rows: Tensor, table: Tensor) -> Tensor:
+        """``rows``: which of all rows these are; ``table``: candidates that are the same on every process."""
+        a, b = self.predictor(self.encoder(x)), self.encoder(y)
+        # Each row excludes the candidate after its own.
+        excluded = torch.arange(len(table)) == rows[:, None] + 1
+        losses = {
+            "info_nce": lambda: self.symmetric(a, b),
+            "info_nce_hard": lambda: self.nce(a, b, negatives=self.encoder(hard)),
+            "info_nce_shared_hard": lambda: self.nce(a, b, negatives=self.encoder(hard[:, 0])),
+            "info_nce_candidates": lambda: self.nce(a, self.encoder(table), rows, excluded=excluded),
+            "contrastive_jepa": lambda: self.jepa(Contrast(x, table, Where(target_rows=rows), excluded)).total,
+            "unit_rows": lambda: UnitRows(self.sigreg)(a),
+            "subsampled": lambda: Subsampled(self.sigreg, rows=4)(a),
+            "variance": lambda: variance_hinge(a),
+            "sigreg": lambda: self.sigreg(a),
+            "vicreg": lambda: VICReg()(a),
+            "isotropy": lambda: isotropy_penalty(a),
+            # A mean over rows is each process's own; on sums over the global batch it is a share of it.
+            "standardized": lambda: StandardizedBatch(_sum_of_squares)(a, b),
+            "decorrelation": lambda: decorrelation(a),
+            "isotropy_free": lambda: isotropy_penalty(a, variance=None),
+        }
+        return losses[self.name]()
+
+
+def _sum_of_squares(prediction: Tensor, target: Tensor) -> Tensor:
+    return sum_over_processes((prediction - target).square().sum())
+
 
 NAMES = (
     "info_nce",
@@ -24,23 +91,30 @@ NAMES = (
     "standardized",
     "decorrelation",
 )
-WORKER = Path(__file__).with_name("distributed_worker.py")
+
+
+def measure(rank: int, world: int) -> dict[str, Tensor]:
+    """Value and gradient of each loss on the rows of this process, under DDP; in a world of one, on all rows."""
+    g = torch.Generator().manual_seed(1)
+    x, y, hard = (torch.randn(sum(ROWS), *shape, generator=g) for shape in ((6,), (6,), (3, 6)))
+    rows, table = torch.arange(sum(ROWS)), torch.randn(17, 6, generator=g)
+    if world > 1:
+        x, y, hard, rows = (t.split(ROWS)[rank] for t in (x, y, hard, rows))
+    results: dict[str, Tensor] = {}
+    for name in NAMES:
+        objective: nn.Module = Objective(name)
+        wrapped = DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else objective
+        loss = wrapped(x, y, hard, rows, table)
+        loss.backward()
+        results[f"{name}/value"] = loss.detach()
+        gradients = {f"{name}/{parameter}": value.grad for parameter, value in objective.named_parameters()}
+        results |= {key: gradient for key, gradient in gradients.items() if gradient is not None}
+    return results
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], list[dict[str, torch.Tensor]]]:
-    folder = tmp_path_factory.mktemp("distributed")
-
-    def start(rank: int, world: int) -> subprocess.Popen[str]:
-        arguments = [str(rank), str(world), str(folder / "store"), str(folder / f"{world}-{rank}.safetensors")]
-        return subprocess.Popen([sys.executable, str(WORKER), *arguments], stderr=subprocess.PIPE, text=True)
-
-    processes = [start(0, 2), start(1, 2), start(0, 1)]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    single = load_file(folder / "1-0.safetensors")
-    return single, [load_file(folder / f"2-{rank}.safetensors") for rank in (0, 1)]
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+    return measure(0, 1), run_group(measure, tmp_path_factory.mktemp("distributed"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,25 +1,15 @@
-"""One process of the test of mistake 5: the graph objective on this process's graphs, its value and its gradients.
-
-Run as ``python distributed_graph_worker.py RANK WORLD STORE OUT``; in a world of one, `measure` holds all graphs.
-"""
-
-import sys
-from pathlib import Path
+"""One process of the test of mistake 5: the graph objective on this process's graphs, its value and its gradients."""
 
 import torch
-import torch.distributed as dist
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from graph_samples import FEATURES, star_of
 from jepakit.graph import GraphEncoder, GraphViews, Masking, ObjectiveConfig, ViewConfig, build_jepa
 
 
 def measure(rank: int, world: int) -> dict[str, Tensor]:
-    """The total, every term and every gradient, as this process has them after the backward pass."""
+    """The total, every term and every gradient after the backward pass; in a world of one, on all graphs."""
     torch.manual_seed(0)
     encoder = GraphEncoder(FEATURES, conv="gin", hidden=8, layers=2, norm="layer", dropout=0.0, prototypes=0)
     options = ObjectiveConfig(
@@ -42,14 +32,3 @@ def measure(rank: int, world: int) -> dict[str, Tensor]:
     terms = {f"term/{name}": value for name, value in output.terms.items()}
     gradients = {f"grad/{name}": p.grad for name, p in jepa.named_parameters() if p.grad is not None}
     return {"total": output.total.detach(), **terms, **gradients}
-
-
-def main(rank: int, world: int, store: str, out: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    save_file(measure(rank, world), out)
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -4,8 +4,6 @@ Each test is the proof on the graph system; more of the same stands in `test_obj
 `test_pretrain`, `test_evaluate`, `tests/properties` and, for the objective by itself, in `tests/core`.
 """
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from distributed_graph_worker import measure
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from graph_samples import EDGE_FEATURES, FEATURES, MASKED, five_graphs, necklaces
@@ -40,6 +37,7 @@ from jepakit.graph.probe.selection import FeatureSource, evaluate_split
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training import RunFolder
 from jepakit.training.storage.checkpoint import read_checkpoint
+from processes import run_group
 
 
 def encoder_with(**options: object) -> GraphEncoder:
@@ -126,16 +124,7 @@ def test_mistake_4_the_ema_moves_once_a_step_with_its_buffers_and_in_eval_mode(t
 
 def test_mistake_5_two_processes_have_the_value_and_the_gradient_of_one(tmp_path: Path) -> None:
     """The graph objective with all its regularisers; each loss by itself is in tests/core/test_distributed.py."""
-    worker = Path(__file__).with_name("distributed_graph_worker.py")
-
-    def start(rank: int) -> subprocess.Popen[str]:
-        arguments = [str(rank), "2", str(tmp_path / "store"), str(tmp_path / f"{rank}.safetensors")]
-        return subprocess.Popen([sys.executable, str(worker), *arguments], stderr=subprocess.PIPE, text=True)
-
-    for process in [start(0), start(1)]:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    ranks = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
+    ranks = run_group(measure, tmp_path)
     single = measure(0, 1)
     regularisers = {"term/sigreg", "term/vicreg", "term/isotropy", "term/decorrelation"}
     assert regularisers < single.keys()

@@ -16,10 +16,10 @@ import pytest
 import torch
 from toy_index import DIM, Kind, build, documents_of, vectors_of
 
-from forked import CONTEXT
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.search.documents import Documents
 from jepakit.search.index import Index
+from processes import CONTEXT
 
 kinds = pytest.mark.parametrize("kind", ["exact", "hnsw"])
 

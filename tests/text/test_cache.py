@@ -21,9 +21,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from forked import CONTEXT
 from jepakit.errors import ModelError
 from jepakit.text import CachedEncoder, EmbeddingCache, Kind
+from processes import CONTEXT
 
 DIM = 12
 NOBODY = 65534

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import signal
 import sys
 import threading
@@ -17,7 +18,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from toy_training import BATCH, STEPS, Head, config, data, make_head, make_jepa, make_loader, rows_but_seconds
+from toy_runs import rows_but_seconds
+from toy_training import BATCH, STEPS, Head, config, data, make_head, make_jepa, make_loader
 
 from jepakit.core import JEPA, Views, diagnose
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
@@ -482,42 +484,41 @@ def test_a_checkpoint_of_another_model_names_the_tensor_and_is_kept(tmp_path: Pa
     fit(make_jepa(), make_loader(), config(epochs=1), run=run)
     written = run.checkpoint.read_bytes()
     wider = make_jepa(width=7)
-    with pytest.raises(
-        ModelError,
-        match=r"last.safetensors: a checkpoint of another architecture: 2 tensors differ, the first is "
-        r"jepa.context_encoder.first.weight \(checkpoint \(8, 6\), model \(8, 7\)\)",
-    ):
+    with pytest.raises(ModelError, match=r"last\.safetensors: .*encoder\.first\.weight \(8, 6\) .*\(8, 7\)"):
         fit(wider, make_loader(), config(epochs=1), run=run, resume=True)
-    with pytest.raises(ModelError, match=r"tensors differ, the first is \S+ \(checkpoint .*, model has none\)"):
+    with pytest.raises(ModelError, match=r"last\.safetensors: .*missing: task\.weight; unexpected: jepa\."):
         fit(None, make_loader(), config(epochs=1), task=Scripted(iter(())), run=run, resume=True)
     assert run.checkpoint.read_bytes() == written
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"learning_rate": 0.5}, "learning rates"),
-        ({"weight_decay": 0.5}, "learning rates, weight decay"),
-        ({"freeze": ["predictor"]}, "frozen parameters"),
-        ({"learning_rates": {"predictor": 0.1}}, "learning rates"),
-        ({"epochs": 9}, "epochs, batch size and warm-up"),
+        {"learning_rate": 0.5},
+        {"weight_decay": 0.5},
+        {"freeze": ["predictor"]},
+        {"learning_rates": {"predictor": 0.1}},
+        {"epochs": 9},
     ],
 )
-def test_a_checkpoint_trained_otherwise_is_not_gone_on_with(
-    changes: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_a_checkpoint_trained_otherwise_is_not_gone_on_with(changes: dict[str, Any], tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     fit(make_jepa(), make_loader(), config(epochs=1), run=run)
-    with pytest.raises(ConfigError, match=rf"^resume = True: expected the .*{message}.* of .*last.safetensors$"):
+    with pytest.raises(ConfigError) as raised:
         fit(make_jepa(), make_loader(), config(**{"epochs": 1, **changes}), run=run, resume=True)
+    assert (raised.value.field, raised.value.value) == ("resume", True)
+    assert str(run.checkpoint) in raised.value.expected
 
 
-def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [0, 5, 1000, -1])
+def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(keep: int, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     fit(make_jepa(), make_loader(), config(epochs=1), run=run)
-    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
-    with pytest.raises(ModelError, match=r"last.safetensors: damaged.*delete it"):
+    written, rows = run.checkpoint.read_bytes()[:keep], run.metrics.read_bytes()
+    run.checkpoint.write_bytes(written)
+    with pytest.raises(ModelError, match=rf"^{run.checkpoint}: .*delete it, and --resume begins the run again"):
         fit(make_jepa(), make_loader(), config(epochs=1), run=run, resume=True)
+    assert (run.checkpoint.read_bytes(), run.metrics.read_bytes()) == (written, rows)
 
 
 def test_ctrl_c_reaches_the_caller_and_works_again_afterwards(tmp_path: Path) -> None:
@@ -559,24 +560,26 @@ def test_it_runs_in_a_thread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"epochs": 0}, "^epochs = 0: expected at least 1$"),
-        ({"batch_size": -1}, "^batch_size = -1: expected at least 1$"),
-        ({"patience": 0}, "^patience = 0: expected at least 1$"),
-        ({"seed": -1}, "^seed = -1: expected at least 0$"),
-        ({"seed": 2**63}, r"^seed = 9223372036854775808: expected below 2\^63$"),
-        ({"learning_rate": 0.0}, "^learning_rate = 0.0: expected a number above 0$"),
-        ({"learning_rate": float("nan")}, "^learning_rate = nan"),
-        ({"learning_rates": {"encoder": float("inf")}}, "^learning_rates.encoder = inf: expected a number above 0$"),
-        ({"clip_norm": -1.0}, "^clip_norm = -1.0: expected a number of at least 0$"),
-        ({"weight_decay": float("nan")}, "^weight_decay = nan: expected a number of at least 0$"),
-        ({"unfreeze_epoch": 2}, "^unfreeze_epoch = 2: expected null where freeze names nothing$"),
+        *[{name: 0} for name in ("epochs", "batch_size", "devices", "patience", "checkpoint_every", "diagnose_every")],
+        *[{name: -1} for name in ("seed", "unfreeze_epoch", "jepa_pretrain_epochs", "clip_norm", "jepa_weight")],
+        {"seed": 2**63},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"learning_rates": {"encoder": math.inf}},
+        {"weight_decay": math.nan},
+        {"warmup_epochs": math.inf},
+        {"unfreeze_epoch": 2},  # of nothing that is frozen
     ],
 )
-def test_options_outside_their_range(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_options_outside_their_range(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
         FitConfig(**changes)
+    ((field, value),) = changes.items()
+    if isinstance(value, dict):
+        field, value = f"{field}.encoder", value["encoder"]
+    assert (raised.value.field, str(raised.value.value)) == (field, str(value))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from forked import CONTEXT
 from jepakit.errors import ConfigError
 from jepakit.training import EpochLoader
+from processes import run_group
 
 
 def indices_and_noise(indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -74,29 +73,17 @@ def test_nothing_to_load_is_an_error(size: int, batch_size: int, field: str) -> 
         EpochLoader(size, batch_size, indices_and_noise)
 
 
-def share_of(rank: int, world: int, store: str, size: int, batch_size: int, out: str) -> None:
-    """What one of several processes gets of an epoch; runs in a process of its own."""
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    torch.save([indices for indices, _ in epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)], out)
-    dist.barrier()  # whoever left before the other had connected would break its connection
-    dist.destroy_process_group()
+def share_of(rank: int, world: int, size: int, batch_size: int) -> dict[str, Tensor]:
+    """Step -> the indices that one of several processes gets in an epoch."""
+    batches = epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)
+    return {str(step): indices.clone() for step, (indices, _) in enumerate(batches)}
 
 
 def test_the_shares_of_two_processes_are_the_batches_of_one(tmp_path: Path) -> None:
     # 21 examples in fives: the last batch has a single one, which the process left without takes too.
     size, batch_size = 21, 5
-    outs = [str(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-    processes = [
-        CONTEXT.Process(target=share_of, args=(rank, 2, str(tmp_path / "store"), size, batch_size, outs[rank]))
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
+    shares = [[share[str(step)] for step in range(5)] for share in run_group(share_of, tmp_path, size, batch_size)]
     alone = epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)
-    shares = [torch.load(out) for out in outs]
     assert [len(share) for share in shares] == [len(alone)] * 2
     for (batch, _), first, second in zip(alone[:-1], *(share[:-1] for share in shares), strict=True):
         assert sorted([*first.tolist(), *second.tolist()]) == sorted(batch.tolist())

@@ -6,7 +6,6 @@ SIGReg (a generator by step).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,12 +78,6 @@ def make_head(encoder: nn.Module) -> Head:
 
 def config(**changes: Any) -> FitConfig:
     return FitConfig(**{"epochs": 6, "batch_size": BATCH, "accelerator": "cpu", "progress": False, **changes})
-
-
-def rows_but_seconds(run: Path) -> list[dict[str, str]]:
-    """metrics.csv without the one column that no two runs share."""
-    with RunFolder(run).metrics.open(newline="") as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 def write_for_ever(folder: str) -> None:

@@ -1,7 +1,7 @@
 """A verb of a system: its options are a dataclass, read from the command line and from YAML.
 
-A dataclass that refuses a value raises ConfigError with the name of its own field. What is added here, once, for every
-option: the dotted prefix of nested dataclasses, the name as the user wrote it, and the YAML file it stands in.
+A dataclass that refuses a value raises ConfigError with the name of its own field. This module adds the dotted prefix
+of nested dataclasses, the name as the user wrote it, and the YAML file it stands in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import yaml as pyyaml
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
-from jepakit.errors import ConfigError, did_you_mean, require_choice
+from jepakit.errors import ConfigError, DataError, did_you_mean, require_choice
+from jepakit.files import read_yaml
+
+_FILE = "a YAML file of options and values"
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class Command:
     """A verb of a system.
 
     Args:
-        help: what it does, in a line.
-        options: a dataclass; its fields are the options, those of a dataclass among them by dotted names.
-        run: does it; is given the options and where to write.
+        help: its purpose, in a line.
+        options: a dataclass; its fields are the options, those of a nested dataclass by dotted names.
+        run: the function; it takes the options and where to write.
         positional: fields given by place instead of by name.
         presets: name -> other defaults, dotted option -> value.
         aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
@@ -57,8 +60,8 @@ def run_command(command: Command, program: str, words: Sequence[str], out: Conso
 
     Args:
         command: the verb.
-        program: what stands before the options on the command line, for messages.
-        words: what stands after it.
+        program: the words of the command line before the options, for messages.
+        words: those after it.
         out: where the command writes.
 
     Raises:
@@ -79,14 +82,12 @@ def parse(command: Command, program: str, words: Sequence[str]) -> Any:
 
 def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:
     """The options as YAML that ``--config`` reads."""
-    values = {name: _plain(value) for name, value in asdict(options).items() if name not in leave_out}
+    values = {name: value for name, value in asdict(options, dict_factory=_plain).items() if name not in leave_out}
     return pyyaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in cast(dict[Any, Any], value).items()}
-    return str(value) if isinstance(value, Path) else value
+def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in items}
 
 
 class _Reader:
@@ -112,8 +113,7 @@ class _Reader:
         values = {option.option: _value(self.types[option.option], option) for option in given}
         options = _built(self.command.options, self.command.options(), {**defaults, **values}, given)
         if "print_config" in shown:
-            print_yaml = Console(soft_wrap=True, highlight=False, markup=False)
-            print_yaml.print(config_yaml(options), end="")
+            Console(soft_wrap=True, highlight=False, markup=False).print(config_yaml(options), end="")
             raise SystemExit(0)
         return options, given
 
@@ -161,12 +161,11 @@ class _Reader:
     def _from_file(self, file: Path, prefix: str, written: str) -> Iterator[_Given]:
         """The options in a YAML file: all, or those of the group whose prefix is given."""
         try:
-            content = pyyaml.safe_load(file.read_text("utf-8"))
-        except (OSError, ValueError, pyyaml.YAMLError) as error:
-            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-            raise ConfigError(written, file, f"a YAML file of options and values ({reason})") from error
+            content = read_yaml(file)
+        except DataError as error:
+            raise ConfigError(written, file, f"{_FILE} ({error})") from error
         if not isinstance(content, dict):
-            raise ConfigError(written, file, "a YAML file of options and values")
+            raise ConfigError(written, file, _FILE)
         yield from self._from_mapping(cast(dict[Any, Any], content), prefix, file)
 
     def _from_mapping(self, content: dict[Any, Any], prefix: str, file: Path) -> Iterator[_Given]:
@@ -282,12 +281,5 @@ def _expected(kind: Any) -> str:
         return f"a list [..., ...], each {_expected(parts[0])}"
     if get_origin(kind) is dict:
         return f"a mapping {{name: value}}, each value {_expected(parts[1])}"
-    words = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        Path: "a path",
-        dict: "a YAML file of options and values",
-    }
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path", dict: _FILE}
     return words.get(kind, str(kind))

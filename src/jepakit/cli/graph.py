@@ -43,13 +43,8 @@ class DataOptions:
 
     def load(self, *, descriptors: bool = False) -> GraphDataset:
         """The data set that the options name; ``descriptors`` adds the descriptors of molecules."""
-        return load_dataset(
-            self.dataset,
-            data_dir=self.data_dir,
-            smiles_column=self.smiles_column,
-            label_columns=self.label_columns,
-            descriptors=descriptors,
-        )
+        options = {name: getattr(self, name) for name in ("data_dir", "smiles_column", "label_columns")}
+        return load_dataset(self.dataset, descriptors=descriptors, **options)
 
 
 @dataclass
@@ -112,18 +107,17 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
         if training.is_first and options.probe:
             evaluation = evaluate(dataset, pretrained.encoder, pretrained.random_encoder, options.evaluate)
             _show(evaluation, out)
-            training.results = evaluation.as_json()
+            training.evaluation = evaluation
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
     run = trained_run(options.run)
     dataset = _dataset_of(run, options.dataset)
-    random_encoder = load_encoder_as(GraphEncoder, run.random_encoder)
-    encoder = load_encoder_as(GraphEncoder, run.encoder)
+    encoder, random_encoder = (load_encoder_as(GraphEncoder, path) for path in (run.encoder, run.random_encoder))
     evaluation = evaluate(dataset, encoder, random_encoder, options)
     _show(evaluation, out)
-    write_results(run, evaluation.as_json(), out)
+    write_results(run, evaluation, out)
 
 
 def run_embed(options: EmbedOptions, out: Console) -> None:
@@ -140,18 +134,16 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
 
 
 def _table(dataset: GraphDataset, embeddings: torch.Tensor, level: str) -> pa.Table:
-    graphs = dataset.graphs
-    values = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1).numpy()), embeddings.shape[1])
-    if level == "graph":
-        columns: dict[str, Any] = {"graph": torch.arange(len(graphs)).numpy()}
-        label = graphs.y
-    else:
-        owner = graphs.graph_of_node
-        columns = {"graph": owner.numpy(), "node": (torch.arange(graphs.num_nodes) - graphs.node_ptr[owner]).numpy()}
-        label = graphs.node_y
+    graphs, owner = dataset.graphs, dataset.graphs.graph_of_node
+    label = graphs.y if level == "graph" else graphs.node_y
+    columns: dict[str, Any] = {"graph": torch.arange(len(graphs)) if level == "graph" else owner}
+    if level == "node":
+        columns["node"] = torch.arange(graphs.num_nodes) - graphs.node_ptr[owner]
+    columns = {name: ids.numpy() for name, ids in columns.items()}
     if label is not None:
         columns["label"] = label.tolist()
-    return pa.table({**columns, "embedding": values})
+    flat = pa.array(embeddings.reshape(-1).numpy())
+    return pa.table({**columns, "embedding": pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])})
 
 
 def _show(evaluation: Evaluation, out: Console) -> None:

@@ -96,8 +96,8 @@ class TrainOptions(PretrainConfig):
 
     Args:
         problems: a folder of problems.
-        use_labels: learn from optima too; those that are not in the folder ``labels`` are found first.
-        workers: processes that find them.
+        use_labels: learn from optima too; those that the folder ``labels`` lacks are computed first.
+        workers: processes that compute them.
         relax: take the relaxation of problems with integer columns.
         run: folder of the run.
         resume: go on with an interrupted run.
@@ -160,7 +160,7 @@ def _evaluate(options: EvaluateOptions, out: Console) -> None:
     random_model = load_encoder_as(LPModel, run.random_encoder) if run.random_encoder.exists() else None
     evaluation = evaluate(problems, LearnedFamily.load(run.path), options, random_model=random_model)
     show_rows(out, evaluation.rows)
-    write_results(run, evaluation.as_json(), out)
+    write_results(run, evaluation, out)
 
 
 def _with_optimum(
@@ -173,31 +173,24 @@ def _with_optimum(
     return solved, optima
 
 
-def _required(path: Path | None) -> Path:
-    if path is None:
+def _files(problems: Path | None) -> list[Path]:
+    if problems is None:
         raise ConfigError("problems", None, "a file in MPS or LP format, or a folder of them")
-    return path
+    return problem_files(problems)
 
 
-def _read(path: Path | None, *, relax: bool) -> tuple[list[LinearProgram], Path]:
+def _read(problems: Path | None, *, relax: bool) -> tuple[list[LinearProgram], Path]:
     """Problems, and the folder beside them that keeps their optima."""
-    files = problem_files(_required(path))
+    files = _files(problems)
     return [read_problem(file, relax=relax) for file in files], files[0].parent / "labels"
 
 
 def _solve(options: SolveOptions, out: Console) -> None:
-    files = problem_files(_required(options.problems))
+    files = _files(options.problems)
     family = None if options.family is None else LearnedFamily.load(options.family)
     unread = 0
-    for solved in solve_files(
-        files,
-        options,
-        family=family,
-        start=options.start,
-        rolling=options.rolling,
-        relax=options.relax,
-        out=options.out,
-    ):
+    how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}
+    for solved in solve_files(files, options, family=family, **how):
         if solved.note:
             say(out, f"{solved.name}: no guess of the model: {solved.note}")
         if solved.solution is not None:
@@ -214,7 +207,7 @@ def _solve(options: SolveOptions, out: Console) -> None:
 
 
 def _sentence(solution: Solution) -> str:
-    """What was found, in a line."""
+    """The outcome in a line."""
     work = f"{solution.pivots} pivots, {solution.seconds:.3g} s, from the {solution.source}"
     work += " after a start that did not hold" if solution.fell_back else ""
     if solution.status != "optimal":

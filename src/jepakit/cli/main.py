@@ -12,12 +12,13 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from jepakit.errors import JepakitError, MissingExtraError, require_choice
+from jepakit.errors import ConfigError, JepakitError, MissingExtraError, ModelError, require_choice
 
 if TYPE_CHECKING:
     from jepakit.cli.command import Command
@@ -29,6 +30,8 @@ SYSTEMS = {
     "lp": ("jepakit.cli.lp", "linear programs solved again and again"),
     "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),
 }
+
+_VERIFY = "whether the files of a run, encoder or index are as they were written"
 
 
 class _Output(Console):
@@ -62,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
         with _sigterm_interrupts():
-            status = _dispatch(words)
+            _dispatch(words)
         # A reader that has gone is noticed here, not in the interpreter's last moments.
         sys.stdout.flush()
-        return status
+        return 0
     except SystemExit as done:  # --help and --print_config
         return int(done.code or 0)
     except KeyboardInterrupt as interruption:
@@ -120,46 +123,57 @@ def _sigterm_interrupts() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _dispatch(words: list[str]) -> int:
-    out = _Output()
-    if not words or words[0] in ("-h", "--help", "help"):
-        out.print(_overview(), highlight=False, markup=False)
-        return 0
-    if words[0] in ("-V", "--version"):
-        out.print(version("jepakit"), highlight=False)
-        return 0
-    if words[0] == "verify":
-        from jepakit.cli.verify import run_verify
+def _dispatch(words: list[str]) -> None:
+    out = _Output(highlight=False, markup=False)
+    match words:
+        case [] | ["-h" | "--help" | "help", *_]:
+            lines = [f"  {name:12}{summary}" for name, (_, summary) in SYSTEMS.items()]
+            out.print("jepakit: joint-embedding predictive learning on structured data", "", *lines, sep="\n")
+            out.print(f"  {'verify':12}{_VERIFY}", "", sep="\n")
+            out.print("`jepakit SYSTEM` lists its verbs, `jepakit SYSTEM VERB --help` their options.")
+        case ["-V" | "--version", *_]:
+            out.print(version("jepakit"))
+        case ["verify", *rest]:
+            _verify(rest, out)
+        case [name, *rest]:
+            system = require_choice("system", name, SYSTEMS)
+            try:
+                _run(system, rest, out)
+            except ModuleNotFoundError as error:
+                # Whatever a system imports, and whenever, comes with its extra.
+                package = (error.name or str(error)).partition(".")[0]
+                if package == "jepakit":
+                    raise
+                raise MissingExtraError(package, system) from error
 
-        return run_verify(words[1:], out)
-    system = require_choice("system", words[0], SYSTEMS)
-    try:
-        return _run(system, words[1:], out)
-    except ModuleNotFoundError as error:
-        # Whatever a system imports, and whenever, comes with its extra.
-        package = (error.name or str(error)).partition(".")[0]
-        if package == "jepakit":
-            raise
-        raise MissingExtraError(package, system) from error
 
-
-def _run(system: str, words: list[str], out: Console) -> int:
+def _run(system: str, words: list[str], out: Console) -> None:
     module, summary = SYSTEMS[system]
     commands: dict[str, Command] = import_module(module).COMMANDS
     if not words or words[0] in ("-h", "--help", "help"):
         lines = [f"  {verb:12}{command.help}" for verb, command in commands.items()]
-        text = [f"jepakit {system}: {summary}", "", *lines, "", f"jepakit {system} VERB --help tells its options."]
-        out.print("\n".join(text), highlight=False, markup=False)
-        return 0
+        out.print(f"jepakit {system}: {summary}", "", *lines, "", sep="\n")
+        out.print(f"`jepakit {system} VERB --help` lists its options.")
+        return
     from jepakit.cli.command import run_command
 
     verb = require_choice("verb", words[0], commands)
     run_command(commands[verb], f"jepakit {system} {verb}", words[1:], out)
-    return 0
 
 
-def _overview() -> str:
-    lines = [f"  {name:12}{summary}" for name, (_, summary) in SYSTEMS.items()]
-    lines.append(f"  {'verify':12}whether the files of a run, encoder or index are as they were written")
-    text = ["jepakit: joint-embedding predictive learning on structured data", "", *lines, ""]
-    return "\n".join([*text, "jepakit SYSTEM tells its verbs, jepakit SYSTEM VERB --help their options."])
+def _verify(words: list[str], out: Console) -> None:
+    """``jepakit verify FOLDER``."""
+    from jepakit.files.verify import verify
+
+    if words in (["-h"], ["--help"], ["help"]):
+        out.print(f"jepakit verify FOLDER: {_VERIFY}; the exit status is 0 where all are, else 2", soft_wrap=True)
+        return
+    if len(words) != 1:
+        raise ConfigError("verify", words, "one folder: jepakit verify FOLDER")
+    verified = verify(Path(words[0]))
+    for fault in verified.faults:
+        out.print(fault, soft_wrap=True)
+    if verified.faults:
+        raise ModelError(f"{words[0]}: {len(verified.faults)} of {verified.files} files are damaged or missing")
+    digests = f"{verified.with_digest} have digests, and all agree"
+    out.print(f"{words[0]}: {verified.files} files can be read; {digests}", soft_wrap=True)

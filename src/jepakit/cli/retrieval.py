@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from rich.text import Text
 from jepakit.cli.command import Command, parse
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, DataError
-from jepakit.files import write_text
+from jepakit.files import whole_file
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
@@ -29,12 +28,7 @@ from jepakit.retrieval.pretrain import with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer
 from jepakit.retrieval.serving.rerank import CrossEncoderReranker
-from jepakit.retrieval.serving.searcher import (
-    Found,
-    Mode,
-    Searcher,
-    require_base,
-)
+from jepakit.retrieval.serving.searcher import Found, Mode, Searcher, require_base
 from jepakit.search.collection import open_collection
 from jepakit.search.filters import parse_filter
 from jepakit.search.index import Index
@@ -189,7 +183,7 @@ def run_train(options: TrainOptions, out: Console) -> None:
         if training.is_first:
             _show_index(adapted.index, out)
             _show(adapted.evaluation, out)
-            training.results = None if adapted.evaluation is None else adapted.evaluation.as_json()
+            training.evaluation = adapted.evaluation
 
 
 def run_index(options: IndexOptions, out: Console) -> None:
@@ -215,20 +209,20 @@ def run_index(options: IndexOptions, out: Console) -> None:
 
 
 def run_search(options: SearchOptions, out: Console) -> None:
-    """Searches and prints what was found."""
+    """Searches and prints the hits."""
     if not options.query:
         raise ConfigError("query", options.query, "what to search for")
     run = trained_run(options.run)
     with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        searcher = open_searcher(run, encoder, options.index, out)
+        searcher = _open_searcher(run, encoder, options.index, out)
         k = options.k if options.rerank is None else max(options.k, RERANKED)
         with closing(searcher.index):
-            (found,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
+            (hits,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
     if options.rerank is not None:
-        found = CrossEncoderReranker(options.rerank).rerank(options.query, found, options.k)
-    if not found:
+        hits = CrossEncoderReranker(options.rerank).rerank(options.query, hits, options.k)
+    if not hits:
         say(out, "nothing found")
-    for rank, document in enumerate(found, start=1):
+    for rank, document in enumerate(hits, start=1):
         out.print(_shown(rank, document), soft_wrap=True)
 
 
@@ -241,7 +235,7 @@ def run_serve(options: ServeOptions, out: Console) -> None:
     run = trained_run(options.run)
     token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()
     with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        app = make_app(open_searcher(run, encoder, options.index, out), token=token)
+        app = make_app(_open_searcher(run, encoder, options.index, out), token=token)
         say(out, f"serving {_shown_place(options.index or run.path / 'index')} at http://{options.host}:{options.port}")
         run_service(app, host=options.host, port=options.port)
 
@@ -273,13 +267,16 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)
     if options.per_query is not None:
-        write_text(options.per_query, _csv(evaluation))
+        with whole_file(options.per_query) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, list(evaluation.per_query[0]))
+            table.writeheader()
+            table.writerows(evaluation.per_query)
         say(out, f"each query's NDCG@10: {options.per_query}")
     if options.corpus is None and options.pairs is None:
-        write_results(run, evaluation.as_json(), out)
+        write_results(run, evaluation, out)
 
 
-def open_searcher(run: RunFolder, encoder: TextEncoder, index: str | None, out: Console) -> Searcher:
+def _open_searcher(run: RunFolder, encoder: TextEncoder, index: str | None, out: Console) -> Searcher:
     """`Searcher.open`, and prints its notes."""
     searcher = Searcher.open(run.path, index=index, encoder=encoder)
     for note in searcher.notes:
@@ -316,14 +313,6 @@ def _shown(rank: int, document: Found, limit: int = 300) -> Text:
     head = f"{rank:2}. {document.title or document.id}"
     score = f"  {document.score:.3f}  {document.id}\n"
     return Text.assemble((head, "bold"), (score, "dim"), "    ", text[:limit] + ("…" if len(text) > limit else ""))
-
-
-def _csv(evaluation: Comparison) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(evaluation.per_query[0]))
-    writer.writeheader()
-    writer.writerows(evaluation.per_query)
-    return text.getvalue()
 
 
 COMMANDS: dict[str, Command] = {

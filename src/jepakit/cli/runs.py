@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from jepakit.cli.command import config_yaml
@@ -19,6 +19,7 @@ from jepakit.files import locked, write_json
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
+from jepakit.training.results import Evaluation
 
 
 class _TrainingOptions(Protocol):
@@ -33,12 +34,12 @@ class TrainingRun:
     Args:
         is_first: whether this process writes files; the other processes of a distributed run only train.
         diagnosis: diagnosis of the trained encoder, printed at the end.
-        results: content of ``results.json``.
+        evaluation: content of ``results.json``.
     """
 
     is_first: bool
     diagnosis: Diagnosis | None = None
-    results: dict[str, Any] | None = None
+    evaluation: Evaluation | None = None
 
 
 @contextmanager
@@ -63,31 +64,26 @@ def training_run(
     """
     training = TrainingRun(is_first_process(options.devices))
     out.quiet = not training.is_first
-    with locked(run.path) if training.is_first else nullcontext():
-        yield from _framed(training, run, options, out, renamed)
-
-
-def _framed(
-    training: TrainingRun, run: RunFolder, options: _TrainingOptions, out: Console, renamed: Mapping[str, str] | None
-) -> Generator[TrainingRun]:
-    if training.is_first:
-        configs = (config_yaml(some, leave_out=("run", "resume", "progress")) for some in (options, type(options)()))
-        config, defaults = configs
-        run.start(config, resume=options.resume, defaults=defaults, renamed=renamed)
-    try:
+    if not training.is_first:
         yield training
-    except KeyboardInterrupt:
-        if run.has_begun:
-            say(out, f"to go on, add --resume; or: --config {run.config} --run {run.path} --resume")
-        raise
-    finally:
-        if training.is_first:
+        return
+    with locked(run.path):
+        config, defaults = (
+            config_yaml(values, leave_out=("run", "resume", "progress")) for values in (options, type(options)())
+        )
+        run.start(config, resume=options.resume, defaults=defaults, renamed=renamed)
+        try:
+            yield training
+        except KeyboardInterrupt:
+            if run.has_begun:
+                say(out, f"to continue, add --resume; or: --config {run.config} --run {run.path} --resume")
+            raise
+        finally:
             run.withdraw()
-    if training.is_first:
-        for finding in () if training.diagnosis is None else training.diagnosis.findings:
+        for finding in training.diagnosis.findings if training.diagnosis else ():
             colour = "red" if finding.severity == "error" else "yellow"
             out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
-        write_results(run, training.results, out)
+        write_results(run, training.evaluation, out)
 
 
 def say(out: Console, sentence: str) -> None:
@@ -98,21 +94,19 @@ def say(out: Console, sentence: str) -> None:
 def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:
     """A table for each dataset and metric."""
     for group in group_rows(rows):
-        table = Table(title=f"{group.dataset}, {group.metric}", title_justify="left")
-        table.add_column("method")
-        table.add_column(group.metric, justify="right")
         noted = any(row.note for row in group.rows)
-        if noted:
-            table.add_column("note")
+        score = Column(group.metric, justify="right")
+        columns = ["method", score, *(["note"] if noted else [])]
+        table = Table(*columns, title=f"{group.dataset}, {group.metric}", title_justify="left")
         for row in group.rows:
             table.add_row(row.method, format_score(row, group.decimals), *([row.note] if noted else []))
         out.print(table)
 
 
-def write_results(run: RunFolder, results: dict[str, Any] | None, out: Console) -> None:
-    """``results.json``, where there are results, and the report."""
-    if results is not None:
-        write_json(run.results, results)
+def write_results(run: RunFolder, evaluation: Evaluation | None, out: Console) -> None:
+    """``results.json``, where there is an evaluation, and the report."""
+    if evaluation is not None:
+        write_json(run.results, evaluation.as_json())
     try:
         say(out, f"report: {write_report(run.path)}")
     except MissingExtraError as error:

@@ -22,7 +22,7 @@ LOCK_NAME = ".lock"
 def locked(folder: Path) -> Generator[None]:
     """Holds the lock of a run or index folder, which is made where it is missing.
 
-    A process that is killed gives its lock back, so no lock has ever to be removed by hand.
+    A process that is killed gives its lock back, so no lock ever has to be removed by hand.
 
     Raises:
         ModelError: another process holds it, or the folder cannot be written to.
@@ -33,20 +33,22 @@ def locked(folder: Path) -> Generator[None]:
     except OSError as error:
         raise ModelError(f"{folder}: cannot be written to ({error.strerror})") from error
     try:
-        if not try_lock(handle):
-            raise ModelError(
-                f"{folder}: another process is writing to this folder; wait until it ends, or give another folder"
-            )
-        try:
-            yield
-        finally:
-            _unlock(handle)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise ModelError(f"{folder}: cannot be locked for writing ({error.strerror})") from error
+        _require_lock(handle, folder)
+        yield
     finally:
+        _unlock(handle)
         os.close(handle)
+
+
+def _require_lock(handle: int, folder: Path) -> None:
+    try:
+        free = try_lock(handle)
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be locked for writing ({error.strerror})") from error
+    if not free:
+        raise ModelError(
+            f"{folder}: another process is writing to this folder; wait until it ends, or give another folder"
+        )
 
 
 def try_lock(handle: int) -> bool:

@@ -19,9 +19,9 @@ from jepakit.retrieval.serving.searcher import require_base
 from jepakit.search.fusion import weighted
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
-from jepakit.training.report.embedding_map import sample_rows
-from jepakit.training.report.page import described
-from jepakit.training.report.sections import ReportSection
+from jepakit.training.report.embeddings import sample_rows
+from jepakit.training.report.write import described
+from jepakit.training.results import ReportSection
 
 #: Vectors that the spread is measured on.
 _SPREAD_SAMPLE = 2000

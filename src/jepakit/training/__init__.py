@@ -4,9 +4,9 @@ from jepakit.training.fit import fit
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
 from jepakit.training.objective import ObjectiveConfig, PredictorConfig, RegularizerConfig, TargetConfig
+from jepakit.training.results import save_trained
 from jepakit.training.run import RunFolder, is_first_process
 from jepakit.training.storage.encoder_folder import load_encoder, load_encoder_as, push_to_hub, save_encoder
-from jepakit.training.storage.trained import save_trained
 
 __all__ = [
     "EpochLoader",

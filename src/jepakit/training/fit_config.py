@@ -6,18 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jepakit.errors import ConfigError
-
-_LEAST = {
-    "epochs": 1,
-    "batch_size": 1,
-    "devices": 1,
-    "patience": 1,
-    "unfreeze_epoch": 0,
-    "checkpoint_every": 1,
-    "diagnose_every": 1,
-    "seed": 0,
-}
+from jepakit.errors import ConfigError, require_at_least, require_within
 
 
 @dataclass
@@ -69,18 +58,15 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise ConfigError(name, getattr(self, name), f"at least {least}")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm", "jepa_pretrain_epochs", "jepa_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(name, getattr(self, name), "a number of at least 0")
-        rates = {f"learning_rates.{name}": rate for name, rate in self.learning_rates.items()}
-        for name, rate in {"learning_rate": self.learning_rate, **rates}.items():
+        require_at_least(self, epochs=1, batch_size=1, devices=1, patience=1, checkpoint_every=1, diagnose_every=1)
+        require_at_least(self, unfreeze_epoch=0, jepa_pretrain_epochs=0)
+        require_within(self, "[0, inf)", "weight_decay", "warmup_epochs", "clip_norm", "jepa_weight")
+        require_within(self, "(0, inf)", "learning_rate")
+        for name, rate in self.learning_rates.items():
             if not 0 < rate < math.inf:
-                raise ConfigError(name, rate, "a number above 0")
-        if self.seed >= 2**63:
-            raise ConfigError("seed", self.seed, "below 2^63")
+                raise ConfigError(f"learning_rates.{name}", rate, "a number in (0, inf)")
+        # A generator takes no more than 63 bits.
+        require_within(self, f"[0, {2**63})", "seed")
         if self.unfreeze_epoch is not None and not self.freeze:
             raise ConfigError("unfreeze_epoch", self.unfreeze_epoch, "null where freeze names nothing")
 

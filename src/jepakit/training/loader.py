@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from jepakit.core.distributed import is_distributed
 from jepakit.errors import ConfigError
 
 
@@ -47,19 +48,15 @@ class EpochLoader:
 
     def __iter__(self) -> Iterator[Any]:
         order = torch.randperm(self.size, generator=_generator(self.seed, self.epoch, -1))
-        rank, world = (dist.get_rank(), dist.get_world_size()) if _in_group() else (0, 1)
+        rank, world = (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
         for step, indices in enumerate(order.split(self.batch_size)):
             # A process without an example would leave the others waiting: it repeats the first.
             mine = indices[rank::world] if indices.numel() > rank else indices[:1]
             yield self.make_views(mine, _generator(self.seed, self.epoch, step * world + rank))
 
 
-def _in_group() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
 def derived_seed(seed: int, epoch: int, step: int) -> int:
-    """A seed for one step of one epoch; steps below -1 are for what is drawn once an epoch."""
+    """A seed for one step of one epoch; steps below -1 are for draws once an epoch."""
     # Primes keep the streams of neighbouring epochs and steps apart; a generator takes no more than 63 bits.
     return ((seed * 1_000_003 + epoch) * 1_000_033 + step + 1) % 2**63
 

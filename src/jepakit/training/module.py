@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine, diagnose
 from jepakit.errors import ConfigError, ModelError
+from jepakit.training.fit_config import FitConfig
 from jepakit.training.loader import EpochLoader, derived_seed
 from jepakit.training.run import RunFolder
 
 #: Steps between two checks that the loss is finite; a check waits for the device.
 FINITE_EVERY = 20
-
-Task = Callable[[Any], Tensor | Mapping[str, Tensor]]
+#: Updates of the progress bar in an epoch; each waits for the device.
+BAR_UPDATES = 10
 
 
 class JEPAModule(pl.LightningModule):
@@ -32,31 +33,25 @@ class JEPAModule(pl.LightningModule):
     Args:
         jepa: the objective, or None for a task alone.
         task: views -> loss, or named losses that are summed; None for JEPA alone.
+        config: epochs and weight of JEPA, and when frozen parameters are unfrozen.
         parameter_groups: for AdamW, see `jepakit.training.trainer.parameter_groups`.
         schedule: learning-rate factor by step.
-        jepa_pretrain_epochs: epochs of JEPA alone where there is a task.
-        jepa_weight: weight of JEPA in the sum with the task.
         frozen: parameters that get no gradient before ``unfreeze_epoch``.
-        unfreeze_epoch: None keeps them frozen.
     """
 
     def __init__(
         self,
         jepa: JEPA | None,
         task: nn.Module | None,
+        config: FitConfig,
         *,
         parameter_groups: list[dict[str, Any]],
         schedule: WarmupCosine,
-        jepa_pretrain_epochs: int = 0,
-        jepa_weight: float = 1.0,
-        frozen: list[nn.Parameter] | None = None,
-        unfreeze_epoch: int | None = None,
+        frozen: list[nn.Parameter],
     ) -> None:
         super().__init__()
-        self.jepa, self.task = jepa, task
-        self.parameter_groups, self.schedule = parameter_groups, schedule
-        self.jepa_pretrain_epochs, self.jepa_weight = jepa_pretrain_epochs, jepa_weight
-        self.frozen, self.unfreeze_epoch = frozen or [], unfreeze_epoch
+        self.jepa, self.task, self.config = jepa, task, config
+        self.parameter_groups, self.schedule, self.frozen = parameter_groups, schedule, frozen
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
@@ -85,22 +80,22 @@ class JEPAModule(pl.LightningModule):
     @property
     def pretraining(self) -> bool:
         """Whether this is an epoch of JEPA alone before a task."""
-        return self.task is not None and self.current_epoch < self.jepa_pretrain_epochs
+        return self.task is not None and self.current_epoch < self.config.jepa_pretrain_epochs
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss in this epoch, and every term by name; terms of a task are ``task`` or ``task/NAME``."""
         terms: dict[str, Tensor] = {}
         parts: list[Tensor] = []
-        with_task = self.task is not None and not self.pretraining
-        if self.task is not None and with_task:
-            result: Tensor | Mapping[str, Tensor] = self.task(batch)
+        task = None if self.pretraining else self.task
+        if task is not None:
+            result: Tensor | Mapping[str, Tensor] = task(batch)
             named = {"task": result} if isinstance(result, Tensor) else {f"task/{k}": v for k, v in result.items()}
             terms |= {name: value.detach() for name, value in named.items()}
             parts.extend(named.values())
-        if self.jepa is not None and (not with_task or self.jepa_weight > 0):
+        if self.jepa is not None and (task is None or self.config.jepa_weight > 0):
             output = self.jepa(batch)
             terms |= {"loss_jepa": output.total.detach(), **output.terms}
-            parts.append(self.jepa_weight * output.total if with_task else output.total)
+            parts.append(output.total if task is None else self.config.jepa_weight * output.total)
         return torch.stack(parts).sum(), terms
 
     def require_finite(self, values: Iterable[Tensor]) -> None:
@@ -120,9 +115,9 @@ class JEPAModule(pl.LightningModule):
         # Dropout draws from the global generator, which is seeded by epoch so that a resumed epoch repeats exactly.
         # `fit` forks the generator, so the caller's state does not change.
         torch.manual_seed(derived_seed(loader.seed, self.current_epoch, -2 - self.global_rank))
-        thawed = self.unfreeze_epoch is not None and self.current_epoch >= self.unfreeze_epoch
+        unfreeze = self.config.unfreeze_epoch
         for parameter in self.frozen:
-            parameter.requires_grad_(thawed)
+            parameter.requires_grad_(unfreeze is not None and self.current_epoch >= unfreeze)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Lets the objective update its target after the optimiser step."""
@@ -137,7 +132,7 @@ class JEPAModule(pl.LightningModule):
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """The value with every tensor in it on ``device``; Lightning's own mover refuses frozen dataclasses."""
+    """The value with every tensor in it on ``device``; Lightning's own function refuses frozen dataclasses."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):
@@ -145,55 +140,59 @@ def to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(to_device(part, device) for part in cast(list[Any], value))
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
-        return replace(value, **{name: to_device(part, device) for name, part in parts.items()})
+        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value) if f.init})
     return value
 
 
 class EpochLog(pl.Callback):
-    """Logs the mean terms and the seconds of each epoch; it must be the first callback, since others read them."""
+    """Logs the mean terms of each epoch and the diagnostics, and writes metrics.csv.
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    It must be the first callback, since others read what it logs. Rows after the checkpoint of a resumed run are
+    written again.
+
+    Args:
+        run: where metrics.csv is; None writes none.
+        embed: ``() -> (embeddings [N, D], groups [N] or None)`` with the encoder as it is now; None: no diagnostics.
+        every: epochs between two diagnoses; the first and the last epoch are always diagnosed.
+    """
+
+    def __init__(
+        self, run: RunFolder | None, embed: Callable[[], tuple[Tensor, Tensor | None]] | None, every: int
+    ) -> None:
+        self.run, self.embed, self.every = run, embed, every
+        self.rows: list[Mapping[str, object]] = []
         self._start = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reads the rows before the epoch that training starts at."""
+        if self.run is not None:
+            self.rows = [row for row in self.run.read_metrics() if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs the means; raises ModelError where a loss or a weight is not finite."""
-        self.seconds = time.perf_counter() - self._start
+        """Logs and writes; raises ModelError where a loss or a weight is not finite."""
+        seconds, epoch = time.perf_counter() - self._start, trainer.current_epoch
         assert isinstance(pl_module, JEPAModule)
         means = pl_module.take_means()
         # Checked before anything of this epoch is written, so the last checkpoint stays usable.
         pl_module.require_finite([means["total"], *pl_module.parameters()])
-        means = {f"train/{name}": value for name, value in means.items()}
-        pl_module.log_dict(means, sync_dist=True)
-
-
-class DiagnosticsCallback(pl.Callback):
-    """Embeds a fixed sample every few epochs and logs how it is spread.
-
-    Args:
-        embed: ``() -> (embeddings [N, D], groups [N] or None)`` with the encoder as it is now.
-        every: epochs between two diagnoses; the first and the last epoch are always diagnosed.
-    """
-
-    def __init__(self, embed: Callable[[], tuple[Tensor, Tensor | None]], every: int) -> None:
-        self.embed, self.every = embed, every
-
-    def is_due(self, trainer: pl.Trainer) -> bool:
-        """Whether this epoch is diagnosed."""
-        return trainer.current_epoch % self.every == 0 or trainer.current_epoch + 1 == trainer.max_epochs
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs the diagnostics, in epochs that are due."""
-        if not self.is_due(trainer):
-            return
-        embeddings, group = self.embed()
-        values = diagnose(embeddings, group=group).values
-        pl_module.log_dict({f"diagnostics/{name}": value for name, value in values.items()}, rank_zero_only=True)
+        pl_module.log_dict({f"train/{name}": value for name, value in means.items()}, sync_dist=True)
+        # Lightning keeps the diagnostics of earlier epochs among its metrics: only new values are written.
+        fresh = ["train/"]
+        if self.embed is not None and (epoch % self.every == 0 or epoch + 1 == trainer.max_epochs):
+            fresh.append("diagnostics/")
+            embeddings, group = self.embed()
+            values = diagnose(embeddings, group=group).values
+            pl_module.log_dict({f"diagnostics/{name}": value for name, value in values.items()}, rank_zero_only=True)
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        row = {"epoch": epoch, "step": trainer.global_step, "seconds": f"{seconds:.3f}", "learning_rate": f"{rate:.6g}"}
+        logged = sorted(trainer.callback_metrics.items())
+        self.rows.append(row | {name: f"{float(value):.9g}" for name, value in logged if name.startswith(tuple(fresh))})
+        if self.run is not None and trainer.is_global_zero:
+            self.run.write_metrics(self.rows)
 
 
 class Patience(EarlyStopping):
@@ -207,7 +206,6 @@ class Patience(EarlyStopping):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops at once where the resumed run had stopped early."""
-        # If the resumed run had stopped early, no further epoch is trained.
         trainer.should_stop = self.stopped_epoch > 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -217,86 +215,50 @@ class Patience(EarlyStopping):
             super().on_train_epoch_end(trainer, pl_module)
 
 
-class MetricsFile(pl.Callback):
-    """Writes metrics.csv after every epoch; rows after the checkpoint of a resumed run are written again."""
-
-    def __init__(self, run: RunFolder, log: EpochLog) -> None:
-        self.run, self.epoch_log = run, log
-        self.rows: list[Mapping[str, object]] = []
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reads the rows before the epoch that training starts at."""
-        self.rows = [row for row in self.run.read_metrics() if int(row["epoch"]) < trainer.current_epoch]
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Adds the row of this epoch and writes the file."""
-        values = {name: f"{float(value):.9g}" for name, value in trainer.callback_metrics.items() if "/" in name}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        # Lightning keeps diagnostics of earlier epochs among its metrics: only those of this epoch are written.
-        fresh = {name: value for name, value in values.items() if self._is_fresh(name, trainer)}
-        head = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": f"{self.epoch_log.seconds:.3f}"}
-        self.rows.append({**head, "learning_rate": f"{rate:.6g}", **dict(sorted(fresh.items()))})
-        if trainer.is_global_zero:
-            self.run.write_metrics(self.rows)
-
-    @staticmethod
-    def _is_fresh(name: str, trainer: pl.Trainer) -> bool:
-        looks = [c for c in trainer.callbacks if isinstance(c, DiagnosticsCallback)]  # pyright: ignore
-        return not name.startswith("diagnostics/") or any(look.is_due(trainer) for look in looks)
-
-
 class ProgressBar(pl.Callback):
-    """One bar for the whole run: steps, rate, time left, loss."""
+    """One bar for the whole run, on a terminal: steps, rate, time left, loss."""
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Shows the bar, on the first process and on a terminal."""
-        if not trainer.is_global_zero:
-            return
-        columns = (
+        console = Console(stderr=True)
+        self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]:.1f} steps/s  loss {task.fields[loss]:.4f}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+            disable=not console.is_terminal,
         )
-        console = Console(stderr=True)
-        self._progress = Progress(
-            *columns, console=console, transient=True, refresh_per_second=4, disable=not console.is_terminal
-        )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Shows the bar, on the first process."""
+        self._bar.disable |= not trainer.is_global_zero
         total = int(trainer.estimated_stepping_batches)
-        self._bar = self._progress.add_task("", total=total, completed=trainer.global_step, epoch=0, rate=0.0, loss=0.0)
+        self._task = self._bar.add_task("", total=total, completed=trainer.global_step, epoch=0, rate=0.0, loss=0.0)
         self._start, self._first = time.perf_counter(), trainer.global_step
-        self._progress.start()
+        self._bar.start()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Updates the bar ten times an epoch."""
-        # Reading the loss waits for the device, so it is read ten times an epoch.
-        if self._progress is None or batch_idx % max(1, int(trainer.num_training_batches) // 10):
+        """Updates the bar a few times an epoch."""
+        if self._bar.disable or batch_idx % max(1, int(trainer.num_training_batches) // BAR_UPDATES):
             return
-        rate = (trainer.global_step - self._first) / (time.perf_counter() - self._start)
-        self._progress.update(
-            self._bar,
+        self._bar.update(
+            self._task,
             completed=trainer.global_step,
             epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
-            rate=rate,
+            rate=(trainer.global_step - self._first) / (time.perf_counter() - self._start),
             loss=float(outputs["loss"]),
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Removes the bar."""
-        self._stop()
+        self._bar.stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Removes the bar."""
-        self._stop()
-
-    def _stop(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        self._bar.stop()

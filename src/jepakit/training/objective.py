@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from jepakit.core import LOSSES, PREDICTION_WIDTHS, PREDICTORS, REGULARIZERS, TARGETS, CosineSchedule, Target
-from jepakit.errors import ConfigError, require_at_least, require_choice
+from jepakit.errors import ConfigError, require_at_least, require_choice, require_within
 
 
 @dataclass
@@ -32,8 +32,7 @@ class TargetConfig:
     def __post_init__(self) -> None:
         require_choice("target", self.target, TARGETS)
         require_choice("loss", self.loss, LOSSES)
-        if not 0 <= self.momentum <= 1:
-            raise ConfigError("momentum", self.momentum, "a number from 0 to 1")
+        require_within(self, "[0, 1]", "momentum")
 
 
 @dataclass
@@ -73,9 +72,7 @@ class RegularizerConfig:
     variance: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in REGULARIZERS:
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, getattr(self, name), "a weight of at least 0")
+        require_at_least(self, **dict.fromkeys(REGULARIZERS, 0))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -132,5 +129,5 @@ def build_regularizers(
         config: the weights.
         around: wraps each, such as `jepakit.core.UnitRows`.
     """
-    wrapped = around or (lambda regularizer: regularizer)
-    return {name: (weight, wrapped(REGULARIZERS[name]())) for name, weight in config.weights.items()}
+    terms = {name: (weight, REGULARIZERS[name]()) for name, weight in config.weights.items()}
+    return {name: (weight, around(term)) for name, (weight, term) in terms.items()} if around else terms

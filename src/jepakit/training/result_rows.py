@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jepakit.errors import DataError
+from jepakit.training.checked import STRICT, checked
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ResultRow:
     ours: bool = False
     lower_is_better: bool = False
 
+    __pydantic_config__ = STRICT
+
 
 @dataclass(frozen=True)
 class ResultGroup:
@@ -66,9 +69,7 @@ class ResultGroup:
     def best(self) -> float | None:
         """The best value of all rows, or None where no row has one."""
         values = [row.value for row in self.rows if row.value is not None]
-        if not values:
-            return None
-        return min(values) if self.lower_is_better else max(values)
+        return (min if self.lower_is_better else max)(values, default=None)
 
     def gain_over(self, row: ResultRow) -> float | None:
         """How much better the best of ours is than ``row`` (negative: worse), or None where either has no value."""
@@ -85,18 +86,32 @@ class ResultGroup:
 
 
 def read_rows(rows: object, *, file: str | Path | None = None) -> tuple[ResultRow, ...]:
-    """Checks parsed JSON rows and returns them.
+    """Parsed JSON rows, checked.
 
     Args:
-        rows: what stood under ``rows``: a list of mappings.
+        rows: the value of ``rows``: a list of mappings. A null stands for the default.
         file: the file they came from, for the message.
 
     Raises:
         DataError: not a list of mappings, a field is missing, unknown or of another type.
     """
-    if not isinstance(rows, Sequence) or isinstance(rows, str):
-        raise DataError("is not a list", file=file, field="rows", value=rows, expected="a list of rows")
-    return tuple(_read_row(row, f"rows[{index}]", file) for index, row in enumerate(rows))
+    return checked(tuple[ResultRow, ...], with_defaults(rows), file=file, field="rows")
+
+
+def with_defaults(rows: object) -> object:
+    """Parsed JSON rows with the values that a file does not state, or predates."""
+    if not isinstance(rows, list | tuple):
+        return rows
+    return [_with_defaults(row) if isinstance(row, dict) else row for row in rows]
+
+
+def _with_defaults(row: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in row.items() if value is not None}
+    # Files that predate `ours` and `lower_is_better` are read by the rule of that time.
+    small = r"\b(rmse|mae|mse|error|loss|perplexity|time|seconds|latency|memory|iterations|pivots)\b"
+    method, metric = str(given.get("method")).lower(), re.sub("[^a-z]", " ", str(given.get("metric")).lower())
+    ours = "aim" in given or method.startswith("jepakit") or method.endswith("(ours)")
+    return {"value": None, "ours": ours, "lower_is_better": re.search(small, metric) is not None, **given}
 
 
 def group_rows(rows: Iterable[ResultRow]) -> list[ResultGroup]:
@@ -119,7 +134,7 @@ def format_score(row: ResultRow, decimals: int) -> str:
     return f"{row.value:.{decimals}f}{spread}"
 
 
-def _group(rows: Sequence[ResultRow]) -> ResultGroup:
+def _group(rows: list[ResultRow]) -> ResultGroup:
     first = rows[0]
     if len({row.lower_is_better for row in rows}) > 1:
         where = f"{first.dataset}, {first.metric}"
@@ -128,48 +143,3 @@ def _group(rows: Sequence[ResultRow]) -> ResultGroup:
     best_first = sorted(rows, key=lambda row: math.inf if row.value is None else sign * row.value)
     ours, others = (tuple(row for row in best_first if row.ours is side) for side in (True, False))
     return ResultGroup(first.dataset, first.metric, first.lower_is_better, ours, others)
-
-
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("dataset", "method", "metric"), ((str,), "text")),
-    **dict.fromkeys(("value", "std", "aim"), ((float, int), "a finite number or null")),
-    "seeds": ((int,), "a whole number or null"),
-    "met": ((bool,), "true, false or null"),
-    "note": ((str,), "text or null"),
-    **dict.fromkeys(("ours", "lower_is_better"), ((bool,), "true or false")),
-}
-"""Field -> its types in JSON, and these in words."""
-
-
-def _read_row(row: object, where: str, file: str | Path | None) -> ResultRow:
-    if not isinstance(row, Mapping):
-        raise DataError(
-            "is not a row", file=file, field=where, value=row, expected="a mapping with dataset, method, ..."
-        )
-    if unknown := next((key for key in row if key not in _KINDS), None):
-        expected = ", ".join(_KINDS)
-        raise DataError("a row has no such field", file=file, field=f"{where}.{unknown}", expected=expected)
-    given: dict[str, Any] = {name: value for name, value in row.items() if value is not None}
-    for name, (kinds, expected) in _KINDS.items():
-        value, field = given.get(name), f"{where}.{name}"
-        if not value and kinds == (str,) and name != "note":
-            raise DataError("is missing", file=file, field=field, expected=expected)
-        # bool is an int to Python, but `true` where a number belongs is a mistake.
-        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            raise DataError("has another type", file=file, field=field, value=value, expected=expected)
-        if isinstance(value, (float, int)) and float in kinds:
-            given[name] = float(value)
-            if not math.isfinite(given[name]):
-                raise DataError("is not finite", file=file, field=field, value=value, expected=expected)
-    fields: dict[str, Any] = {"value": None, **_kind_read_off_names(given), **given}
-    return ResultRow(**fields)
-
-
-def _kind_read_off_names(row: Mapping[str, Any]) -> dict[str, bool]:
-    """``ours`` and ``lower_is_better`` of a row from a file that predates these fields, by the rule of that time."""
-    small = r"\b(rmse|mae|mse|error|loss|perplexity|time|seconds|latency|memory|iterations|pivots)\b"
-    method, metric = row["method"].lower(), re.sub("[^a-z]", " ", row["metric"].lower())
-    return {
-        "ours": "aim" in row or method.startswith("jepakit") or method.endswith("(ours)"),
-        "lower_is_better": re.search(small, metric) is not None,
-    }

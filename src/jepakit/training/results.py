@@ -1,18 +1,28 @@
-"""What pre-training and an evaluation return, in every system."""
+"""What pre-training and an evaluation return, in every system, and what a run keeps of it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from jepakit.core import Diagnosis
+from jepakit.errors import DataError
+from jepakit.files import read_json, write_json
+from jepakit.files.tensors import write_tensors
+from jepakit.training.checked import STRICT, checked
 from jepakit.training.fit_config import FitResult
-from jepakit.training.report.sections import ReportSection
-from jepakit.training.result_rows import ResultRow
+from jepakit.training.result_rows import ResultRow, with_defaults
+from jepakit.training.run import RunFolder, is_first_process
+from jepakit.training.storage.encoder_folder import Role, save_encoder
 
 EncoderT_co = TypeVar("EncoderT_co", bound=nn.Module, covariant=True)
+
+Cell = str | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +42,34 @@ class Pretrained(Generic[EncoderT_co]):
     diagnosis: Diagnosis
 
 
+@dataclass(frozen=True)
+class ReportSection:
+    """A table under a heading of its own in the report.
+
+    Args:
+        title: the heading.
+        columns: the names of the columns.
+        rows: the cells, one for each column; the first of a row says what the row is about.
+        text: what the reader has to know, above the table.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    text: str = ""
+
+    __pydantic_config__ = STRICT
+
+    @property
+    def numeric(self) -> list[int]:
+        """Which columns hold a number."""
+        columns = enumerate(zip(*self.rows, strict=True))
+        return [index for index, cells in columns if any(isinstance(cell, float) for cell in cells)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The table and what follows from it.
+    """The table and what follows from it: ``results.json``.
 
     Args:
         title: of the report.
@@ -44,18 +79,70 @@ class Evaluation:
         sections: further tables of the report.
     """
 
-    title: str
-    summary: tuple[str, ...]
+    title: str = ""
+    summary: tuple[str, ...] = ()
     recommendation: str | None = None
     rows: tuple[ResultRow, ...] = ()
     sections: tuple[ReportSection, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``results.json``."""
-        return {
-            "title": self.title,
-            "summary": list(self.summary),
-            "recommendation": self.recommendation,
-            "rows": [asdict(row) for row in self.rows],
-            "sections": [asdict(section) for section in self.sections],
-        }
+        values = asdict(self)
+        return {field.name: values[field.name] for field in fields(Evaluation)}
+
+
+def read_evaluation(file: Path) -> Evaluation:
+    """A ``results.json``; what it does not hold keeps its default.
+
+    Raises:
+        DataError: the file is damaged; names the field.
+    """
+    content = read_json(file)
+    evaluation = checked(Evaluation, {**content, "rows": with_defaults(content.get("rows", []))}, file=file)
+    for place, section in enumerate(evaluation.sections):
+        width = len(section.columns)
+        for row, cells in enumerate(section.rows):
+            if len(cells) != width:
+                where: dict[str, Any] = {"file": file, "field": f"sections[{place}].rows[{row}]"}
+                raise DataError("not a cell for each column", value=len(cells), expected=str(width), **where)
+    return evaluation
+
+
+def save_trained(
+    run: RunFolder,
+    encoder: Any,
+    random_encoder: Any,
+    *,
+    devices: int,
+    card: Mapping[str, object],
+    diagnosis: Diagnosis,
+    embeddings: Tensor,
+    labels: Tensor | None = None,
+    label_names: Sequence[str] = (),
+    role: Role = "context",
+) -> None:
+    """Writes diagnosis, embeddings, ``random_encoder/`` and ``encoder/``; only the first process of several does.
+
+    Args:
+        run: the run.
+        encoder: the trained module; its ``arguments`` are the keywords of its constructor.
+        random_encoder: the same one before training.
+        devices: how many trained it.
+        card: what the model cards say.
+        diagnosis: of ``embeddings``.
+        embeddings: of a sample, ``[N, D]``.
+        labels: a class of each, ``[N]``, for the map of the embeddings.
+        label_names: names of the classes.
+        role: which encoder of a JEPA ``encoder`` is.
+
+    Raises:
+        ModelError: a file cannot be written.
+    """
+    if not is_first_process(devices):
+        return
+    write_json(run.diagnosis, {"collapsed": diagnosis.collapsed, **asdict(diagnosis)})
+    tensors = {"embedding": embeddings} | ({} if labels is None else {"label": labels})
+    write_tensors(run.embeddings, tensors, {"label_names": json.dumps(list(label_names))})
+    # `encoder/` comes last: where it is, the run is complete.
+    save_encoder(random_encoder, run.random_encoder, config=random_encoder.arguments, card=card)
+    save_encoder(encoder, run.encoder, config=encoder.arguments, card=card, role=role)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.files import read_yaml, reading, whole_file, write_text
+from jepakit.files import read_text, read_yaml, whole_file, write_text
 from jepakit.files.locking import LOCK_NAME
+from jepakit.files.reading import parse_yaml
 
 
 def is_first_process(devices: int) -> bool:
-    """Whether this process writes the run folder: on one device always, else the one of rank 0."""
+    """Whether this process writes the run folder: on one device always, else the process of rank 0."""
     if devices == 1:
         return True
     from pytorch_lightning.utilities import rank_zero_only
@@ -24,60 +22,24 @@ def is_first_process(devices: int) -> bool:
     return not getattr(rank_zero_only, "rank", 0)
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Where the parts of a run are.
+    """The paths of the parts of a run.
 
     Args:
         path: the folder; made when something is first written.
     """
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The options of the run."""
-        return self.path / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        """The metrics of each epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint to resume from."""
-        return self.path / "checkpoints" / "last.safetensors"
-
-    @property
-    def encoder(self) -> Path:
-        """The folder of the trained encoder."""
-        return self.path / "encoder"
-
-    @property
-    def random_encoder(self) -> Path:
-        """The folder of the encoder before training, as a floor."""
-        return self.path / "random_encoder"
-
-    @property
-    def results(self) -> Path:
-        """The rows of the evaluation."""
-        return self.path / "results.json"
-
-    @property
-    def diagnosis(self) -> Path:
-        """The diagnosis of the embeddings."""
-        return self.path / "diagnosis.json"
-
-    @property
-    def embeddings(self) -> Path:
-        """The embeddings that the report shows."""
-        return self.path / "embeddings.safetensors"
-
-    @property
-    def report(self) -> Path:
-        """The report."""
-        return self.path / "report.html"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.csv"
+        self.checkpoint = path / "checkpoints" / "last.safetensors"
+        self.diagnosis = path / "diagnosis.json"
+        self.embeddings = path / "embeddings.safetensors"
+        self.random_encoder = path / "random_encoder"
+        self.encoder = path / "encoder"
+        self.results = path / "results.json"
+        self.report = path / "report.html"
 
     def start(
         self, config_yaml: str, *, resume: bool, defaults: str = "{}", renamed: Mapping[str, str] | None = None
@@ -91,18 +53,20 @@ class RunFolder:
             renamed: earlier names of options -> their present names.
 
         Raises:
-            ConfigError: the folder has a run and ``resume`` is not set, or ``resume`` is set and the configuration
-                differs from that of the run.
+            ConfigError: the folder has a run, and ``resume`` is not set or the run has another configuration.
         """
-        if self.config.exists() and not resume:
-            raise ConfigError("run", self.path, "a new folder, or --resume to go on with the run that is there")
         if self.path.is_file():
             raise ConfigError("run", self.path, "a folder, not a file")
         if self.config.exists():
+            if not resume:
+                raise ConfigError("run", self.path, "a new folder, or --resume to continue its run")
             earlier = {(renamed or {}).get(name, name): value for name, value in _flat(self.read_config())}
-            self._require_same(
-                dict(_flat(yaml.safe_load(defaults))) | earlier, dict(_flat(yaml.safe_load(config_yaml)))
-            )
+            before = dict(_flat(parse_yaml(defaults))) | earlier
+            now = dict(_flat(parse_yaml(config_yaml)))
+            if changed := [name for name in {**now, **before} if now.get(name) != before.get(name)]:
+                others = f"; changed too: {', '.join(changed[1:])}" if len(changed) > 1 else ""
+                expected = f"{before.get(changed[0])!r} to resume {self.path}{others}"
+                raise ConfigError(changed[0], now.get(changed[0]), expected)
         write_text(self.config, config_yaml)
 
     @property
@@ -129,13 +93,6 @@ class RunFolder:
             raise DataError("no options", file=self.config, value=config, expected="a mapping of options to values")
         return cast(dict[str, Any], config)
 
-    def _require_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        changed = [name for name in {**now, **before} if now.get(name) != before.get(name)]
-        if changed:
-            others = f"; changed too: {', '.join(changed[1:])}" if len(changed) > 1 else ""
-            expected = f"{before.get(changed[0])!r} to resume {self.path}{others}"
-            raise ConfigError(changed[0], now.get(changed[0]), expected)
-
     def require_trained(self) -> None:
         """Raises ModelError where the run has no finished encoder; the message names what is missing."""
         if not self.path.is_dir():
@@ -144,33 +101,32 @@ class RunFolder:
             raise ModelError(f"{self.path}: not a run folder (no config.yaml)")
         if not (self.encoder / "config.json").exists():
             raise ModelError(
-                f"{self.path}: the run did not finish: {self.encoder.name}/ is missing; go on with it by adding"
-                f" --resume to its command, or with --config {self.config} --run {self.path} --resume"
+                f"{self.path}: the run did not finish: {self.encoder.name}/ is missing; to continue it, add --resume to"
+                f" its command, or use --config {self.config} --run {self.path} --resume"
             )
 
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of metrics.csv; empty where there are none yet.
 
         Raises:
-            DataError: a row has no epoch.
+            DataError: a row has no epoch, or not a cell for each column.
         """
         if not self.metrics.exists():
             return []
-        with reading(self.metrics), self.metrics.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(read_text(self.metrics).splitlines()))
         for line, row in enumerate(rows, start=2):
-            epoch = row.get("epoch")
-            if epoch is None or not epoch.isdecimal():
-                raise DataError(
-                    "not an epoch", file=self.metrics, line=line, field="epoch", value=epoch, expected="a whole number"
-                )
+            if None in row or None in row.values():
+                raise DataError("not a cell for each column", file=self.metrics, line=line, value=list(row.values()))
+            if not (epoch := row.get("epoch", "")).isdecimal():
+                place: dict[str, Any] = {"file": self.metrics, "line": line, "field": "epoch"}
+                raise DataError("not an epoch", value=epoch, expected="a whole number", **place)
         return rows
 
     def write_metrics(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Replaces metrics.csv; columns are the union over the rows, in order of appearance.
 
         Raises:
-            ModelError: it cannot be written; on a full disk, for one.
+            ModelError: see `jepakit.files.whole_file`.
         """
         columns = list(dict.fromkeys(column for row in rows for column in row))
         with whole_file(self.metrics) as partial, partial.open("w", newline="", encoding="utf-8") as file:

@@ -1,7 +1,4 @@
-"""Stages of a run that trains more than once: a finished stage is not repeated.
-
-A stage is a folder in the run, with metrics and a checkpoint of its own while it trains, and its outcome at the end.
-"""
+"""Stages of a run that trains more than once; each is a folder in the run, with a checkpoint while it trains."""
 
 from __future__ import annotations
 
@@ -31,9 +28,9 @@ def finish_stage(
     Args:
         stage: the folder of the stage.
         outcome: name of the file in it that holds the outcome; it is written last.
-        work: trains, in every process; writes what the run needs of the stage, in the first process; returns the
-            outcome, which JSON can hold.
-        products: the files or folders that an outcome promises; where one is missing, the stage is not finished.
+        work: trains, in every process, and returns the outcome, which JSON can hold; the first process writes the
+            products of the stage.
+        products: outcome -> these files or folders; where one is missing, the stage is not finished.
         devices: how many train.
         resume: whether a finished stage counts.
 

@@ -1,4 +1,4 @@
-"""Lightning at work: a run of it from a configuration."""
+"""Training with Lightning, from a configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
@@ -21,12 +21,13 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine
-from jepakit.errors import ConfigError, MissingExtraError, ModelError
+from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import EpochLoader
-from jepakit.training.module import DiagnosticsCallback, EpochLog, JEPAModule, MetricsFile, Patience, ProgressBar
+from jepakit.training.module import EpochLog, JEPAModule, Patience, ProgressBar
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
+from jepakit.training.storage.weights import require_shapes
 
 
 def fit_with_lightning(
@@ -40,20 +41,13 @@ def fit_with_lightning(
     resume: bool,
 ) -> FitResult:
     """See `jepakit.training.fit`."""
+    _check_phases(jepa, task, config)
     total_steps = config.epochs * len(loader)
     warmup = min(round(config.warmup_epochs * len(loader)), total_steps - 1)
     parts = nn.ModuleDict({name: part for name, part in (("jepa", jepa), ("task", task)) if part is not None})
     frozen = [p for name, p in _named(parts) if p.requires_grad and _matches(name, config.freeze)]
-    module = JEPAModule(
-        jepa,
-        task,
-        parameter_groups=parameter_groups(parts, config),
-        schedule=WarmupCosine(total_steps, warmup),
-        jepa_pretrain_epochs=config.jepa_pretrain_epochs,
-        jepa_weight=config.jepa_weight,
-        frozen=frozen,
-        unfreeze_epoch=config.unfreeze_epoch,
-    )
+    groups, schedule = parameter_groups(parts, config), WarmupCosine(total_steps, warmup)
+    module = JEPAModule(jepa, task, config, parameter_groups=groups, schedule=schedule, frozen=frozen)
     stopping = None if config.patience is None else Patience(config.patience)
     checkpoint = run.checkpoint if run is not None and resume and run.checkpoint.exists() else None
     if checkpoint is not None:
@@ -77,6 +71,18 @@ def fit_with_lightning(
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
         metrics=_last_metrics(trainer, run),
     )
+
+
+def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) -> None:
+    if jepa is None and task is None:
+        raise ConfigError("jepa", None, "an objective, a task, or both")
+    if jepa is None or task is None:
+        alone = "where there is no task" if task is None else "where there is no objective"
+        for name, only in (("jepa_pretrain_epochs", 0), ("jepa_weight", 1.0)):
+            if getattr(config, name) != only:
+                raise ConfigError(name, getattr(config, name), f"{only} {alone}")
+    elif config.jepa_pretrain_epochs >= config.epochs:
+        raise ConfigError("jepa_pretrain_epochs", config.jepa_pretrain_epochs, f"below epochs = {config.epochs}")
 
 
 @contextmanager
@@ -119,11 +125,11 @@ class _KeepSigterm(Callback):
 
 
 def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float]:
-    if trainer.callback_metrics or run is None:
-        return {name: float(value) for name, value in trainer.callback_metrics.items()}
-    # A run that was complete when it was resumed.
-    rows = run.read_metrics()
-    return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
+    metrics: Mapping[str, Any] = trainer.callback_metrics
+    if not metrics and run is not None and (rows := run.read_metrics()):
+        # A run that was complete when it was resumed.
+        metrics = {name: value for name, value in rows[-1].items() if "/" in name and value}
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
@@ -134,18 +140,18 @@ def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any
     Raises:
         ConfigError: a prefix in ``learning_rates`` or ``freeze`` matches no parameter, or everything is frozen.
     """
-    names = [name for name, _ in _named(module)]
-    for option, prefixes in (("learning_rates", list(config.learning_rates)), ("freeze", config.freeze)):
+    named = _named(module)
+    for option, prefixes in (("learning_rates", config.learning_rates), ("freeze", config.freeze)):
         for prefix in prefixes:
-            if not any(_matches(name, [prefix]) for name in names):
-                known = sorted({name.split(".")[0] for name in names})
-                raise ConfigError(option, prefix, f"the beginning of a parameter's name: {', '.join(known)}")
-    if all(_matches(name, config.freeze) or not parameter.requires_grad for name, parameter in _named(module)):
+            if not any(_matches(name, [prefix]) for name, _ in named):
+                roots = sorted({name.split(".")[0] for name, _ in named})
+                raise ConfigError(option, prefix, f"the beginning of a parameter's name: {', '.join(roots)}")
+    if all(_matches(name, config.freeze) or not parameter.requires_grad for name, parameter in named):
         raise ConfigError("freeze", config.freeze, "something left to train")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    frozen_for_good = config.freeze if config.unfreeze_epoch is None else []
-    for name, parameter in _named(module):
-        if not parameter.requires_grad or _matches(name, frozen_for_good):
+    always_frozen = config.freeze if config.unfreeze_epoch is None else []
+    for name, parameter in named:
+        if not parameter.requires_grad or _matches(name, always_frozen):
             continue
         fitting = [prefix for prefix in config.learning_rates if _matches(name, [prefix])]
         rate = config.learning_rates[max(fitting, key=len)] if fitting else config.learning_rate
@@ -173,27 +179,19 @@ def _trainer(
     stopping: Patience | None,
     embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
 ) -> pl.Trainer:
-    log = EpochLog()
-    callbacks: list[Callback] = [log, _KeepSigterm()]
-    if embed is not None:
-        callbacks.append(DiagnosticsCallback(embed, config.diagnose_every))
+    callbacks: list[Callback] = [EpochLog(run, embed, config.diagnose_every), _KeepSigterm()]
+    callbacks += [ProgressBar()] if config.progress else []
+    callbacks += [stopping] if stopping else []
     if run is not None:
-        callbacks.append(MetricsFile(run, log))
-    if config.progress:
-        callbacks.append(ProgressBar())
-    if stopping is not None:
-        callbacks.append(stopping)
-    if run is not None:
-        callbacks.append(
-            ModelCheckpoint(
-                run.checkpoint.parent,
-                filename=run.checkpoint.stem,
-                every_n_epochs=config.checkpoint_every,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
+        checkpoints = ModelCheckpoint(
+            run.checkpoint.parent,
+            filename=run.checkpoint.stem,
+            every_n_epochs=config.checkpoint_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         )
-        callbacks[-1].FILE_EXTENSION = run.checkpoint.suffix  # pyright: ignore[reportAttributeAccessIssue]
+        checkpoints.FILE_EXTENSION = run.checkpoint.suffix
+        callbacks.append(checkpoints)
     try:
         trainer = pl.Trainer(
             accelerator=config.accelerator,
@@ -233,17 +231,9 @@ def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool
 
 
 def _check_same_model(module: JEPAModule, path: Path) -> None:
-    """Raises ModelError or ConfigError where a checkpoint is not of this model, trained like this."""
+    """Raises ModelError where a checkpoint is of another model, ConfigError where it was trained with other options."""
     checkpoint = read_checkpoint(path)
-    ours = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in checkpoint.get("state_dict", {}).items()}
-    different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-    if different:
-        name = different[0]
-        raise ModelError(
-            f"{path}: a checkpoint of another architecture: {len(different)} tensors differ, the first is {name}"
-            f" (checkpoint {theirs.get(name, 'has none')}, model {ours.get(name, 'has none')})"
-        )
+    require_shapes(module, {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}, path)
     # Both are restored from the checkpoint: other values would be ignored without a word.
     groups = [(len(g["params"]), g["lr"], g["weight_decay"]) for g in module.parameter_groups]
     (optimizer,), (scheduler,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]

@@ -11,11 +11,11 @@ from places import KINDS, Place
 from torch import Tensor
 from toy_index import DIM, documents_of, vectors_of
 
-from forked import CONTEXT
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.documents import Documents
 from jepakit.search.filters import Filter
+from processes import CONTEXT
 
 ODD = ("a' OR '1'='1", 'b"; DROP TABLE docs; --', "c] or true", "d\\", "e %s {id} $1", "Zürich 東京", " ", "f\ttab")
 

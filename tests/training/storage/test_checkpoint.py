@@ -14,10 +14,10 @@ from safetensors import safe_open
 from torch import nn
 from toy_training import write_for_ever
 
-from forked import CONTEXT
 from jepakit.errors import ModelError
 from jepakit.training import RunFolder
 from jepakit.training.storage.checkpoint import read_checkpoint, write_checkpoint
+from processes import CONTEXT
 
 
 def trained_state() -> dict[str, object]:

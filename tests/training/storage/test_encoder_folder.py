@@ -125,14 +125,14 @@ def test_a_class_outside_jepakit_is_never_imported(
 
 
 def test_the_new_encoder_replaces_the_old_one_whole(folder: Path) -> None:
-    save_encoder(trained(6), folder, config={"width": 6}, architecture="mine:Encoder")
+    save_encoder(trained(6), folder, config={"width": 6})
     assert load_encoder(folder, encoder_class=Encoder).first.in_features == 6
     assert [path.name for path in folder.parent.iterdir()] == ["encoder"]
 
 
 def test_a_failed_save_leaves_the_old_encoder(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"lazy\.weight has no values yet"):
-        save_encoder(nn.ModuleDict({"lazy": nn.LazyLinear(3)}), folder, config={}, architecture="mine:Lazy")
+        save_encoder(nn.ModuleDict({"lazy": nn.LazyLinear(3)}), folder, config={})
     assert load_encoder(folder, encoder_class=Encoder).first.in_features == 4
     assert [path.name for path in folder.parent.iterdir()] == ["encoder"]
 
@@ -246,11 +246,17 @@ def test_a_misspelt_relative_path_is_not_taken_for_a_hub_id(tmp_path: Path, monk
     [
         ('{\n "format_version": 1,\n "config": }', r"config\.json:3: "),
         ("[1]", r"config\.json: "),
-        ('{"model_type": "bert"}', "does not describe a jepakit encoder"),
+        ('{"model_type": "bert"}', r"config\.json: format_version is None"),
         ('{"format_version": 2, "jepakit_version": "9.1"}', r"format_version is 2, written by jepakit 9\.1"),
-        ('{"format_version": 1, "architecture": 3, "config": {}, "role": "target"}', "architecture is 3"),
-        ('{"format_version": 1, "architecture": "a:B", "config": [], "role": "target"}', r"config is \[\]"),
-        ('{"format_version": 1, "architecture": "a:B", "config": {}, "role": "best"}', "role is 'best'"),
+        (
+            '{"format_version": 1, "architecture": 3, "config": {}, "role": "target"}',
+            r"\.json: architecture: .*3",
+        ),
+        (
+            '{"format_version": 1, "architecture": "a:B", "config": [], "role": "target"}',
+            r"\.json: config: .*\[\]",
+        ),
+        ('{"format_version": 1, "architecture": "a:B", "config": {}, "role": "best"}', r"config\.json: role: .*'best'"),
     ],
 )
 def test_a_damaged_config_is_named(folder: Path, text: str, message: str) -> None:

@@ -18,9 +18,8 @@ from jepakit.retrieval.datasets.splits import seen_queries, shared_documents
 from jepakit.retrieval.measuring.metrics import paired_interval
 from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
-from jepakit.training.report.sections import Cell, ReportSection
 from jepakit.training.result_rows import ResultRow
-from jepakit.training.results import Evaluation
+from jepakit.training.results import Cell, Evaluation, ReportSection
 
 MEASURES = {"NDCG@10": nDCG @ 10, "Recall@100": R @ 100, "MRR@10": RR @ 10}
 #: Relevant documents, and characters of a query or document, that a report shows for an example.

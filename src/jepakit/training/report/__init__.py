@@ -1,1 +1,1 @@
-"""The report of a run: one HTML page made from what is in the run folder."""
+"""The report of a run: one HTML page made from the run folder."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,39 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepakit.core.diagnostics import Finding
+from jepakit.core import Diagnosis
 from jepakit.errors import DataError, ModelError
 from jepakit.files import parse_json, read_json, read_text, reading
 from jepakit.files.tensors import read_tensors
-from jepakit.training.report.sections import ReportSection, read_sections
-from jepakit.training.result_rows import ResultRow, read_rows
+from jepakit.training.checked import checked
+from jepakit.training.results import Evaluation, read_evaluation
 from jepakit.training.run import RunFolder
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Metrics:
-    """metrics.csv by column: values ``[rows]``, NaN where a cell is empty, and which cells are filled ``[rows]``."""
-
-    columns: dict[str, np.ndarray]
-    filled: dict[str, np.ndarray]
-
-    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Epochs and values of the rows in which the column is filled, diverged values (inf, nan) left as they are."""
-        filled = self.filled[name]
-        return self.columns["epoch"][filled], self.columns[name][filled]
-
-
-@dataclass(frozen=True)
-class Results:
-    """results.json."""
-
-    title: str
-    summary: tuple[str, ...]
-    recommendation: str | None
-    rows: tuple[ResultRow, ...]
-    sections: tuple[ReportSection, ...]
+Metrics = dict[str, np.ndarray]
+"""Column of metrics.csv -> epoch and value of each row in which it is filled, ``[n, 2]``; inf and nan are left."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +36,15 @@ class Embeddings:
 
 
 @dataclass(frozen=True)
-class Diagnosed:
-    """diagnosis.json."""
-
-    collapsed: bool
-    findings: tuple[Finding, ...]
-    values: dict[str, float]
-
-
-@dataclass(frozen=True)
 class RunParts:
-    """What a run folder holds; None where the file is missing."""
+    """The parts of a run folder; None where the file is missing."""
 
     folder: RunFolder
     config: str | None
     metrics: Metrics | None
-    results: Results | None
+    results: Evaluation | None
     embeddings: Embeddings | None
-    diagnosis: Diagnosed | None
+    diagnosis: Diagnosis | None
 
 
 def read_run(path: Path) -> RunParts:
@@ -92,12 +60,12 @@ def read_run(path: Path) -> RunParts:
     parts = RunParts(
         folder,
         config=_if_there(folder.config, read_text),
-        metrics=_if_there(folder.metrics, _read_metrics),
-        results=_if_there(folder.results, _read_results),
+        metrics=_if_there(folder.metrics, lambda file: _by_column(folder.read_metrics(), file)),
+        results=_if_there(folder.results, read_evaluation),
         embeddings=_if_there(folder.embeddings, _read_embeddings),
-        diagnosis=_if_there(folder.diagnosis, _read_diagnosis),
+        diagnosis=_if_there(folder.diagnosis, lambda file: checked(Diagnosis, read_json(file), file=file)),
     )
-    if all(part is None for part in (parts.config, parts.metrics, parts.results, parts.embeddings, parts.diagnosis)):
+    if all(getattr(parts, field.name) is None for field in fields(parts)[1:]):
         raise ModelError(f"{path}: not a run folder (it has no config.yaml, metrics.csv or results.json)")
     return parts
 
@@ -106,100 +74,20 @@ def _if_there(file: Path, read: Callable[[Path], T]) -> T | None:
     return read(file) if file.exists() else None
 
 
-def _read_metrics(file: Path) -> Metrics:
-    reader = csv.reader(read_text(file).splitlines())
-    header = next(reader, [])
-    rows: list[list[str]] = []
-    for cells in reader:
-        if len(cells) != len(header):
-            raise DataError(
-                "a row has another number of cells than the header",
-                file=file,
-                line=reader.line_num,
-                value=len(cells),
-                expected=str(len(header)),
-            )
-        rows.append(cells)
-    if header and "epoch" not in header:
-        raise DataError(
-            "there is no such column", file=file, line=1, field="epoch", expected="epoch, step, train/total ..."
-        )
-    columns = {
-        name: np.array([_number(cells[index], file, line, name) for line, cells in enumerate(rows, start=2)])
-        for index, name in enumerate(header)
-    }
-    filled = {name: np.array([bool(cells[index].strip()) for cells in rows]) for index, name in enumerate(header)}
-    unnumbered = np.flatnonzero(~np.isfinite(columns["epoch"])) if rows else []
-    if len(unnumbered):
-        raise DataError("is empty", file=file, line=int(unnumbered[0]) + 2, field="epoch", expected="a whole number")
-    return Metrics(columns, filled)
+def _by_column(rows: list[dict[str, str]], file: Path) -> Metrics:
+    cells: dict[str, list[tuple[float, float]]] = {}
+    for line, row in enumerate(rows, start=2):
+        for name, cell in row.items():
+            if cell.strip():
+                cells.setdefault(name, []).append((float(row["epoch"]), _number(cell, file, line, name)))
+    return {name: np.array(column) for name, column in cells.items()}
 
 
 def _number(cell: str, file: Path, line: int, field: str) -> float:
-    if not cell.strip():
-        return math.nan
     try:
         return float(cell)
     except ValueError as error:
-        raise DataError(
-            "is not a number", file=file, line=line, field=field, value=cell, expected="a number"
-        ) from error
-
-
-def _text(content: dict[str, object], field: str, file: Path) -> str:
-    value = content.get(field)
-    if value is not None and not isinstance(value, str):
-        raise DataError("is not text", file=file, field=field, value=value, expected="text")
-    return value or ""
-
-
-def _read_results(file: Path) -> Results:
-    content = read_json(file)
-    summary = content.get("summary", [])
-    if not isinstance(summary, list) or not all(isinstance(line, str) for line in summary):
-        raise DataError("is not a list of texts", file=file, field="summary", value=summary, expected="a list of texts")
-    return Results(
-        title=_text(content, "title", file),
-        summary=tuple(summary),
-        recommendation=_text(content, "recommendation", file) or None,
-        rows=read_rows(content.get("rows", []), file=file),
-        sections=read_sections(content.get("sections", []), file=file),
-    )
-
-
-def _read_diagnosis(file: Path) -> Diagnosed:
-    content = read_json(file)
-    collapsed, findings, values = (
-        content.get(key, default) for key, default in (("collapsed", None), ("findings", []), ("values", {}))
-    )
-    if not isinstance(collapsed, bool):
-        raise DataError("says not whether", file=file, field="collapsed", value=collapsed, expected="true or false")
-    if not isinstance(findings, list):
-        raise DataError("is not a list", file=file, field="findings", value=findings, expected="a list")
-    if not isinstance(values, dict) or not all(isinstance(v, int | float) for v in values.values()):
-        raise DataError(
-            "is not a mapping to numbers", file=file, field="values", value=values, expected='{"name": number}'
-        )
-    return Diagnosed(collapsed, tuple(_finding(f, i, file) for i, f in enumerate(findings)), values)
-
-
-def _finding(finding: object, index: int, file: Path) -> Finding:
-    where = f"findings[{index}]"
-    if not isinstance(finding, dict) or not all(
-        isinstance(finding.get(key), str) for key in ("what", "advice", "severity")
-    ):
-        raise DataError(
-            "is no finding", file=file, field=where, value=finding, expected="what, advice, severity as texts"
-        )
-    if finding["severity"] not in ("error", "warning"):
-        raise DataError(
-            "no such severity",
-            file=file,
-            field=f"{where}.severity",
-            value=finding["severity"],
-            expected="error or warning",
-        )
-    return Finding(finding["what"], finding["advice"], finding["severity"])
+        raise DataError("is no number", file=file, line=line, field=field, value=cell, expected="a number") from error
 
 
 def _read_embeddings(file: Path) -> Embeddings:
@@ -208,17 +96,15 @@ def _read_embeddings(file: Path) -> Embeddings:
         names = parse_json(metadata.get("label_names", "[]"))
     embedding, label = tensors.get("embedding"), tensors.get("label")
     if embedding is None or embedding.ndim != 2 or not embedding.is_floating_point():
-        found = None if embedding is None else f"{embedding.dtype} {tuple(embedding.shape)}"
-        raise DataError("is no [N, D] float tensor", file=file, field="embedding", value=found, expected="[N, D] float")
+        value = None if embedding is None else f"{embedding.dtype} {tuple(embedding.shape)}"
+        raise DataError("is no [N, D] float tensor", file=file, field="embedding", value=value, expected="[N, D] float")
     if label is not None and (label.shape != embedding.shape[:1] or label.is_floating_point()):
-        found = f"{label.dtype} {tuple(label.shape)}"
-        raise DataError("does not fit", file=file, field="label", value=found, expected=f"[{len(embedding)}] int64")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError("is not a list of texts", file=file, field="label_names", value=names, expected="a JSON list")
+        value = f"{label.dtype} {tuple(label.shape)}"
+        raise DataError("does not fit", file=file, field="label", value=value, expected=f"[{len(embedding)}] int64")
     finite = torch.isfinite(embedding).all(1)
     return Embeddings(
         embedding[finite].float(),
         None if label is None else label[finite].long(),
-        tuple(names),
+        checked(tuple[str, ...], names, file=file, field="label_names"),
         dropped=int((~finite).sum()),
     )

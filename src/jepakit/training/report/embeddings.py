@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from jepakit.core.diagnostics import effective_rank
 from jepakit.training.report.data import Embeddings
-from jepakit.training.report.embedding_map import project_to_plane, sample_rows, singular_values
 from jepakit.training.report.figures import MARKERS, LegendEntry, ReportFigure, point_map, spectrum_chart
 
 _MAP_POINTS = 2000
 _SPECTRUM_ROWS = 5000
+#: Below this number of rows neighbourhoods say little, and the axes of PCA are exact.
+_TSNE_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -57,17 +61,15 @@ def _spectrum(rows: Tensor, rank: float, count: int) -> ReportFigure:
 
 def _map(embeddings: Embeddings, *, collapsed: bool) -> ReportFigure:
     ids = sample_rows(len(embeddings.embedding), _MAP_POINTS)
-    plane = project_to_plane(embeddings.embedding[ids])
+    points, method = project_to_plane(embeddings.embedding[ids])
     colour, legend = _classes(embeddings, ids)
     classes = ", ".join(f"{entry.name} ({entry.count})" for entry in legend)
-    description = (
-        f"The embeddings in a plane by {plane.method}, {'by class: ' + classes if classes else 'without labels'}"
-    )
-    readable = plane.method == "t-SNE" and not collapsed
+    description = f"The embeddings in a plane by {method}, {'by class: ' + classes if classes else 'without labels'}"
+    readable = method == "t-SNE" and not collapsed
     return ReportFigure(
-        f"Map ({plane.method})",
+        f"Map ({method})",
         f"{_of(len(ids), len(embeddings.embedding))} embeddings",
-        point_map(plane.points, colour, name="map", description=description),
+        point_map(points, colour, name="map", description=description),
         hint="neighbours are meaningful, distances between groups are not" if readable else "",
         warning="collapsed: any shape is drawn from the little spread that is left" if collapsed else "",
         legend=legend,
@@ -99,3 +101,41 @@ def _classes(embeddings: Embeddings, ids: Tensor) -> tuple[np.ndarray, list[Lege
 
 def _of(shown: int, count: int) -> str:
     return f"{count:,}" if shown == count else f"{shown:,} sampled of {count:,}"
+
+
+def sample_rows(count: int, most: int) -> Tensor:
+    """Sorted ids of at most ``most`` of ``count`` rows, drawn without replacement; always the same ids."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
+
+
+def project_to_plane(embedding: Tensor) -> tuple[np.ndarray, str]:
+    """Points ``[N, 2]`` for rows ``[N, D]``, and the name of the method.
+
+    That is t-SNE with scikit-learn installed and 50 rows or more, else PCA. t-SNE (van der Maaten and Hinton 2008)
+    keeps neighbourhoods and makes distances between groups meaningless; PCA keeps the two directions of largest
+    variance, and its name says how much.
+    """
+    centred = embedding.double() - embedding.double().mean(0)
+    left, singular, _ = torch.linalg.svd(centred, full_matrices=False)
+    # A single dimension lies on the first axis.
+    points = F.pad(left * singular, (0, 1))[:, :2].numpy()
+    if len(embedding) >= _TSNE_ROWS:
+        # Not UMAP: it compiles for half a minute in each process, and keeps neighbourhoods no better at this size.
+        with suppress(ImportError):
+            from sklearn.manifold import TSNE
+
+            # One scale for all embeddings, and its small one for the start, as scikit-learn takes them.
+            unit = max(float(points[:, 0].std()), torch.finfo(torch.double).tiny)
+            mapper = TSNE(init=1e-4 * points / unit, random_state=0, max_iter=500, n_jobs=1)
+            return mapper.fit_transform(embedding.double().numpy() / unit), "t-SNE"
+    share = float(singular[:2].square().sum() / singular.square().sum())
+    return points, f"PCA, {share:.0%} of the variance"
+
+
+def singular_values(embedding: Tensor) -> np.ndarray:
+    """Singular values of the centred rows ``[N, D]``, largest first: ``[min(N - 1, D)]``.
+
+    N centred rows add up to zero, so an N-th value would only be rounding noise.
+    """
+    rows = embedding.double()
+    return torch.linalg.svdvals(rows - rows.mean(0)).numpy()[: len(rows) - 1]

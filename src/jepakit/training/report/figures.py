@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _VARIABLES = {_MUTED: "--muted", _GRID: "--grid", _ACCENT: "--accent", _BAD: "--
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A class of points: the CSS variable of its colour, its shape, its name, and how many there are."""
+    """A class of points: the CSS variable of its colour, its shape, name and size."""
 
     colour: str
     shape: str
@@ -44,7 +44,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A chart under its caption: a title, what it reads, how to read it, what is wrong with it."""
+    """A chart under its caption: a title, the values in words, how to read it, what is wrong with it."""
 
     title: str
     text: str
@@ -63,10 +63,10 @@ def line_chart(
     Args:
         x: epochs, ``[n]``.
         y: values, ``[n]``.
-        name: a word that makes the ids of this figure its own on the page.
-        description: what the figure shows, for those who cannot see it.
-        wide: as wide as the page, not a part of it.
-        zero_based: let the axis begin at 0.
+        name: a word that makes the ids of this figure unique on the page.
+        description: the figure in words, for readers who cannot see it.
+        wide: as wide as the page.
+        zero_based: the axis begins at 0.
     """
     figure, axes = _figure(8.4 if wide else 2.8, 2.4 if wide else 1.7)
     finite = np.isfinite(y)
@@ -77,8 +77,7 @@ def line_chart(
         axes.set_yscale("log")
         axes.tick_params(axis="y", which="minor", labelleft=False)
     else:
-        low, high = _limits(y[finite], zero_based=zero_based)
-        axes.set_ylim(low, high)
+        axes.set_ylim(*_limits(y[finite], zero_based=zero_based))
         axes.locator_params(axis="y", nbins=4 if not wide else 5)
         axes.ticklabel_format(axis="y", useOffset=False)
     axes.locator_params(axis="x", nbins=8 if wide else 4, integer=True)
@@ -87,14 +86,7 @@ def line_chart(
 
 
 def spectrum_chart(singular: np.ndarray, effective_rank: float, *, name: str, description: str) -> str:
-    """Singular values relative to the largest, on a logarithmic axis, with the effective rank marked.
-
-    Args:
-        singular: ``[r]``, largest first, the largest above 0.
-        effective_rank: of the same embeddings.
-        name: see `line_chart`.
-        description: see `line_chart`.
-    """
+    """Singular values ``[r]``, largest first, relative to the largest (logarithmic), and the effective rank."""
     figure, axes = _figure(8.4, 2.6)
     share = np.maximum(singular / singular[0], 1e-9)
     index = np.arange(1, len(share) + 1)
@@ -105,31 +97,18 @@ def spectrum_chart(singular: np.ndarray, effective_rank: float, *, name: str, de
     axes.set_ylim(share.min() / 2, 2)
     axes.set_xlim(0.5, len(share) + 0.5)
     axes.axvline(effective_rank, color=_BAD, linewidth=1.4, linestyle=(0, (4, 3)))
-    left_half = effective_rank < len(share) / 2
-    axes.annotate(
-        f"effective rank {effective_rank:.1f}",
-        (effective_rank, 1.0),
-        xytext=(6 if left_half else -6, 0),
-        textcoords="offset points",
-        ha="left" if left_half else "right",
-        va="center",
-        color=_BAD,
-        fontsize=9,
-    )
+    place: dict[str, Any] = {"xytext": (6, 0), "ha": "left"}
+    if effective_rank >= len(share) / 2:
+        place = {"xytext": (-6, 0), "ha": "right"}
+    label, point = f"effective rank {effective_rank:.1f}", (effective_rank, 1.0)
+    axes.annotate(label, point, textcoords="offset points", va="center", color=_BAD, fontsize=9, **place)
     axes.set_xlabel("direction, by size", color=_MUTED, fontsize=8)
     axes.set_ylabel("relative to the largest", color=_MUTED, fontsize=8)
     return _svg(figure, name, description)
 
 
 def point_map(points: np.ndarray, colour: np.ndarray, *, name: str, description: str) -> str:
-    """Points in a plane, coloured and shaped by class.
-
-    Args:
-        points: ``[n, 2]``.
-        colour: ``[n]`` int, an index into `MARKERS`, or -1 for points that belong to no class.
-        name: see `line_chart`.
-        description: see `line_chart`.
-    """
+    """Points ``[n, 2]``, coloured and shaped by class: ``[n]`` int, an index into `MARKERS`, or -1 for no class."""
     figure, axes = _figure(8.4, 5.4)
     size = float(np.clip(260 / np.sqrt(len(points)), 2.4, 7))
     for which in np.unique(colour):
@@ -139,8 +118,7 @@ def point_map(points: np.ndarray, colour: np.ndarray, *, name: str, description:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     return _svg(figure, name, description)
 
 
@@ -156,9 +134,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=_GRID, labelcolor=_MUTED, labelsize=8, length=3)
     axes.tick_params(which="minor", length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(_GRID)
+    axes.spines[:].set_color(_GRID)
+    axes.spines[["left", "right", "top"]].set_visible(False)
     return figure, axes
 
 
@@ -181,11 +158,11 @@ def _svg(figure: Figure, name: str, description: str) -> str:
     text = text[text.index("<svg") :]
     # Its style sheet would hold for the whole page; its comments repeat every text.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub("#0000[ef][0-9]", lambda found: f"var({_VARIABLES[found[0]]})", text)
+    text = re.sub("#0000[ef][0-9]", lambda colour: f"var({_VARIABLES[colour[0]]})", text)
     # Several figures stand in one page, where an id may exist once; numbering them also makes the page reproducible.
     ids = {old: f"{name}-{number}" for number, old in enumerate(re.findall(r'\bid="([^"]+)"', text))}
-    text = re.sub(r'\bid="([^"]+)"', lambda found: f'id="{ids[found[1]]}"', text)
-    text = re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + ids.get(found[2], found[2]), text)
+    text = re.sub(r'\bid="([^"]+)"', lambda match: f'id="{ids[match[1]]}"', text)
+    text = re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + ids.get(match[2], match[2]), text)
     view_box = re.search(r'viewBox="[^"]+"', text)
     start = f'<svg {view_box[0] if view_box else ""} role="img" aria-label="{html.escape(description)}"'
     start += ' xmlns:xlink="http://www.w3.org/1999/xlink" class="chart">'

@@ -1,4 +1,4 @@
-"""``report.html``: what a run did, in one file that needs no network. `write_report` makes it from the run folder."""
+"""``report.html``: a run on one page that needs no network."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ from jepakit.files import write_text
 from jepakit.training.report.data import Metrics, RunParts, read_run
 from jepakit.training.report.embeddings import embedding_figures
 from jepakit.training.report.figures import ReportFigure, line_chart
-from jepakit.training.report.page import DIAGNOSTICS, described, number, sentence
 from jepakit.training.result_rows import ResultGroup, format_score, group_rows
+
+DIAGNOSTICS = {
+    "effective_rank": ("Effective rank", "directions in use; higher is better"),
+    "within_group_rank": ("Rank within classes", "low: classes have shrunk to points"),
+    "dead_dims": ("Dead dimensions", "constant; 0 is best"),
+    "uniformity": ("Uniformity", "0 is a point; more negative is more even"),
+    "mean_cosine": ("Mean cosine", "of different rows; 1 is a point, 0 is best"),
+    "sphericity": ("Sphericity", "1: equally wide in every direction"),
+    "mean_abs_correlation": ("Mean |correlation|", "between dimensions; 0 is best"),
+    "alignment": ("Alignment", "distance of paired views; lower is closer"),
+}
+"""Diagnostic -> its title on the page, and how to read it; in the order of the page."""
 
 
 def write_report(run: str | Path) -> Path:
     """Writes ``report.html`` of a run folder, whole or not at all.
 
-    It shows what of these is there, and says in a line what is not: ``config.yaml``, ``metrics.csv``, ``results.json``,
-    ``embeddings.safetensors``, ``diagnosis.json``.
+    It shows ``config.yaml``, ``metrics.csv``, ``results.json``, ``embeddings.safetensors`` and ``diagnosis.json``, and
+    says in a line which of them is missing.
 
     Returns:
         The path of the report.
@@ -36,19 +47,19 @@ def write_report(run: str | Path) -> Path:
         ModelError: there is no such run folder, or its embeddings cannot be read.
     """
     parts = read_run(Path(run))
-    results, name = parts.results, parts.folder.path.resolve().name
+    results, metrics = parts.results, parts.metrics
     collapsed = parts.diagnosis is not None and parts.diagnosis.collapsed
     groups = group_rows(results.rows) if results else []
     text = _page().render(
-        title=results.title if results and results.title else name,
+        title=(results and results.title) or parts.folder.path.resolve().name,
         facts=_facts(parts),
         results=results,
         groups=groups,
         columns=_result_columns(groups),
-        metrics=parts.metrics,
-        losses=_losses(parts.metrics),
+        metrics=metrics,
+        losses=_losses(metrics or {}),
         diagnosis=parts.diagnosis,
-        diagnostics=_diagnostics(parts.metrics),
+        diagnostics=_diagnostics(metrics or {}),
         embeddings=embedding_figures(parts.embeddings, collapsed=collapsed) if parts.embeddings else None,
         config=parts.config,
         version=version("jepakit"),
@@ -69,14 +80,15 @@ def _page() -> Template:
 def _facts(parts: RunParts) -> dict[str, str]:
     rows = parts.results.rows if parts.results else ()
     config = parts.config or ""
-    datasets = list(dict.fromkeys(row.dataset for row in rows)) or _config_values(config, "dataset")
-    methods = list(dict.fromkeys(row.method for row in rows if row.ours)) or _config_values(config, "method")
-    facts = {"Dataset": ", ".join(datasets), "Method": ", ".join(methods)}
-    metrics = parts.metrics
-    if metrics is not None and len(metrics.columns.get("epoch", ())):
-        facts["Epochs"] = f"{metrics.columns['epoch'].max() + 1:.0f}"
-        seconds = float(np.nansum(metrics.columns.get("seconds", np.zeros(1))))
-        facts["Time in training"] = _duration(seconds) if seconds else ""
+    facts = {
+        "Dataset": ", ".join(dict.fromkeys(row.dataset for row in rows)) or _config_value(config, "dataset"),
+        "Method": ", ".join(dict.fromkeys(row.method for row in rows if row.ours)) or _config_value(config, "method"),
+    }
+    metrics = parts.metrics or {}
+    if "epoch" in metrics:
+        facts["Epochs"] = f"{metrics['epoch'].max() + 1:.0f}"
+    if "seconds" in metrics:
+        facts["Time in training"] = _duration(float(metrics["seconds"][:, 1].sum()))
     if parts.embeddings is not None:
         count, width = parts.embeddings.embedding.shape
         facts["Embeddings"] = f"{count:,} × {width}"
@@ -85,9 +97,10 @@ def _facts(parts: RunParts) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value}
 
 
-def _config_values(config: str, key: str) -> list[str]:
+def _config_value(config: str, key: str) -> str:
     """The value of the first ``key: value`` of the YAML text; a fact for the reader, nothing depends on it."""
-    return [value.strip("\"'") for value in re.findall(rf"^\s*{key}:[ \t]*(\S.*?)\s*$", config, re.MULTILINE)][:1]
+    value = re.search(rf"^\s*{key}:[ \t]*(\S.*?)\s*$", config, re.MULTILINE)
+    return "" if value is None else value[1].strip("\"'")
 
 
 def _duration(seconds: float) -> str:
@@ -98,55 +111,38 @@ def _duration(seconds: float) -> str:
 
 
 def _result_columns(groups: Sequence[ResultGroup]) -> list[str]:
-    """The columns of the result table that hold something."""
+    """The columns of the result table that are not empty."""
     rows = [row for group in groups for row in group.rows]
-    filled = {
-        "gain": any(group.gain_over(row) is not None for group in groups for row in group.others),
-        "seeds": any(row.seeds is not None for row in rows),
-        "aim": any(row.aim is not None for row in rows),
-        "note": any(row.note for row in rows),
-    }
-    return [name for name, something in filled.items() if something]
+    gains = any(group.gain_over(row) is not None for group in groups for row in group.others)
+    filled = [name for name in ("seeds", "aim", "note") if any(getattr(row, name) not in (None, "") for row in rows)]
+    return [*(["gain"] if gains else []), *filled]
 
 
-def _losses(metrics: Metrics | None) -> list[ReportFigure]:
+def _losses(metrics: Metrics) -> list[ReportFigure]:
     """The curve of each term of the loss; the total is wide."""
-    terms = [name.removeprefix("train/") for name in _filled(metrics, "train/")]
-    titles = {"total": "Total loss"}
     return [
-        _curve(metrics, f"train/{term}", f"loss-{index}", titles.get(term, term), wide=term in titles)
-        for index, term in enumerate(terms)
-        if metrics
+        _curve(rows, f"loss-{index}", "Total loss" if term == "total" else term, wide=term == "total")
+        for index, (term, rows) in enumerate(_columns(metrics, "train/").items())
     ]
 
 
-def _diagnostics(metrics: Metrics | None) -> list[ReportFigure]:
-    names = [name.removeprefix("diagnostics/") for name in _filled(metrics, "diagnostics/")]
-    known = [name for name in DIAGNOSTICS if name in names]
+def _diagnostics(metrics: Metrics) -> list[ReportFigure]:
+    columns = _columns(metrics, "diagnostics/")
+    ordered = [name for name in DIAGNOSTICS if name in columns] + [name for name in columns if name not in DIAGNOSTICS]
     return [
-        _curve(metrics, f"diagnostics/{name}", f"diagnostic-{index}", *described(name), zero_based=True)
-        for index, name in enumerate(known + [name for name in names if name not in known])
-        if metrics
+        _curve(columns[name], f"diagnostic-{index}", *described(name), zero_based=True)
+        for index, name in enumerate(ordered)
     ]
 
 
-def _filled(metrics: Metrics | None, prefix: str) -> list[str]:
-    """The columns of one kind that have a value."""
-    filled = metrics.filled if metrics else {}
-    return [name for name, cells in filled.items() if name.startswith(prefix) and cells.any()]
+def _columns(metrics: Metrics, prefix: str) -> Metrics:
+    return {name.removeprefix(prefix): rows for name, rows in metrics.items() if name.startswith(prefix)}
 
 
 def _curve(
-    metrics: Metrics,
-    column: str,
-    ident: str,
-    title: str,
-    hint: str = "",
-    *,
-    wide: bool = False,
-    zero_based: bool = False,
+    rows: np.ndarray, ident: str, title: str, hint: str = "", *, wide: bool = False, zero_based: bool = False
 ) -> ReportFigure:
-    epochs, values = metrics.series(column)
+    epochs, values = rows.T
     finite = values[np.isfinite(values)]
     lost = len(values) - len(finite)
     reading = " → ".join(number(value) for value in (finite[[0, -1]] if len(finite) > 1 else finite))
@@ -154,3 +150,19 @@ def _curve(
     svg = line_chart(epochs, values, name=ident, description=description, wide=wide, zero_based=zero_based)
     warning = f"{lost} values are not finite" if lost else ""
     return ReportFigure(title, reading, svg, hint=hint, warning=warning, wide=wide)
+
+
+def described(diagnostic: str) -> tuple[str, str]:
+    """The title of a diagnostic, and how to read it; an unknown diagnostic keeps its name."""
+    return DIAGNOSTICS.get(diagnostic, (diagnostic, ""))
+
+
+def number(value: float) -> str:
+    """Four digits, with a minus sign that is as wide as a plus."""
+    return f"{value:.4g}".replace("-", "−")
+
+
+def sentence(text: str) -> str:
+    """The text with a capital and a full stop."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

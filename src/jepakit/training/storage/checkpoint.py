@@ -26,8 +26,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
         ModelError: a value has another type, which would need a pickle, or the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _flatten(checkpoint, "checkpoint", tensors)
-    write_tensors(path, tensors, {"skeleton": json.dumps(skeleton)})
+    write_tensors(path, tensors, {"skeleton": json.dumps(_flatten(checkpoint, "checkpoint", tensors))})
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""An encoder on disk: a folder with ``config.json``, ``model.safetensors`` and ``README.md``; nothing in it is code.
-
-`save_encoder` writes one whole or not at all, `load_encoder` gives the encoder back from a folder or from a hub, and
-`push_to_hub` publishes a folder.
-"""
+"""An encoder on disk: a folder with ``config.json``, ``model.safetensors`` and ``README.md``; nothing in it is code."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from operator import attrgetter
@@ -18,13 +15,15 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
+from huggingface_hub import HfApi
 from torch import nn
 
 from jepakit.errors import ConfigError, ModelError, require_choice
-from jepakit.files import digest_of, read_json, stated_digest, whole_folder, write_json, write_text
+from jepakit.files import digest_of, read_json, reading, stated_digest, whole_folder, write_json, write_text
+from jepakit.training.checked import checked
 from jepakit.training.storage.hub import download, upload
 from jepakit.training.storage.model_card import render_model_card
-from jepakit.training.storage.weights import load_weights, read_weights, require_fit, write_weights
+from jepakit.training.storage.weights import read_shapes, read_weights, require_shapes, write_weights
 
 EncoderT = TypeVar("EncoderT", bound=nn.Module)
 
@@ -33,12 +32,14 @@ Role = Literal["context", "target"]
 _FORMAT_VERSION = 1
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 _FILES = (_CONFIG, _WEIGHTS, _CARD)
+#: The package whose classes are imported by name.
+_OURS = "jepakit."
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?")
 
 
 @dataclass(frozen=True)
 class _EncoderConfig:
-    """What ``config.json`` says, checked."""
+    """``config.json``, but for versions and digests."""
 
     architecture: str
     config: dict[str, object]
@@ -51,20 +52,15 @@ def save_encoder(
     *,
     config: Mapping[str, object],
     card: Mapping[str, object] | None = None,
-    architecture: str | None = None,
     role: Role = "context",
 ) -> Path:
-    """Writes an encoder folder, whole or not at all.
-
-    The files are written into a folder beside ``folder``, which takes its place only when they are complete; see
-    `jepakit.files.whole_folder`. ``config.json`` holds a digest of the weights and of itself.
+    """Writes an encoder folder, whole or not at all; ``config.json`` holds a digest of the weights and of itself.
 
     Args:
         encoder: any module. Tied weights are stored once and are tied again by the constructor.
         folder: where to write. It may exist if it is empty or an encoder folder and holds nothing else.
         config: the constructor's keywords: ``type(encoder)(**config)`` has the same tensors. Values must be JSON.
         card: what the model card says; see `jepakit.training.storage.model_card.render_model_card`.
-        architecture: ``module:class`` to build on loading; the encoder's own class if left out.
         role: which of the two encoders of a JEPA this is.
 
     Returns:
@@ -76,14 +72,26 @@ def save_encoder(
             stored.
     """
     require_choice("role", role, ("context", "target"))
-    if architecture is None:
-        architecture = f"{type(encoder).__module__}:{type(encoder).__qualname__}"
-        _check_fits_constructor(type(encoder), config)
+    architecture = f"{type(encoder).__module__}:{type(encoder).__qualname__}"
+    _check_fits_constructor(type(encoder), config)
     _check_json(config)
     target = Path(folder).expanduser().resolve()
     _check_replaceable(target)
     with whole_folder(target, replace=True) as unfinished:
-        _write_files(encoder, unfinished, _EncoderConfig(architecture, dict(config), role), card or {})
+        weights = unfinished / _WEIGHTS
+        write_weights(encoder, weights)
+        readme = render_model_card(
+            card or {},
+            name=target.name,
+            architecture=architecture,
+            role=role,
+            parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+            needs_class=not architecture.startswith(_OURS),
+        )
+        write_text(unfinished / _CARD, readme)
+        about = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit")}
+        saved = _EncoderConfig(architecture, dict(config), role)
+        write_json(unfinished / _CONFIG, {**about, **asdict(saved), "digests": {_WEIGHTS: digest_of(weights)}})
     return Path(folder)
 
 
@@ -102,20 +110,24 @@ def load_encoder(
         encoder_class: the class to build. Needed when it is not one of jepakit's, for a folder must not decide which of
             your modules is imported.
         device: where to put it. Weights take the dtype that the constructor gives.
-        endpoint: the hub's address; the hub client's own default if left out.
-        token: the hub's access token; the one the hub client is logged in with if left out.
+        endpoint: the hub's address; by default the hub client's.
+        token: the hub's access token; by default that of the hub client's login.
 
     Raises:
         ConfigError: no such device.
         ModelError: no such folder or id, a file is missing or damaged, the weights belong to another architecture.
     """
-    folder = _find_folder(source, endpoint, token)
-    saved = _read_config(folder)
+    folder = _find_folder(source, HfApi(endpoint=endpoint, token=token))
+    saved, file = _read_config(folder), folder / _WEIGHTS
     architecture = encoder_class or _import_class(saved.architecture, folder)
-    _require_fit(architecture, saved, folder)
-    weights = read_weights(folder / _WEIGHTS)
+    shapes = read_shapes(file)
+    # Before anything is allocated the weights are compared with the class, where it can be built without memory.
+    with suppress(NotImplementedError, RuntimeError), torch.device("meta"):
+        require_shapes(_build(architecture, saved, folder), shapes, file)
+    weights = read_weights(file)
     encoder = _build(architecture, saved, folder)
-    load_weights(encoder, weights, file=folder / _WEIGHTS)
+    require_shapes(encoder, shapes, file)
+    encoder.load_state_dict(weights)
     try:
         return encoder.to(device).eval()
     except (RuntimeError, AssertionError) as error:
@@ -149,9 +161,9 @@ def push_to_hub(
         folder: a complete encoder folder.
         repo_id: ``user/name``.
         private: whether only its owner may see it.
-        token: the hub's access token; the one the hub client is logged in with if left out.
+        token: the hub's access token; by default that of the hub client's login.
         message: the commit message.
-        endpoint: the hub's address; the hub client's own default if left out.
+        endpoint: the hub's address; by default the hub client's.
 
     Returns:
         The address of the repository.
@@ -168,8 +180,7 @@ def push_to_hub(
         files=_FILES,
         private=private,
         message=message or f"{saved.role} encoder {saved.architecture}",
-        endpoint=endpoint,
-        token=token,
+        api=HfApi(endpoint=endpoint, token=token),
     )
 
 
@@ -198,11 +209,9 @@ def _tuples_as_lists(value: object) -> object:
 
 
 def _check_replaceable(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise ModelError(f"{folder} is a file; an encoder is saved as a folder")
-    entries = sorted(path.name for path in folder.iterdir())
+    entries = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     others = [name for name in entries if name not in _FILES]
     if others:
         raise ModelError(f"{folder} holds {others[0]!r}, which is no part of an encoder; save into a new folder")
@@ -212,28 +221,12 @@ def _check_replaceable(folder: Path) -> None:
 
 def _describes_encoder(file: Path) -> bool:
     try:
-        description = read_json(file, ModelError)
+        return {"format_version", "jepakit_version", "architecture"} <= read_json(file, ModelError).keys()
     except ModelError:
         return False
-    return {"format_version", "jepakit_version", "architecture"} <= description.keys()
 
 
-def _write_files(encoder: nn.Module, folder: Path, saved: _EncoderConfig, card: Mapping[str, object]) -> None:
-    write_weights(encoder, folder / _WEIGHTS)
-    readme = render_model_card(
-        card,
-        name=folder.name,
-        architecture=saved.architecture,
-        role=saved.role,
-        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
-        needs_class=not _is_ours(saved.architecture.partition(":")[0]),
-    )
-    write_text(folder / _CARD, readme)
-    about = {"format_version": _FORMAT_VERSION, "jepakit_version": version("jepakit"), **asdict(saved)}
-    write_json(folder / _CONFIG, {**about, "digests": {_WEIGHTS: digest_of(folder / _WEIGHTS)}})
-
-
-def _find_folder(source: str | Path, endpoint: str | None, token: str | None) -> Path:
+def _find_folder(source: str | Path, api: HfApi) -> Path:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
@@ -246,7 +239,7 @@ def _find_folder(source: str | Path, endpoint: str | None, token: str | None) ->
         previous = sorted(folder.parent.glob(f".{folder.name}.*.previous"))
         way_out = f"; a save was interrupted and left it as {previous[-1]}: rename it back" if previous else ""
         raise ModelError(f"{folder} does not exist{way_out}")
-    return download(hub_id["repo"], revision=hub_id["revision"], files=_FILES, endpoint=endpoint, token=token)
+    return download(hub_id["repo"], revision=hub_id["revision"], files=_FILES, api=api)
 
 
 def _read_config(folder: Path) -> _EncoderConfig:
@@ -257,60 +250,36 @@ def _read_config(folder: Path) -> _EncoderConfig:
         raise ModelError(f"{folder} is not a complete encoder folder: {' and '.join(missing)} is missing")
     file = folder / _CONFIG
     description = read_json(file, ModelError)
-    if "format_version" not in description:
-        raise ModelError(f"{file}: does not describe a jepakit encoder; expected the key format_version")
-    found = description["format_version"]
-    if found != _FORMAT_VERSION:
-        writer = description.get("jepakit_version", "an unknown version")
-        raise ModelError(
-            f"{file}: format_version is {found!r}, written by jepakit {writer}; this one ({version('jepakit')}) reads "
-            f"version {_FORMAT_VERSION}"
-        )
-    expected = {"architecture": str, "config": dict, "role": str}
-    for key, kind in expected.items():
-        if not isinstance(description.get(key), kind):
-            raise ModelError(f"{file}: {key} is {description.get(key)!r}; expected a {kind.__name__}")
-    if description["role"] not in ("context", "target"):
-        raise ModelError(f"{file}: role is {description['role']!r}; expected context or target")
+    if (written := description.get("format_version")) != _FORMAT_VERSION:
+        writer = description.get("jepakit_version", "of an unknown version")
+        problem = f"format_version is {written!r}, written by jepakit {writer}"
+        raise ModelError(f"{file}: {problem}; jepakit {version('jepakit')} reads encoders of version {_FORMAT_VERSION}")
+    with reading(file, ModelError):
+        saved = checked(_EncoderConfig, description)
     stated = stated_digest(folder / _WEIGHTS)
     # Folders from before digests have none.
     if description.get("digests", {_WEIGHTS: stated}) != {_WEIGHTS: stated}:
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of this {_CONFIG}; save the encoder again")
-    return _EncoderConfig(description["architecture"], description["config"], description["role"])
-
-
-def _is_ours(module: str) -> bool:
-    return module.startswith("jepakit.")
+    return saved
 
 
 def _import_class(architecture: str, folder: Path) -> type[nn.Module]:
     module, _, qualified_name = architecture.partition(":")
-    if not _is_ours(module):
+    if not module.startswith(_OURS):
         raise ModelError(
             f"{folder} holds an encoder of the class {architecture}, which is not one of jepakit's; pass it: "
             "load_encoder(..., encoder_class=YourEncoder)"
         )
     try:
-        found = attrgetter(qualified_name)(importlib.import_module(module))
+        named = attrgetter(qualified_name)(importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         raise ModelError(
             f"{folder / _CONFIG}: {architecture} cannot be imported in jepakit {version('jepakit')}: {error}"
         ) from error
     # The class itself, not only the module it is reached through, must be jepakit's.
-    if not (isinstance(found, type) and issubclass(found, nn.Module) and _is_ours(found.__module__)):
+    if not (isinstance(named, type) and issubclass(named, nn.Module) and named.__module__.startswith(_OURS)):
         raise ModelError(f"{folder / _CONFIG}: {architecture} is no encoder class of jepakit's")
-    return found
-
-
-def _require_fit(encoder_class: type[nn.Module], saved: _EncoderConfig, folder: Path) -> None:
-    """Compares the weights with the class before anything is allocated, where it can be built without memory."""
-    try:
-        with torch.device("meta"):
-            built = _build(encoder_class, saved, folder)
-    except (NotImplementedError, RuntimeError):
-        # A constructor that computes with values; `load_weights` compares again.
-        return
-    require_fit(built, folder / _WEIGHTS)
+    return named
 
 
 def _build(encoder_class: type[nn.Module], saved: _EncoderConfig, folder: Path) -> nn.Module:

@@ -1,47 +1,26 @@
-"""The model card of an encoder folder: ``README.md``, generated from what the run knows and never written by hand."""
+"""The model card of an encoder folder: ``README.md``, generated from the run and never written by hand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from string import Template
+from collections.abc import Mapping
+
+import yaml
 
 from jepakit.errors import ConfigError
 from jepakit.training.result_rows import ResultGroup, format_score, group_rows, read_rows
 
-_TEMPLATE = Template(
-    """---
-library_name: jepakit
-tags:
-$tags$license---
-
-# $title
-
-A self-supervised encoder, pre-trained with jepakit: it was taught to predict
-the embedding of one part of its input from another, without labels.
-
-- **Trained on:** $dataset
-- **Method:** $method
-- **Encoder:** `$architecture`, the $role encoder, $parameters parameters
-
-## How to load it
-
-```python
-from jepakit.training import load_encoder
-$import_class
-encoder = load_encoder($source)  # this folder, or its id on a hub: "user/name"
-```
-$results$settings
-## Limits
-
-$limits
-"""
-)
-
-_LIMITS = (
-    "The embeddings are as good as the data the encoder was trained on is like yours. Compare them with the floors "
-    "(no network, a random-initialised network) on your own data before you rely on them."
-)
+#: Texts of the card, and what stands in their place where the card has none.
+_TEXTS = {
+    "title": "",
+    "dataset": "not recorded",
+    "method": "joint-embedding prediction (JEPA)",
+    "license": "",
+    "limits": (
+        "The embeddings are as good as the data the encoder was trained on is like yours. Compare them with the floors "
+        "(no network, a random-initialised network) on your own data before you rely on them."
+    ),
+}
 
 
 def render_model_card(
@@ -62,73 +41,62 @@ def render_model_card(
         ConfigError: a text is no text, or ``tags`` no list of texts.
         DataError: a row is malformed.
     """
-    known = ("title", "dataset", "method", "limits", "license", "tags", "rows")
+    text = {key: card.get(key) or default for key, default in _TEXTS.items()}
+    for key, value in text.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"card.{key}", value, "a text")
     tags = card.get("tags", [])
-    if not isinstance(tags, Sequence) or isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
         raise ConfigError("card.tags", tags, "a list of texts")
-    license_name = _text(card, "license", "")
+    tags = list(dict.fromkeys(["jepakit", "self-supervised-learning", "jepa", *tags]))
+    front = {"library_name": "jepakit", "tags": tags} | ({"license": text["license"]} if text["license"] else {})
     module, _, class_path = architecture.partition(":")
     class_name = class_path.rpartition(".")[2]
-    settings = {key: value for key, value in card.items() if key not in known}
-    return _TEMPLATE.substitute(
-        tags="".join(
-            f"- {_yaml(tag)}\n" for tag in dict.fromkeys(["jepakit", "self-supervised-learning", "jepa", *tags])
-        ),
-        license=f"license: {_yaml(license_name)}\n" if license_name else "",
-        title=_inline(_text(card, "title", name)),
-        dataset=_inline(_text(card, "dataset", "not recorded")),
-        method=_inline(_text(card, "method", "joint-embedding prediction (JEPA)")),
-        architecture=architecture,
-        role=role,
-        parameters=f"{parameters:,}",
-        import_class=f"from {module} import {class_name}\n" if needs_class else "",
-        source=json.dumps(name, ensure_ascii=False) + (f", encoder_class={class_name}" if needs_class else ""),
-        results=_results(group_rows(read_rows(card.get("rows", []), file=None))),
-        settings=_settings(settings),
-        limits=_inline(_text(card, "limits", _LIMITS)),
-    )
+    source = json.dumps(name, ensure_ascii=False) + (f", encoder_class={class_name}" if needs_class else "")
+    settings = {key: value for key, value in card.items() if key not in (*_TEXTS, "tags", "rows")}
+    return f"""\
+---
+{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---
+
+# {_inline(text["title"] or name)}
+
+A self-supervised encoder, pre-trained with jepakit: it was taught to predict
+the embedding of one part of its input from another, without labels.
+
+- **Trained on:** {_inline(text["dataset"])}
+- **Method:** {_inline(text["method"])}
+- **Encoder:** `{architecture}`, the {role} encoder, {parameters:,} parameters
+
+## How to load it
+
+```python
+from jepakit.training import load_encoder
+{f"from {module} import {class_name}" if needs_class else ""}
+encoder = load_encoder({source})  # this folder, or its id on a hub: "user/name"
+```
+{_results(group_rows(read_rows(card.get("rows", []))))}{_settings(settings)}
+## Limits
+
+{_inline(text["limits"])}
+"""
 
 
-def _results(groups: Sequence[ResultGroup]) -> str:
+def _results(groups: list[ResultGroup]) -> str:
     if not groups:
         return ""
-    lines = [
-        "",
-        "## Results",
-        "",
-        "| dataset | metric | method | value | seeds | note |",
-        "|---|---|---|---:|---:|---|",
-    ]
+    lines = ["| dataset | metric | method | value | seeds | note |", "|---|---|---|---:|---:|---|"]
     for group in groups:
         for row in group.rows:
             score = format_score(row, group.decimals)
             score = f"**{score}**" if row.value is not None and row.value == group.best else score
-            seeds = "" if row.seeds is None else str(row.seeds)
-            cells = (row.dataset, row.metric, row.method, score, seeds, row.note)
-            lines.append("| " + " | ".join(_inline(cell) for cell in cells) + " |")
-    return "\n".join([*lines, ""])
+            cells = (row.dataset, row.metric, row.method, score, "" if row.seeds is None else row.seeds, row.note)
+            lines.append(f"| {' | '.join(map(_inline, cells))} |")
+    return "\n".join(["", "## Results", "", *lines, ""])
 
 
 def _settings(settings: Mapping[str, object]) -> str:
-    if not settings:
-        return ""
-    return "\n".join(
-        ["", "## Settings", "", *(f"- {_inline(key)}: {_inline(value)}" for key, value in settings.items()), ""]
-    )
-
-
-def _text(card: Mapping[str, object], key: str, default: str) -> str:
-    value = card.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, str):
-        raise ConfigError(f"card.{key}", value, "a text")
-    return value
-
-
-def _yaml(text: str) -> str:
-    """A JSON string is a YAML string, whatever stands in it."""
-    return json.dumps(text, ensure_ascii=False)
+    lines = [f"- {_inline(key)}: {_inline(value)}" for key, value in settings.items()]
+    return "\n".join(["", "## Settings", "", *lines, ""]) if lines else ""
 
 
 def _inline(value: object) -> str:

@@ -16,7 +16,7 @@ from jepakit.files.tensors import read_header, read_tensors, write_tensors
 
 
 def write_weights(module: nn.Module, file: Path) -> None:
-    """Writes the module's state; a tensor with several names is stored once and the names are kept in the header.
+    """Writes the module's state; a tensor with several names is stored once, its names in the header.
 
     Raises:
         ModelError: a part of the state is no tensor, a lazy parameter has no values yet, or the file cannot be written.
@@ -50,29 +50,23 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         return stored | {name: stored[kept] for name, kept in _aliases(metadata).items()}
 
 
-def require_fit(module: nn.Module, file: Path) -> None:
-    """As `load_weights`, by the header of a weights file alone."""
+def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor that `read_weights` gives, from the header alone.
+
+    Raises:
+        ModelError: the file is damaged or no safetensors file.
+    """
     shapes, metadata = read_header(file)
     with reading(file, ModelError):
-        shapes |= {name: shapes[kept] for name, kept in _aliases(metadata).items()}
-    _require_shapes(module, shapes, file)
+        return shapes | {name: shapes[kept] for name, kept in _aliases(metadata).items()}
 
 
-def _aliases(metadata: Mapping[str, str]) -> dict[str, str]:
-    return parse_json(metadata.get("aliases", "{}"))
-
-
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, file: Path) -> None:
-    """Copies ``weights`` into ``module``, which must have exactly these tensors.
+def require_shapes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
+    """Checks that the state of ``module`` has exactly the tensors that ``file`` has.
 
     Raises:
         ModelError: they belong to another architecture; the message names the first few tensors that differ.
     """
-    _require_shapes(module, {name: tuple(tensor.shape) for name, tensor in weights.items()}, file)
-    module.load_state_dict(weights)
-
-
-def _require_shapes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
     built = module.state_dict()
     differences = {
         "missing": [name for name in built if name not in shapes],
@@ -85,10 +79,13 @@ def _require_shapes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], fi
         ],
     }
     if any(differences.values()):
-        details = "; ".join(f"{kind}: {_first_few(names)}" for kind, names in differences.items() if names)
+        details = "; ".join(
+            f"{kind}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            for kind, names in differences.items()
+            if names
+        )
         raise ModelError(f"{file}: the weights do not fit {type(module).__qualname__}: {details}")
 
 
-def _first_few(names: list[str], limit: int = 3) -> str:
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+def _aliases(metadata: Mapping[str, str]) -> dict[str, str]:
+    return parse_json(metadata.get("aliases", "{}"))

@@ -1,0 +1,100 @@
+"""Real processes, alone or in a group, forked from a server that has imported what takes seconds to import."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+#: Seconds after which a process is taken to hang: far more than a busy machine needs.
+LIMIT = 600
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        *("jepakit.cli.graph", "jepakit.cli.lp", "jepakit.cli.retrieval", "jepakit.graph.probe.classes"),
+        # What they import while they run.
+        *("jepakit.training.trainer", "matplotlib.backends.backend_svg", "pydantic"),
+    ]
+)
+
+
+def run_group(
+    work: Callable[..., dict[str, Tensor]], folder: Path, *arguments: object, world: int = 2
+) -> list[dict[str, Tensor]]:
+    """What ``work(rank, world, *arguments)`` returns in each process of a gloo group.
+
+    Args:
+        work: a function of a module.
+        folder: for the files of the group.
+        arguments: which can be pickled.
+        world: number of processes.
+    """
+    members = [CONTEXT.Process(target=_member, args=(work, rank, world, folder, arguments)) for rank in range(world)]
+    for member in members:
+        member.start()
+    for member in members:
+        member.join(LIMIT)
+    codes = [member.exitcode for member in members]
+    for member in members:
+        member.kill()
+    assert codes == [0] * world
+    return [load_file(folder / f"{rank}.safetensors") for rank in range(world)]
+
+
+def _member(
+    work: Callable[..., dict[str, Tensor]], rank: int, world: int, folder: Path, arguments: tuple[object, ...]
+) -> None:
+    torch.set_num_threads(1)
+    # Lightning joins the group where this is set, and starts processes of its own where it is not.
+    os.environ["LOCAL_RANK"] = str(rank)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    save_file(work(rank, world, *arguments), folder / f"{rank}.safetensors")
+    dist.barrier()  # a process that leaves first would break the connection of another that has not finished
+    dist.destroy_process_group()
+
+
+def start_command(words: Sequence[str], log: Path, *, without: str | None = None) -> BaseProcess:
+    """``jepakit WORDS`` in a process of its own.
+
+    Args:
+        words: the command line.
+        log: where its output and errors go.
+        without: a package that cannot be imported there.
+    """
+    process = CONTEXT.Process(target=_command, args=(list(words), str(log), without))
+    process.start()
+    return process
+
+
+class _Blocker:
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def _command(words: list[str], log: str, without: str | None) -> None:
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from jepakit.cli.main import main
+
+    torch.set_num_threads(1)
+    if without is not None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == without]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, _Blocker(without))  # type: ignore[arg-type]
+    sys.exit(main(words))
