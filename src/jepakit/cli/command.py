@@ -6,7 +6,8 @@ of nested dataclasses, the name as the user wrote it, and the YAML file it stand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,10 +70,8 @@ def run_command(command: Command, program: str, words: Sequence[str], out: Conso
         SystemExit: after ``--help`` or ``--print_config``.
     """
     options, given = _Reader(command, program).read(words)
-    try:
+    with _as_written(given):
         command.run(options, out)
-    except ConfigError as error:
-        raise _as_written(error, given) from error
 
 
 def parse(command: Command, program: str, words: Sequence[str]) -> Any:
@@ -105,8 +104,11 @@ class _Reader:
         shown: set[str] = set()
         given = list(self._from_words(words, shown))
         # A preset is only other defaults: whatever is given, wherever it stands, replaces them.
-        preset = {option.option: option for option in given}.get("preset")
-        defaults = {} if preset is None else self._preset(preset)
+        defaults: dict[str, Any] = {}
+        for preset in [option.value for option in given if option.option == "preset"]:
+            presets = self.command.presets or {}
+            with _as_written(given):
+                defaults = presets[require_choice("preset", preset, presets)]
         if "help" in shown:
             self._print_help(defaults)
             raise SystemExit(0)
@@ -116,13 +118,6 @@ class _Reader:
             Console(soft_wrap=True, highlight=False, markup=False).print(config_yaml(options), end="")
             raise SystemExit(0)
         return options, given
-
-    def _preset(self, given: _Given) -> dict[str, Any]:
-        presets = self.command.presets or {}
-        try:
-            return presets[require_choice("preset", given.value, presets)]
-        except ConfigError as error:
-            raise _as_written(error, [given]) from error
 
     def _from_words(self, words: Sequence[str], shown: set[str]) -> Iterator[_Given]:
         places = list(self.command.positional)
@@ -206,14 +201,18 @@ class _Reader:
         parser.print_help()
 
 
-def _as_written(error: ConfigError, given: Sequence[_Given], prefix: str = "") -> ConfigError:
-    """The error of a dataclass whose options begin with ``prefix``, in the user's names."""
-    name, file = f"{prefix}{error.field}", error.file
-    for option in reversed(given):
-        if name == option.option or name.startswith(f"{option.option}."):
-            written = option.written + name.removeprefix(option.option)
-            return ConfigError(written, error.value, error.expected, file=option.file)
-    return ConfigError(name, error.value, error.expected, file=file)
+@contextmanager
+def _as_written(given: Sequence[_Given], prefix: str = "") -> Generator[None]:
+    """Errors of a dataclass whose options begin with ``prefix``, in the user's names."""
+    try:
+        yield
+    except ConfigError as error:
+        name, file = f"{prefix}{error.field}", error.file
+        for option in reversed(given):
+            if name == option.option or name.startswith(f"{option.option}."):
+                name, file = option.written + name.removeprefix(option.option), option.file
+                break
+        raise ConfigError(name, error.value, error.expected, file=file) from error
 
 
 def _built(options: type[Any], defaults: Any, values: dict[str, Any], given: list[_Given], prefix: str = "") -> Any:
@@ -225,10 +224,8 @@ def _built(options: type[Any], defaults: Any, values: dict[str, Any], given: lis
             arguments[name] = _built(cast(type[Any], kind), default, values, given, f"{prefix}{name}.")
         else:
             arguments[name] = values.get(f"{prefix}{name}", default)
-    try:
+    with _as_written(given, prefix):
         return options(**arguments)
-    except ConfigError as error:
-        raise _as_written(error, given, prefix) from error
 
 
 def _option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
