@@ -190,7 +190,7 @@ def start_writer(folder: Path) -> subprocess.Popen[bytes]:
 
 def stop(writer: subprocess.Popen[bytes]) -> None:
     writer.send_signal(signal.SIGKILL)
-    writer.communicate(timeout=60)
+    writer.communicate(timeout=600)
 
 
 def test_killed_at_any_moment_what_is_there_is_whole_and_the_next_writer_cleans_up(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_killed_at_any_moment_what_is_there_is_whole_and_the_next_writer_cleans_
     # A process of its own, as the next command is one.
     last = "import sys; from pathlib import Path; from jepakit.files import *\n"
     last += "with whole_folder(Path(sys.argv[1]) / 'folder', replace=True) as folder: (folder / 'a').touch()"
-    subprocess.run([sys.executable, "-c", last, str(tmp_path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", last, str(tmp_path)], check=True, timeout=600)
     assert names(tmp_path) in (["file", "folder"], ["folder"])
     assert names(tmp_path / "folder") == ["a"]
 

@@ -27,6 +27,7 @@ from jepakit.training import FitConfig, RunFolder, fit
 from jepakit.training.module import FINITE_EVERY
 from jepakit.training.storage.checkpoint import read_checkpoint
 from jepakit.training.trainer import parameter_groups
+from processes import LIMIT
 
 
 class InterruptionError(Exception):
@@ -552,7 +553,7 @@ def test_it_runs_in_a_thread() -> None:
     results: list[int] = []
     thread = threading.Thread(target=lambda: results.append(fit(make_jepa(), make_loader(), config(epochs=1)).steps))
     thread.start()
-    thread.join(60)
+    thread.join(LIMIT)
     assert results == [STEPS]
 
 

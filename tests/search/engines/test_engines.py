@@ -15,7 +15,7 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.documents import Documents
 from jepakit.search.filters import Filter
-from processes import CONTEXT
+from processes import CONTEXT, LIMIT
 
 ODD = ("a' OR '1'='1", 'b"; DROP TABLE docs; --', "c] or true", "d\\", "e %s {id} $1", "Zürich 東京", " ", "f\ttab")
 
@@ -236,7 +236,7 @@ def test_another_process_sees_what_was_added(place: Place, tmp_path: Path) -> No
         collection.close()
     process = CONTEXT.Process(target=look, args=(place, str(tmp_path / "report")))
     process.start()
-    process.join(120)
+    process.join(LIMIT)
     assert process.exitcode == 0
     assert (tmp_path / "report").read_text() == "5 ['d3']"
     if place.kind not in ("qdrant", "milvus"):
