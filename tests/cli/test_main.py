@@ -279,7 +279,6 @@ def test_a_package_that_is_not_installed_names_its_extra(toy: Toy, tmp_path: Pat
     commands = {
         "scikit-learn": ["evaluate", str(finished), *QUICKLY],
         "torch_geometric": ["pretrain", *toy.options, "--encoder.conv", "gat", "--run", str(run)],
-        "pymetis": ["pretrain", *toy.options, "--preset", "graph-jepa", "--run", str(run)],
     }
     for package, words in commands.items():
         log = tmp_path / package
