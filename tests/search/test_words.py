@@ -26,6 +26,14 @@ PASSAGES = (
 )
 
 
+def scores_of(index: LexicalIndex, query: str) -> np.ndarray:
+    """The score of every row, ``[N]``; 0 for those that are no hits."""
+    hits = index.search([query], max(index.size, 1))
+    scores = np.zeros(index.size, np.float32)
+    scores[hits.rows[hits.found]] = hits.scores[hits.found]
+    return scores
+
+
 def random_passages(count: int, seed: int) -> list[str]:
     random = np.random.default_rng(seed)
     return [" ".join(f"w{word}" for word in random.zipf(1.5, random.integers(0, 30)) % 200) for _ in range(count)]
@@ -56,8 +64,10 @@ def test_score_by_hand() -> None:
     # Three documents of 2 words on average; "cat" is in one, "dog" in two.
     cat = math.log(1 + 2.5 / 1.5) * 2 / (2 + 1.5 * (0.5 + 0.5 * 3 / 2))
     dog = math.log(1 + 1.5 / 2.5) * 1 / (1 + 1.5 * (0.5 + 0.5 * 3 / 2))
-    assert index.scores("Cat, dog or fish?").tolist() == pytest.approx([cat + dog, dog * (1 + 1.875) / (1 + 1.125), 0])
-    assert index.scores("cat cat").tolist() == pytest.approx([2 * cat, 0, 0])
+    assert scores_of(index, "Cat, dog or fish?").tolist() == pytest.approx(
+        [cat + dog, dog * (1 + 1.875) / (1 + 1.125), 0]
+    )
+    assert scores_of(index, "cat cat").tolist() == pytest.approx([2 * cat, 0, 0])
 
 
 def test_scores_are_those_of_bm25s() -> None:
@@ -68,7 +78,7 @@ def test_scores_are_those_of_bm25s() -> None:
     for query in random_passages(30, seed=1):
         words = tokenize(query, "english")
         wanted = reference.get_scores(words) if words else np.zeros(300)
-        assert index.scores(query) == pytest.approx(wanted, abs=1e-5)
+        assert scores_of(index, query) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_hits_have_a_word_of_the_query_and_ties_come_by_row() -> None:
@@ -76,10 +86,22 @@ def test_hits_have_a_word_of_the_query_and_ties_come_by_row() -> None:
     hits = index.search(["dog", "the", "", "zebra", "cat theory"], 3)
     assert hits.rows.tolist() == [[5, 1, -1], [-1] * 3, [-1] * 3, [-1] * 3, [3, 0, 1]]
     assert hits.scores[1:4].isneginf().all()
-    scores = index.scores("dog")
+    scores = scores_of(index, "dog")
     assert hits.scores[0, :2].tolist() == [scores[5], scores[1]]
     twins = LexicalIndex.build(["owl"] * 5)
     assert twins.search(["owl"], 2).rows.tolist() == [[0, 1]]
+
+
+def test_few_hits_are_the_first_of_all_hits() -> None:
+    random = np.random.default_rng(5)
+    index = LexicalIndex.build(random_passages(400, seed=6))
+    for query in random_passages(60, seed=7):
+        allowed = random.random(400) < random.choice([0.02, 0.5, 1.0])
+        scores = np.where(allowed, scores_of(index, query), 0)
+        ranked = [row for row in np.argsort(-scores, kind="stable").tolist() if scores[row] > 0]
+        k = int(random.integers(1, 12))
+        hits = index.search([query], k, allowed)
+        assert hits.rows[0][hits.found[0]].tolist() == ranked[:k]
 
 
 def test_allowed_rows() -> None:
@@ -93,7 +115,7 @@ def test_without_any_word(passages: list[str], tmp_path: Path) -> None:
     LexicalIndex.build(passages).save(tmp_path)
     index = LexicalIndex.load(tmp_path)
     assert index.search(["cat", "the"], 2).rows.tolist() == [[-1, -1]] * 2
-    assert index.scores("cat").tolist() == [0] * len(passages)
+    assert scores_of(index, "cat").tolist() == [0] * len(passages)
     index.add(["a cat"])
     assert index.search(["cat"], 1).rows.tolist() == [[len(passages)]]
     index.delete(range(len(passages) + 1))
@@ -122,8 +144,8 @@ def test_after_any_changes_scores_are_those_of_an_index_built_anew(tmp_path: Pat
             index = LexicalIndex.load(folder)
         anew = LexicalIndex.build([passages[row] for row in rows])
         for query in random_passages(5, seed=100 + step):
-            scores = index.scores(query)
-            assert scores[rows] == pytest.approx(anew.scores(query), abs=1e-5)
+            scores = scores_of(index, query)
+            assert scores[rows] == pytest.approx(scores_of(anew, query), abs=1e-5)
             assert not np.delete(scores, rows).any()
         assert (len(index), index.size, np.flatnonzero(index.alive).tolist()) == (len(rows), len(passages), rows)
 

@@ -31,6 +31,27 @@ from jepakit.search.hits import Hits
 from jepakit.search.postings import Postings
 
 _SETTINGS, _WORDS, _WEIGHTS = "lexical.json", "words.json", "weights.npy"
+#: The English stop words of Lucene.
+_STOP_WORDS = {
+    *("a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of"),
+    *(
+        "on",
+        "or",
+        "such",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "will",
+        "with",
+    ),
+}
 #: Scripts without spaces between words, and Hangul, whose particles cling to their words: a character is a word.
 _SINGLE = (
     "\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
@@ -70,30 +91,28 @@ def tokenize(text: str, stemmer: str = "none") -> list[str]:
         text: any.
         stemmer: see `BM25Config`.
     """
-    stopwords = _stopwords()
-    found = _word().findall(unicodedata.normalize("NFKC", text).lower())
-    words = [word for word in found if word not in stopwords]
+    words = _word().findall(unicodedata.normalize("NFKC", text).lower())
+    words = [word for word in words if word not in _STOP_WORDS]
     return words if stemmer == "none" else [_stem(word, stemmer) for word in words]
 
 
 class LexicalIndex:
-    """BM25 as Lucene computes it, scored by bm25s (Lù 2024).
+    """BM25 as Lucene computes it, with the weight of every word in every document computed beforehand (Lù 2024).
 
-    bm25s makes its weights once for a fixed corpus. Here the counts they come from are kept as well: a document is
-    added or deleted without a look at the texts of the others, and every score is that of an index built anew.
+    The counts of the words are kept too: a document is added or deleted without reading the texts of the others, and
+    every score is that of an index built anew.
 
     Args:
         words: the number of each word.
         postings: which document holds which.
         config: the constants.
-        weights: what they come to, ``[P]`` float32; None: computed when first needed.
+        weights: BM25 of each word in each of its documents, ``[P]`` float32; None: computed when first needed.
     """
 
     def __init__(
         self, words: dict[str, int], postings: Postings, config: BM25Config, weights: np.ndarray | None = None
     ) -> None:
         self._words, self._postings, self.config, self._weights = words, postings, config, weights
-        self._made: Any = None
 
     @classmethod
     def build(cls, passages: Sequence[str], config: BM25Config | None = None) -> LexicalIndex:
@@ -142,11 +161,6 @@ class LexicalIndex:
         """An index of the rows that are not deleted, in their order, numbered from 0."""
         return LexicalIndex(self._words, self._postings.compacted(), self.config)
 
-    def scores(self, query: str) -> np.ndarray:
-        """BM25 of every row, ``[N]`` float32; 0 where none of the query's words is. A word asked twice counts twice."""
-        known = [self._words[word] for word in tokenize(query, self.config.stemmer) if word in self._words]
-        return self._scorer().get_scores_from_ids(known) if known else np.zeros(self.size, np.float32)
-
     def search(self, queries: Sequence[str], k: int, allowed: np.ndarray | None = None) -> Hits:
         """The rows with the highest scores; one that has none of the words is no hit.
 
@@ -165,12 +179,28 @@ class LexicalIndex:
             raise ConfigError("k", k, "at least 1")
         rows, best = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32)
         for place, query in enumerate(queries):
-            scores = self.scores(query)
-            if allowed is not None:
-                scores[~allowed] = 0
-            top = _largest(scores, k)
-            rows[place, : len(top)], best[place, : len(top)] = top, scores[top]
+            top, scores = self._best(query, k, allowed)
+            rows[place, : len(top)], best[place, : len(top)] = top, scores
         return Hits(torch.from_numpy(rows), torch.from_numpy(best))
+
+    def _best(self, query: str, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The best rows for a query and their scores; a word that occurs twice in the query counts twice."""
+        words = [self._words[word] for word in tokenize(query, self.config.stemmer) if word in self._words]
+        if not words:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        spans = [slice(*self._postings.starts[word : word + 2]) for word in words]
+        rows = np.concatenate([self._postings.rows[span] for span in spans])
+        scores = np.zeros(self.size, np.float32)
+        np.add.at(scores, rows, np.concatenate([self._all_weights()[span] for span in spans]))
+        if allowed is not None:
+            rows = rows[allowed[rows]]
+        # Only rows with one of the words are looked at, each of them at most once for each word.
+        if len(rows) > k * len(words):
+            reached = scores[rows]
+            rows = rows[reached >= np.partition(reached, -k * len(words))[-k * len(words)]]
+        rows = np.unique(rows)
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:k]
+        return rows, scores[rows]
 
     def save(self, folder: Path) -> None:
         """Writes into a folder."""
@@ -201,38 +231,12 @@ class LexicalIndex:
         return cls(words, postings, config, weights)
 
     def _change(self, postings: Postings, words: dict[str, int]) -> None:
-        self._postings, self._words, self._weights, self._made = postings, words, None, None
+        self._postings, self._words, self._weights = postings, words, None
 
     def _all_weights(self) -> np.ndarray:
         if self._weights is None:
             self._weights = self._postings.weights(self.config.k1, self.config.b)
         return self._weights
-
-    def _scorer(self) -> Any:
-        if self._made is None:
-            self._made = _bm25s().BM25(k1=self.config.k1, b=self.config.b, method="lucene")
-            self._made.scores = {
-                "data": self._all_weights(),
-                "indices": self._postings.rows,
-                "indptr": self._postings.starts,
-                "num_docs": self.size,
-            }
-            self._made.nonoccurrence_array = None
-        return self._made
-
-
-def _largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """The places of the ``k`` largest scores above 0, in order; of equal ones the first."""
-    candidates = np.flatnonzero(scores)
-    if len(candidates) > k:
-        least = np.partition(scores[candidates], -k)[-k]
-        candidates = candidates[scores[candidates] >= least]
-    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
-
-
-@cache
-def _stopwords() -> frozenset[str]:
-    return frozenset(_bm25s().stopwords.STOPWORDS_EN)
 
 
 @lru_cache(maxsize=2**20)
@@ -250,14 +254,6 @@ def _snowball() -> Any:
         return importlib.import_module("snowballstemmer")
     except ModuleNotFoundError as error:
         raise MissingExtraError("snowballstemmer", "retrieval") from error
-
-
-def _bm25s() -> Any:
-    """Its import takes half a second, which who does not search by words should not wait for."""
-    try:
-        return importlib.import_module("bm25s")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("bm25s", "retrieval") from error
 
 
 @cache
