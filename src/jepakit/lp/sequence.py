@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jepakit.errors import JepakitError
 from jepakit.files import write_text
@@ -36,7 +37,7 @@ class Solved:
     def json_line(self) -> str:
         """The facts of the solution as a line of JSON; null for an infinite bound."""
         names = ("status", "message", "objective", "lower", "upper", "source", "pivots", "seconds", "fell_back")
-        facts = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
+        facts: dict[str, Any] = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
         for name in ("objective", "lower", "upper"):
             facts[name] = facts[name] if math.isfinite(facts[name]) else None
         return json.dumps(facts) + "\n"
