@@ -4,11 +4,8 @@ The blocks of a page run in order, in one empty folder: Python blocks share a na
 own commands. A block below the comment ``<!-- skip: reason -->`` is left out.
 """
 
-import os
 import re
 import shlex
-import subprocess
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -21,6 +18,7 @@ from jepakit.graph import PRESETS
 from jepakit.graph.masking import Strategy
 from jepakit.graph.networks.encoding import Encoding
 from jepakit.graph.networks.layers import LAYERS
+from processes import LIMIT, start_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,29 +73,31 @@ def run_python(block: Block, page: Path, namespace: dict[str, Any]) -> None:
     exec(compile(source, str(page), "exec"), namespace)
 
 
-def run_console(block: Block, page: Path) -> None:
+def run_console(block: Block, page: Path, log: Path) -> None:
     commands = commands_of(block)
     assert commands, f"{page.name}:{block.line}: no line begins with '$ '"
     for words in commands:
         assert words[0] == "jepakit", f"{page.name}:{block.line}: {words[0]} is not run here: say why with skip"
-        program = Path(sysconfig.get_path("scripts")) / "jepakit"
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [str(program), *words[1:]], env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
-        assert done.returncode == 0, f"{page.name}:{block.line}: {shlex.join(words)}\n{done.stdout}{done.stderr}"
+        process = start_command(words[1:], log)
+        process.join(LIMIT)
+        output = f"{page.name}:{block.line}: {shlex.join(words)}\n{log.read_text()}"
+        code = process.exitcode
+        process.kill()
+        assert code == 0, output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     # Without it, the classes that a page defines would have no module.
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks_of(page.read_text("utf-8")):
         if block.skip is None and block.language == "python":
             run_python(block, page, namespace)
         elif block.skip is None and block.language in EXECUTED:
-            run_console(block, page)
+            run_console(block, page, tmp_path / "log")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
