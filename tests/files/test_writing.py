@@ -272,3 +272,17 @@ def test_a_file_system_without_room_for_the_last_bytes(tmp_path: Path) -> None:
         assert names(disk) == ["a"]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_ctrl_c_is_not_hidden_by_the_clean_up_that_it_breaks(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            os.close(-1)
+
+    write_text(tmp_path / "a.txt", "before")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt"):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "before"

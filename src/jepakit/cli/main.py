@@ -135,7 +135,8 @@ def _dispatch(words: list[str]) -> None:
             out.print(version("jepakit"))
         case ["verify", *rest]:
             _verify(rest, out)
-        case [name, *rest]:
+        case _:
+            name, *rest = words
             system = require_choice("system", name, SYSTEMS)
             try:
                 _run(system, rest, out)

@@ -121,6 +121,12 @@ def _named_failures(target: Path) -> Generator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
+        interrupt = error.__context__
+        # Ctrl-C in the middle of a clean-up makes that fail too: `shutil.rmtree` closes a folder twice.
+        while interrupt is not None and not isinstance(interrupt, KeyboardInterrupt):
+            interrupt = interrupt.__context__
+        if interrupt is not None:
+            raise interrupt from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         state = "; what was there stays" if os.access(target, os.F_OK) else ""
         raise ModelError(f"{target}: could not be written ({reason}){state}") from error

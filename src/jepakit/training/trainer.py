@@ -190,7 +190,7 @@ def _trainer(
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        checkpoints.FILE_EXTENSION = run.checkpoint.suffix
+        checkpoints.FILE_EXTENSION = run.checkpoint.suffix  # pyright: ignore[reportAttributeAccessIssue]
         callbacks.append(checkpoints)
     try:
         trainer = pl.Trainer(

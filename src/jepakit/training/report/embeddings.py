@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,8 @@ def project_to_plane(embedding: Tensor) -> tuple[np.ndarray, str]:
 
             # One scale for all embeddings, and its small one for the start, as scikit-learn takes them.
             unit = max(float(points[:, 0].std()), torch.finfo(torch.double).tiny)
-            mapper = TSNE(init=1e-4 * points / unit, random_state=0, max_iter=500, n_jobs=1)
+            start: Any = 1e-4 * points / unit
+            mapper = TSNE(init=start, random_state=0, max_iter=500, n_jobs=1)
             return mapper.fit_transform(embedding.double().numpy() / unit), "t-SNE"
     share = float(singular[:2].square().sum() / singular.square().sum())
     return points, f"PCA, {share:.0%} of the variance"
