@@ -153,10 +153,11 @@ def test_an_ema_target_is_a_copy_that_moves_by_its_schedule() -> None:
 
 def test_isotropy_weighs_sigreg_unless_it_is_the_covariance() -> None:
     adapter = AdapterConfig(projection_depth=1)
-    weighed = objective(adapter, isotropy=0.5).regularizers["isotropy"]
+    weight, weighed = objective(adapter, isotropy=0.5).regularizers["isotropy"]
+    assert weight == 0.5
     assert isinstance(weighed, UnitRows)
     assert isinstance(weighed.function, SIGReg)
-    covariance = objective(adapter, isotropy=0.5, isotropy_term="covariance").regularizers["isotropy"]
+    _, covariance = objective(adapter, isotropy=0.5, isotropy_term="covariance").regularizers["isotropy"]
     assert isinstance(covariance, UnitRows)
     assert covariance.function is isotropy_penalty
 

@@ -52,11 +52,13 @@ def test_right_answers_are_the_positive_or_excluded_and_wrong_ones_count(
         assert contrast.where.backward is not forth
         for place, row in enumerate(context):
             pair = views.pairs[indices][torch.tensor([place])]
-            assert contrast.positive[place] == target.index(int(pair.document if forth else pair.query))
+            assert contrast.where.target_rows[place] == target.index(int(pair.document if forth else pair.query))
             for column, other in enumerate(target):
                 answers = ((row, other) if forth else (other, row)) in right
                 assert contrast.excluded is not None
-                assert bool(contrast.excluded[place, column]) is (answers and column != int(contrast.positive[place]))
+                assert bool(contrast.excluded[place, column]) is (
+                    answers and column != int(contrast.where.target_rows[place])
+                )
 
 
 def candidates_of(config: ViewConfig) -> set[int]:
