@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from toy_runs import assert_same_run, files_of, rows_but_seconds, wait_for_epoch, write_tu
 from word_model import noisy, write_word_model
@@ -184,6 +185,16 @@ def watched(*files: Path) -> Iterator[dict[str, set[int]]]:
     finally:
         done.set()
         watcher.join()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_an_accelerator_trains_and_writes_the_same_files(finished: Finished, tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    assert ended([*finished.words, "--accelerator", "gpu", "--run", str(run)], log) == 0, log.read_text()
+    rows, alone = rows_but_seconds(run), rows_but_seconds(finished.run)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(row["epoch"], row["step"]) for row in alone]
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values() if value)
+    assert files_of(run).keys() == files_of(finished.run).keys()
 
 
 def any_process_of(group: int) -> bool:

@@ -106,6 +106,11 @@ def fit_adapter(
     total_steps = config.epochs * len(loader)
     jepa = build_jepa(adapter.towers, adapter.predictor, config.objective, total_steps=total_steps)
     sample = queries[pairs.queries[:2000]]
-    result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (adapter.eval()(sample), None))
+
+    def embed() -> tuple[Tensor, None]:
+        # While it trains, the adapter may be on an accelerator.
+        return adapter.eval()(sample.to(next(adapter.parameters()).device)), None
+
+    result = fit(jepa, loader, config, run=run, resume=resume, embed=embed)
     adapter.cpu().eval()
     return result
