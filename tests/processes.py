@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -53,7 +52,6 @@ def run_group(
 def _member(
     work: Callable[..., dict[str, Tensor]], rank: int, world: int, folder: Path, arguments: tuple[object, ...]
 ) -> None:
-    torch.set_num_threads(1)
     # Lightning joins the group where this is set, and starts processes of its own where it is not.
     os.environ["LOCAL_RANK"] = str(rank)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
@@ -92,7 +90,6 @@ def _command(words: list[str], log: str, without: str | None) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from jepakit.cli.main import main
 
-    torch.set_num_threads(1)
     if without is not None:
         for name in [name for name in sys.modules if name.partition(".")[0] == without]:
             del sys.modules[name]

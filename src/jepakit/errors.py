@@ -130,6 +130,12 @@ def require_within(config: object, interval: str, *fields: str) -> None:
             raise ConfigError(field, value, f"a number in {interval}")
 
 
+def in_one_line(error: BaseException) -> str:
+    """The text of another library's error in one line of at most 300 characters, for a message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:299]}…"
+
+
 def shorten(value: object, limit: int = 80) -> str:
     """The value as it is shown in a message: its `reprlib.repr`, cut at ``limit`` characters, but a path whole."""
     if isinstance(value, Path):

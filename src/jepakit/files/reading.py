@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
-from jepakit.errors import ConfigError, DataError, JepakitError, ModelError
+from jepakit.errors import ConfigError, DataError, JepakitError, ModelError, in_one_line
 from jepakit.files.digests import unsealed
 
 MAX_BYTES = 1 << 32
@@ -266,15 +266,9 @@ def _describe(fault: Exception) -> tuple[str, int | None, str | None]:
         case KeyError(args=(str() as key, *_)):
             return "the field is missing", None, key
         case _:
-            text = " ".join(str(fault).split())
-            return f"damaged, or not the kind of file it should be ({_cut(text) or type(fault).__name__})", None, None
+            return f"damaged, or not the kind of file it should be ({in_one_line(fault)})", None, None
 
 
 def _joined(*expected: str | None) -> str | None:
     """What the reader expected and what its caller adds, such as the way out."""
     return "; ".join(dict.fromkeys(part for part in expected if part)) or None
-
-
-def _cut(text: str, limit: int = 300) -> str:
-    """A text of another library for a message, cut at ``limit`` characters."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,3 +63,12 @@ def check_columns(ids: Sequence[str], **columns: Sequence[object]) -> None:
         seen: set[str] = set()
         twice = next(name for name in ids if name in seen or seen.add(name))
         raise DataError("an id occurs twice", field="ids", value=twice, expected="ids that are all different")
+
+
+def metadata_json(metadata: Metadata, name: str) -> str:
+    """The metadata of the document with the id ``name`` as JSON; raises DataError where JSON has no such value."""
+    try:
+        return json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        problem = f"the metadata of the document {name!r} cannot be stored ({error})"
+        raise DataError(problem, field="metadata", expected="texts, finite numbers, true and false") from error

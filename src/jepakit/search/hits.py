@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from jepakit.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,22 @@ class Hits:
         """The best ``k`` rows by their scores ``[Q, N]``; a row with a score of -inf is no candidate."""
         top, rows = scores.topk(min(k, scores.shape[1]), dim=1)
         return cls.ranked(rows, top, k)
+
+
+def existing_rows(rows: Tensor | np.ndarray | Sequence[int], alive: np.ndarray) -> np.ndarray:
+    """The numbers of rows, ``[n]`` int64.
+
+    Args:
+        rows: the numbers.
+        alive: ``[N]`` bool, the rows that are not deleted.
+
+    Raises:
+        DataError: there is no such row, or it is deleted.
+    """
+    numbers = np.asarray(rows).astype(np.int64).reshape(-1)
+    sound = (numbers >= 0) & (numbers < len(alive))
+    sound[sound] = alive[numbers[sound]]
+    if not sound.all():
+        expected = f"rows from 0 to {len(alive) - 1} that are not deleted"
+        raise DataError("no such row", field="rows", value=int(numbers[~sound][0]), expected=expected)
+    return numbers

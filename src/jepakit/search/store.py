@@ -17,7 +17,7 @@ import numpy as np
 
 from jepakit.errors import ConfigError, DataError, ModelError, did_you_mean
 from jepakit.files import reading
-from jepakit.search.documents import Documents, Metadata
+from jepakit.search.documents import Documents, metadata_json
 from jepakit.search.filters import Filter, Value, filter_sql
 
 _AT_ONCE = 500
@@ -231,17 +231,9 @@ def _records(documents: Documents, first: int) -> Iterator[tuple[Any, ...]]:
             _encode(name),
             _encode(title),
             _encode(text),
-            _json(metadata, name),
+            metadata_json(metadata, name),
             None if source is None else _encode(source),
         )
-
-
-def _json(metadata: Metadata, name: str) -> str:
-    try:
-        return json.dumps(dict(metadata), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        problem = f"the metadata of the document {name!r} cannot be stored ({error})"
-        raise DataError(problem, field="metadata", expected="texts, finite numbers, true and false") from error
 
 
 def _encode(text: str) -> bytes:

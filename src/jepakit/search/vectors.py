@@ -14,7 +14,7 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError, ModelError, require_at_least, require_choice
 from jepakit.files import read_json, reading, write_json
 from jepakit.files.arrays import map_array, write_array
-from jepakit.search.hits import Hits
+from jepakit.search.hits import Hits, existing_rows
 from jepakit.search.nearest import Engine, Exact, Graph
 
 Vectors = Tensor | np.ndarray
@@ -136,7 +136,7 @@ class VectorIndex:
         Raises:
             DataError: there is no such row, or it is deleted already.
         """
-        numbers = self._existing(rows)
+        numbers = existing_rows(rows, self._alive)
         self._alive = self._alive.copy()
         self._alive[numbers] = False
 
@@ -179,7 +179,7 @@ class VectorIndex:
         Raises:
             DataError: there is no such row, or it is deleted.
         """
-        return torch.from_numpy(self._engine.take(self._existing(rows)))
+        return torch.from_numpy(self._engine.take(existing_rows(rows, self._alive)))
 
     def save(self, folder: Path) -> None:
         """Writes into a folder. Files that have not changed since they were read are linked, not copied."""
@@ -204,16 +204,6 @@ class VectorIndex:
             found = f"{engine.count} vectors of {engine.dim} numbers, {len(alive)} of {dim} expected"
             raise ModelError(f"{folder / engine.file_name}: damaged ({found})")
         return cls(engine, np.asarray(alive), config)
-
-    def _existing(self, rows: Vectors | Sequence[int]) -> np.ndarray:
-        numbers = rows.numpy() if isinstance(rows, Tensor) else np.asarray(rows)
-        numbers = numbers.astype(np.int64).reshape(-1)
-        sound = (numbers >= 0) & (numbers < self.size)
-        sound[sound] = self._alive[numbers[sound]]
-        if not sound.all():
-            expected = f"rows from 0 to {self.size - 1} that are not deleted"
-            raise DataError("no such row", field="rows", value=int(numbers[~sound][0]), expected=expected)
-        return numbers
 
 
 def _empty(dim: int, config: IndexConfig) -> Engine:

@@ -18,7 +18,6 @@ import torch
 
 from jepakit.errors import (
     ConfigError,
-    DataError,
     MissingExtraError,
     ModelError,
     require_at_least,
@@ -27,7 +26,7 @@ from jepakit.errors import (
 )
 from jepakit.files import parse_json, read_json, read_text, reading, write_json, write_text
 from jepakit.files.arrays import map_array, write_array
-from jepakit.search.hits import Hits
+from jepakit.search.hits import Hits, existing_rows
 from jepakit.search.postings import Postings
 
 _SETTINGS, _WORDS, _WEIGHTS = "lexical.json", "words.json", "weights.npy"
@@ -149,13 +148,7 @@ class LexicalIndex:
         Raises:
             DataError: there is no such row, or it is deleted already.
         """
-        numbers = np.asarray(rows, np.int64).reshape(-1)
-        sound = (numbers >= 0) & (numbers < self.size)
-        sound[sound] = self.alive[numbers[sound]]
-        if not sound.all():
-            expected = f"rows from 0 to {self.size - 1} that are not deleted"
-            raise DataError("no such row", field="rows", value=int(numbers[~sound][0]), expected=expected)
-        self._change(self._postings.without(numbers), self._words)
+        self._change(self._postings.without(existing_rows(rows, self.alive)), self._words)
 
     def compacted(self) -> LexicalIndex:
         """An index of the rows that are not deleted, in their order, numbered from 0."""

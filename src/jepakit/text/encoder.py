@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.errors import ModelError, require_choice, shorten
+from jepakit.errors import ModelError, in_one_line, require_choice, shorten
 from jepakit.text.fingerprint import model_fingerprint
 
 if TYPE_CHECKING:
@@ -153,9 +153,3 @@ def _check_weights(model: SentenceTransformer, name: str) -> None:
     broken = [key for key, weight in suspects if not weight.isfinite().all()]
     if broken:
         raise ModelError(f"{name}: weights are not finite: {', '.join(broken[:5])}{', …' if len(broken) > 5 else ''}")
-
-
-def in_one_line(error: BaseException) -> str:
-    """The text of an error in one line of at most 300 characters, for use in a message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:299]}…"

@@ -17,8 +17,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from torch import nn
 
-from jepakit.errors import ConfigError, MissingExtraError, ModelError, require_at_least, require_choice
-from jepakit.text.encoder import SentenceEncoder, in_one_line
+from jepakit.errors import ConfigError, MissingExtraError, ModelError, in_one_line, require_at_least, require_choice
+from jepakit.text.encoder import SentenceEncoder
 from jepakit.text.openvino_backend import with_openvino
 from jepakit.text.quiet import quiet
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.errors import MissingExtraError, ModelError
-from jepakit.text.encoder import SentenceEncoder, in_one_line
+from jepakit.errors import MissingExtraError, ModelError, in_one_line
+from jepakit.text.encoder import SentenceEncoder
 from jepakit.text.quiet import quiet
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}

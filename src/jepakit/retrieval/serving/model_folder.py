@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.errors import ConfigError, ModelError
+from jepakit.errors import ConfigError, ModelError, in_one_line
 from jepakit.text import SentenceEncoder
-from jepakit.text.encoder import in_one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

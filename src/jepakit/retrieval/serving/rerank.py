@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from jepakit.errors import ConfigError, ModelError, require_at_least
+from jepakit.errors import ConfigError, ModelError, in_one_line, require_at_least
 from jepakit.retrieval.serving.searcher import Found
-from jepakit.text.encoder import in_one_line, readable
+from jepakit.text.encoder import readable
 from jepakit.text.load import LOAD_ERRORS, positions
 from jepakit.text.quiet import quiet
 

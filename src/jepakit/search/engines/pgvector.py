@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from jepakit.errors import ConfigError, DataError, ModelError
-from jepakit.search.documents import Metadata
+from jepakit.search.documents import metadata_json
 from jepakit.search.engines.database import Address, Database, Record, client_module, closed_on_error, simple_metadata
 from jepakit.search.filters import Conditions
 
@@ -170,7 +170,7 @@ class PgVector(Database):
                 "id": name,
                 "title": record.title,
                 "text": record.text,
-                "metadata": _json(record.metadata, name),
+                "metadata": metadata_json(record.metadata, name),
                 "vector": None if record.vector is None else _literal(record.vector),
             }
             for name, record in records.items()
@@ -273,11 +273,3 @@ def _literal(vector: np.ndarray) -> str:
 
 def _storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _json(metadata: Metadata, name: str) -> str:
-    try:
-        return json.dumps(dict(metadata), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        problem = f"the metadata of the document {name!r} cannot be stored ({error})"
-        raise DataError(problem, field="metadata", expected="texts, finite numbers, true and false") from error
