@@ -28,6 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 RUNTIME = (
     "graph",
     "retrieval",
+    "kgqa",
     "lp",
     "modelling",
     "minilm",
@@ -41,7 +42,7 @@ RUNTIME = (
     "wandb",
 )
 #: A part of the package -> the extra it may import when it is imported itself.
-EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "lp": "lp", "text": "retrieval"}
+EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "lp": "lp", "kgqa": "kgqa", "text": "retrieval"}
 #: Imported by Lightning on our behalf, never by us.
 INDIRECT = {"tensorboard", "wandb"}
 

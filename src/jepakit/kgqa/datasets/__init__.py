@@ -1,0 +1,1 @@
+"""Where knowledge graphs and questions come from."""

@@ -1,0 +1,1 @@
+"""Relation paths of a graph: what they reach, how they read, and which one a question means."""
