@@ -5,12 +5,14 @@
 # make docs   docs/_build/html/index.html
 # make clean  remove what the others made
 #
+# Three workers keep two cores busy: tests wait for commands and disks a third of their time.
+#
 # Each installs into $(VENV) what it needs, once. VENV, PYTHON, RUN and WORKERS may be given: make test VENV=/tmp/venv
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
-WORKERS ?= 2
+WORKERS ?= 3
 LOWEST ?= .venv-lowest
 TESTS ?= tests
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import jepakit
 from jepakit.cli.main import SYSTEMS
@@ -156,14 +158,20 @@ def test_every_direct_dependency_has_a_tested_version() -> None:
 
 def test_the_lowest_versions_are_the_lower_bounds() -> None:
     lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    # Older wheels of torch for a CPU are not on the package index.
-    del pins["torch"]
-    listed = PROJECT["dependencies"] + [one for extra in PROJECT["optional-dependencies"].values() for one in extra]
-    bounds = {(re.match(r"[\w.-]+", one) or [""])[0]: one.partition(">=")[2] for one in listed}
-    assert pins == {name: bounds[name] for name in pins}
-    runtime = requirements(None).union(*(requirements(extra) for extra in RUNTIME))
-    assert runtime - {normalized(name) for name in pins} == {"torch"}
+    pins = {
+        normalized(name): Version(version)
+        for name, version in (line.split("==") for line in lines if line and not line.startswith("#"))
+    }
+    extras = (*RUNTIME, "pgvector", "qdrant", "milvus")
+    listed = PROJECT["dependencies"] + [one for extra in extras for one in PROJECT["optional-dependencies"][extra]]
+    requirements = [Requirement(one) for one in listed]
+    bounds = {
+        normalized(one.name): Version(str(one.specifier).removeprefix(">="))
+        for one in requirements
+        # Older wheels of torch for a CPU are not on the package index.
+        if one.name not in ("jepakit", "torch")
+    }
+    assert {name: pins[name] for name in bounds} == bounds
 
 
 def test_importing_jepakit_loads_neither_torch_nor_a_system() -> None:
