@@ -1,0 +1,86 @@
+"""A match of a part of a question with an entity, and what matches are good for: masking and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jepakit.errors import DataError
+from jepakit.kgqa.data import Questions
+
+Method = Literal["exact", "normalised", "fuzzy", "embedding"]
+METHODS: tuple[Method, ...] = ("exact", "normalised", "fuzzy", "embedding")
+"""The methods, most trusted first."""
+
+TOPIC_PLACEHOLDER = "[topic]"
+"""Stands in a masked question where the topic was."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A part of a question that names an entity.
+
+    Args:
+        entity: its row in the graph.
+        method: the most trusted method that finds it.
+        score: 1 for exact and normalised matches; the similarity of the two normalised texts (fuzzy), or the cosine
+            of their vectors (embedding), from 0 to 1.
+        start: the first character of the part.
+        end: the character after its last.
+    """
+
+    entity: int
+    method: Method
+    score: float
+    start: int
+    end: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The part of the question, ``question[start:end]``."""
+        return self.start, self.end
+
+
+def mask_topic(question: str, span: tuple[int, int], placeholder: str = TOPIC_PLACEHOLDER) -> str:
+    """The question with the part ``question[start:end]`` replaced by ``placeholder``.
+
+    Raises:
+        DataError: there is no such part.
+    """
+    start, end = span
+    if not 0 <= start < end <= len(question):
+        raise DataError("no such part of the question", field="span", value=span, expected=f"in 0..{len(question)}")
+    return question[:start] + placeholder + question[end:]
+
+
+def linking_recall(
+    matches: Sequence[Sequence[Match]], questions: Questions, ranks: Sequence[int] = (1, 5)
+) -> dict[Method, dict[int, float]]:
+    """Recall of the topics: the fraction of topics that are among the first matches of their question.
+
+    Args:
+        matches: of each question, best first.
+        questions: with their topics; questions without a topic do not count.
+        ranks: how many matches count.
+
+    Returns:
+        For each method the recall at each rank when that method and those trusted more are used; the last is the recall
+        of all. NaN where no question has a topic.
+
+    Raises:
+        DataError: ``matches`` are not those of these questions.
+    """
+    if len(matches) != len(questions):
+        raise DataError("not one for each question", field="matches", value=len(matches), expected=str(len(questions)))
+    total = sum(map(len, questions.topics))
+    recalls: dict[Method, dict[int, float]] = {}
+    for last, method in enumerate(METHODS):
+        trusted = METHODS[: last + 1]
+        ranked = [[match.entity for match in found if match.method in trusted] for found in matches]
+        recalls[method] = {
+            rank: sum(len({*topics} & {*found[:rank]}) for topics, found in zip(questions.topics, ranked, strict=True))
+            / (total or float("nan"))
+            for rank in ranks
+        }
+    return recalls
