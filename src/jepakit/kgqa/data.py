@@ -52,6 +52,7 @@ class KnowledgeGraph:
         ptr: ``[N + 1]`` int64: entity ``e`` owns the entries ``ptr[e]:ptr[e + 1]`` of the next two.
         step: ``[2T]`` int32, ascending for each entity.
         neighbour: ``[2T]`` int32, ascending for each entity and step.
+        stored_fingerprint: the fingerprint of a graph that is read from disk, where it stands beside the arrays.
     """
 
     name: str
@@ -60,6 +61,7 @@ class KnowledgeGraph:
     ptr: NDArray[np.int64]
     step: NDArray[np.int32]
     neighbour: NDArray[np.int32]
+    stored_fingerprint: str | None = None
 
     @classmethod
     def from_rows(
@@ -111,6 +113,9 @@ class KnowledgeGraph:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that the graph says: encoders, retrievers and answers keep it."""
+        # Computing it reads the whole graph, which may be larger than memory.
+        if self.stored_fingerprint is not None:
+            return self.stored_fingerprint
         digest = hashlib.sha256(repr(self.relations).encode())
         for array in (self.ptr, self.step, self.neighbour):
             digest.update(np.ascontiguousarray(array).data)
