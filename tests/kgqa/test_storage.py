@@ -16,7 +16,7 @@ from jepakit.files import write_json
 from jepakit.files.arrays import write_array
 from jepakit.files.verify import verify
 from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
-from jepakit.kgqa.storage import open_graph, write_graph
+from jepakit.kgqa.storage import MANIFEST, open_graph, write_graph
 
 RELATIONS = (Relation("knows", "known by"), Relation("ärgert"))
 TRIPLES = np.array([[0, 0, 1], [1, 1, 1], [2, 0, 0], [0, 1, 2]])
@@ -129,7 +129,7 @@ def test_arrays_of_another_kind_are_named(folder: Path, name: str, array: np.nda
 @pytest.mark.parametrize("change", [{"format": "x"}, {"version": 2}, {"relations": [{"name": "x"}]}, {"entities": "?"}])
 def test_a_manifest_of_another_kind_is_named(folder: Path, change: dict[str, object]) -> None:
     restate(folder, **change)
-    with pytest.raises(ModelError, match="graph.json"):
+    with pytest.raises(ModelError, match=MANIFEST):
         open_graph(folder)
 
 
