@@ -1,8 +1,11 @@
 """The source files of Python's standard library, from which the built-in datasets are made. None is imported."""
 
 import ast
+import gc
 import sysconfig
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -34,3 +37,15 @@ def parse_source(file: Path) -> ast.Module | None:
             return ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
         return None
+
+
+@contextmanager
+def no_garbage_collection() -> Generator[None]:
+    """Parsing takes a third of the time without the search for cycles: syntax trees have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

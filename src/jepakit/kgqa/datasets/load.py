@@ -20,6 +20,8 @@ def load_graph(
 
     ``source`` is a name or a place:
 
+    - ``python``: the standard library of the running interpreter, see
+      `jepakit.kgqa.datasets.python_library.load_python_graph`; needs no files;
     - ``metaqa``, ``pathquestion-2h``, ``pathquestion-3h``, ``primekg``: looked up in ``data_dir``;
     - a folder that `jepakit.kgqa.storage.write_graph` has written: opened without reading it;
     - ``.tsv``, ``.csv``, ``.txt`` (also packed, ``.gz``) or ``.parquet``: see
@@ -40,6 +42,12 @@ def load_graph(
     if isinstance(source, str) and source in FILES:
         file = named_file(source, FILES[source], data_dir)
         return load_triples(file, texts=_path(texts), name=source)
+    if source == "python":
+        from jepakit.kgqa.datasets.python_library import load_python_graph
+
+        if texts is not None:
+            raise ConfigError("texts", str(texts), "nothing, since python has texts of its own")
+        return load_python_graph()
     path = Path(source)
     if not path.exists():
         if isinstance(source, Path) or path.name != source:

@@ -22,6 +22,8 @@ def load_splits(
     ========================================  ==================================================================
     source                                    splits
     ========================================  ==================================================================
+    ``python``                                ``train``, ``dev``, ``test``, ``wordings``, see
+                                              `jepakit.kgqa.datasets.python_questions.python_questions`
     ``metaqa``                                ``1-hop/dev``, ``1-hop/test``, ... ``3-hop/test``; those that are there
     ``pathquestion-2h``, ``pathquestion-3h``  ``all``: the data have no official split
     a file ``.jsonl``                         ``all``, see `jepakit.kgqa.datasets.questions.load_questions`
@@ -37,6 +39,10 @@ def load_splits(
         ConfigError: ``source`` is neither a name nor a place.
         DataError: the questions cannot be read.
     """
+    if source == "python":
+        from jepakit.kgqa.datasets.python_questions import python_questions
+
+        return python_questions(graph)
     if source == "metaqa":
         folder = named_file(source, FILES[source], data_dir).parent
         files = {name: folder / file for name, file in _METAQA.items() if (folder / file).exists()}

@@ -7,13 +7,11 @@ different words. Files are parsed, never imported.
 from __future__ import annotations
 
 import ast
-import gc
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jepakit.datasets.standard_library import library_folder, parse_source, source_files
+from jepakit.datasets.standard_library import library_folder, no_garbage_collection, parse_source, source_files
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.datasets.chunks import sentence_spans, word_spans
@@ -47,7 +45,7 @@ def load_python_docs() -> RetrievalDataset:
     Raises:
         DataError: the interpreter has no such source files (some distributions leave them out).
     """
-    with _no_garbage_collection():
+    with no_garbage_collection():
         docstrings = list(_docstrings())
     if not docstrings:
         raise DataError("no docstrings", file=library_folder(), expected="the source files of the standard library")
@@ -68,18 +66,6 @@ def load_python_docs() -> RetrievalDataset:
         "divided by module into train, dev and test (70, 10, 20 %)",
         labelled=False,
     )
-
-
-@contextmanager
-def _no_garbage_collection() -> Generator[None]:
-    """Parsing takes a third of the time without the search for cycles: syntax trees have none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _docstrings() -> Iterator[_Docstring]:
