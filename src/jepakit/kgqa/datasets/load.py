@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, MissingExtraError
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.datasets.named import FILES, named_file, unknown_name
-from jepakit.kgqa.datasets.triples import load_triples
 from jepakit.kgqa.storage import MANIFEST, open_graph
 
-_TABLES = (".tsv", ".csv", ".txt", ".parquet")
+_Kind = Literal["python", "folder", "table", "rdf"]
+
+_KINDS: dict[str, _Kind] = {
+    **dict.fromkeys((".tsv", ".csv", ".txt", ".parquet"), "table"),
+    **dict.fromkeys((".nt", ".ttl", ".rdf", ".owl"), "rdf"),
+}
+"""Suffix of a file -> what is in it."""
 
 
 def load_graph(
-    source: str | Path, *, data_dir: str | Path | None = None, texts: str | Path | None = None
+    source: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    texts: str | Path | None = None,
+    literals: bool = False,
 ) -> KnowledgeGraph:
     """Loads a knowledge graph.
 
@@ -24,49 +34,81 @@ def load_graph(
       `jepakit.kgqa.datasets.python_library.load_python_graph`; needs no files;
     - ``metaqa``, ``pathquestion-2h``, ``pathquestion-3h``, ``primekg``: looked up in ``data_dir``;
     - a folder that `jepakit.kgqa.storage.write_graph` has written: opened without reading it;
-    - ``.tsv``, ``.csv``, ``.txt`` (also packed, ``.gz``) or ``.parquet``: see
-      `jepakit.kgqa.datasets.triples.load_triples`.
+    - ``.tsv``, ``.csv``, ``.txt`` (also packed, ``.gz``) or ``.parquet``: triples, see
+      `jepakit.kgqa.datasets.triples.load_triples`;
+    - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.load_rdf`.
 
     A string that is a name is not taken for a path: write ``./metaqa`` for a file of that name.
 
     Args:
         source: name or place.
         data_dir: where to look for names; by default the folder that the environment variable JEPAKIT_DATA names.
-        texts: for a table of triples, the table with the texts of its entities.
+        texts: for triples, the table with the texts of the entities.
+        literals: for RDF, whether values such as dates are entities too.
 
     Raises:
-        ConfigError: ``source`` is neither a known name nor a place, or texts are given for data that have their own.
+        ConfigError: ``source`` is neither a known name nor a place, or an option is given for data that do not have it.
         DataError: the data cannot be read.
         ModelError: a graph folder is damaged.
+        MissingExtraError: a package that the data need is not installed.
     """
-    if isinstance(source, str) and source in FILES:
-        file = named_file(source, FILES[source], data_dir)
-        return load_triples(file, texts=_path(texts), name=source)
+    kind, place, name = _locate(source, data_dir)
+    if texts is not None and kind != "table":
+        raise ConfigError("texts", texts, f"nothing, since {source} is not a table of triples")
+    if literals and kind not in ("rdf", "sparql"):
+        raise ConfigError("literals", literals, f"nothing, since {source} is not RDF")
+    try:
+        return _load(kind, place, name, None if texts is None else Path(texts), literals)
+    except ModuleNotFoundError as error:
+        package = error.name or str(error)
+        if package.startswith("jepakit"):
+            raise
+        raise MissingExtraError(package, _EXTRAS.get(package, "kgqa")) from error
+
+
+_EXTRAS = {"pyoxigraph": "rdf"}
+"""Module -> the extra that brings it, where that is not kgqa."""
+
+
+def _load(kind: _Kind, place: str, name: str | None, texts: Path | None, literals: bool) -> KnowledgeGraph:
+    # Imported one by one: each kind needs packages of its own, which need not all be installed.
+    path = Path(place)
+    match kind:
+        case "python":
+            from jepakit.kgqa.datasets.python_library import load_python_graph
+
+            return load_python_graph()
+        case "folder":
+            return open_graph(path)
+        case "table":
+            from jepakit.kgqa.datasets.triples import load_triples
+
+            return load_triples(path, texts=texts, name=name)
+        case "rdf":
+            from jepakit.kgqa.datasets.rdf import load_rdf
+
+            return load_rdf(path, literals=literals)
+
+
+def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str, str | None]:
+    """What kind of data ``source`` is, where it is, and the name of the graph if that is not the place's."""
     if source == "python":
-        from jepakit.kgqa.datasets.python_library import load_python_graph
-
-        if texts is not None:
-            raise ConfigError("texts", str(texts), "nothing, since python has texts of its own")
-        return load_python_graph()
+        return "python", "", None
+    if isinstance(source, str) and source in FILES:
+        return "table", str(named_file(source, FILES[source], data_dir)), source
     path = Path(source)
-    if not path.exists():
-        if isinstance(source, Path) or path.name != source:
-            raise DataError("no such file or folder", file=path, expected="a graph, or the name of one")
-        raise unknown_name("graph", source, "a path that exists")
-    return _load_place(path, _path(texts))
+    if path.exists():
+        return _kind_of(path), str(path), None
+    if isinstance(source, Path) or path.name != source:
+        raise DataError("no such file or folder", file=path, expected="a graph, or the name of one")
+    raise unknown_name("graph", source, "a path that exists")
 
 
-def _load_place(path: Path, texts: Path | None) -> KnowledgeGraph:
-    kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
-    if path.is_file() and kind.lower() in _TABLES:
-        return load_triples(path, texts=texts)
-    if texts is not None:
-        raise ConfigError("texts", texts, f"nothing, since {path} is not a table of triples")
+def _kind_of(path: Path) -> _Kind:
     if (path / MANIFEST).exists():
-        return open_graph(path)
-    expected = f"a graph folder (with {MANIFEST}), or a file {', '.join(_TABLES)}"
+        return "folder"
+    suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
+    if path.is_file() and suffix.lower() in _KINDS:
+        return _KINDS[suffix.lower()]
+    expected = f"a graph folder (with {MANIFEST}), or a file {', '.join(_KINDS)}"
     raise DataError("no knowledge graph that can be read", file=path, expected=expected)
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
