@@ -31,6 +31,7 @@ RUNTIME = (
     "graph",
     "retrieval",
     "kgqa",
+    "rdf",
     "lp",
     "modelling",
     "minilm",
