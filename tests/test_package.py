@@ -37,6 +37,7 @@ RUNTIME = (
     "minilm",
     "openvino",
     "lora",
+    "smollm2",
     "langchain",
     "llama-index",
     "chem",

@@ -1,1 +1,0 @@
-"""The parts that encoders of knowledge graphs are built from."""
