@@ -15,6 +15,7 @@ from jepakit.core.packed import (
     positions,
     segment_max,
     segment_mean,
+    segment_softmax,
     segment_sum,
     select_groups,
     sum_rows,
@@ -116,3 +117,14 @@ def test_row_lists_are_a_sparse_matrix(weighted: bool) -> None:
 def test_lists_without_rows_sum_to_zero() -> None:
     none = RowLists(torch.zeros(4, dtype=torch.long), torch.empty(0, dtype=torch.long))
     assert none.sum(torch.empty(0, 2)).tolist() == [[0, 0]] * 3
+
+
+def test_a_softmax_is_that_of_each_group_with_its_gradient(generator: torch.Generator) -> None:
+    lengths = torch.tensor([3, 0, 1, 4])
+    values = (100 * torch.randn(8, 2, generator=generator, dtype=torch.double)).requires_grad_()
+    found = segment_softmax(values, offsets(lengths))
+    expected = torch.cat([part.softmax(0) for part in values.split(lengths.tolist())])
+    torch.testing.assert_close(found, expected)
+    above = torch.randn(8, 2, generator=generator, dtype=torch.double)
+    gradients = [torch.autograd.grad((result * above).sum(), values)[0] for result in (found, expected)]
+    torch.testing.assert_close(*gradients)

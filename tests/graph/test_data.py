@@ -205,3 +205,26 @@ def test_negative_ids_count_from_the_end_and_others_are_refused() -> None:
     assert graphs[-1].x.flatten().tolist() == [1.0, 2.0]
     with pytest.raises(DataError, match=r"no such graph \(found 2\); expected from -2 to 1"):
         graphs[2]
+
+
+def test_types_stay_with_their_nodes_and_edges() -> None:
+    """A node's type is ten times its feature, an edge's the sum of its ends' types: so it stays, whatever is taken."""
+    x = torch.tensor([[3.0], [1.0], [2.0], [5.0], [4.0]])
+    node_type = (10 * x[:, 0]).long()
+    edges = torch.tensor([[2, 0, 1, 4, 3], [0, 2, 0, 3, 4]])
+    graphs = Graphs.pack(
+        x, edges, torch.tensor([3, 2]), node_type=node_type, edge_type=node_type[edges].sum(0), field_name="typed"
+    )
+    taken = [
+        graphs,
+        graphs[[1, 0]],
+        graphs.induced(torch.tensor([True, False, True, True, True])),
+        graphs.with_edges(torch.tensor([True, False, True, True, False])),
+        concatenate([graphs[[1]], graphs]),
+    ]
+    assert [part.num_edges for part in taken] == [5, 5, 4, 3, 7]
+    for part in taken:
+        assert part.node_type is not None
+        assert part.edge_type is not None
+        assert torch.equal(part.node_type.float(), 10 * part.x[:, 0])
+        assert torch.equal(part.edge_type, part.node_type[part.edge_index].sum(0))

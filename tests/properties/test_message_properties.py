@@ -36,6 +36,7 @@ def test_every_operation_is_its_dense_matrix(graphs: Graphs, seed: int) -> None:
             put @ take + 1.5 * torch.eye(graphs.num_nodes, dtype=torch.double),
         ),
         "take_sources": (messages.take_sources, take),
+        "take_targets": (messages.take_targets, put.T),
         "sum_messages": (messages.sum_messages, put),
         "sum_nodes": (lambda x: segment_sum(x, graphs.node_ptr), belongs),
     }

@@ -73,6 +73,16 @@ def segment_max(values: Tensor, ptr: Tensor, empty: float) -> Tensor:
     return greatest.scatter_reduce(0, owner, values, reduce="amax", include_self=False)
 
 
+def segment_softmax(values: Tensor, ptr: Tensor) -> Tensor:
+    """The softmax over the rows of each group, column by column: ``[N, D] -> [N, D]``."""
+    owner = owners(ptr.diff(), len(values))
+    # Without its maximum, a group's exponentials could overflow; the result does not depend on it.
+    weight = (values - segment_max(values.detach(), ptr, empty=0.0)[owner]).exp()
+    total = RowLists(torch.arange(len(values) + 1, device=values.device), owner)
+    rows = torch.arange(len(values), device=values.device)
+    return weight / sum_rows(segment_sum(weight, ptr), total, lambda: RowLists(ptr, rows))
+
+
 @dataclass(frozen=True)
 class RowLists:
     """For each of G groups a list of rows of another tensor, such as the neighbours of a node.

@@ -15,7 +15,10 @@ from jepakit.errors import DataError
 
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
-_PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes")
+_PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes", "node_type")
+_PER_EDGE = ("edge_attr", "edge_type")
+_OPTIONAL = ("edge_attr", "edge_type", "descriptors", "y", "node_y", "position", "patch", "node_type")
+"""What `concatenate` joins, if all parts have it."""
 Rows = Tensor | NDArray[Any]
 
 
@@ -38,6 +41,8 @@ class Graphs:
         position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.networks.encoding`.
         patch: METIS patch of each node within its graph, ``[N]`` int64, or None; see `jepakit.graph.masking`.
         hidden_nodes: nodes whose features an encoder must not see, ``[N]`` bool, or None.
+        node_type: kind of each node, ``[N]`` int64, or None.
+        edge_type: kind of each edge, such as a relation, ``[E]`` int64, or None.
     """
 
     x: Tensor
@@ -51,6 +56,8 @@ class Graphs:
     position: Tensor | None = None
     patch: Tensor | None = None
     hidden_nodes: Tensor | None = None
+    node_type: Tensor | None = None
+    edge_type: Tensor | None = None
 
     def __len__(self) -> int:
         return self.node_ptr.numel() - 1
@@ -97,7 +104,7 @@ class Graphs:
         edges, edge_ptr = select_groups(self.edge_ptr, ids)
         shift = (node_ptr[:-1] - self.node_ptr[ids])[owners(edge_ptr.diff(), len(edges))]
         edge_index = self.edge_index[:, edges] + shift
-        kept = self._take(nodes, *_PER_NODE) | self._take(edges, "edge_attr") | self._take(ids, "descriptors", "y")
+        kept = self._take(nodes, *_PER_NODE) | self._take(edges, *_PER_EDGE) | self._take(ids, "descriptors", "y")
         return replace(self, **kept, edge_index=edge_index, node_ptr=node_ptr, edge_ptr=edge_ptr)
 
     def induced(self, keep: Tensor) -> Graphs:
@@ -109,7 +116,7 @@ class Graphs:
     def with_edges(self, keep: Tensor) -> Graphs:
         """The same nodes with the edges where ``keep`` (``[E]`` bool) is true."""
         edge_index, edge_ptr = self.edge_index[:, keep], offsets_of_kept(self.edge_ptr, keep)
-        return replace(self, edge_index=edge_index, edge_ptr=edge_ptr, **self._take(keep, "edge_attr"))
+        return replace(self, edge_index=edge_index, edge_ptr=edge_ptr, **self._take(keep, *_PER_EDGE))
 
     def to(self, device: torch.device | str) -> Graphs:
         """The same graphs with all tensors on ``device``."""
@@ -141,8 +148,10 @@ class Graphs:
         nodes_per_graph: Rows,
         *,
         edge_attr: Rows | None = None,
+        edge_type: Rows | None = None,
         y: Rows | None = None,
         node_y: Rows | None = None,
+        node_type: Rows | None = None,
         field_name: str = "graphs",
     ) -> Graphs:
         """Builds a packed set from node rows grouped by graph and edges in any order, and checks it.
@@ -152,8 +161,10 @@ class Graphs:
             edge_index: ``[2, E]`` packed node ids in any order; an undirected edge is given in both directions.
             nodes_per_graph: ``[G]``.
             edge_attr: ``[E, F_e]`` in the order of ``edge_index``.
+            edge_type: ``[E]`` in the order of ``edge_index``.
             y: see `Graphs`, as for ``node_y``.
             node_y: node classes.
+            node_type: kinds of the nodes.
             field_name: the name of the data in error messages.
 
         Raises:
@@ -161,7 +172,9 @@ class Graphs:
                 finite.
         """
         x, edge_index, nodes_per_graph = map(torch.as_tensor, (x, edge_index, nodes_per_graph))
-        edge_attr, y, node_y = (None if rows is None else torch.as_tensor(rows) for rows in (edge_attr, y, node_y))
+        edge_attr, edge_type, y, node_y, node_type = (
+            None if rows is None else torch.as_tensor(rows) for rows in (edge_attr, edge_type, y, node_y, node_type)
+        )
         num_nodes = len(x)
         if (total := int(nodes_per_graph.sum())) != num_nodes:
             problem = "the nodes per graph do not add up to the rows of x"
@@ -188,8 +201,10 @@ class Graphs:
             node_ptr=offsets(nodes_per_graph),
             edge_ptr=offsets(torch.bincount(owner[target], minlength=len(nodes_per_graph))),
             edge_attr=None if edge_attr is None else edge_attr[order],
+            edge_type=None if edge_type is None else edge_type[order],
             y=y,
             node_y=node_y,
+            node_type=node_type,
         )
 
 
@@ -227,7 +242,7 @@ def concatenate(parts: Sequence[Graphs]) -> Graphs:
         edge_index=torch.cat([part.edge_index + at for part, at in zip(parts, node_shift[:-1], strict=True)], dim=1),
         node_ptr=offsets(torch.cat([part.nodes_per_graph for part in parts])),
         edge_ptr=offsets(torch.cat([part.edges_per_graph for part in parts])),
-        **{name: joined(name) for name in ("edge_attr", "descriptors", "y", "node_y", "position", "patch")},
+        **{name: joined(name) for name in _OPTIONAL},
     )
 
 

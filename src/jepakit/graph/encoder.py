@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +93,17 @@ class EncoderConfig:
         return self.width // self.hidden
 
 
-class GraphEncoder(nn.Module):
+class NodeEncoder(nn.Module):
+    """An encoder of `Graphs` as the objective needs it: to embeddings by key, ``node`` and ``graph``.
+
+    ``config`` has the ``width``, ``hidden``, ``parts`` and ``heads`` of `EncoderConfig`.
+    """
+
+    config: Any
+    position_dim: int
+
+
+class GraphEncoder(NodeEncoder):
     """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
 
     A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``, not their structural encoding.
@@ -103,6 +113,8 @@ class GraphEncoder(nn.Module):
         edge_dim: columns of ``graphs.edge_attr``; 0 for none.
         **config: the fields of `EncoderConfig`.
     """
+
+    config: EncoderConfig
 
     def __init__(self, in_dim: int, edge_dim: int = 0, **config: object) -> None:
         super().__init__()

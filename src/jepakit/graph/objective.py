@@ -20,7 +20,7 @@ from jepakit.core import (
 )
 from jepakit.errors import ConfigError, require_choice
 from jepakit.graph.descriptors import DescribedTarget, DescriptorPredictor
-from jepakit.graph.encoder import GraphEncoder
+from jepakit.graph.encoder import NodeEncoder
 from jepakit.training.objective import build_predictor, build_regularizers, build_target
 
 Key = Literal["node", "graph", "descriptor"]
@@ -54,7 +54,7 @@ class ObjectiveConfig(training.ObjectiveConfig):
             raise ConfigError("loss", self.loss, "another loss where standardize = true")
 
 
-def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: int, descriptors: int = 0) -> JEPA:
+def build_jepa(encoder: NodeEncoder, config: ObjectiveConfig, *, total_steps: int, descriptors: int = 0) -> JEPA:
     """The objective for the context encoder.
 
     ``total_steps`` of the optimiser are for the momentum's schedule; ``descriptors`` is the number of columns of
@@ -78,7 +78,7 @@ def build_jepa(encoder: GraphEncoder, config: ObjectiveConfig, *, total_steps: i
     )
 
 
-def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig, descriptors: int) -> nn.Module:
+def _predictor(key: str, encoder: NodeEncoder, config: ObjectiveConfig, descriptors: int) -> nn.Module:
     width, hidden, heads = encoder.config.width, encoder.config.hidden, encoder.config.heads
     if key == "descriptor":
         return DescriptorPredictor(width, descriptors, hidden=2 * hidden)
@@ -94,7 +94,7 @@ def _predictor(key: str, encoder: GraphEncoder, config: ObjectiveConfig, descrip
     return build_predictor(config, width, hidden=hidden, position_dim=encoder.position_dim, heads=heads)
 
 
-def _loss(encoder: GraphEncoder, config: ObjectiveConfig) -> Loss:
+def _loss(encoder: NodeEncoder, config: ObjectiveConfig) -> Loss:
     loss = StandardizedBatch(LOSSES[config.loss]) if config.standardize else LOSSES[config.loss]
     # These losses compute coordinates from the mean of a target, which layer normalisation would set to zero.
     if not config.normalize_target or config.loss in PREDICTION_WIDTHS:

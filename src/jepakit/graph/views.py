@@ -50,20 +50,18 @@ class ViewConfig:
         return self.context == "all" or self.target == "view"
 
 
-class GraphViews:
-    """Makes the `Views` of a batch: ``(indices of graphs [B], generator) -> Views``.
+class BatchViews:
+    """Makes the `Views` of a batch of graphs.
 
     The predicted rows (``where``) are the masked nodes (key ``node``) and the graphs that have masked nodes (keys
     ``graph`` and ``descriptor``).
     """
 
-    def __init__(self, graphs: Graphs, masking: Masking, config: ViewConfig) -> None:
-        if masking.strategy == "metis" and graphs.patch is None:
-            raise ConfigError("masking.strategy", "metis", "graphs with patches; see jepakit.graph.with_patches")
-        self.graphs, self.masking, self.config = graphs, masking, config
+    def __init__(self, masking: Masking, config: ViewConfig) -> None:
+        self.masking, self.config = masking, config
 
-    def __call__(self, indices: Tensor, generator: torch.Generator) -> Views:
-        batch = self.graphs[indices]
+    def draw(self, batch: Graphs, generator: torch.Generator) -> Views:
+        """The views of a batch for a random mask."""
         if not self.config.every_node:
             views = self.of(batch, self.masking(batch, generator))
             return replace(views, context=self._thinned(views.context, generator))
@@ -106,3 +104,16 @@ class GraphViews:
             keep = torch.rand(pairs.numel(), generator=generator) >= self.config.drop_edges
             graphs = graphs.with_edges(keep[pair_of_edge])
         return graphs
+
+
+class GraphViews(BatchViews):
+    """The `Views` of a batch of a set of graphs: ``(indices of graphs [B], generator) -> Views``."""
+
+    def __init__(self, graphs: Graphs, masking: Masking, config: ViewConfig) -> None:
+        super().__init__(masking, config)
+        if masking.strategy == "metis" and graphs.patch is None:
+            raise ConfigError("masking.strategy", "metis", "graphs with patches; see jepakit.graph.with_patches")
+        self.graphs = graphs
+
+    def __call__(self, indices: Tensor, generator: torch.Generator) -> Views:
+        return self.draw(self.graphs[indices], generator)

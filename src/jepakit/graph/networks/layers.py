@@ -37,7 +37,7 @@ class GCNLayer(nn.Module):
         received = messages.sum_neighbors(x, weight)
         if edges is not None:
             received = received + messages.sum_messages(edges * weight[:, None])
-        return self.linear(received + x / (messages.graphs.in_degree + 1).to(x.dtype)[:, None])
+        return self.linear(received + x / (messages.degree + 1).to(x.dtype)[:, None])
 
 
 class GINLayer(nn.Module):

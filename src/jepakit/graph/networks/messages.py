@@ -24,11 +24,13 @@ class Messages:
 
     Args:
         graphs: the batch.
+        degree: in-degree of each node, ``[N]``, where the batch lacks some of the edges; None: counted.
     """
 
-    def __init__(self, graphs: Graphs) -> None:
+    def __init__(self, graphs: Graphs, degree: Tensor | None = None) -> None:
         self.graphs = graphs
         self.source, self.target = graphs.edge_index
+        self.degree = graphs.in_degree if degree is None else degree
 
     @cached_property
     def incoming(self) -> RowLists:
@@ -49,7 +51,7 @@ class Messages:
     @cached_property
     def gcn_weight(self) -> Tensor:
         """``1 / sqrt(d_i d_j)`` of each edge, degrees counted with the self loop, ``[E]`` (Kipf & Welling 2017)."""
-        scale = (self.graphs.in_degree + 1).float().rsqrt()
+        scale = (self.degree + 1).float().rsqrt()
         return scale[self.source] * scale[self.target]
 
     def sum_neighbors(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -67,6 +69,12 @@ class Messages:
         """The rows of the edges' sources: ``[N, D] -> [E, D]``."""
         each = RowLists(torch.arange(len(self.source) + 1, device=x.device), self.source)
         return sum_rows(x, each, lambda: self.outgoing_edges).to(x.dtype)
+
+    def take_targets(self, x: Tensor) -> Tensor:
+        """The rows of the edges' targets: ``[N, D] -> [E, D]``."""
+        each = torch.arange(len(self.target) + 1, device=x.device)
+        lists = RowLists(each, self.target)
+        return sum_rows(x, lists, lambda: RowLists(self.incoming.offsets, each[:-1])).to(x.dtype)
 
     def sum_messages(self, messages: Tensor) -> Tensor:
         """The sum of the messages to each node: ``[E, D] -> [N, D]``."""

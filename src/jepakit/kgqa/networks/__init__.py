@@ -1,0 +1,1 @@
+"""The parts that encoders of knowledge graphs are built from."""

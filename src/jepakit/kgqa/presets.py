@@ -1,0 +1,57 @@
+"""Named configurations of pre-training, as changes to the defaults of `PretrainConfig`."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from jepakit.errors import require_choice
+from jepakit.kgqa.pretrain import PretrainConfig
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "best": {},
+    # The recipe of the first public JEPA on STaRK-Prime: masked balls are removed from the context, encoded by an EMA
+    # copy, and predicted from structural encodings by cross-attention. For a GPU.
+    "original": {
+        "encoder.conv": "gcn",
+        "encoder.hidden": 512,
+        "encoder.position": "random_walk",
+        "encoder.jumping": "last",
+        "sampling.method": "khop",
+        "sampling.nodes": 256,
+        "masking.strategy": "khop",
+        "masking.ratio": 0.15,
+        "views.context": "drop",
+        "views.target": "region",
+        "objective.target": "ema",
+        "objective.momentum": 0.996,
+        "objective.predictor": "cross_attention",
+        "objective.predict": ["node"],
+        "objective.loss": "normalized_mse",
+        "objective.normalize_target": False,
+        "learning_rate": 1e-4,
+        "weight_decay": 0.05,
+        "clip_norm": 1.0,
+        "epochs": 50,
+        "subgraphs": 5000,
+        "batch_size": 32,
+    },
+}
+"""Preset name -> dotted option -> value; ``best`` is the defaults."""
+
+
+def preset(name: str, **changes: Any) -> PretrainConfig:
+    """A configuration of `PRESETS` with changed fields: ``preset("original", epochs=3, seed=1)``.
+
+    Raises:
+        ConfigError: no preset or option has this name.
+    """
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    for option, value in PRESETS[require_choice("preset", name, PRESETS)].items():
+        group, _, key = option.rpartition(".")
+        groups.setdefault(group, {})[key] = value
+    for option in changes:
+        require_choice("option", option, [field.name for field in fields(PretrainConfig)])
+    options, defaults = groups.pop(""), PretrainConfig()
+    options |= {group: replace(getattr(defaults, group), **values) for group, values in groups.items()}
+    return PretrainConfig(**options | changes)
