@@ -10,13 +10,15 @@ from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.datasets.named import FILES, named_file, unknown_name
 from jepakit.kgqa.storage import MANIFEST, open_graph
 
-_Kind = Literal["python", "folder", "table", "rdf"]
+_Kind = Literal["python", "folder", "table", "rdf", "sparql"]
 
 _KINDS: dict[str, _Kind] = {
     **dict.fromkeys((".tsv", ".csv", ".txt", ".parquet"), "table"),
     **dict.fromkeys((".nt", ".ttl", ".rdf", ".owl"), "rdf"),
 }
 """Suffix of a file -> what is in it."""
+_SCHEMES: dict[str, _Kind] = {"http": "sparql", "https": "sparql"}
+"""Scheme of an address -> what is behind it."""
 
 
 def load_graph(
@@ -36,7 +38,8 @@ def load_graph(
     - a folder that `jepakit.kgqa.storage.write_graph` has written: opened without reading it;
     - ``.tsv``, ``.csv``, ``.txt`` (also packed, ``.gz``) or ``.parquet``: triples, see
       `jepakit.kgqa.datasets.triples.load_triples`;
-    - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.load_rdf`.
+    - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.load_rdf`;
+    - ``http://...``, ``https://...``: a SPARQL endpoint, see `jepakit.kgqa.datasets.sparql.load_sparql`.
 
     A string that is a name is not taken for a path: write ``./metaqa`` for a file of that name.
 
@@ -88,6 +91,10 @@ def _load(kind: _Kind, place: str, name: str | None, texts: Path | None, literal
             from jepakit.kgqa.datasets.rdf import load_rdf
 
             return load_rdf(path, literals=literals)
+        case "sparql":
+            from jepakit.kgqa.datasets.sparql import load_sparql
+
+            return load_sparql(place, literals=literals)
 
 
 def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str, str | None]:
@@ -96,12 +103,21 @@ def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str
         return "python", "", None
     if isinstance(source, str) and source in FILES:
         return "table", str(named_file(source, FILES[source], data_dir)), source
+    if isinstance(source, str) and "://" in source:
+        return _scheme_of(source), source, None
     path = Path(source)
     if path.exists():
         return _kind_of(path), str(path), None
     if isinstance(source, Path) or path.name != source:
         raise DataError("no such file or folder", file=path, expected="a graph, or the name of one")
     raise unknown_name("graph", source, "a path that exists")
+
+
+def _scheme_of(url: str) -> _Kind:
+    scheme = url.partition("://")[0].lower()
+    if scheme not in _SCHEMES:
+        raise ConfigError("graph", url, f"an address that begins with one of {', '.join(_SCHEMES)}")
+    return _SCHEMES[scheme]
 
 
 def _kind_of(path: Path) -> _Kind:
