@@ -32,6 +32,8 @@ RUNTIME = (
     "retrieval",
     "kgqa",
     "rdf",
+    "ladybug",
+    "neo4j",
     "lp",
     "modelling",
     "minilm",

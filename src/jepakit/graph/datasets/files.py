@@ -20,7 +20,7 @@ _EDGE_KEYS = ("source", "target", "key")
 
 
 @dataclass(frozen=True)
-class _Record:
+class NodeLink:
     """One graph as read from a file; ``place`` is the prefix of its fields in messages."""
 
     file: Path
@@ -61,7 +61,7 @@ def load_graph_files(path: str | Path) -> GraphDataset:
     path = Path(path)
     if (path / "edges.parquet").exists():
         return to_dataset(read_parquet_tables(path), name=path.name)
-    records = [record for file in _files(path) for record in _read(file)]
+    records = [record for file in _files(path) for record in read_node_link(file)]
     return to_dataset(_to_tables(path, records), name=path.name.removesuffix(path.suffix))
 
 
@@ -77,7 +77,12 @@ def _files(path: Path) -> list[Path]:
     return by_format[0]
 
 
-def _read(file: Path) -> Iterator[_Record]:
+def read_node_link(file: Path) -> Iterator[NodeLink]:
+    """The graphs in a ``.graphml`` or node-link ``.json`` file; every node has an id and every edge has ends.
+
+    Raises:
+        DataError: it is no such file.
+    """
     if file.suffix == ".graphml":
         content: Any = read_graphml(file)
     else:
@@ -91,7 +96,7 @@ def _read(file: Path) -> Iterator[_Record]:
         yield _record(file, "", content)
 
 
-def _record(file: Path, place: str, graph: object) -> _Record:
+def _record(file: Path, place: str, graph: object) -> NodeLink:
     field = place.rstrip(".") or None
     if not isinstance(graph, dict):
         raise DataError("not a graph", file=file, field=field, value=graph, expected="a node-link object")
@@ -107,7 +112,7 @@ def _record(file: Path, place: str, graph: object) -> _Record:
         raise DataError("not a boolean", file=file, field=f"{place}directed", value=directed)
     nodes = _items(file, f"{place}nodes", graph["nodes"], _NODE_KEYS)
     edges = _items(file, f"{place}{edge_keys[0]}", graph[edge_keys[0]], _EDGE_KEYS[:2])
-    return _Record(file, place, directed, attributes, nodes, edges)
+    return NodeLink(file, place, directed, attributes, nodes, edges)
 
 
 def _items(file: Path, place: str, items: object, required: Sequence[str]) -> list[dict[str, Any]]:
@@ -123,7 +128,7 @@ def _items(file: Path, place: str, items: object, required: Sequence[str]) -> li
     return items
 
 
-def _to_tables(path: Path, records: list[_Record]) -> GraphTables:
+def _to_tables(path: Path, records: list[NodeLink]) -> GraphTables:
     if not records:
         raise DataError("no graphs", file=path, expected="at least one")
     directed = records[0].directed
@@ -146,7 +151,7 @@ def _to_tables(path: Path, records: list[_Record]) -> GraphTables:
     )
 
 
-def _edge_ends(record: _Record, offset: int) -> np.ndarray:
+def _edge_ends(record: NodeLink, offset: int) -> np.ndarray:
     """``[2, E]`` packed ids of the ends of a graph's edges."""
     ids = {_hashable(node["id"]): offset + index for index, node in enumerate(record.nodes)}
     if len(ids) < len(record.nodes):
@@ -177,7 +182,7 @@ def _rows(items: list[dict[str, Any]], keys: Sequence[str], place: Place) -> Row
     return Rows(columns, place, len(items))
 
 
-def _item_places(records: list[_Record], kind: str) -> Place:
+def _item_places(records: list[NodeLink], kind: str) -> Place:
     lists = [record.nodes if kind == "nodes" else record.edges for record in records]
     starts = np.cumsum([0, *map(len, lists)])
 

@@ -6,18 +6,24 @@ from pathlib import Path
 from typing import Literal
 
 from jepakit.errors import ConfigError, DataError, MissingExtraError
+from jepakit.files import reading
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.datasets.named import FILES, named_file, unknown_name
 from jepakit.kgqa.storage import MANIFEST, open_graph
 
-_Kind = Literal["python", "folder", "table", "rdf", "sparql"]
+_Kind = Literal["python", "folder", "table", "rdf", "sparql", "node-link", "ladybug", "neo4j"]
 
 _KINDS: dict[str, _Kind] = {
     **dict.fromkeys((".tsv", ".csv", ".txt", ".parquet"), "table"),
     **dict.fromkeys((".nt", ".ttl", ".rdf", ".owl"), "rdf"),
+    **dict.fromkeys((".graphml", ".json"), "node-link"),
+    ".lbug": "ladybug",
 }
 """Suffix of a file -> what is in it."""
-_SCHEMES: dict[str, _Kind] = {"http": "sparql", "https": "sparql"}
+_SCHEMES: dict[str, _Kind] = {
+    **dict.fromkeys(("http", "https"), "sparql"),
+    **dict.fromkeys(("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"), "neo4j"),
+}
 """Scheme of an address -> what is behind it."""
 
 
@@ -39,7 +45,9 @@ def load_graph(
     - ``.tsv``, ``.csv``, ``.txt`` (also packed, ``.gz``) or ``.parquet``: triples, see
       `jepakit.kgqa.datasets.triples.load_triples`;
     - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.load_rdf`;
-    - ``http://...``, ``https://...``: a SPARQL endpoint, see `jepakit.kgqa.datasets.sparql.load_sparql`.
+    - ``http://...``, ``https://...``: a SPARQL endpoint, see `jepakit.kgqa.datasets.sparql.load_sparql`;
+    - ``.graphml``, ``.json``: nodes and edges with attributes, see `jepakit.kgqa.datasets.node_link.load_node_link`;
+    - a database of ladybug, and ``neo4j://...``, ``bolt://...``: see `jepakit.kgqa.datasets.property_graph`.
 
     A string that is a name is not taken for a path: write ``./metaqa`` for a file of that name.
 
@@ -69,7 +77,9 @@ def load_graph(
         raise MissingExtraError(package, _EXTRAS.get(package, "kgqa")) from error
 
 
-_EXTRAS = {"pyoxigraph": "rdf"}
+#: How a database of ladybug begins, whatever its file is called.
+_LADYBUG = b"LBUG"
+_EXTRAS = {"pyoxigraph": "rdf", "ladybug": "ladybug", "neo4j": "neo4j"}
 """Module -> the extra that brings it, where that is not kgqa."""
 
 
@@ -95,6 +105,18 @@ def _load(kind: _Kind, place: str, name: str | None, texts: Path | None, literal
             from jepakit.kgqa.datasets.sparql import load_sparql
 
             return load_sparql(place, literals=literals)
+        case "node-link":
+            from jepakit.kgqa.datasets.node_link import load_node_link
+
+            return load_node_link(path)
+        case "ladybug":
+            from jepakit.kgqa.datasets.property_graph import load_ladybug
+
+            return load_ladybug(path)
+        case "neo4j":
+            from jepakit.kgqa.datasets.property_graph import load_neo4j
+
+            return load_neo4j(place)
 
 
 def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str, str | None]:
@@ -126,5 +148,12 @@ def _kind_of(path: Path) -> _Kind:
     suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     if path.is_file() and suffix.lower() in _KINDS:
         return _KINDS[suffix.lower()]
+    if path.is_file() and _begins_with(path, _LADYBUG):
+        return "ladybug"
     expected = f"a graph folder (with {MANIFEST}), or a file {', '.join(_KINDS)}"
     raise DataError("no knowledge graph that can be read", file=path, expected=expected)
+
+
+def _begins_with(file: Path, magic: bytes) -> bool:
+    with reading(file), file.open("rb") as stream:
+        return stream.read(len(magic)) == magic
