@@ -84,7 +84,7 @@ class KnowledgeGraph:
         # Both directions of each triple, sorted by entity, step and neighbour.
         owner = np.concatenate([head, tail])
         key = (owner * (2 * kinds) + np.concatenate([relation, relation + kinds])) * size
-        key = np.unique(key + np.concatenate([tail, head]))
+        key = different(key + np.concatenate([tail, head]))
         owner_step, neighbour = np.divmod(key, size)
         owner, step = np.divmod(owner_step, 2 * kinds)
         ptr = np.searchsorted(owner, np.arange(size + 1)).astype(np.int64)
@@ -228,6 +228,15 @@ class Questions:
 
         columns = (self.texts, self.topics, self.answers, self.paths, self.missing, self.unknown)
         return Questions(*map(select, columns), hops=self.hops)
+
+
+def different(numbers: Ids) -> Ids:
+    """The different values among ``numbers``, ``[n]``, ascending.
+
+    For millions of numbers many times faster than `numpy.unique`, which hashes them since NumPy 2.3.
+    """
+    ordered = np.sort(numbers)
+    return ordered[np.diff(ordered, prepend=ordered[:1] - 1) > 0]
 
 
 def entity_table(
