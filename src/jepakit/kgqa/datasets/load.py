@@ -8,10 +8,10 @@ from typing import Literal
 from jepakit.errors import ConfigError, DataError, MissingExtraError
 from jepakit.files import reading
 from jepakit.kgqa.data import KnowledgeGraph
-from jepakit.kgqa.datasets.named import FILES, named_file, unknown_name
+from jepakit.kgqa.datasets.named import FILES, STARK_NAMES, named_file, unknown_name
 from jepakit.kgqa.storage import MANIFEST, open_graph
 
-_Kind = Literal["python", "folder", "table", "rdf", "sparql", "node-link", "ladybug", "neo4j"]
+_Kind = Literal["python", "folder", "table", "rdf", "sparql", "node-link", "ladybug", "neo4j", "stark"]
 
 _KINDS: dict[str, _Kind] = {
     **dict.fromkeys((".tsv", ".csv", ".txt", ".parquet"), "table"),
@@ -47,7 +47,9 @@ def load_graph(
     - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.load_rdf`;
     - ``http://...``, ``https://...``: a SPARQL endpoint, see `jepakit.kgqa.datasets.sparql.load_sparql`;
     - ``.graphml``, ``.json``: nodes and edges with attributes, see `jepakit.kgqa.datasets.node_link.load_node_link`;
-    - a database of ladybug, and ``neo4j://...``, ``bolt://...``: see `jepakit.kgqa.datasets.property_graph`.
+    - a database of ladybug, and ``neo4j://...``, ``bolt://...``: see `jepakit.kgqa.datasets.property_graph`;
+    - ``prime``, ``mag``, ``amazon``: the knowledge bases of STaRK, in ``data_dir/kgqa/stark/skb/NAME`` or fetched into
+      the user's cache folder; or a folder of one, see `jepakit.kgqa.datasets.stark.load_stark`.
 
     A string that is a name is not taken for a path: write ``./metaqa`` for a file of that name.
 
@@ -117,6 +119,10 @@ def _load(kind: _Kind, place: str, name: str | None, texts: Path | None, literal
             from jepakit.kgqa.datasets.property_graph import load_neo4j
 
             return load_neo4j(place)
+        case "stark":
+            from jepakit.kgqa.datasets.stark import load_stark
+
+            return load_stark(path, name=name)
 
 
 def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str, str | None]:
@@ -125,6 +131,10 @@ def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str
         return "python", "", None
     if isinstance(source, str) and source in FILES:
         return "table", str(named_file(source, FILES[source], data_dir)), source
+    if isinstance(source, str) and source in STARK_NAMES:
+        from jepakit.kgqa.datasets.stark import find_stark
+
+        return "stark", str(find_stark(source, data_dir)), source
     if isinstance(source, str) and "://" in source:
         return _scheme_of(source), source, None
     path = Path(source)
@@ -145,6 +155,8 @@ def _scheme_of(url: str) -> _Kind:
 def _kind_of(path: Path) -> _Kind:
     if (path / MANIFEST).exists():
         return "folder"
+    if path.is_dir() and any((path / place / "node_info.pkl").exists() for place in (".", "processed")):
+        return "stark"
     suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     if path.is_file() and suffix.lower() in _KINDS:
         return _KINDS[suffix.lower()]

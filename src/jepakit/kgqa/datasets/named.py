@@ -15,7 +15,10 @@ FILES = {
 }
 """Name of a graph that is a table of triples -> its file."""
 
-NAMES = ("python", *FILES)
+STARK_NAMES = ("prime", "mag", "amazon")
+"""The knowledge bases of STaRK."""
+
+NAMES = ("python", *FILES, *STARK_NAMES)
 """All names."""
 
 

@@ -40,7 +40,7 @@ def load_metaqa_questions(file: Path, graph: KnowledgeGraph) -> Questions:
         topics.append(found)
         answers.append([answer for answer in listed.split("|") if answer])
     hops = next((int(part[0]) for part in file.parts[::-1] if re.fullmatch(r"\dhop|\d-hop", part)), None)
-    return _questions(graph, texts, topics, answers, hops=hops)
+    return linked_questions(graph, texts, topics, answers, hops=hops)
 
 
 def load_pathquestion(file: Path, graph: KnowledgeGraph) -> Questions:
@@ -75,7 +75,7 @@ def load_pathquestion(file: Path, graph: KnowledgeGraph) -> Questions:
         answers.append([answer for answer in bracket[1].split("/") if answer])
         paths.append(tuple(index[step] for step in steps))
     lengths = {len(path) for path in paths}
-    return _questions(graph, texts, topics, answers, paths, lengths.pop() if len(lengths) == 1 else None)
+    return linked_questions(graph, texts, topics, answers, paths, lengths.pop() if len(lengths) == 1 else None)
 
 
 def load_questions(file: Path, graph: KnowledgeGraph) -> Questions:
@@ -105,10 +105,10 @@ def load_questions(file: Path, graph: KnowledgeGraph) -> Questions:
         texts.append(record["question"])
         topics.append(given["topics"])
         answers.append(given["answers"])
-    return _questions(graph, texts, topics, answers)
+    return linked_questions(graph, texts, topics, answers)
 
 
-def _questions(
+def linked_questions(
     graph: KnowledgeGraph,
     texts: Sequence[str],
     topics: Sequence[Sequence[str]],
@@ -116,6 +116,7 @@ def _questions(
     paths: Sequence[tuple[int, ...]] = (),
     hops: int | None = None,
 ) -> Questions:
+    """Questions whose topics and answers are ids; those that the graph does not have are counted."""
     found, missing = _rows(graph, answers)
     linked, unknown = _rows(graph, topics)
     return Questions(tuple(texts), linked, found, tuple(paths), missing, unknown, hops)

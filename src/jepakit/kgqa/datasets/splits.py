@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jepakit.errors import DataError
 from jepakit.kgqa.data import KnowledgeGraph, Questions
-from jepakit.kgqa.datasets.named import FILES, named_file, unknown_name
+from jepakit.kgqa.datasets.named import FILES, STARK_NAMES, named_file, unknown_name
 from jepakit.kgqa.datasets.questions import load_metaqa_questions, load_pathquestion, load_questions
 
 _METAQA = {f"{hops}-hop/{part}": f"{hops}-hop/{part}.txt" for hops in (1, 2, 3) for part in ("dev", "test")}
@@ -26,6 +26,8 @@ def load_splits(
                                               `jepakit.kgqa.datasets.python_questions.python_questions`
     ``metaqa``                                ``1-hop/dev``, ``1-hop/test``, ... ``3-hop/test``; those that are there
     ``pathquestion-2h``, ``pathquestion-3h``  ``all``: the data have no official split
+    ``prime``, ``mag``, ``amazon``            ``train``, ``val``, ``test``, ``human``, the official ones of STaRK, in
+                                              ``data_dir/kgqa/stark/qa/NAME`` or fetched into the cache
     a file ``.jsonl``                         ``all``, see `jepakit.kgqa.datasets.questions.load_questions`
     a folder of such files                    one for each, by the name of the file: ``train.jsonl`` is ``train``
     ========================================  ==================================================================
@@ -47,6 +49,10 @@ def load_splits(
         folder = named_file(source, FILES[source], data_dir).parent
         files = {name: folder / file for name, file in _METAQA.items() if (folder / file).exists()}
         return {name: load_metaqa_questions(file, graph) for name, file in files.items()}
+    if isinstance(source, str) and source in STARK_NAMES:
+        from jepakit.kgqa.datasets.stark import find_stark_questions, load_stark_questions
+
+        return load_stark_questions(find_stark_questions(source, data_dir), graph)
     if isinstance(source, str) and source in _PATHQUESTION:
         file = named_file(source, FILES[source], data_dir).with_name(_PATHQUESTION[source])
         return {"all": load_pathquestion(file, graph)}
