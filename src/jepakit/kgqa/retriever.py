@@ -1,0 +1,192 @@
+"""Learned retrieval: the relation path that a question means leads from its topic to the answers.
+
+A path s is chosen with the probability ``P(s|q)`` of a `PathMatcher`; an entity a has the score
+``Σ_s P(s|q) · [a ∈ R_s] / |R_s|``, where R_s is the set of entities that path s reaches from the topic.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, vstack
+from torch import Tensor
+
+from jepakit.errors import DataError, ModelError
+from jepakit.files import read_json, reading
+from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions, Subgraph
+from jepakit.kgqa.paths.matcher import PathMatcher
+from jepakit.kgqa.paths.objective import log_probabilities
+from jepakit.kgqa.paths.reach import PathTable, Walker
+from jepakit.kgqa.paths.trace import trace
+from jepakit.kgqa.paths.vectors import PathVectors
+from jepakit.kgqa.paths.wordings import TOPIC
+from jepakit.text import TextEncoder
+from jepakit.training import RunFolder, load_encoder_as
+
+#: Paths of less probability take no part in the scores.
+_LEAST_PROBABILITY = 1e-3
+_QUESTIONS_AT_ONCE = 64
+SETTINGS = "retriever.json"
+"""The file in a run with what a `PathRetriever` needs beside its matcher."""
+
+
+@dataclass(frozen=True)
+class RankedPath:
+    """A path and what speaks for it.
+
+    Args:
+        topic: row of the entity that it starts from.
+        steps: its steps.
+        probability: P(s|q).
+        size: number of entities that it reaches.
+    """
+
+    topic: int
+    steps: tuple[int, ...]
+    probability: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The answers to a question, best first.
+
+    Args:
+        entities: rows of the graph, ``[K]``; equal scores in the order of their rows.
+        scores: of each, ``[K]``; they sum to at most 1.
+        paths: the most probable paths.
+    """
+
+    entities: Ids
+    scores: np.ndarray
+    paths: tuple[RankedPath, ...]
+
+
+class PathRetriever:
+    """Ranks entities for questions.
+
+    Args:
+        graph: the graph of the matcher.
+        encoder: the frozen text encoder that the matcher was trained with.
+        matcher: the learned part.
+        through_topic: whether paths may return to the topic.
+        wordings: wordings of each path.
+    """
+
+    def __init__(
+        self, graph: KnowledgeGraph, encoder: TextEncoder, matcher: PathMatcher, *, through_topic: bool, wordings: int
+    ) -> None:
+        if matcher.dim != encoder.dim:
+            raise ModelError(f"the retriever was trained with vectors of width {matcher.dim}, not {encoder.dim}")
+        if matcher.num_steps != graph.num_steps:
+            raise ModelError(
+                f"the retriever was trained on a graph of {matcher.num_steps // 2} relations; {graph.name} has "
+                f"{len(graph.relations)}"
+            )
+        self.graph, self.encoder, self.matcher = graph, encoder, matcher.eval()
+        self.through_topic = through_topic
+        self.walker, self.table = Walker(graph, through_topic=through_topic), PathTable(graph.num_steps)
+        self.vectors = PathVectors(graph, encoder, self.table, matcher.hops, wordings)
+
+    def rank(self, questions: Questions, limit: int = 20, *, paths: int = 5) -> list[Ranked]:
+        """The best ``limit`` entities and ``paths`` paths of each question; none for a question without a topic."""
+        ranked: list[Ranked] = []
+        for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
+            ranked += self._rank_block(
+                questions[range(start, min(start + _QUESTIONS_AT_ONCE, len(questions)))], limit, paths
+            )
+        return ranked
+
+    def explain(self, ranked: Ranked, limit: int = 64) -> Subgraph:
+        """The entities and triples along the most probable path to the best answers; at most ``limit`` entities."""
+        if not ranked.paths:
+            raise DataError("no path leads to an answer", field="paths", expected="a question with a topic")
+        best = ranked.paths[0]
+        return trace(self.graph, best.topic, best.steps, ranked.entities, limit, through_topic=self.through_topic)
+
+    @torch.no_grad()
+    def _rank_block(self, questions: Questions, limit: int, shown: int) -> list[Ranked]:
+        owner = np.repeat(np.arange(len(questions)), [len(topics) for topics in questions.topics])
+        topics = np.array([row for listed in questions.topics for row in listed], np.int64)
+        if not len(topics):
+            return [Ranked(np.empty(0, np.int64), np.empty(0), ()) for _ in range(len(questions))]
+        levels = self.walker.paths(topics, self.matcher.hops, self.table)
+        place, path = (np.concatenate([getattr(level, name) for level in levels]) for name in ("topic", "path"))
+        sets = csr_array(vstack([level.sets for level in levels], format="csr"))
+        question, size = owner[place], np.diff(sets.indptr)
+        order = np.argsort(question, kind="stable")
+        ptr = np.searchsorted(question[order], np.arange(len(questions) + 1))
+        different, column = np.unique(path, return_inverse=True)
+        logits = self.matcher(self.embed(questions), *self.vectors(different))
+        candidates = logits[torch.from_numpy(question[order]), torch.from_numpy(column[order])]
+        log_p = log_probabilities(candidates, torch.from_numpy(ptr), torch.from_numpy(question[order]))
+        probability = np.empty(len(path))
+        probability[order] = log_p.double().exp().numpy()
+        likely = np.flatnonzero(probability >= _LEAST_PROBABILITY)
+        weight = csr_array(
+            (probability[likely] / size[likely], (question[likely], likely)), shape=(len(questions), len(path))
+        )
+        scores = csr_array(weight @ sets.astype(np.float64))
+        return [
+            self._ranked(
+                scores.indices[slice(*scores.indptr[row : row + 2])],
+                scores.data[slice(*scores.indptr[row : row + 2])],
+                limit,
+                [
+                    RankedPath(
+                        int(topics[place[c]]), self.table.steps(int(path[c])), float(probability[c]), int(size[c])
+                    )
+                    for c in order[ptr[row] : ptr[row + 1]][
+                        np.argsort(-probability[order[ptr[row] : ptr[row + 1]]], kind="stable")[:shown]
+                    ]
+                ],
+            )
+            for row in range(len(questions))
+        ]
+
+    def _ranked(self, entities: Ids, scores: np.ndarray, limit: int, paths: list[RankedPath]) -> Ranked:
+        order = np.lexsort((entities, -scores))[:limit]
+        return Ranked(entities[order].astype(np.int64), scores[order], tuple(paths))
+
+    def embed(self, questions: Questions) -> Tensor:
+        """Frozen vectors of the questions with their topics masked, ``[Q, D]``."""
+        return self.encoder.encode(mask_topics(self.graph, questions), "query")
+
+
+def open_retriever(
+    run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder, *, random: bool = False
+) -> PathRetriever:
+    """The retriever of a run; with ``random`` the one before training.
+
+    Raises:
+        ModelError: the folder has none, or it was trained on another graph or with another text encoder.
+    """
+    settings = read_json(run.path / SETTINGS, ModelError)
+    with reading(run.path / SETTINGS, ModelError):
+        wanted = {"graph": graph.fingerprint, "text_encoder": encoder.fingerprint}
+        through, wordings = bool(settings["through_topic"]), int(settings["wordings"])
+        for name, value in wanted.items():
+            if settings[name] != value:
+                raise DataError(f"trained with another {name}", field=name, value=value, expected=str(settings[name]))
+    matcher = load_encoder_as(PathMatcher, run.random_encoder if random else run.encoder)
+    return PathRetriever(graph, encoder, matcher, through_topic=through, wordings=wordings)
+
+
+def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:
+    """The questions with the names of their topics replaced by `jepakit.kgqa.paths.wordings.TOPIC`.
+
+    A name is looked for in either case; an underscore in it matches a space. A question that does not contain it stays.
+    """
+    different = sorted({topic for listed in questions.topics for topic in listed})
+    name = dict(zip(different, graph.column("name", different), strict=True))
+    texts: list[str] = []
+    for text, topics in zip(questions.texts, questions.topics, strict=True):
+        masked = text
+        for topic in sorted(topics, key=lambda row: -len(name[row])):
+            pattern = re.escape(name[topic]).replace("_", "[_ ]").replace(r"\ ", "[_ ]")
+            masked = re.sub(pattern, TOPIC, masked, count=1, flags=re.IGNORECASE) if name[topic] else masked
+        texts.append(masked)
+    return texts
