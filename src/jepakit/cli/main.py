@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: system -> (module of its commands, what it is for)
 SYSTEMS = {
     "graph": ("jepakit.cli.graph", "self-supervised encoders for graphs"),
+    "kgqa": ("jepakit.cli.kgqa", "questions over a knowledge graph"),
     "lp": ("jepakit.cli.lp", "linear programs solved again and again"),
     "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),
 }

@@ -220,6 +220,11 @@ class Questions:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def sample(self, count: int, *, seed: int) -> Questions:
+        """``count`` of the questions at random, or all where there are fewer; a smaller sample is part of a larger."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self[order[:count]]
+
     def __getitem__(self, rows: Iterable[int]) -> Questions:
         chosen = [int(row) for row in rows]
 

@@ -87,9 +87,15 @@ class PathRetriever:
                 f"{len(graph.relations)}"
             )
         self.graph, self.encoder, self.matcher = graph, encoder, matcher.eval()
-        self.through_topic = through_topic
+        self.through_topic, self.wordings = through_topic, wordings
         self.walker, self.table = Walker(graph, through_topic=through_topic), PathTable(graph.num_steps)
         self.vectors = PathVectors(graph, encoder, self.table, matcher.hops, wordings)
+
+    def with_matcher(self, matcher: PathMatcher) -> PathRetriever:
+        """The same retriever with another matcher."""
+        return PathRetriever(
+            self.graph, self.encoder, matcher, through_topic=self.through_topic, wordings=self.wordings
+        )
 
     def rank(self, questions: Questions, limit: int = 20, *, paths: int = 5) -> list[Ranked]:
         """The best ``limit`` entities and ``paths`` paths of each question; none for a question without a topic."""

@@ -1,0 +1,235 @@
+"""``jepakit kgqa build | fit-retriever | evaluate | ask``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from jepakit.cli.command import Command
+from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.errors import ConfigError, DataError
+from jepakit.kgqa.data import KnowledgeGraph, Questions
+from jepakit.kgqa.datasets import load_graph, load_splits
+from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
+from jepakit.kgqa.linking import EntityLinker
+from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
+from jepakit.kgqa.retriever import PathRetriever, open_retriever
+from jepakit.kgqa.storage import write_graph
+from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
+from jepakit.training import RunFolder
+
+RUN = Path("runs/kgqa")
+#: Topics that are tried where a question names several entities.
+LINKED_TOPICS = 3
+
+
+@dataclass
+class GraphOptions:
+    """What to read.
+
+    Args:
+        graph: ``python`` (built in), a name such as ``metaqa``, a file, folder or address; see the documentation.
+        texts: for triples, a table with the texts of the entities.
+        data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
+    """
+
+    graph: str = "python"
+    texts: Path | None = None
+    data_dir: Path | None = None
+
+    def load(self) -> KnowledgeGraph:
+        """The graph that the options name."""
+        return load_graph(self.graph, data_dir=self.data_dir, texts=self.texts)
+
+
+@dataclass
+class BuildOptions(GraphOptions):
+    """Writing a graph folder, which is opened without reading it.
+
+    Args:
+        out: the folder to write.
+    """
+
+    out: Path | None = None
+
+
+@dataclass
+class QuestionOptions(GraphOptions):
+    """The graph, its questions, and the frozen encoder of texts.
+
+    Args:
+        questions: ``.jsonl`` file, folder of them, or name; by default the graph's own.
+        train_split: the split to train on; by default ``train``, or the only one.
+        text: the frozen sentence encoder.
+    """
+
+    questions: str | None = None
+    train_split: str | None = None
+    text: TextConfig = field(default_factory=TextConfig)
+
+    def load_questions(self, graph: KnowledgeGraph) -> dict[str, Questions]:
+        """The questions by split."""
+        return dict(load_splits(self.questions or self.graph, graph, data_dir=self.data_dir))
+
+    def encoder(self) -> TextEncoder:
+        """The frozen sentence encoder."""
+        encoder = load_text_encoder(self.text)
+        return CachedEncoder(encoder, EmbeddingCache()) if self.text.cache else encoder
+
+
+@dataclass
+class FitOptions(RetrieverConfig, QuestionOptions):
+    """Training a retriever and what surrounds it.
+
+    Args:
+        run: folder of the run.
+        resume: go on with an interrupted run.
+        limit: train on so many questions, the first of a fixed random order; None: on all.
+        evaluate: how to measure, on the split ``test``, or where it names one.
+    """
+
+    run: Path = RUN
+    resume: bool = False
+    limit: int | None = None
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+@dataclass
+class EvaluateOptions(EvaluateConfig):
+    """Measuring a run again.
+
+    Args:
+        run: folder of a finished run.
+        questions: other questions about the same graph.
+    """
+
+    run: Path | None = None
+    questions: str | None = None
+
+
+@dataclass
+class AskOptions:
+    """Asking a run's retriever.
+
+    Args:
+        question: what is asked.
+        run: folder of a finished run.
+        entity: ids of the topic entities; by default those that the question names.
+        k: how many answers.
+    """
+
+    question: str | None = None
+    run: Path = RUN
+    entity: list[str] = field(default_factory=list)
+    k: int = 5
+
+
+def run_build(options: BuildOptions, out: Console) -> None:
+    """Reads a graph and writes its folder."""
+    if options.out is None:
+        raise ConfigError("out", None, "the folder to write")
+    graph = options.load()
+    write_graph(options.out, graph)
+    say(out, f"{options.out}: {_counts(graph)}")
+
+
+def run_fit(options: FitOptions, out: Console) -> None:
+    """Trains, measures, reports."""
+    graph = options.load()
+    splits = options.load_questions(graph)
+    questions = _training_questions(splits, options.train_split)
+    if options.limit is not None:
+        questions = questions.sample(options.limit, seed=options.seed)
+    run = RunFolder(options.run)
+    with training_run(run, options, out) as training:
+        encoder = options.encoder()
+        say(out, f"{_counts(graph)}; {len(questions)} questions; run in {run.path}")
+        fitted = fit_retriever(graph, questions, encoder, options, run=run, resume=options.resume)
+        training.diagnosis = fitted.diagnosis
+        if training.is_first:
+            measured = split_of(splits, options.evaluate.split)
+            untrained = fitted.retriever.with_matcher(fitted.random_encoder)
+            evaluation = evaluate(graph, measured, fitted.retriever, untrained, options.evaluate)
+            show_rows(out, evaluation.rows)
+            training.evaluation = evaluation
+
+
+def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+    """Measures a finished run again."""
+    run = trained_run(options.run)
+    read, graph, encoder, retriever = _opened(run, options.questions)
+    questions = split_of(read.load_questions(graph), options.split)
+    untrained = open_retriever(run, graph, encoder, random=True)
+    evaluation = evaluate(graph, questions, retriever, untrained, options)
+    show_rows(out, evaluation.rows)
+    write_results(run, evaluation, out)
+
+
+def run_ask(options: AskOptions, out: Console) -> None:
+    """Answers a question, with the path and the triples that lead to the answers."""
+    if not options.question:
+        raise ConfigError("question", options.question, "what is asked")
+    run = trained_run(options.run)
+    _, graph, _, retriever = _opened(run)
+    if options.entity:
+        topics = tuple(int(row) for row in graph.rows(options.entity, field="entity"))
+    else:
+        matches = EntityLinker(graph).link([options.question])[0][:LINKED_TOPICS]
+        topics = tuple(dict.fromkeys(match.entity for match in matches))
+    if not topics:
+        raise DataError(
+            f"no entity of {graph.name} is named", field="question", value=options.question, expected="one, or --entity"
+        )
+    (ranked,) = retriever.rank(Questions((options.question,), (topics,), ((),)), options.k)
+    if not ranked.paths:
+        say(out, "not in this graph: no relation leads from " + ", ".join(graph.column("name", topics)))
+        return
+    for path in ranked.paths:
+        names = " / ".join(map(graph.step_name, path.steps))
+        start = graph.column("name", [path.topic])[0]
+        say(out, f"{path.probability:.3f}  {start} / {names}  ({path.size} entities)")
+    for score, name in zip(ranked.scores.tolist(), graph.column("name", ranked.entities), strict=True):
+        say(out, f"{score:8.3f}  {name}")
+    part = retriever.explain(ranked)
+    names = graph.column("name", part.entities)
+    for head, relation, tail in part.triples.tolist():
+        say(out, f"  {names[head]} -- {graph.relations[relation].name} -> {names[tail]}")
+
+
+def _opened(
+    run: RunFolder, questions: str | None = None
+) -> tuple[QuestionOptions, KnowledgeGraph, TextEncoder, PathRetriever]:
+    """The options, graph, encoder and retriever of a run; ``questions`` replaces the run's own."""
+    saved = run.read_config()
+    options: dict[str, Any] = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
+    options["text"] = TextConfig(**options.get("text", {}))
+    read = QuestionOptions(**options)
+    if questions is not None:
+        read.questions = questions
+    graph, encoder = read.load(), read.encoder()
+    return read, graph, encoder, open_retriever(run, graph, encoder)
+
+
+def _training_questions(splits: dict[str, Questions], name: str | None) -> Questions:
+    if name is None and "train" in splits:
+        return splits["train"]
+    return split_of(splits, name)
+
+
+def _counts(graph: KnowledgeGraph) -> str:
+    return f"{graph.name}: {graph.num_entities} entities, {graph.num_triples} triples, {len(graph.relations)} relations"
+
+
+COMMANDS = {
+    "build": Command("write a graph as a folder that opens at once", BuildOptions, run_build, ("graph",)),
+    "fit-retriever": Command(
+        "learn which relation path a question means, from questions with answers", FitOptions, run_fit
+    ),
+    "evaluate": Command(
+        "measure a run's retriever beside its floors and ceilings", EvaluateOptions, run_evaluate, ("run",)
+    ),
+    "ask": Command("answer a question, with the path that leads to the answers", AskOptions, run_ask, ("question",)),
+}
