@@ -58,8 +58,35 @@ def documents(folder: Path) -> str:
     return f"{files} {base} --epochs 6 --batch-size 16 --selection.folds 2"
 
 
+def triples(folder: Path) -> str:
+    """Films, of which each has a director and a year."""
+    rows = [(f"film {i}", "directed_by", f"person {i % 5}") for i in range(12)]
+    rows += [(f"film {i}", "year", str(1990 + i % 4)) for i in range(12)]
+    (folder / "graph.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    base = f"--text.base {write_word_model(folder)} --text.device cpu --text.cache false"
+    return f"--graph {folder / 'graph.tsv'} {base}"
+
+
+def questions(folder: Path) -> str:
+    options = triples(folder)
+    asked = [
+        {"question": f"the year of film {i}", "topics": [f"film {i}"], "answers": [str(1990 + i % 4)]}
+        for i in range(12)
+    ]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked))
+    matcher = "--matcher.hidden 8 --matcher.dropout 0.1 --hops 2"
+    return f"{options} --questions {folder / 'questions.jsonl'} --epochs 6 --batch-size 4 {matcher}"
+
+
+def subgraphs(folder: Path) -> str:
+    sizes = "--encoder.hidden 8 --encoder.layers 1 --subgraphs 8 --batch-size 4"
+    return f"{triples(folder)} --epochs 6 {sizes}"
+
+
 INPUTS: dict[str, Callable[[Path], str]] = {
     "graph pretrain": graphs,
+    "kgqa fit-retriever": questions,
+    "kgqa pretrain": subgraphs,
     "lp train": programs,
     "retrieval train": documents,
 }

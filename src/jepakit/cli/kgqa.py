@@ -1,4 +1,4 @@
-"""``jepakit kgqa build | fit-retriever | evaluate | ask``."""
+"""``jepakit kgqa build | pretrain | fit-retriever | evaluate | ask``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
 from jepakit.kgqa.linking import EntityLinker
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
+from jepakit.kgqa.presets import PRESETS
+from jepakit.kgqa.pretrain import PretrainConfig, pretrain
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
 from jepakit.kgqa.storage import write_graph
 from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder
 
-RUN = Path("runs/kgqa")
+RUN, PRETRAINING_RUN = Path("runs/kgqa"), Path("runs/kgqa-pretrain")
 #: Topics that are tried where a question names several entities.
 LINKED_TOPICS = 3
 
@@ -54,6 +56,19 @@ class BuildOptions(GraphOptions):
     """
 
     out: Path | None = None
+
+
+@dataclass
+class PretrainOptions(PretrainConfig, GraphOptions):
+    """Pre-training on subgraphs and what surrounds it.
+
+    Args:
+        run: folder of the run.
+        resume: go on with an interrupted run.
+    """
+
+    run: Path = PRETRAINING_RUN
+    resume: bool = False
 
 
 @dataclass
@@ -134,6 +149,14 @@ def run_build(options: BuildOptions, out: Console) -> None:
     graph = options.load()
     write_graph(options.out, graph)
     say(out, f"{options.out}: {_counts(graph)}")
+
+
+def run_pretrain(options: PretrainOptions, out: Console) -> None:
+    """Pre-trains, reports."""
+    graph, run = options.load(), RunFolder(options.run)
+    with training_run(run, options, out) as training:
+        say(out, f"{_counts(graph)}; run in {run.path}")
+        training.diagnosis = pretrain(graph, options, run=run, resume=options.resume).diagnosis
 
 
 def run_fit(options: FitOptions, out: Console) -> None:
@@ -225,6 +248,9 @@ def _counts(graph: KnowledgeGraph) -> str:
 
 COMMANDS = {
     "build": Command("write a graph as a folder that opens at once", BuildOptions, run_build, ("graph",)),
+    "pretrain": Command(
+        "pre-train an encoder on subgraphs, without questions", PretrainOptions, run_pretrain, presets=PRESETS
+    ),
     "fit-retriever": Command(
         "learn which relation path a question means, from questions with answers", FitOptions, run_fit
     ),

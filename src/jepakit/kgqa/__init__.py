@@ -1,1 +1,43 @@
 """Questions over a knowledge graph: pre-train on the graph, retrieve by meaning, answer with the path shown."""
+
+from jepakit.errors import MissingExtraError
+
+try:
+    from jepakit.kgqa.data import KnowledgeGraph, Questions, Relation, Subgraph
+    from jepakit.kgqa.datasets import load_graph, load_splits
+    from jepakit.kgqa.encoder import EncoderConfig, KnowledgeEncoder
+    from jepakit.kgqa.evaluate import EvaluateConfig, evaluate
+    from jepakit.kgqa.objective import ObjectiveConfig
+    from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
+    from jepakit.kgqa.presets import PRESETS, preset
+    from jepakit.kgqa.pretrain import PretrainConfig, pretrain
+    from jepakit.kgqa.retriever import PathRetriever, Ranked, open_retriever
+    from jepakit.training.results import Pretrained
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("jepakit"):
+        raise
+    raise MissingExtraError(str(error.name), "kgqa") from error
+
+__all__ = [
+    "PRESETS",
+    "EncoderConfig",
+    "EvaluateConfig",
+    "KnowledgeEncoder",
+    "KnowledgeGraph",
+    "ObjectiveConfig",
+    "PathRetriever",
+    "PretrainConfig",
+    "Pretrained",
+    "Questions",
+    "Ranked",
+    "Relation",
+    "RetrieverConfig",
+    "Subgraph",
+    "evaluate",
+    "fit_retriever",
+    "load_graph",
+    "load_splits",
+    "open_retriever",
+    "preset",
+    "pretrain",
+]
