@@ -19,6 +19,7 @@ class FitConfig:
         learning_rate: of AdamW, after the warm-up.
         learning_rates: other rates for parameters whose name begins so, such as ``{"encoder": 2e-5}``.
         weight_decay: of AdamW, on matrices only.
+        betas: of AdamW: how slowly its means of gradients and of their squares change.
         warmup_epochs: linear rise of the rate; a cosine to 0 follows.
         clip_norm: largest gradient norm; 0 switches clipping off.
         precision: Lightning's name: ``32-true``, ``16-mixed``, ``bf16-mixed``.
@@ -41,6 +42,7 @@ class FitConfig:
     learning_rate: float = 1e-3
     learning_rates: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
     warmup_epochs: float = 1.0
     clip_norm: float = 1.0
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
@@ -65,6 +67,8 @@ class FitConfig:
         for name, rate in self.learning_rates.items():
             if not 0 < rate < math.inf:
                 raise ConfigError(f"learning_rates.{name}", rate, "a number in (0, inf)")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError("betas", self.betas, "two numbers in [0, 1)")
         # A generator takes no more than 63 bits.
         require_within(self, f"[0, {2**63})", "seed")
         if self.unfreeze_epoch is not None and not self.freeze:

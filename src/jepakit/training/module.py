@@ -57,7 +57,7 @@ class JEPAModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with the schedule applied after each step."""
-        optimizer = torch.optim.AdamW(self.parameter_groups)
+        optimizer = torch.optim.AdamW(self.parameter_groups, betas=self.config.betas)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

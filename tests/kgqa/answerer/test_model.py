@@ -8,41 +8,41 @@ from torch import Tensor, nn
 
 from jepakit.core.packed import segment_mean
 from jepakit.graph.data import Graphs
-from jepakit.graph.encoder import GraphEncoder
-from jepakit.kgqa.answerer.data import BatchMaker, Example, TextFeatures
+from jepakit.kgqa.answerer.data import BatchMaker, Example, SubgraphPacker, packed
 from jepakit.kgqa.answerer.fusion import FUSIONS, FusionConfig, GraphEmbeddings
 from jepakit.kgqa.answerer.language_model import LanguageModel
 from jepakit.kgqa.answerer.model import Answerer, AnswererBatch, embedding_scale
 from jepakit.kgqa.answerer.prompt import Prompt, PromptConfig
 from jepakit.kgqa.answerer.tokens import pack_tokens
 from jepakit.kgqa.data import KnowledgeGraph
+from jepakit.kgqa.encoder import EncoderConfig, KnowledgeEncoder
+from jepakit.kgqa.features import as_graphs
+from kg_samples import TEXT, features_of
 
 Load = Callable[[], LanguageModel]
 Examples = tuple[Example, ...]
 
 
-def features(graph: KnowledgeGraph) -> TextFeatures:
-    generator = torch.Generator().manual_seed(1)
-    return TextFeatures(*(torch.randn(rows, 8, generator=generator) for rows in (graph.num_entities, 2)))
-
-
-def build(model: LanguageModel, name: str = "projection", *, tokens: int = 2, **options: object) -> Answerer:
+def build(
+    model: LanguageModel, graph: KnowledgeGraph, name: str = "projection", *, tokens: int = 2, **options: object
+) -> Answerer:
     torch.manual_seed(0)
-    encoder = GraphEncoder(8, 8, conv="gat", hidden=16, layers=2, heads=2, jumping="last", prototypes=0, norm="batch")
+    sizes = EncoderConfig(hidden=16, heads=2, jumping="last", norm="batch")
+    encoder = KnowledgeEncoder.for_graph(graph, features_of(graph), sizes)
     config = FusionConfig(name, tokens, hidden=16, heads=2)  # pyright: ignore[reportArgumentType]
     fusion = FUSIONS[name](16, model.width, config, embedding_scale(model))
     return Answerer(model, None if name == "prompt" else encoder, fusion, **options)  # pyright: ignore[reportArgumentType]
 
 
-def maker(graph: KnowledgeGraph, model: LanguageModel, place: str = "before") -> BatchMaker:
+def maker(graph: KnowledgeGraph, answerer: Answerer, place: str = "before") -> BatchMaker:
     config = PromptConfig(place=place)  # pyright: ignore[reportArgumentType]
-    return BatchMaker(graph, model, config, soft_tokens=2, pack=features(graph))
+    encoder = answerer.encoder
+    pack = SubgraphPacker(graph, features_of(graph), encoder) if isinstance(encoder, KnowledgeEncoder) else None
+    return BatchMaker(graph, answerer.language_model, config, soft_tokens=2, pack=pack)
 
 
-def train_batch(
-    graph: KnowledgeGraph, model: LanguageModel, examples: Examples, place: str = "before"
-) -> AnswererBatch:
-    return maker(graph, model, place)(examples, [example.answers[0] for example in examples])
+def train_batch(graph: KnowledgeGraph, answerer: Answerer, examples: Examples, place: str = "before") -> AnswererBatch:
+    return maker(graph, answerer, place)(examples, [example.answers[0] for example in examples])
 
 
 class MeanGAT(nn.Module):
@@ -52,7 +52,7 @@ class MeanGAT(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(8, 12)
+        self.linear = nn.Linear(TEXT, 12)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         return self.linear(x).index_add(0, edge_index[1], self.linear(x)[edge_index[0]]).tanh()
@@ -90,7 +90,8 @@ def test_the_loss_and_its_gradient_are_those_of_pytorch_geometric(
 
         llm = LLM(str(tiny_folder), num_params=1, dtype=torch.float32, sys_prompt="Answer.")
     theirs = GRetriever(llm, MeanGAT(), mlp_out_tokens=3)
-    graphs = features(graph)([example.subgraph for example in examples])
+    subgraphs = packed([example.subgraph for example in examples])
+    graphs = as_graphs(subgraphs, features_of(graph), len(graph.relations))
     questions, answers = [example.question for example in examples], [example.answers[0] for example in examples]
     contexts = ["Ada | born in | London", "Paris", "", "one | two | three"]
     expected = theirs(questions, graphs.x, graphs.edge_index, graphs.graph_of_node, answers, None, contexts)
@@ -124,7 +125,8 @@ def test_a_few_steps_lower_the_loss_and_leave_the_language_model(
 ) -> None:
     model = load_tiny()
     before = {key: value.clone() for key, value in model.model.state_dict().items()}
-    answerer, batch = build(model, name), train_batch(graph, model, examples, place)
+    answerer = build(model, graph, name)
+    batch = train_batch(graph, answerer, examples, place)
     trained = [parameter for parameter in answerer.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-2)
     losses: list[float] = []
@@ -140,16 +142,14 @@ def test_a_few_steps_lower_the_loss_and_leave_the_language_model(
 
 @pytest.mark.parametrize("name", sorted(set(FUSIONS) - {"prompt"}))
 def test_every_part_gets_a_gradient(load_tiny: Load, graph: KnowledgeGraph, examples: Examples, name: str) -> None:
-    model = load_tiny()
-    answerer = build(model, name)
-    answerer(train_batch(graph, model, examples)).backward()
+    answerer = build(load_tiny(), graph, name)
+    answerer(train_batch(graph, answerer, examples)).backward()
     idle = [
         key
         for key, value in answerer.named_parameters()
         if value.requires_grad and (value.grad is None or not value.grad.any())
     ]
-    # The mask token of the encoder is for pre-training; a bias of keys moves no softmax; one before a batch
-    # normalisation has no effect.
+    # The mask token is for pre-training; a bias of keys moves no softmax, and one before a batch normalisation nothing.
     assert all("mask_token" in key or "keys.bias" in key or key.startswith("encoder.layers") for key in idle)
 
 
@@ -158,8 +158,8 @@ def test_the_soft_tokens_depend_on_what_they_should(
     load_tiny: Load, graph: KnowledgeGraph, examples: Examples, name: str
 ) -> None:
     model = load_tiny()
-    answerer = build(model, name).eval()
-    make = maker(graph, model)
+    answerer = build(model, graph, name).eval()
+    make = maker(graph, answerer)
     first, second = examples[0], examples[2]
     batch = make([first, Example(first.question, second.subgraph), Example(second.question, first.subgraph)])
     tokens = answerer.soft_tokens(batch)
@@ -176,8 +176,8 @@ def test_the_soft_tokens_depend_on_what_they_should(
 def test_a_question_is_not_changed_by_the_others_of_its_batch(
     load_tiny: Load, graph: KnowledgeGraph, examples: Examples, name: str
 ) -> None:
-    model = load_tiny()
-    answerer, make = build(model, name).eval(), maker(graph, model)
+    answerer = build(load_tiny(), graph, name).eval()
+    make = maker(graph, answerer)
     alone = answerer(make(examples[:1], ["London"]))
     batch = make(examples, ["London", *[example.answers[0] for example in examples[1:]]])
     batch.tokens.labels[1:] = -100
@@ -193,8 +193,8 @@ def test_graph_to_sequence_has_32_tokens() -> None:
 def test_the_state_holds_what_was_trained_and_brings_it_back(
     load_tiny: Load, graph: KnowledgeGraph, examples: Examples, tuning: str
 ) -> None:
-    answerer = build(load_tiny(), tuning=tuning)
-    batch = train_batch(graph, answerer.language_model, examples)
+    answerer = build(load_tiny(), graph, tuning=tuning)
+    batch = train_batch(graph, answerer, examples)
     trained = [parameter for parameter in answerer.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-2)
     for _ in range(3):
@@ -209,14 +209,14 @@ def test_the_state_holds_what_was_trained_and_brings_it_back(
         assert len(in_llm) == 2 * 2 * 2
     else:
         assert len(in_llm) == len(answerer.llm.state_dict())
-    again = build(load_tiny(), tuning=tuning)
+    again = build(load_tiny(), graph, tuning=tuning)
     assert not torch.allclose(again.eval()(batch), answerer.eval()(batch))
     nn.ModuleDict({"task": again}).load_state_dict(state)
     assert torch.equal(again.eval()(batch), answerer.eval()(batch))
 
 
-def test_a_weight_that_is_missing_from_a_state_is_still_noticed(load_tiny: Load) -> None:
-    answerer = build(load_tiny(), tuning="lora")
+def test_a_weight_that_is_missing_from_a_state_is_still_noticed(load_tiny: Load, graph: KnowledgeGraph) -> None:
+    answerer = build(load_tiny(), graph, tuning="lora")
     state = answerer.state_dict()
     lost = next(key for key in state if "lora_" in key)
     del state[lost]
@@ -225,9 +225,9 @@ def test_a_weight_that_is_missing_from_a_state_is_still_noticed(load_tiny: Load)
 
 
 def test_a_frozen_encoder_stays_as_it_is(tiny: LanguageModel, graph: KnowledgeGraph, examples: Examples) -> None:
-    answerer = build(tiny, freeze_encoder=True).train()
+    answerer = build(tiny, graph, freeze_encoder=True).train()
     assert answerer.encoder is not None
     before = {key: value.clone() for key, value in answerer.encoder.state_dict().items()}
-    answerer(train_batch(graph, tiny, examples)).backward()
+    answerer(train_batch(graph, answerer, examples)).backward()
     assert all(parameter.grad is None for parameter in answerer.encoder.parameters())
     assert all(torch.equal(value, before[key]) for key, value in answerer.encoder.state_dict().items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,13 @@ from jepakit.errors import DataError
 from jepakit.graph.data import Graphs
 from jepakit.kgqa.answerer.language_model import LanguageModel
 from jepakit.kgqa.answerer.model import AnswererBatch
+from jepakit.kgqa.answerer.prefix import PrefixStates
 from jepakit.kgqa.answerer.prompt import PromptConfig, PromptWriter, facts_of
 from jepakit.kgqa.answerer.tokens import pack_tokens
 from jepakit.kgqa.data import KnowledgeGraph, Subgraph
+from jepakit.kgqa.encoder import KnowledgeEncoder
+from jepakit.kgqa.features import EntityFeatures, as_graphs
+from jepakit.kgqa.sampling import Subgraphs
 
 Pack = Callable[[Sequence[Subgraph]], Any]
 """Subgraphs -> what the encoder takes, with the nodes in the order of the subgraphs and of their ``entities``."""
@@ -63,6 +67,7 @@ class BatchMaker:
         soft_tokens: K.
         pack: subgraphs for the encoder; None for an answerer without one.
         max_answer: tokens of an answer, its end included.
+        states: of a frozen language model, for prompts with the soft tokens after the text; None reads each text anew.
     """
 
     def __init__(
@@ -74,19 +79,26 @@ class BatchMaker:
         soft_tokens: int,
         pack: Pack | None = None,
         max_answer: int = 32,
+        states: PrefixStates | None = None,
     ) -> None:
         self.graph, self.language_model, self.pack = graph, language_model, pack
-        self.soft_tokens, self.max_answer = soft_tokens, max_answer
+        self.soft_tokens, self.max_answer, self.states = soft_tokens, max_answer, states
         self.writer = PromptWriter(language_model, config, reserved=soft_tokens + max_answer)
 
-    def __call__(self, examples: Sequence[Example], answers: Sequence[str] | None = None) -> AnswererBatch:
-        """The batch of some examples; with ``answers``, one each, for training."""
+    def __call__(
+        self, examples: Sequence[Example], answers: Sequence[str] | None = None, *, whole: bool = False
+    ) -> AnswererBatch:
+        """The batch of some examples; with ``answers``, one each, for training; ``whole``: without a prefix."""
         prompts = [
             self.writer.write(
                 example.question, facts_of(self.graph, example.subgraph), example.candidates, example.relevance
             )
             for example in examples
         ]
+        prefix = None
+        if self.states is not None and not whole:
+            prefix = self.states([prompt.before for prompt in prompts])
+            prompts = [replace(prompt, before="") for prompt in prompts]
         tokens = pack_tokens(
             self.language_model, prompts, answers, soft_tokens=self.soft_tokens, max_answer=self.max_answer
         )
@@ -94,7 +106,7 @@ class BatchMaker:
         question, mask = self._questions(examples)
         graphs = None if self.pack is None else self.pack(subgraphs)
         sizes = torch.tensor([len(subgraph.entities) for subgraph in subgraphs])
-        return AnswererBatch(tokens, question, mask, graphs, sizes)
+        return AnswererBatch(tokens, question, mask, graphs, sizes, prefix)
 
     def _questions(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
         ids = [self.language_model.token_ids(example.question) or [self.language_model.end] for example in examples]
@@ -104,31 +116,35 @@ class BatchMaker:
         return block, torch.arange(longest) < lengths[:, None]
 
 
-class TextFeatures:
-    """Packs subgraphs for a `jepakit.graph.GraphEncoder`: vectors of entities and of relations, each triple an edge in
-    both directions.
+class SubgraphPacker:
+    """Packs subgraphs for a `KnowledgeEncoder`.
 
     Args:
-        entities: ``[N, F]`` float32, a row for each entity of the graph.
-        relations: ``[R, F_e]`` float32; against the direction of a triple the vector is negated.
+        graph: the graph that the subgraphs are of.
+        features: of all its entities.
+        encoder: reads the packed subgraphs.
+
+    Raises:
+        DataError: the graph has other relations than the encoder, or the features are of another sentence encoder.
     """
 
-    def __init__(self, entities: Tensor, relations: Tensor) -> None:
-        self.entities, self.relations = entities, relations
+    def __init__(self, graph: KnowledgeGraph, features: EntityFeatures, encoder: KnowledgeEncoder) -> None:
+        self.features, self.encoder, self.relations = encoder.fit_to(graph, features), encoder, len(graph.relations)
 
     def __call__(self, subgraphs: Sequence[Subgraph]) -> Graphs:
-        """The packed subgraphs, with the features of their own entities and triples alone."""
-        sizes = torch.tensor([len(subgraph.entities) for subgraph in subgraphs])
-        triples = torch.tensor([len(subgraph.triples) for subgraph in subgraphs])
-        rows = torch.from_numpy(np.concatenate([subgraph.entities for subgraph in subgraphs]))
-        head, kind, tail = torch.from_numpy(np.concatenate([subgraph.triples for subgraph in subgraphs])).T
-        shift = torch.repeat_interleave(sizes.cumsum(0) - sizes, triples)
-        forward = torch.stack([head + shift, tail + shift])
-        vectors = self.relations[kind]
-        return Graphs.pack(
-            self.entities[rows],
-            torch.cat([forward, forward.flip(0)], 1),
-            sizes,
-            edge_attr=torch.cat([vectors, -vectors]),
-            field_name="subgraphs",
-        )
+        """The subgraphs as one batch, with the structural encoding that the encoder reads."""
+        return self.encoder.prepare(as_graphs(packed(subgraphs), self.features, self.relations))
+
+
+def packed(subgraphs: Sequence[Subgraph]) -> Subgraphs:
+    """Subgraphs end to end."""
+    entity_ptr = np.cumsum([0, *(len(subgraph.entities) for subgraph in subgraphs)])
+    triples = [
+        subgraph.triples + np.array([start, 0, start]) for subgraph, start in zip(subgraphs, entity_ptr, strict=False)
+    ]
+    return Subgraphs(
+        entities=np.concatenate([subgraph.entities for subgraph in subgraphs]),
+        entity_ptr=entity_ptr,
+        triples=np.concatenate(triples).reshape(-1, 3),
+        triple_ptr=np.cumsum([0, *map(len, triples)]),
+    )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from jepakit.errors import MissingExtraError, require_choice
 from jepakit.kgqa.answerer.fusion import GraphEmbeddings
 from jepakit.kgqa.answerer.language_model import LanguageModel
+from jepakit.kgqa.answerer.prefix import Prefix
 from jepakit.kgqa.answerer.tokens import IGNORED, Tokens
 
 Tuning = Literal["frozen", "lora", "full"]
@@ -35,6 +36,7 @@ class AnswererBatch:
         question_mask: ``[B, T]`` bool, false for padding.
         graphs: the subgraphs as the encoder takes them; None for an answerer without an encoder.
         sizes: nodes of each subgraph, ``[B]`` int64.
+        prefix: the text before the soft tokens, where it is read already; ``tokens`` then has only what follows.
     """
 
     tokens: Tokens
@@ -42,6 +44,7 @@ class AnswererBatch:
     question_mask: Tensor
     graphs: Any
     sizes: Tensor
+    prefix: Prefix | None = None
 
 
 class Answerer(nn.Module):
@@ -104,7 +107,7 @@ class Answerer(nn.Module):
 
     def forward(self, batch: AnswererBatch) -> Tensor:
         """The cross-entropy of the answers' tokens: the mean over all tokens of the batch."""
-        return answer_loss(self.llm, self.inputs(batch), batch.tokens)
+        return answer_loss(self.llm, self.inputs(batch), batch.tokens, batch.prefix)
 
     def inputs(self, batch: AnswererBatch) -> Tensor:
         """The embedded sequences with their soft tokens, ``[B, L, E]``."""
@@ -128,22 +131,28 @@ class Answerer(nn.Module):
         return self.fusion(graphs, question, batch.question_mask)
 
 
-def answer_loss(llm: nn.Module, embedded: Tensor, tokens: Tokens) -> Tensor:
+def answer_loss(llm: nn.Module, embedded: Tensor, tokens: Tokens, prefix: Prefix | None = None) -> Tensor:
     """The cross-entropy of the labels; logits are computed for the last tokens alone, where the answers stand.
 
     Args:
         llm: a causal language model of transformers.
         embedded: ``[B, L, E]``.
         tokens: with labels.
+        prefix: what was read before.
     """
+    mask, positions = tokens.mask, tokens.positions
+    if prefix is not None:
+        mask = torch.cat([prefix.mask, mask], 1)
+        positions = positions + prefix.mask.sum(1, keepdim=True)
     # The token before the answer predicts the answer's first.
     kept = tokens.answer + 1
     output = llm(
         inputs_embeds=embedded,
-        attention_mask=tokens.mask.long(),
-        position_ids=tokens.positions,
+        attention_mask=mask.long(),
+        position_ids=positions,
+        past_key_values=None if prefix is None else prefix.cache(),
         logits_to_keep=kept,
-        use_cache=False,
+        use_cache=prefix is not None,
     )
     logits = output.logits[:, :-1].float()
     return F.cross_entropy(logits.flatten(0, 1), tokens.labels[:, -tokens.answer :].flatten(), ignore_index=IGNORED)

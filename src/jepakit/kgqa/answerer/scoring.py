@@ -11,7 +11,6 @@ from torch import Tensor
 
 from jepakit.errors import DataError
 from jepakit.kgqa.answerer.model import Answerer, AnswererBatch
-from jepakit.kgqa.answerer.tokens import Tokens
 
 
 @torch.no_grad()
@@ -43,7 +42,7 @@ def log_likelihoods(
         if not texts:
             results.append(torch.zeros(0))
             continue
-        cache, first = _read(answerer, embedded[row], batch.tokens, row)
+        cache, first = _read(answerer, embedded[row], batch, row)
         ids = [[*answerer.language_model.token_ids(text), answerer.language_model.end] for text in texts]
         # Candidates of similar length side by side need little padding.
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
@@ -55,10 +54,11 @@ def log_likelihoods(
     return results
 
 
-def _read(answerer: Answerer, embedded: Tensor, tokens: Tokens, row: int) -> tuple[Any, Tensor]:
+def _read(answerer: Answerer, embedded: Tensor, batch: AnswererBatch, row: int) -> tuple[Any, Tensor]:
     """The cache after the prompt of one question, without its padding, and the log-probabilities of the next token."""
-    inputs = embedded[tokens.mask[row]][None]
-    output = answerer.llm(inputs_embeds=inputs, use_cache=True, logits_to_keep=1)
+    inputs = embedded[batch.tokens.mask[row]][None]
+    past = None if batch.prefix is None else batch.prefix.cache(row)
+    output = answerer.llm(inputs_embeds=inputs, past_key_values=past, use_cache=True, logits_to_keep=1)
     return output.past_key_values, output.logits[0, -1].float().log_softmax(-1)
 
 
@@ -85,7 +85,7 @@ def generate(answerer: Answerer, batch: AnswererBatch, *, max_tokens: int = 32) 
 
     Args:
         answerer: in eval mode.
-        batch: B questions, without answers.
+        batch: B questions, without answers and without a prefix.
         max_tokens: longest answer.
     """
     tokenizer = answerer.language_model.tokenizer
