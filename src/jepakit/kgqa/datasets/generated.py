@@ -31,7 +31,7 @@ class GeneratedConfig:
         relations: number of relations; each leads from one type to one type.
         types: number of types of entities.
         subjects: number of subjects; each entity has one, and texts of one subject share their words.
-        hub: about the largest number of triples of an entity.
+        hub: triples drawn at the largest hub; fewer are left of them, since repeated triples are dropped.
         kinship: fraction of triples between entities of one subject.
 
     Raises:
@@ -147,7 +147,7 @@ def _zipf(count: int, exponent: float) -> NDArray[np.float64]:
 
 
 def _weights(kind: Ids, load: NDArray[np.float64], hub: int, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Of each entity, as a power of its rank; the exponent is that with which ``hub`` triples are expected of one.
+    """Of each entity, as a power of its rank; the exponent is that with which ``hub`` triples are expected at one.
 
     ``load`` has the ends of triples at each type.
     """
