@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jepakit.kgqa.data import Ids
+from jepakit.kgqa.data import Ids, different
 from jepakit.kgqa.linking.names import COMMON_WORDS, Words
 
 #: A trigram in more names than this fraction (or number, for small graphs) selects nothing.
@@ -16,6 +16,8 @@ _COMMON_FRACTION, _COMMON_COUNT = 1 / 100, 200
 #: Names that are compared by edits, and the longest part of a text, in words.
 _CANDIDATES, _LONGEST = 64, 8
 _SHORTEST = 4
+#: Names looked at for a text.
+_MOST_NAMES = 10_000
 #: Numbers, Roman ones too.
 _NUMBERS = re.compile(r"\d+|\b[ivx]+\b")
 
@@ -66,18 +68,25 @@ class FuzzyNames:
 
     def _candidates(self, text: str) -> Ids:
         """The names that share most rare trigrams with the text, for their length."""
-        grams = np.unique(_trigrams([text])[0])
+        grams = different(_trigrams([text])[0])
         grams = grams[grams <= self._last]
         place = np.searchsorted(self._grams, grams)
         place = place[(self._grams[place] == grams) & (self._weight[place] > 0)]
         if not len(place):
             return np.empty(0, np.int64)
-        names = np.concatenate([self._names[self._ptr[one] : self._ptr[one + 1]] for one in place])
         counts = self._ptr[place + 1] - self._ptr[place]
+        # The rarest tell most: others only add names to look at.
+        order = np.argsort(counts, kind="stable")
+        order = order[: max(1, np.searchsorted(counts[order].cumsum(), _MOST_NAMES))]
+        place, counts = place[order], counts[order]
+        names = np.concatenate([self._names[self._ptr[one] : self._ptr[one + 1]] for one in place])
         held = np.bincount(names, np.repeat(self._weight[place], counts), len(self.keys))
-        reached = np.unique(names)
+        reached = np.flatnonzero(held)
         score = held[reached] ** 2 / self._whole[reached]
-        return reached[np.argsort(-score, kind="stable")[:_CANDIDATES]].astype(np.int64)
+        if len(reached) > _CANDIDATES:
+            best = np.argpartition(-score, _CANDIDATES)[:_CANDIDATES]
+            reached, score = reached[best], score[best]
+        return reached[np.argsort(-score, kind="stable")]
 
 
 def _spans(words: Words) -> list[tuple[int, int]]:

@@ -52,8 +52,9 @@ class EntityLinker:
 
     Names of two words, and names with a capital or a digit, are sure. Others ("film") come after them, and last those
     that also stand in names of relations and types. Names of common words alone ("It") count only with a capital, and
-    not at the beginning. Fuzzy matches are looked for where no name of two words stands in the question; one around a
-    known name ("Grace Kely" around "Grace") goes before it. Matches by embedding are looked for where nothing matches.
+    not at the beginning. Fuzzy matches are looked for where no name of two words stands in the question, nor a sure one
+    between common words; one around a known name ("Grace Kely" around "Grace") goes before it. Matches by embedding are
+    looked for where nothing matches.
 
     Args:
         graph: the entities.
@@ -102,7 +103,8 @@ class EntityLinker:
         groups.sort(key=lambda group: group[0])
         sure = [match for rank, matches in groups if not rank[0] for match in matches]
         unsure = [match for rank, matches in groups if rank[0] for match in matches]
-        if self._fuzzy is None or any(rank[4] < -1 for rank, _ in groups):
+        settled = any(rank[4] < -1 or (not rank[0] and _stands_alone(words, rank[-1])) for rank, _ in groups)
+        if self._fuzzy is None or settled:
             return sure + unsure
         resembling = self._resembling(words, self._fuzzy, {match.entity for match in sure + unsure})
         wider = [match for match in resembling if any(_contains(match, other) for other in sure + unsure)]
@@ -173,6 +175,12 @@ class EntityLinker:
                 match.entity,
             ),
         )
+
+
+def _stands_alone(words: Words, place: int) -> bool:
+    """Whether the word at ``place`` can hardly be a part of a longer name: two common words are on either side."""
+    beside = words.texts[max(place - 2, 0) : place] + words.texts[place + 1 : place + 3]
+    return all(word in COMMON_WORDS for word in beside)
 
 
 def _is_striking(question: str, match: Match) -> bool:
