@@ -49,6 +49,15 @@ def test_a_graph_is_opened_as_it_was_written(tmp_path_factory: pytest.TempPathFa
     assert plain.fingerprint == opened.fingerprint == graph.fingerprint
 
 
+def test_entities_in_several_chunks_are_one_when_opened(tmp_path: Path) -> None:
+    graph = graph_of(["a", "b", "c", "d"])
+    chunked = pa.concat_tables([graph.entities.slice(0, 3), graph.entities.slice(3)])
+    write_graph(tmp_path / "graph", KnowledgeGraph.from_rows("toy", chunked, RELATIONS, TRIPLES))
+    opened = open_graph(tmp_path / "graph")
+    assert opened.entities.equals(graph.entities)
+    assert opened.entities["id"].num_chunks == 1
+
+
 def test_an_opened_graph_is_mapped_and_can_be_written_again(folder: Path, tmp_path: Path) -> None:
     before = pa.total_allocated_bytes()
     opened = open_graph(folder)

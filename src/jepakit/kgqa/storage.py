@@ -35,8 +35,6 @@ _VERSION = 1
 _ENTITIES = "entities.arrow"
 _ARRAYS = {"ptr": np.dtype(np.int64), "step": np.dtype(np.int32), "neighbour": np.dtype(np.int32)}
 _SCHEMA = pa.schema([(name, pa.large_utf8()) for name in ENTITY_COLUMNS])
-#: Rows of a record batch: few enough that a row is found fast, many enough that opening stays cheap.
-_BATCH_ROWS = 1 << 20
 _WAY_OUT = "a folder that write_graph has written; build the graph again"
 
 
@@ -55,7 +53,8 @@ def write_graph(folder: Path, graph: KnowledgeGraph) -> None:
             (unfinished / _ENTITIES).open("wb") as stream,
             pa.ipc.new_file(stream, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression=None)) as writer,
         ):
-            writer.write_table(graph.entities.select(ENTITY_COLUMNS).cast(_SCHEMA), max_chunksize=_BATCH_ROWS)
+            # One record batch: to take rows out of several, Arrow copies all of them.
+            writer.write_table(graph.entities.select(ENTITY_COLUMNS).cast(_SCHEMA).combine_chunks())
         for name in _ARRAYS:
             write_array(unfinished / f"{name}.npy", getattr(graph, name))
         files = sorted(unfinished.iterdir())

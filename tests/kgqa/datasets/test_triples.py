@@ -88,10 +88,11 @@ def test_texts_names_and_types_stand_beside(tmp_path: Path) -> None:
         {"id": "m1", "name": "m1", "type": "", "text": ""},
         {"id": "p1", "name": "William", "type": "", "text": "A director, born 1893."},
     ]
-    (tmp_path / "texts.csv").write_text("name,text\nx,y\n")
-    with pytest.raises(DataError) as error:
-        load_triples(tmp_path / "kb.tsv", texts=tmp_path / "texts.csv")
-    assert error.value.field == "id"
+    for table, value in (("name,text\nx,y\n", None), ("id,text\np1,y\nm1,z\np1,y\n", "p1")):
+        (tmp_path / "texts.csv").write_text(table)
+        with pytest.raises(DataError) as error:
+            load_triples(tmp_path / "kb.tsv", texts=tmp_path / "texts.csv")
+        assert (error.value.file, error.value.field, error.value.value) == (tmp_path / "texts.csv", "id", value)
 
 
 def test_real_graphs_have_their_published_counts(data_dir: Path) -> None:

@@ -13,18 +13,18 @@ from jepakit.kgqa.storage import MANIFEST, open_graph
 
 _Kind = Literal["python", "folder", "table", "rdf", "sparql", "node-link", "ladybug", "neo4j", "stark"]
 
-_KINDS: dict[str, _Kind] = {
-    **dict.fromkeys((".tsv", ".csv", ".txt", ".parquet"), "table"),
-    **dict.fromkeys((".nt", ".ttl", ".rdf", ".owl"), "rdf"),
-    **dict.fromkeys((".graphml", ".json"), "node-link"),
-    ".lbug": "ladybug",
+_SUFFIXES: dict[_Kind, tuple[str, ...]] = {
+    "table": (".tsv", ".csv", ".txt", ".parquet"),
+    "rdf": (".nt", ".ttl", ".rdf", ".owl"),
+    "node-link": (".graphml", ".json"),
+    "ladybug": (".lbug",),
 }
-"""Suffix of a file -> what is in it."""
-_SCHEMES: dict[str, _Kind] = {
-    **dict.fromkeys(("http", "https"), "sparql"),
-    **dict.fromkeys(("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"), "neo4j"),
+"""What is in a file -> its suffixes."""
+_SCHEMES: dict[_Kind, tuple[str, ...]] = {
+    "sparql": ("http", "https"),
+    "neo4j": ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"),
 }
-"""Scheme of an address -> what is behind it."""
+"""What is behind an address -> its schemes."""
 
 
 def load_graph(
@@ -146,10 +146,12 @@ def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str
 
 
 def _scheme_of(url: str) -> _Kind:
-    scheme = url.partition("://")[0].lower()
-    if scheme not in _SCHEMES:
-        raise ConfigError("graph", url, f"an address that begins with one of {', '.join(_SCHEMES)}")
-    return _SCHEMES[scheme]
+    given = url.partition("://")[0].lower()
+    for kind, schemes in _SCHEMES.items():
+        if given in schemes:
+            return kind
+    known = ", ".join(scheme for schemes in _SCHEMES.values() for scheme in schemes)
+    raise ConfigError("graph", url, f"an address that begins with one of {known}")
 
 
 def _kind_of(path: Path) -> _Kind:
@@ -157,12 +159,14 @@ def _kind_of(path: Path) -> _Kind:
         return "folder"
     if path.is_dir() and any((path / place / "node_info.pkl").exists() for place in (".", "processed")):
         return "stark"
-    suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
-    if path.is_file() and suffix.lower() in _KINDS:
-        return _KINDS[suffix.lower()]
+    suffix = (path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix).lower()
+    for kind, suffixes in _SUFFIXES.items():
+        if path.is_file() and suffix in suffixes:
+            return kind
     if path.is_file() and _begins_with(path, _LADYBUG):
         return "ladybug"
-    expected = f"a graph folder (with {MANIFEST}), or a file {', '.join(_KINDS)}"
+    known = ", ".join(one for suffixes in _SUFFIXES.values() for one in suffixes)
+    expected = f"a graph folder (with {MANIFEST}), a folder of STaRK, or a file {known}"
     raise DataError("no knowledge graph that can be read", file=path, expected=expected)
 
 

@@ -220,6 +220,7 @@ def _is_text(key: str) -> bool:
 
 
 def _relation(name: str, triples: Ids) -> Relation:
-    forward = np.unique(triples[:, [0, 2]], axis=0)
-    backward = np.unique(triples[:, [2, 0]], axis=0)
-    return Relation(name, name if np.array_equal(forward, backward) else "")
+    head, _, tail = triples.T
+    size = int(triples.max()) + 1
+    symmetric = np.array_equal(np.unique(head * size + tail), np.unique(tail * size + head))
+    return Relation(name, name if symmetric else "")

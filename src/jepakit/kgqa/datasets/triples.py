@@ -37,7 +37,8 @@ def load_triples(file: Path, *, texts: Path | None = None, name: str | None = No
 
     Args:
         file: ``.tsv``, ``.csv``, ``.txt`` or ``.parquet``.
-        texts: a table with the columns id and text, and optionally name and type, for some or all entities.
+        texts: a table with the columns id and text, and optionally name and type, for some or all entities. Rows for
+            ids that no triple has are left out.
         name: of the graph; by default that of the file.
 
     Raises:
@@ -147,6 +148,11 @@ def _with_texts(entities: pa.Table, file: Path) -> pa.Table:
     for name in ("id", "text"):
         if name not in table.column_names:
             raise DataError("the column is missing", file=file, field=name, expected="the columns id and text")
+    counts = table["id"].value_counts()
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        value = repeated[0]["values"].as_py()
+        raise DataError("an id occurs twice", file=file, field="id", value=value, expected="a row for each entity")
     place = pc.index_in(entities["id"], value_set=table["id"])
     columns = {"id": entities["id"]}
     for name in ("name", "type", "text"):
