@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import io
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,9 @@ class _Collected:
     literals: bool
     rows: dict[str, int] = field(default_factory=dict)
     relations: dict[str, int] = field(default_factory=dict)
-    edges: list[tuple[int, int, int]] = field(default_factory=list)
+    heads: array[int] = field(default_factory=lambda: array("q"))
+    kinds: array[int] = field(default_factory=lambda: array("q"))
+    tails: array[int] = field(default_factory=lambda: array("q"))
     names: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     texts: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     types: dict[str, list[str]] = field(default_factory=dict)
@@ -118,41 +121,51 @@ class _Collected:
     blank: dict[str, str] = field(default_factory=dict)
 
     def add(self, subject: Term, relation: str, value: Term) -> None:
-        from pyoxigraph import Literal, Triple
+        """Takes a statement in."""
+        import pyoxigraph
 
-        if isinstance(subject, Triple) or isinstance(value, Triple):
+        if type(subject) is pyoxigraph.NamedNode and type(value) is pyoxigraph.NamedNode:
+            head, tail = subject.value, value.value
+        elif pyoxigraph.Triple in (type(subject), type(value)):
             return
-        head = self._id(subject)
-        if isinstance(value, Literal):
-            for known, best in ((LABELS, self.names), (TEXTS, self.texts)):
-                if relation in known:
-                    language = (value.language or "-").lower().partition("-")[0]
-                    rank = (("en", "").index(language) if language in ("en", "") else 2, known.index(relation))
-                    best[head] = min(best.get(head, (3, 0, "")), (*rank, value.value), key=lambda one: one[:2])
-                    self.rows.setdefault(head, len(self.rows))
-                    return
-            if not self.literals:
+        else:
+            head, tail = self._id(subject), self._id(value)
+        if isinstance(value, pyoxigraph.Literal):
+            if self._described(head, relation, value) or not self.literals:
                 return
-        tail = self._id(value)
+            self.names.setdefault(tail, (3, 0, value.value))
+            self.types.setdefault(tail, [value.datatype.value])
         if relation == _TYPE:
             self.types.setdefault(head, []).append(tail)
             self.rows.setdefault(head, len(self.rows))
         elif relation == _INVERSE:
             self.inverses |= {head: tail, tail: head}
         else:
-            kind = self.relations.setdefault(relation, len(self.relations))
-            ends = [self.rows.setdefault(end, len(self.rows)) for end in (head, tail)]
-            self.edges.append((ends[0], kind, ends[1]))
-            if isinstance(value, Literal):
-                self.names.setdefault(tail, (3, 0, value.value))
-                self.types.setdefault(tail, [value.datatype.value])
+            rows = self.rows
+            self.heads.append(rows.setdefault(head, len(rows)))
+            self.kinds.append(self.relations.setdefault(relation, len(self.relations)))
+            self.tails.append(rows.setdefault(tail, len(rows)))
 
-    def _id(self, term: NamedNode | BlankNode | Literal) -> str:
-        from pyoxigraph import BlankNode, NamedNode
+    def _described(self, entity: str, relation: str, value: Literal) -> bool:
+        """Whether a value is a name or a text, which is then kept where it is the best so far."""
+        for known, best in ((LABELS, self.names), (TEXTS, self.texts)):
+            if relation in known:
+                language = (value.language or "").lower().partition("-")[0]
+                rank = (("en", "").index(language) if language in ("en", "") else 2, known.index(relation))
+                if rank < best.get(entity, (3, 0))[:2]:
+                    best[entity] = (*rank, value.value)
+                self.rows.setdefault(entity, len(self.rows))
+                return True
+        return False
 
-        if isinstance(term, NamedNode):
+    def _id(self, term: Term) -> str:
+        import pyoxigraph
+
+        if isinstance(term, pyoxigraph.NamedNode):
             return term.value
-        return self.blank.setdefault(term.value, f"_:{len(self.blank)}") if isinstance(term, BlankNode) else str(term)
+        if isinstance(term, pyoxigraph.BlankNode):
+            return self.blank.setdefault(term.value, f"_:{len(self.blank)}")
+        return str(term)
 
     def name(self, one: str) -> str:
         """The label of an entity or relation, else the end of its IRI."""
@@ -172,7 +185,7 @@ def graph_of_statements(name: str, statements: Iterable[Statement], *, literals:
     schema |= set(collected.relations) | set(collected.inverses)
     ids = np.array(list(collected.rows), object)
     about_schema = np.array([one in schema for one in ids], bool)
-    edges = np.array(collected.edges, np.int64).reshape(-1, 3)
+    edges = np.stack([np.array(ends, np.int64) for ends in (collected.heads, collected.kinds, collected.tails)], 1)
     edges = edges[~(about_schema[edges[:, 0]] | about_schema[edges[:, 2]])]
     # Classes are in the types of entities; they are entities themselves only where a triple has them.
     classes = {kind for kinds in collected.types.values() for kind in kinds}
