@@ -96,7 +96,12 @@ def test_a_long_text_weighs_no_more_than_a_short_one() -> None:
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"conv": "gps"}, "conv"), ({"heads": 3}, "heads"), ({"layers": 0}, "layers"), ({"dropout": 1.0}, "dropout")],
+    [
+        ({"conv": "gps"}, "conv"),
+        ({"conv": "gat", "heads": 3}, "heads"),
+        ({"layers": 0}, "layers"),
+        ({"dropout": 1.0}, "dropout"),
+    ],
 )
 def test_options_are_checked(options: dict[str, object], field: str) -> None:
     with pytest.raises(ConfigError) as error:

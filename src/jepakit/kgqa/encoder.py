@@ -40,7 +40,7 @@ class EncoderConfig:
     """The architecture of a `KnowledgeEncoder`.
 
     Args:
-        conv: ``gat`` (GATv2), ``rgcn`` (R-GCN with basis matrices), ``gin`` (GINE), ``gcn`` or ``transformer``
+        conv: ``rgcn`` (R-GCN with basis matrices), ``gat`` (GATv2), ``gin`` (GINE), ``gcn`` or ``transformer``
             (attention along the edges). In all of them a message depends on the relation and its direction.
         hidden: width of each layer.
         layers: number of message-passing layers.
@@ -55,7 +55,7 @@ class EncoderConfig:
         position_size: columns of the structural encoding.
     """
 
-    conv: Literal["gat", "rgcn", "gin", "gcn", "transformer"] = "gat"
+    conv: Literal["rgcn", "gat", "gin", "gcn", "transformer"] = "rgcn"
     hidden: int = 128
     layers: int = 2
     norm: Literal["layer", "batch", "none"] = "layer"
@@ -193,7 +193,8 @@ class KnowledgeEncoder(NodeEncoder):
         return x + h if self.config.residual else h
 
     def _layer(self, norm: Callable[[int], nn.Module]) -> nn.Module:
-        config, steps = self.config, 2 * len(self.relations)
+        # The last step is that of an edge whose relation is hidden.
+        config, steps = self.config, 2 * len(self.relations) + 1
         match config.conv:
             case "gat":
                 return RelationalGAT(config.hidden, config.heads, steps)

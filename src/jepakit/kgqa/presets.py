@@ -32,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-4,
         "weight_decay": 0.05,
         "clip_norm": 1.0,
+        "export": "target",
         "epochs": 50,
         "subgraphs": 5000,
         "batch_size": 32,

@@ -16,13 +16,12 @@ from jepakit.errors import ConfigError, require_at_least, require_choice
 from jepakit.graph.data import Graphs
 from jepakit.graph.masking import Masking
 from jepakit.graph.objective import build_jepa
-from jepakit.graph.views import ViewConfig
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.encoder import EncoderConfig, KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures, load_features
 from jepakit.kgqa.objective import ObjectiveConfig
 from jepakit.kgqa.sampling import Sampling
-from jepakit.kgqa.views import SubgraphViews
+from jepakit.kgqa.views import SubgraphViews, ViewConfig
 from jepakit.text import TextConfig
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, save_trained
 from jepakit.training.results import Pretrained
@@ -47,7 +46,8 @@ class PretrainConfig(FitConfig):
         views: the inputs of the two encoders.
         objective: predicted embeddings, loss and regularisers.
         patch_size: entities of a METIS patch, for ``masking.strategy = metis``.
-        export: the encoder that the run saves: ``context``, or ``target``, its EMA copy.
+        export: the encoder that the run saves: ``context``, or ``target``, its EMA copy, which in a short run is still
+            near the random encoder.
     """
 
     epochs: int = 10
@@ -60,7 +60,7 @@ class PretrainConfig(FitConfig):
     views: ViewConfig = field(default_factory=ViewConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     patch_size: int = 16
-    export: Literal["context", "target"] = "target"
+    export: Literal["context", "target"] = "context"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,7 +49,7 @@ class Sampling:
     """
 
     method: Method = "fanout"
-    nodes: int = 256
+    nodes: int = 128
     hops: int = 2
     fanout: int = 16
     walks: int = 16
@@ -139,7 +139,7 @@ class _Chunk:
         total = np.bincount(graph, degree, minlength=self.count).astype(np.int64)
         budget = _DRAWS_PER_PLACE * missing
         few = (total <= budget)[graph]
-        owner, entry = [np.repeat(rim[few], degree[few])], [_ranges(start[few], degree[few])]
+        owner, entry = [np.repeat(rim[few], degree[few])], [ranges(start[few], degree[few])]
         many = np.flatnonzero(total > budget)
         # A draw is a place among all entries of the rim, which is sorted by subgraph.
         before = np.cumsum(degree) - degree
@@ -240,7 +240,7 @@ class _Chunk:
             yield owner[known], entry[known]
         start, degree = self._entries(row)
         scanned = np.flatnonzero(degree <= self.options.scan)
-        yield np.repeat(scanned, degree[scanned]), _ranges(start[scanned], degree[scanned])
+        yield np.repeat(scanned, degree[scanned]), ranges(start[scanned], degree[scanned])
 
     def _place(self, keys: Ids) -> Ids:
         """The place of each key in ``found``, -1 where it is not there."""
@@ -264,13 +264,13 @@ def spread_entries(start: Ids, degree: Ids, most: int | None, generator: np.rand
     """
     count = degree if most is None else np.minimum(degree, most)
     owner = np.repeat(np.arange(len(count)), count)
-    place = _ranges(np.zeros_like(count), count)
+    place = ranges(np.zeros_like(count), count)
     # An entry of each of `count` parts of nearly the same length.
     low, high = ((place + end) * degree[owner] // count[owner] for end in (0, 1))
     return owner, start[owner] + low + (generator.random(len(owner)) * (high - low)).astype(np.int64)
 
 
-def _ranges(starts: Ids, lengths: Ids) -> Ids:
+def ranges(starts: Ids, lengths: Ids) -> Ids:
     """Concatenates ``arange(s, s + n)`` over the pairs (s, n)."""
     ends = lengths.cumsum()
     return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from jepakit.core import Views
-from jepakit.errors import DataError
+from jepakit.errors import DataError, require_within
+from jepakit.graph import views as graph_views
 from jepakit.graph.data import Graphs, concatenate
 from jepakit.graph.masking import Masking, with_patches
-from jepakit.graph.views import BatchViews, ViewConfig
+from jepakit.graph.views import BatchViews
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.encoder import KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures, as_graphs
 from jepakit.kgqa.sampling import Sampling
 
 _ENTRIES_AT_ONCE = 1 << 20
+
+
+@dataclass
+class ViewConfig(graph_views.ViewConfig):
+    """The inputs of the two encoders, see `jepakit.graph.ViewConfig`.
+
+    Args:
+        hide_relations: share of the triples of a context whose relation is not seen, nor its direction.
+    """
+
+    hide_relations: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_within(self, "[0, 1)", "hide_relations")
 
 
 class SubgraphViews:
@@ -49,13 +67,20 @@ class SubgraphViews:
         patch_size: int = 16,
     ) -> None:
         self.graph, self.features, self.encoder, self.sampling = graph, features, encoder, sampling
-        self.views, self.patch_size = BatchViews(masking, config), patch_size
+        self.views, self.config, self.patch_size = BatchViews(masking, config), config, patch_size
         if not _joins_two(graph):
             raise DataError("no triple joins two entities", field=graph.name, expected="one from an entity to another")
         self.roots = np.flatnonzero(np.diff(graph.ptr))
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> Views:
-        return self.views.draw(self.batch(len(indices), generator), generator)
+        views = self.views.draw(self.batch(len(indices), generator), generator)
+        share, relations = self.config.hide_relations, len(self.graph.relations)
+        if not share:
+            return views
+        context = hide_relations(views.context, share, relations, generator)
+        if self.config.target != "view":
+            return replace(views, context=context)
+        return replace(views, context=context, target=hide_relations(views.target, share, relations, generator))
 
     def batch(self, count: int, generator: torch.Generator) -> Graphs:
         """``count`` subgraphs of two or more entities, prepared for the encoder."""
@@ -71,6 +96,20 @@ class SubgraphViews:
             parts.append(graphs if several.all() else graphs[several])
         graphs = self.encoder.prepare(parts[0] if len(parts) == 1 else concatenate(parts))
         return with_patches(graphs, self.patch_size) if self.views.masking.strategy == "metis" else graphs
+
+
+def hide_relations(graphs: Graphs, share: float, relations: int, generator: torch.Generator) -> Graphs:
+    """The graphs with a share of the triples seen without relation: both their edges have the type ``2 R``."""
+    edge_type = graphs.edge_type
+    assert edge_type is not None
+    source, target = graphs.edge_index
+    forward = edge_type < relations
+    head, tail = torch.where(forward, source, target), torch.where(forward, target, source)
+    # The two edges of a triple have the same key.
+    key = (head * graphs.num_nodes + tail) * relations + edge_type % relations
+    triples, triple = torch.unique(key, return_inverse=True)
+    hidden = torch.rand(len(triples), generator=generator) < share
+    return replace(graphs, edge_type=torch.where(hidden[triple], 2 * relations, edge_type))
 
 
 def _joins_two(graph: KnowledgeGraph) -> bool:

@@ -1,0 +1,1 @@
+"""What frozen embeddings of entities are worth: relations of pairs, and links."""

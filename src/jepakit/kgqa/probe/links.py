@@ -1,0 +1,189 @@
+"""Link prediction: the tail of a head and a relation among all entities, from frozen embeddings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from jepakit.errors import require_at_least, require_within
+from jepakit.kgqa.data import Ids
+from jepakit.kgqa.probe.split import TripleSplit
+from jepakit.kgqa.sampling import ranges
+
+_QUERIES_AT_ONCE = 256
+
+
+@dataclass
+class LinkConfig:
+    """How the head is trained.
+
+    Args:
+        dim: width of its space.
+        epochs: passes over the triples of the graph; the best one on the validation triples counts.
+        batch_size: triples per step; the tails of a batch and ``negatives`` random entities are told apart.
+        negatives: random entities in each step.
+        learning_rate: of Adam.
+        temperature: of the softmax over cosines.
+        seed: of initialisation, order and negatives.
+    """
+
+    dim: int = 128
+    epochs: int = 10
+    batch_size: int = 1024
+    negatives: int = 1024
+    learning_rate: float = 3e-3
+    temperature: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_at_least(self, dim=1, epochs=1, batch_size=1, negatives=0)
+        require_within(self, "(0, inf)", "learning_rate", "temperature")
+
+
+class LinkHead(nn.Module):
+    """DistMult on projected embeddings: cos(W z_h ∘ r, W z_t) for each step r (Yang et al. 2015, eq. 2).
+
+    Args:
+        in_dim: columns of the embeddings.
+        steps: relations in both directions.
+        dim: width of the projection.
+    """
+
+    def __init__(self, in_dim: int, steps: int, dim: int) -> None:
+        super().__init__()
+        self.project, self.steps = nn.Linear(in_dim, dim), nn.Embedding(steps, dim)
+        nn.init.normal_(self.steps.weight, mean=1.0, std=0.3)
+
+    def queries(self, head: Tensor, step: Tensor) -> Tensor:
+        """Unit rows for pairs of an entity's embedding and a step: ``[B, in_dim], [B] -> [B, dim]``."""
+        return F.normalize(self.project(head) * self.steps(step), dim=1)
+
+    def candidates(self, tail: Tensor) -> Tensor:
+        """Unit rows of entities: ``[C, in_dim] -> [C, dim]``."""
+        return F.normalize(self.project(tail), dim=1)
+
+
+def probe_links(embeddings: Tensor, split: TripleSplit, config: LinkConfig | None = None) -> float:
+    """The filtered mean reciprocal rank on the test triples, in percent, over heads and tails.
+
+    A `LinkHead` on frozen embeddings (``[N, D]``) is trained on the triples of ``split.graph``; the epoch is chosen on
+    the validation triples, and the test triples are scored once.
+    """
+    config = config or LinkConfig()
+    generator = torch.Generator().manual_seed(config.seed)
+    embeddings = F.normalize(embeddings.float(), dim=1) * embeddings.shape[1] ** 0.5
+    relations = len(split.graph.relations)
+    train = torch.from_numpy(both_directions(split.graph.triples(), relations))
+    known = known_tails(split)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = LinkHead(embeddings.shape[1], 2 * relations, config.dim)
+    optimizer = torch.optim.Adam(head.parameters(), lr=config.learning_rate)
+    best, best_score = head, -1.0
+    validation = both_directions(split.val, relations)
+    for _ in range(config.epochs):
+        for batch in train[torch.randperm(len(train), generator=generator)].split(config.batch_size):
+            loss = _loss(head, embeddings, batch, config, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        score = float((1 / ranks(_scorer(head, embeddings), validation, known)).mean())
+        if score > best_score:
+            best, best_score = copy.deepcopy(head), score
+    return 100 * float((1 / ranks(_scorer(best, embeddings), both_directions(split.test, relations), known)).mean())
+
+
+def popularity_mrr(split: TripleSplit) -> float:
+    """The same without a network: entities ranked by how many triples of the graph end in them by the step."""
+    graph, relations = split.graph, len(split.graph.relations)
+    rows = both_directions(graph.triples(), relations)
+    counts = np.bincount(rows[:, 1] * graph.num_entities + rows[:, 2], minlength=2 * relations * graph.num_entities)
+    table = torch.from_numpy(counts.reshape(2 * relations, -1).astype(np.float32))
+    test = both_directions(split.test, relations)
+    return 100 * float((1 / ranks(lambda queries: table[queries[:, 1]], test, known_tails(split))).mean())
+
+
+def both_directions(triples: Ids, relations: int) -> Ids:
+    """Each triple as two queries, ``[T, 3] -> [2T, 3]``: head, step and tail, then tail, inverse step and head."""
+    head, relation, tail = triples.T
+    return np.concatenate([triples, np.stack([tail, relation + relations, head], 1)])
+
+
+@dataclass(frozen=True)
+class KnownTails:
+    """The entities that answer a query, from all parts of a split: those other than the asked one do not count.
+
+    Args:
+        steps: relations in both directions.
+        keys: head * steps + step of each, ascending.
+        tails: the entity of each.
+    """
+
+    steps: int
+    keys: Ids
+    tails: Ids
+
+    def of(self, queries: Ids) -> tuple[Ids, Ids]:
+        """The query of each known answer, and the answer: ``[Q, 3] -> [K], [K]``."""
+        key = queries[:, 0] * self.steps + queries[:, 1]
+        first, last = (np.searchsorted(self.keys, key, side=side) for side in ("left", "right"))
+        query = np.repeat(np.arange(len(key)), last - first)
+        return query, self.tails[ranges(first, last - first)]
+
+
+def known_tails(split: TripleSplit) -> KnownTails:
+    """From the graph and all held-out triples."""
+    relations = len(split.graph.relations)
+    rows = both_directions(np.concatenate([split.graph.triples(), split.train, split.val, split.test]), relations)
+    key = rows[:, 0] * 2 * relations + rows[:, 1]
+    order = np.argsort(key, kind="stable")
+    return KnownTails(2 * relations, key[order], rows[order, 2])
+
+
+def ranks(score: Callable[[Ids], Tensor], queries: Ids, known: KnownTails) -> NDArray[np.float64]:
+    """The rank of each query's tail among all entities but its other known answers; ties share their mean rank.
+
+    Args:
+        score: queries ``[B, 3]`` -> scores of all entities ``[B, N]``; it does not look at the tails.
+        queries: head, step, tail, ``[Q, 3]``.
+        known: answers that are left out.
+    """
+    parts = []
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        batch = queries[start : start + _QUERIES_AT_ONCE]
+        scores = score(batch)
+        tail = torch.from_numpy(batch[:, 2:])
+        own = scores.gather(1, tail)
+        query, answer = known.of(batch)
+        scores[torch.from_numpy(query), torch.from_numpy(answer)] = -torch.inf
+        greater, equal = (scores > own).sum(1), (scores == own).sum(1)
+        parts.append((1 + greater + equal / 2).double().numpy())
+    return np.concatenate(parts)
+
+
+def _loss(head: LinkHead, embeddings: Tensor, batch: Tensor, config: LinkConfig, generator: torch.Generator) -> Tensor:
+    tails = torch.cat([batch[:, 2], torch.randint(len(embeddings), (config.negatives,), generator=generator)])
+    logits = head.queries(embeddings[batch[:, 0]], batch[:, 1]) @ head.candidates(embeddings[tails]).T
+    own = torch.arange(len(batch))
+    # The same tail elsewhere in the batch is no negative.
+    repeated = (tails[None, :] == batch[:, 2:]).index_put((own, own), torch.tensor(False))
+    return F.cross_entropy((logits / config.temperature).masked_fill(repeated, -torch.inf), own)
+
+
+def _scorer(head: LinkHead, embeddings: Tensor) -> Callable[[Ids], Tensor]:
+    with torch.no_grad():
+        candidates = head.candidates(embeddings)
+
+    @torch.no_grad()
+    def score(queries: Ids) -> Tensor:
+        rows = torch.from_numpy(queries)
+        return head.queries(embeddings[rows[:, 0]], rows[:, 1]) @ candidates.T
+
+    return score
