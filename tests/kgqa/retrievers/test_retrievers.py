@@ -12,6 +12,7 @@ from toy_collection import WordEncoder
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.data import KnowledgeGraph, Relation, Subgraph, entity_table
+from jepakit.kgqa.datasets.generated import GeneratedConfig, generate
 from jepakit.kgqa.retrievers import (
     BM25,
     KNN,
@@ -32,6 +33,7 @@ from jepakit.kgqa.retrievers.base import joined
 from jepakit.kgqa.retrievers.neighbourhood import around, neighbours
 from jepakit.kgqa.retrievers.path import shortest_paths
 from jepakit.kgqa.retrievers.pcst import triple_prizes
+from jepakit.kgqa.retrievers.steiner import steiner_tree
 
 #: A film, its director, another film of his, that film's language, a person who is far away, and one without triples.
 NAMES = ("matrix", "director", "bound", "english", "stranger", "hermit")
@@ -223,3 +225,19 @@ def test_options_out_of_range_are_refused(config: type, field: str, value: int) 
     with pytest.raises(ConfigError) as error:
         config(**{field: value})
     assert error.value.field == field
+
+
+def test_candidates_near_the_nearest_entities_give_the_tree_of_the_whole_graph() -> None:
+    config = GeneratedConfig(entities=2000, triples=40_000, relations=6, types=4, subjects=20, hub=2000)
+    graph = generate(config, np.random.default_rng(0)).graph
+    vectors = EntityVectors(graph, WordEncoder())
+    triples = graph.triples()
+    ends = triples[triples[:, 0] != triples[:, 2]][:, [0, 2]]
+    for text in graph.column("text", range(5)):
+        ours = PCST(graph, vectors).retrieve([Query(text)], 20)[0].subgraph.entities
+        vector = vectors.encode([text])[0]
+        prizes = np.zeros(2000)
+        prizes[vectors.nearest(vector[None], 10).rows[0].numpy()] = np.arange(10, 0, -1)
+        cosine = (vectors.matrix @ vector).astype(np.float64)
+        whole, _ = steiner_tree(ends, prizes, 1 + 0.1 * (1 - cosine[ends].mean(1)))
+        assert len(set(ours.tolist()) & set(whole.tolist())) >= 0.9 * len(set(ours.tolist()) | set(whole.tolist()))
