@@ -85,6 +85,7 @@ def test_thresholds_by_hand() -> None:
     assert choose_threshold(confidence, correct, max_false=0.4) == 0.0
     assert choose_threshold(confidence, ~correct, max_false=0.1) == float("inf")
     assert choose_threshold(confidence, np.ones(5, bool)) == 0.0
+    assert choose_threshold(confidence, np.zeros(5, bool)) == float("inf")
     with pytest.raises(DataError, match="confidence"):
         choose_threshold(np.zeros(0), np.zeros(0, bool))
 

@@ -10,7 +10,7 @@ from jepakit.core.packed import segment_mean
 from jepakit.graph.data import Graphs
 from jepakit.kgqa.answerer.data import BatchMaker, Example, SubgraphPacker, packed
 from jepakit.kgqa.answerer.fusion import FUSIONS, FusionConfig, GraphEmbeddings
-from jepakit.kgqa.answerer.language_model import LanguageModel
+from jepakit.kgqa.answerer.language_model import LanguageModel, load_language_model
 from jepakit.kgqa.answerer.model import Answerer, AnswererBatch, embedding_scale
 from jepakit.kgqa.answerer.prompt import Prompt, PromptConfig
 from jepakit.kgqa.answerer.tokens import pack_tokens
@@ -231,3 +231,13 @@ def test_a_frozen_encoder_stays_as_it_is(tiny: LanguageModel, graph: KnowledgeGr
     answerer(train_batch(graph, answerer, examples)).backward()
     assert all(parameter.grad is None for parameter in answerer.encoder.parameters())
     assert all(torch.equal(value, before[key]) for key, value in answerer.encoder.state_dict().items())
+
+
+def test_low_rank_additions_to_half_precision_are_trained_in_single_precision(
+    tiny_folder: Path, graph: KnowledgeGraph, examples: Examples
+) -> None:
+    answerer = build(load_language_model(str(tiny_folder), device="cpu", dtype="bfloat16"), graph, tuning="lora")
+    added = {name: value for name, value in answerer.llm.named_parameters() if value.requires_grad}
+    assert {value.dtype for value in added.values()} == {torch.float32}
+    answerer(train_batch(graph, answerer, examples)).backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in added.values())

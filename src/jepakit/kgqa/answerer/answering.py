@@ -212,7 +212,8 @@ def choose_threshold(confidence: np.ndarray, correct: np.ndarray, *, max_false: 
             threshold with which at most this share of the given answers is wrong, on these questions.
 
     Returns:
-        0 where answering every question is best; infinity where no threshold keeps ``max_false``.
+        0 where answering every question is best; infinity where the best candidate is never right, or no threshold
+        keeps ``max_false``.
 
     Raises:
         DataError: there are no questions, or not a number for each.
@@ -228,6 +229,8 @@ def choose_threshold(confidence: np.ndarray, correct: np.ndarray, *, max_false: 
     ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
     values, right, answered = values[ends], right[ends], answered[ends]
     if max_false is None:
+        if not right[-1]:
+            return float("inf")
         # 2PR / (P + R) with P = right / answered and R = right / right[-1]; of equal ones the most answers.
         f1 = 2 * right / (answered + right[-1])
         best = len(f1) - 1 - int(np.argmax(f1[::-1]))

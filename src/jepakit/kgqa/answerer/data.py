@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,8 @@ from jepakit.kgqa.data import KnowledgeGraph, Subgraph
 from jepakit.kgqa.encoder import KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures, as_graphs
 from jepakit.kgqa.sampling import Subgraphs
+
+_LOG = logging.getLogger(__name__)
 
 Pack = Callable[[Sequence[Subgraph]], Any]
 """Subgraphs -> what the encoder takes, with the nodes in the order of the subgraphs and of their ``entities``."""
@@ -95,6 +98,8 @@ class BatchMaker:
             )
             for example in examples
         ]
+        if dropped := sum(prompt.dropped for prompt in prompts):
+            _LOG.info("%d triples did not fit into %d prompts of %d tokens", dropped, len(prompts), self.writer.limit)
         prefix = None
         if self.states is not None and not whole:
             prefix = self.states([prompt.before for prompt in prompts])

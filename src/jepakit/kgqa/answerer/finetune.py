@@ -110,7 +110,11 @@ def finetune(
     examples = [example for example in examples if example.answers]
     if not examples:
         raise DataError("no question has an answer", field="examples", value=0, expected="at least one")
-    model = language_model or load_language_model(config.llm_model)
+    # Steps of a whole model in bfloat16 would be lost in rounding.
+    model = language_model or load_language_model(
+        config.llm_model, dtype="float32" if config.tuning == "full" else "auto"
+    )
+    device = model.model.device
     dim = width_of(encoder, pack, [examples[0].subgraph])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -134,7 +138,8 @@ def finetune(
 
     loader = EpochLoader(len(examples), config.batch_size, batch, seed=config.seed)
     result = fit(None, loader, config, run=run, task=answerer, resume=resume)
-    answerer.to(model.model.device).eval()
+    # Lightning leaves a model on the CPU.
+    answerer.to(device).eval()
     tuned = QuestionAnswerer(answerer, make, AnswerSettings(), batch_size=config.batch_size)
     if held_out:
         tuned = tuned.calibrated(held_out, max_false=config.max_false)

@@ -171,6 +171,10 @@ def _add_low_rank(llm: nn.Module, rank: int, targets: tuple[str, ...]) -> None:
         raise MissingExtraError(str(error.name), "lora") from error
     options = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=list(targets))
     LoraModel(llm, options, "default")
+    for name, parameter in llm.named_parameters():
+        if ".lora_" in name:
+            # Small steps would be lost in bfloat16.
+            parameter.data = parameter.data.float()
 
 
 def _is_stored(answerer: Answerer, name: str) -> bool:
