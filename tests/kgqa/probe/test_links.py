@@ -46,7 +46,7 @@ def test_a_head_finds_links_where_embeddings_tell_them_and_not_in_noise() -> Non
     )
     split = split_triples(graph_of(triples, size), held_out=0.3)
     noise = torch.randn(size, 6, generator=torch.Generator().manual_seed(0))
-    config = LinkConfig(dim=16, epochs=15, batch_size=32, negatives=32, learning_rate=0.01, temperature=0.1)
+    config = LinkConfig(dim=16, epochs=15, batch_size=32, negatives=32, learning_rate=0.01)
     good, bad = (probe_links(embeddings, split, config) for embeddings in (told, noise))
     assert good > 2 * bad
     assert probe_links(told, split, config) == good
@@ -60,7 +60,7 @@ def test_the_random_state_of_the_caller_stays() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("options", [{"dim": 0}, {"epochs": 0}, {"temperature": 0.0}])
+@pytest.mark.parametrize("options", [{"dim": 0}, {"epochs": 0}, {"learning_rate": 0.0}])
 def test_options_are_checked(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError) as error:
         LinkConfig(**options)

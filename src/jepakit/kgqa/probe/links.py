@@ -27,10 +27,9 @@ class LinkConfig:
     Args:
         dim: width of its space.
         epochs: passes over the triples of the graph; the best one on the validation triples counts.
-        batch_size: triples per step; the tails of a batch and ``negatives`` random entities are told apart.
-        negatives: random entities in each step.
+        batch_size: triples per step.
+        negatives: random entities in each step, from which the tails are told.
         learning_rate: of Adam.
-        temperature: of the softmax over cosines.
         seed: of initialisation, order and negatives.
     """
 
@@ -39,16 +38,17 @@ class LinkConfig:
     batch_size: int = 1024
     negatives: int = 1024
     learning_rate: float = 3e-3
-    temperature: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_at_least(self, dim=1, epochs=1, batch_size=1, negatives=0)
-        require_within(self, "(0, inf)", "learning_rate", "temperature")
+        require_at_least(self, dim=1, epochs=1, batch_size=1, negatives=1)
+        require_within(self, "(0, inf)", "learning_rate")
 
 
 class LinkHead(nn.Module):
-    """DistMult on projected embeddings: cos(W z_h ∘ r, W z_t) for each step r (Yang et al. 2015, eq. 2).
+    """DistMult on projected embeddings: <W z_h ∘ r, W z_t> + b_r(z_t) for each step r (Yang et al. 2015, eq. 2).
+
+    The bias b, linear in z_t, says how often an entity is at the end of the step.
 
     Args:
         in_dim: columns of the embeddings.
@@ -59,15 +59,13 @@ class LinkHead(nn.Module):
     def __init__(self, in_dim: int, steps: int, dim: int) -> None:
         super().__init__()
         self.project, self.steps = nn.Linear(in_dim, dim), nn.Embedding(steps, dim)
-        nn.init.normal_(self.steps.weight, mean=1.0, std=0.3)
+        self.bias = nn.Linear(in_dim, steps)
+        nn.init.normal_(self.steps.weight, std=dim**-0.5)
 
-    def queries(self, head: Tensor, step: Tensor) -> Tensor:
-        """Unit rows for pairs of an entity's embedding and a step: ``[B, in_dim], [B] -> [B, dim]``."""
-        return F.normalize(self.project(head) * self.steps(step), dim=1)
-
-    def candidates(self, tail: Tensor) -> Tensor:
-        """Unit rows of entities: ``[C, in_dim] -> [C, dim]``."""
-        return F.normalize(self.project(tail), dim=1)
+    def forward(self, head: Tensor, step: Tensor, tail: Tensor) -> Tensor:
+        """Scores of all candidates for all queries: ``[B, in_dim], [B], [C, in_dim] -> [B, C]``."""
+        queries = torch.cat([self.project(head) * self.steps(step), F.one_hot(step, self.bias.out_features)], dim=1)
+        return queries @ torch.cat([self.project(tail), self.bias(tail)], dim=1).T
 
 
 def probe_links(embeddings: Tensor, split: TripleSplit, config: LinkConfig | None = None) -> float:
@@ -169,21 +167,19 @@ def ranks(score: Callable[[Ids], Tensor], queries: Ids, known: KnownTails) -> ND
 
 
 def _loss(head: LinkHead, embeddings: Tensor, batch: Tensor, config: LinkConfig, generator: torch.Generator) -> Tensor:
-    tails = torch.cat([batch[:, 2], torch.randint(len(embeddings), (config.negatives,), generator=generator)])
-    logits = head.queries(embeddings[batch[:, 0]], batch[:, 1]) @ head.candidates(embeddings[tails]).T
-    own = torch.arange(len(batch))
-    # The same tail elsewhere in the batch is no negative.
-    repeated = (tails[None, :] == batch[:, 2:]).index_put((own, own), torch.tensor(False))
-    return F.cross_entropy((logits / config.temperature).masked_fill(repeated, -torch.inf), own)
+    # Uniformly random entities, and not the tails of the batch: these are popular, which the head is to learn.
+    others = torch.randint(len(embeddings), (config.negatives,), generator=generator)
+    first, step, tail = batch.T
+    scores = head(embeddings[first], step, embeddings[torch.cat([tail, others])])
+    own, others_scores = scores[:, : len(batch)].diagonal(), scores[:, len(batch) :]
+    others_scores = others_scores.masked_fill(others == tail[:, None], -torch.inf)
+    return (torch.cat([own[:, None], others_scores], dim=1).logsumexp(1) - own).mean()
 
 
 def _scorer(head: LinkHead, embeddings: Tensor) -> Callable[[Ids], Tensor]:
-    with torch.no_grad():
-        candidates = head.candidates(embeddings)
-
     @torch.no_grad()
     def score(queries: Ids) -> Tensor:
         rows = torch.from_numpy(queries)
-        return head.queries(embeddings[rows[:, 0]], rows[:, 1]) @ candidates.T
+        return head(embeddings[rows[:, 0]], rows[:, 1], embeddings)
 
     return score
