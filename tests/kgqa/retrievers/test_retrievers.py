@@ -114,6 +114,12 @@ def test_hops_are_counted_from_the_topic() -> None:
     assert names_of(near)[0] == "director"
 
 
+def test_the_way_from_the_topic_is_in_the_subgraph() -> None:
+    one = KHop(GRAPH, VECTORS).retrieve([Query("stranger far", (0,))], 1)[0]
+    assert names_of(one.entities) == ["stranger"]
+    assert {(0, 1, 3), (4, 2, 3)} <= triples_of(one.subgraph)
+
+
 EDGES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=40)
 
 

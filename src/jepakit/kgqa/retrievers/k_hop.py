@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from jepakit.errors import require_at_least
-from jepakit.kgqa.data import KnowledgeGraph
-from jepakit.kgqa.retrievers.base import Query, Retrieved, require_limit, rows_of, with_triples_between
-from jepakit.kgqa.retrievers.neighbourhood import around
+from jepakit.kgqa.data import KnowledgeGraph, different
+from jepakit.kgqa.retrievers.base import Query, Retrieved, joined, require_limit, rows_of, with_triples_between
+from jepakit.kgqa.retrievers.neighbourhood import around, triples_along
+from jepakit.kgqa.retrievers.path import shortest_paths
 from jepakit.kgqa.retrievers.vectors import EntityVectors
 
 
@@ -39,6 +40,8 @@ class KHopConfig:
 class KHop:
     """The entities within some steps of a topic, by their cosine to the question.
 
+    The subgraph has a shortest path from each topic to each of them.
+
     Args:
         graph: the graph.
         vectors: of its entities.
@@ -58,5 +61,12 @@ class KHop:
             similarity = partial(self.vectors.similarity, vector)
             start = np.array(query.topics, np.int64) if query.topics else seeds
             entities = around(self.graph, start, self.config.hops, self.config.neighbours, similarity)
-            retrieved.append(with_triples_between(self.graph, query, entities, similarity(entities), limit))
+            best = with_triples_between(self.graph, query, entities, similarity(entities), limit)
+            ways = [
+                shortest_paths(self.graph, int(one), best.entities, self.config.hops, similarity)
+                for one in query.topics
+            ]
+            pairs = np.concatenate([np.empty((0, 2), np.int64), *ways])
+            way = triples_along(self.graph, pairs, different(pairs.ravel()))
+            retrieved.append(replace(best, subgraph=joined(self.graph, [best.subgraph, way])))
         return retrieved
