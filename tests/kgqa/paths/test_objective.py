@@ -1,0 +1,86 @@
+"""The likelihood of answers, computed by hand, and that the frozen start is the cosine."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from jepakit.kgqa.paths.matcher import PathMatcher
+from jepakit.kgqa.paths.objective import AnswerLikelihood, PathBatch, log_probabilities
+
+STEPS = torch.tensor([[0, 4, 4], [1, 0, 4], [2, 3, 1]])
+
+
+def batch_of(share: list[float]) -> PathBatch:
+    """Two questions: the first has the paths 0 and 1, the second 0 and 2. All logits are the length's bias."""
+    return PathBatch(
+        questions=torch.zeros(2, 4),
+        ptr=torch.tensor([0, 2, 4]),
+        owner=torch.tensor([0, 0, 1, 1]),
+        path=torch.tensor([0, 1, 0, 2]),
+        vectors=F.normalize(torch.ones(3, 4), dim=-1),
+        steps=STEPS,
+        share=torch.tensor(share, dtype=torch.float32),
+    )
+
+
+def matcher_of(**options: object) -> PathMatcher:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PathMatcher(4, 4, 3, hidden=6, step_dim=5, **options)
+
+
+def zeroed(matcher: PathMatcher) -> PathMatcher:
+    """Questions of zeros have the vector 0, so that all cosines are 0."""
+    for parameter in matcher.question.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        matcher.length_bias.copy_(torch.tensor([0.0, math.log(3), 0.0, 0.0]))
+    return matcher
+
+
+def test_the_loss_by_hand() -> None:
+    task = AnswerLikelihood(zeroed(matcher_of()))
+    # P = (3/4, 1/4) for both; likelihoods 3/4 · 0 + 1/4 · 1/2 and 3/4 · 1 + 0.
+    assert task(batch_of([0, 0.5, 1, 0])).item() == pytest.approx((-math.log(1 / 8) - math.log(3 / 4)) / 2)
+
+
+def test_questions_that_no_path_answers_do_not_count() -> None:
+    task = AnswerLikelihood(zeroed(matcher_of()))
+    assert task(batch_of([0, 0, 1, 0])).item() == pytest.approx(-math.log(3 / 4))
+    assert task(batch_of([0, 0, 0, 0])).item() == 0
+
+
+def test_probabilities_of_a_question_do_not_depend_on_the_others() -> None:
+    logits, ptr = torch.tensor([500.0, 501.0, -500.0, -500.0]), torch.tensor([0, 2, 4])
+    found = log_probabilities(logits, ptr, torch.tensor([0, 0, 1, 1])).exp()
+    assert torch.allclose(found, torch.tensor([1 / (1 + math.e), math.e / (1 + math.e), 0.5, 0.5]))
+
+
+def test_before_training_the_score_is_the_cosine() -> None:
+    questions, vectors = F.normalize(torch.randn(5, 4), dim=-1), F.normalize(torch.randn(3, 4), dim=-1)
+    assert torch.allclose(matcher_of(scale=7.0)(questions, vectors, STEPS), 7 * questions @ vectors.T, atol=1e-5)
+
+
+def test_paths_of_other_steps_have_other_vectors_after_a_step_of_training() -> None:
+    matcher = matcher_of()
+    torch.nn.init.normal_(matcher.path_out.weight, generator=torch.Generator().manual_seed(0))
+    same = F.normalize(torch.ones(3, 4), dim=-1)
+    embedded = matcher.embed_paths(same, STEPS)
+    assert torch.pdist(embedded).min() > 1e-3
+    # What follows the end of a path has no effect on it.
+    assert torch.allclose(matcher.embed_paths(same[:1], STEPS[:1]), embedded[:1])
+    assert torch.equal(matcher_of(path_residual=False).embed_paths(same, STEPS), same)
+
+
+def test_training_finds_the_path_that_answers() -> None:
+    matcher, batch = matcher_of(), batch_of([0, 1, 0, 1])
+    task = AnswerLikelihood(matcher)
+    optimizer = torch.optim.Adam(matcher.parameters(), lr=0.05)
+    before = task(batch).item()
+    for _ in range(50):
+        optimizer.zero_grad()
+        task(batch).backward()
+        optimizer.step()
+    assert task(batch).item() < 0.1 * before
