@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -185,12 +186,12 @@ def _trained(
         accelerator="cpu",
         seed=seed,
     )
-    options = {"encoder": encoder, "pack": pack, "language_model": model, "states": states}
+    options: dict[str, Any] = {"encoder": encoder, "pack": pack, "language_model": model, "states": states}
     # One step at a rate of almost 0: the loss before training.
     first = finetune(
         task.graph, task.train[:8], replace(config, epochs=1, learning_rate=1e-12, learning_rates={}), **options
-    )  # pyright: ignore[reportArgumentType]
-    tuned = finetune(task.graph, task.train, config, **options)  # pyright: ignore[reportArgumentType]
+    )
+    tuned = finetune(task.graph, task.train, config, **options)
     answerer = QuestionAnswerer(tuned.answerer.answerer, tuned.answerer.make, AnswerSettings(weight=1))
     losses = {"first": first.fit.metrics["train/task"], "last": tuned.fit.metrics["train/task"]}
     return {"right": _share(answerer, task.test), **losses}
@@ -234,7 +235,7 @@ def _forward(graph: KnowledgeGraph, topic: int) -> Subgraph:
     """The entities that at most two triples lead to from the topic, the topic first, with all triples between them."""
     reached = np.array([topic])
     for _ in range(2):
-        entries = np.concatenate([np.arange(graph.ptr[row], graph.ptr[row + 1]) for row in reached])
+        entries = np.concatenate([np.arange(int(graph.ptr[row]), int(graph.ptr[row + 1])) for row in reached])
         forward = graph.neighbour[entries[graph.step[entries] < len(graph.relations)]]
         reached = np.concatenate([reached, np.setdiff1d(forward, reached)])
     return graph.induced(reached.astype(np.int64))

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def random(conv: str) -> str:
 
 def config(conv: str, seed: int, options: Options) -> PretrainConfig:
     """The recipe; --quick trains a sixth of it."""
-    length = {"epochs": 3, "subgraphs": 320} if options.quick else {"epochs": 18, "subgraphs": 320}
+    length: dict[str, Any] = {"epochs": 3, "subgraphs": 320} if options.quick else {"epochs": 18, "subgraphs": 320}
     encoder = EncoderConfig(conv=conv)  # pyright: ignore[reportArgumentType]
     return PretrainConfig(encoder=encoder, seed=seed, progress=False, diagnose_every=1000, **length)
 

@@ -12,7 +12,7 @@ import resource
 import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -208,7 +208,7 @@ def retrieval_rows(config: GeneratedConfig, numbers: dict[str, float]) -> list[R
     ]
 
 
-def in_own_process(function: object, *arguments: object) -> dict[str, float]:
+def in_own_process(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
     """Calls a function in a fresh process, so that its memory is its alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jepakit.errors import DataError, did_you_mean
+from jepakit.kgqa.arrow import pc
 
 Ids = NDArray[np.int64]
 
@@ -257,12 +257,8 @@ def entity_table(
     return pa.table({name: blank if column is None else _text(column) for name, column in columns.items()})
 
 
-def _text(column: Sequence[str] | pa.Array) -> pa.Array:
-    return (
-        column.cast(pa.large_utf8())
-        if isinstance(column, pa.Array | pa.ChunkedArray)
-        else pa.array(column, pa.large_utf8())
-    )
+def _text(column: Any) -> pa.Array:
+    return pa.array(column, pa.large_utf8()) if isinstance(column, list | tuple) else column.cast(pa.large_utf8())
 
 
 def _checked_entities(entities: pa.Table) -> pa.Table:

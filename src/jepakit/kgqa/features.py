@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from jepakit.graph.data import Graphs
+from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.sampling import Subgraphs
 from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder

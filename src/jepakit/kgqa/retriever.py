@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
@@ -153,7 +155,7 @@ class PathRetriever:
             for row in range(len(questions))
         ]
 
-    def _ranked(self, entities: Ids, scores: np.ndarray, limit: int, paths: list[RankedPath]) -> Ranked:
+    def _ranked(self, entities: NDArray[Any], scores: np.ndarray, limit: int, paths: list[RankedPath]) -> Ranked:
         order = np.lexsort((entities, -scores))[:limit]
         return Ranked(entities[order].astype(np.int64), scores[order], tuple(paths))
 

@@ -195,7 +195,7 @@ class _Chunk:
         """Where the entries of each entity start, and how many there are."""
         row = keys % self.size
         start = self.ptr[row]
-        return start, self.ptr[row + 1] - start
+        return start.astype(np.int64), (self.ptr[row + 1] - start).astype(np.int64)
 
     def _packed(self) -> Subgraphs:
         graph = self.found // self.size

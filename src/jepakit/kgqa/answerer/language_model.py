@@ -12,6 +12,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from jepakit.errors import MissingExtraError, ModelError, in_one_line, require_choice
 from jepakit.kgqa.answerer.smollm2 import smollm2_folder
@@ -52,7 +53,7 @@ class LanguageModel:
     @property
     def width(self) -> int:
         """Columns of a token's embedding."""
-        return self.model.get_input_embeddings().weight.shape[1]
+        return embedding_matrix(self.model).shape[1]
 
     @property
     def context(self) -> int:
@@ -66,11 +67,17 @@ class LanguageModel:
         end = self.tokenizer.eos_token_id
         if end is None:
             raise ModelError(f"{self.name}: its tokeniser has no token that ends a text")
-        return int(end)
+        return int(str(end))
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text, without those that the tokeniser would add around it."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def embedding_matrix(model: nn.Module) -> Tensor:
+    """The embeddings of all tokens of a language model of transformers, ``[V, D]``."""
+    embeddings: Any = model
+    return embeddings.get_input_embeddings().weight
 
 
 def load_language_model(
@@ -103,9 +110,10 @@ def load_language_model(
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            model, about = transformers.AutoModelForCausalLM.from_pretrained(
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=kind, use_safetensors=True, output_loading_info=True, **options
             )
+            model, about = loaded
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         except _LOAD_ERRORS as error:
             expected = f"a causal language model of transformers, its weights in safetensors, in {folder}"

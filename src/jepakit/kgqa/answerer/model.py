@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from jepakit.errors import MissingExtraError, require_choice
 from jepakit.kgqa.answerer.fusion import GraphEmbeddings
-from jepakit.kgqa.answerer.language_model import LanguageModel
+from jepakit.kgqa.answerer.language_model import LanguageModel, embedding_matrix
 from jepakit.kgqa.answerer.prefix import Prefix
 from jepakit.kgqa.answerer.tokens import IGNORED, Tokens
 
@@ -94,7 +94,7 @@ class Answerer(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the language model is."""
-        return self.llm.get_input_embeddings().weight.device
+        return embedding_matrix(self.llm).device
 
     def train(self, mode: bool = True) -> Answerer:
         """Training mode for what is trained: what is frozen has no dropout, and keeps its running statistics."""
@@ -160,8 +160,7 @@ def answer_loss(llm: nn.Module, embedded: Tensor, tokens: Tokens, prefix: Prefix
 
 def embedding_scale(language_model: LanguageModel) -> float:
     """The root mean square of the entries of embedded tokens."""
-    weight = language_model.model.get_input_embeddings().weight
-    return float(weight.detach()[:4096].float().square().mean().sqrt())
+    return float(embedding_matrix(language_model.model).detach()[:4096].float().square().mean().sqrt())
 
 
 def _add_low_rank(llm: nn.Module, rank: int, targets: tuple[str, ...]) -> None:

@@ -89,7 +89,8 @@ def generate(answerer: Answerer, batch: AnswererBatch, *, max_tokens: int = 32) 
         max_tokens: longest answer.
     """
     tokenizer = answerer.language_model.tokenizer
-    written = answerer.llm.generate(
+    model: Any = answerer.llm
+    written = model.generate(
         inputs_embeds=answerer.inputs(batch),
         attention_mask=batch.tokens.mask.long(),
         max_new_tokens=max_tokens,

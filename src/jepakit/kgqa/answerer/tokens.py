@@ -56,7 +56,7 @@ def pack_tokens(
         soft_tokens: K.
         max_answer: tokens of an answer, its end included.
     """
-    pad, end = int(language_model.tokenizer.pad_token_id), language_model.end
+    pad, end = int(str(language_model.tokenizer.pad_token_id)), language_model.end
     written = [[*language_model.token_ids(text)[: max_answer - 1], end] for text in answers or ()]
     rows: list[list[int]] = []
     starts: list[int] = []

@@ -7,10 +7,10 @@ from itertools import count as count_from
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jepakit.errors import ConfigError, require_at_least, require_within
+from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Relation, different, entity_table
 
 _VOWELS, _CONSONANTS = "aeiou", "bdfgklmnprst"
@@ -83,7 +83,9 @@ def generate(config: GeneratedConfig, draw: np.random.Generator) -> Generated:
     counts[np.argmax(room)] += config.triples - counts.sum()
     if counts[np.argmax(room)] > room.max() // 2:
         raise ConfigError("triples", config.triples, f"at most about {room.sum() // 2} between these entities")
-    weight = _weights(kind, np.bincount(ends.ravel(), np.repeat(counts, 2), config.types), config.hub, draw)
+    weight = _weights(
+        kind, np.bincount(ends.ravel(), np.repeat(counts, 2), config.types).astype(np.float64), config.hub, draw
+    )
     members = [
         _Members.of(np.flatnonzero(kind == one), weight, subject, config.subjects) for one in range(config.types)
     ]
@@ -158,7 +160,7 @@ def _weights(kind: Ids, load: NDArray[np.float64], hub: int, draw: np.random.Gen
         weight = rank**-middle
         expected = weight * (load / np.bincount(kind, weight))[kind]
         low, high = (middle, high) if expected.max() < hub else (low, middle)
-    return rank**-low
+    return (rank**-low).astype(np.float64)
 
 
 def _entities(kind: Ids, subject: Ids, draw: np.random.Generator) -> pa.Table:

@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jepakit.errors import ConfigError, DataError, in_one_line
 from jepakit.files import reading
+from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
 from jepakit.kgqa.datasets.properties import NAMES, TEXTS, chosen, graph_of_nodes
 
@@ -41,7 +41,8 @@ def load_ladybug(file: Path) -> KnowledgeGraph:
     with reading(file):
         database = ladybug.Database(file, read_only=True, buffer_pool_size=_BUFFER_BYTES)
         try:
-            connection = ladybug.Connection(database)
+            # Its stubs have a list of results, which there are for several queries only.
+            connection: Any = ladybug.Connection(database)
             try:
                 return _graph_of_tables(file.stem, lambda query: connection.execute(query).get_as_arrow())
             finally:

@@ -83,7 +83,7 @@ def extract(root: Path) -> Stored:
         raise DataError("no source files", file=root, expected="the source files of the standard library")
     entities = dict(chain(_modules(library), _definitions(library)))
     triples = {one for one in _triples(library) if one[0] in entities}
-    mentioned = {tail for _, relation, tail in triples if tail.startswith("builtins.")}
+    mentioned = {tail for _, _, tail in triples if tail.startswith("builtins.")}
     for kind in sorted(_with_bases(mentioned)):
         entities[kind] = ("class", _first_paragraph(inspect.getdoc(getattr(builtins, kind.partition(".")[2]))))
         triples |= {("builtins", "defines", kind)}
@@ -136,7 +136,8 @@ def _triples(library: Library) -> Iterator[_Triple]:
         yield definition.owner or definition.module.name, "defines", name
         for node in definition.nodes:
             if isinstance(node, ast.ClassDef):
-                yield from ((name, "inherits from", base) for base in library.bases(name) if _is_class(base, library))
+                bases = [base for base in library.bases(name) if base is not None and _is_class(base, library)]
+                yield from ((name, "inherits from", base) for base in bases)
             else:
                 yield from _done_by(library, definition, node)
 

@@ -46,7 +46,7 @@ def load_splits(
 
         return python_questions(graph)
     if source == "metaqa":
-        folder = named_file(source, FILES[source], data_dir).parent
+        folder = named_file("metaqa", FILES["metaqa"], data_dir).parent
         files = {name: folder / file for name, file in _METAQA.items() if (folder / file).exists()}
         return {name: load_metaqa_questions(file, graph) for name, file in files.items()}
     if isinstance(source, str) and source in STARK_NAMES:

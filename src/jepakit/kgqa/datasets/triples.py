@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from jepakit.errors import DataError
 from jepakit.files import numbered_lines, read_bytes, reading
+from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
 
 COLUMNS = ("head", "relation", "tail")

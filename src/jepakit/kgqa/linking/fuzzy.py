@@ -55,7 +55,8 @@ class FuzzyNames:
         candidates = self._candidates(words.key(0, len(words.texts)))
         if not spans or not len(candidates):
             return []
-        parts, names = [words.key(*span) for span in spans], [self.keys[row] for row in candidates]
+        parts = [words.key(*span) for span in spans]
+        names = [str(self.keys[int(row)]) for row in candidates]
         similar = process.cdist(parts, names, scorer=fuzz.ratio, score_cutoff=100 * self.least, dtype=np.float32)
         best = similar.argmax(0)
         found = [

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from jepakit.errors import require_at_least, require_within
+from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.linking.fuzzy import FuzzyNames
 from jepakit.kgqa.linking.matches import METHODS, Match, Method

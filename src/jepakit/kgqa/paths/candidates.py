@@ -63,8 +63,8 @@ def _of_level(level: Reached, question: Ids, place: Ids, answers: Ids, answer_pt
     row = _ranges(first, count)
     owner = np.repeat(question, count)
     # Whether an answer is in a set: the sets are sorted, so all of them together are, as keys of row and entity.
-    width = level.sets.shape[1]
-    keys = np.repeat(np.arange(level.sets.shape[0]), level.size) * width + level.sets.indices
+    width = level.num_entities
+    keys = np.repeat(np.arange(len(level.path)), level.size) * width + level.sets.indices
     listed = answer_ptr[owner + 1] - answer_ptr[owner]
     wanted = np.repeat(row, listed) * width + answers[_ranges(answer_ptr[owner], listed)]
     at = np.searchsorted(keys, wanted)

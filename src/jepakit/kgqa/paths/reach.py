@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +65,13 @@ class Reached:
         topic: place of the topic in the list that was asked for, ``[G]`` int64.
         path: number of the path in the `PathTable`, ``[G]`` int64.
         sets: ``[G, N]`` bool: the entities that each reaches, sorted in each row.
+        num_entities: N.
     """
 
     topic: Ids
     path: Ids
     sets: csr_array
+    num_entities: int
 
     @property
     def size(self) -> Ids:
@@ -113,12 +116,12 @@ class Walker:
                 sets = _without(sets, topics[place])
                 kept = np.flatnonzero(np.diff(sets.indptr))
                 place, path, sets = place[kept], path[kept], sets[kept]
-            levels.append(Reached(place, path, sets))
+            levels.append(Reached(place, path, sets, self.graph.num_entities))
         return levels
 
     def _expand(self, sets: csr_array) -> tuple[Ids, Ids, csr_array]:
         """Every step from every set: the row it comes from, the step, and the set that it leads to."""
-        owner = np.repeat(np.arange(sets.shape[0]), np.diff(sets.indptr))
+        owner = np.repeat(np.arange(len(sets.indptr) - 1), np.diff(sets.indptr))
         starts = self._ptr[sets.indices]
         counts = self._ptr[sets.indices + 1] - starts
         pair = np.arange(counts.sum()) + np.repeat(starts - (counts.cumsum() - counts), counts)
@@ -129,7 +132,7 @@ class Walker:
         chosen = csr_array(
             (np.ones(len(pair), bool), pair, np.append(first, len(pair))), shape=(len(first), len(self._step))
         )
-        reached = chosen @ self._neighbours
+        reached: Any = chosen @ self._neighbours
         reached.sort_indices()
         group, step = np.divmod(key[first], self.graph.num_steps)
         return group, step, reached

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from jepakit.errors import MissingExtraError
 from jepakit.kgqa.data import Ids
 from jepakit.kgqa.probe.split import TripleSplit
 
+#: The stubs of scikit-learn know the words alone.
+_ZERO: Any = 0
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 """C of logistic regression."""
 
@@ -69,12 +72,14 @@ def probe_relations(
     for standardise, strength in product((False, True), strengths):
         scaler = StandardScaler() if standardise else FunctionTransformer(partial(np.multiply, scale))
         model = make_pipeline(scaler, LogisticRegression(C=strength, max_iter=300, tol=1e-3)).fit(x, y)
-        value = float(f1_score(y_val, model.predict(x_val), average="macro", labels=np.unique(y_val), zero_division=0))
+        value = float(
+            f1_score(y_val, model.predict(x_val), average="macro", labels=np.unique(y_val), zero_division=_ZERO)
+        )
         if value > score:
             best, chosen, score = model, (standardise, strength), value
     assert best is not None
     predicted = best.predict(x_test)
-    macro = f1_score(y_test, predicted, average="macro", labels=np.unique(y_test), zero_division=0)
+    macro = f1_score(y_test, predicted, average="macro", labels=np.unique(y_test), zero_division=_ZERO)
     return RelationScores(100 * float((predicted == y_test).mean()), 100 * float(macro), chosen)
 
 
