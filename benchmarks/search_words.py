@@ -108,20 +108,20 @@ class Bm25s(Engine):
     """bm25s with its own tokeniser and Snowball's stemmer; it has no changes."""
 
     def __init__(self) -> None:
-        self.library = importlib.import_module("bm25s")
+        self.package = importlib.import_module("bm25s")
         self.stemmer = importlib.import_module("snowballstemmer").stemmer("english").stemWords
 
     def build(self, texts: Sequence[str], folder: Path) -> None:
-        words = self.library.tokenize(list(texts), stemmer=self.stemmer, show_progress=False)
-        index = self.library.BM25(k1=1.2, b=0.75)
+        words = self.package.tokenize(list(texts), stemmer=self.stemmer, show_progress=False)
+        index = self.package.BM25(k1=1.2, b=0.75)
         index.index(words, show_progress=False)
         index.save(folder)
 
     def open(self, folder: Path) -> None:
-        self.index = self.library.BM25.load(folder, mmap=True)
+        self.index = self.package.BM25.load(folder, mmap=True)
 
     def search(self, query: str, k: int) -> list[int]:
-        words = self.library.tokenize([query], stemmer=self.stemmer, show_progress=False, return_ids=False)
+        words = self.package.tokenize([query], stemmer=self.stemmer, show_progress=False, return_ids=False)
         rows, scores = self.index.retrieve(words, k=k, show_progress=False)
         return rows[0][scores[0] > 0].tolist()
 
@@ -133,17 +133,17 @@ class Tantivy(Engine):
     allowed: Any = None
 
     def __init__(self) -> None:
-        self.library = importlib.import_module("tantivy")
+        self.package = importlib.import_module("tantivy")
 
     def build(self, texts: Sequence[str], folder: Path) -> None:
-        schema = self.library.SchemaBuilder()
+        schema = self.package.SchemaBuilder()
         schema.add_unsigned_field("number", stored=True, indexed=True, fast=True)
         schema.add_text_field("text", stored=False, tokenizer_name=self.tokenizer)
-        self.index = self.library.Index(schema.build(), path=str(folder))
+        self.index = self.package.Index(schema.build(), path=str(folder))
         self._write(lambda writer: self._put(writer, 0, texts))
 
     def open(self, folder: Path) -> None:
-        self.index = self.library.Index.open(str(folder))
+        self.index = self.package.Index.open(str(folder))
         self.index.reload()
 
     def search(self, query: str, k: int) -> list[int]:
@@ -151,14 +151,14 @@ class Tantivy(Engine):
         if asked is None:
             return []
         if self.allowed is not None:
-            must = self.library.Occur.Must
-            asked = self.library.Query.boolean_query([(must, asked), (must, self.allowed)])
+            must = self.package.Occur.Must
+            asked = self.package.Query.boolean_query([(must, asked), (must, self.allowed)])
         searcher = self.index.searcher()
         return [searcher.doc(place)["number"][0] for _, place in searcher.search(asked, k, count=False).hits]
 
     def allow(self, numbers: Sequence[int], count: int) -> None:
-        chosen = self.library.Query.term_set_query(self.index.schema, "number", list(numbers))
-        self.allowed = self.library.Query.const_score_query(chosen, 0.0)
+        chosen = self.package.Query.term_set_query(self.index.schema, "number", list(numbers))
+        self.allowed = self.package.Query.const_score_query(chosen, 0.0)
 
     def add(self, first: int, texts: Sequence[str]) -> None:
         self._write(lambda writer: self._put(writer, first, texts))
@@ -166,7 +166,7 @@ class Tantivy(Engine):
     def delete(self, numbers: Sequence[int]) -> None:
         def change(writer: Any) -> None:
             for number in numbers:
-                query = self.library.Query.term_query(self.index.schema, "number", number)
+                query = self.package.Query.term_query(self.index.schema, "number", number)
                 writer.delete_documents_by_query(query)
 
         self._write(change)
@@ -191,7 +191,7 @@ class Tantivy(Engine):
 
     def _put(self, writer: Any, first: int, texts: Sequence[str]) -> None:
         for number, text in enumerate(texts, start=first):
-            document = self.library.Document()
+            document = self.package.Document()
             document.add_unsigned("number", number)
             document.add_text("text", self.text_of(text))
             writer.add_document(document)
@@ -206,9 +206,9 @@ class TantivyOurWords(Tantivy):
         return " ".join(tokenize(text, "english"))
 
     def _query(self, query: str) -> Any:
-        kinds, schema = self.library.Query, self.index.schema
+        kinds, schema = self.package.Query, self.index.schema
         words = [kinds.term_query(schema, "text", word) for word in tokenize(query, "english")]
-        return kinds.boolean_query([(self.library.Occur.Should, word) for word in words]) if words else None
+        return kinds.boolean_query([(self.package.Occur.Should, word) for word in words]) if words else None
 
 
 ENGINES: dict[str, type[Engine]] = {

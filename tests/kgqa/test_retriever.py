@@ -14,7 +14,7 @@ from jepakit.kgqa.data import KnowledgeGraph, Questions, Relation, entity_table
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
 from jepakit.kgqa.paths.matcher import MatcherConfig, PathMatcher
 from jepakit.kgqa.retriever import PathRetriever, mask_topics, open_retriever
-from jepakit.training import RunFolder
+from jepakit.training import RunFolder, load_encoder_as
 
 
 class Words:
@@ -121,7 +121,8 @@ def test_a_run_gives_the_same_retriever_again(tmp_path: Path) -> None:
     for ours, theirs in zip(fitted.retriever.rank(BOTH), opened.rank(BOTH), strict=True):
         assert ours.entities.tolist() == theirs.entities.tolist()
         assert np.allclose(ours.scores, theirs.scores)
-    assert open_retriever(run, GRAPH, Words(), random=True).rank(BOTH)[0].paths[0].probability < 0.9
+    untrained = opened.with_matcher(load_encoder_as(PathMatcher, run.random_encoder))
+    assert untrained.rank(BOTH)[0].paths[0].probability < 0.9
     other = KnowledgeGraph.from_rows("films", entity_table(IDS), GRAPH.relations, np.array(TRIPLES[:-1]))
     with pytest.raises(ModelError, match="graph"):
         open_retriever(run, other, Words())

@@ -16,12 +16,13 @@ from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
 from jepakit.kgqa.linking import EntityLinker
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
+from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.presets import PRESETS
 from jepakit.kgqa.pretrain import PretrainConfig, pretrain
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
 from jepakit.kgqa.storage import write_graph
-from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
-from jepakit.training import RunFolder
+from jepakit.text import TextConfig, load_cached_encoder
+from jepakit.training import RunFolder, load_encoder_as
 
 RUN, PRETRAINING_RUN = Path("runs/kgqa"), Path("runs/kgqa-pretrain")
 #: Topics that are tried where a question names several entities.
@@ -88,11 +89,6 @@ class QuestionOptions(GraphOptions):
     def load_questions(self, graph: KnowledgeGraph) -> dict[str, Questions]:
         """The questions by split."""
         return dict(load_splits(self.questions or self.graph, graph, data_dir=self.data_dir))
-
-    def encoder(self) -> TextEncoder:
-        """The frozen sentence encoder."""
-        encoder = load_text_encoder(self.text)
-        return CachedEncoder(encoder, EmbeddingCache()) if self.text.cache else encoder
 
 
 @dataclass
@@ -168,7 +164,7 @@ def run_fit(options: FitOptions, out: Console) -> None:
         questions = questions.sample(options.limit, seed=options.seed)
     run = RunFolder(options.run)
     with training_run(run, options, out) as training:
-        encoder = options.encoder()
+        encoder = load_cached_encoder(options.text)
         say(out, f"{_counts(graph)}; {len(questions)} questions; run in {run.path}")
         fitted = fit_retriever(graph, questions, encoder, options, run=run, resume=options.resume)
         training.diagnosis = fitted.diagnosis
@@ -183,9 +179,9 @@ def run_fit(options: FitOptions, out: Console) -> None:
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Measures a finished run again."""
     run = trained_run(options.run)
-    read, graph, encoder, retriever = _opened(run, options.questions)
+    read, graph, retriever = _opened(run, options.questions)
     questions = split_of(read.load_questions(graph), options.split)
-    untrained = open_retriever(run, graph, encoder, random=True)
+    untrained = retriever.with_matcher(load_encoder_as(PathMatcher, run.random_encoder))
     evaluation = evaluate(graph, questions, retriever, untrained, options)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)
@@ -196,7 +192,7 @@ def run_ask(options: AskOptions, out: Console) -> None:
     if not options.question:
         raise ConfigError("question", options.question, "what is asked")
     run = trained_run(options.run)
-    _, graph, _, retriever = _opened(run)
+    _, graph, retriever = _opened(run)
     if options.entity:
         topics = tuple(int(row) for row in graph.rows(options.entity, field="entity"))
     else:
@@ -222,18 +218,16 @@ def run_ask(options: AskOptions, out: Console) -> None:
         say(out, f"  {names[head]} -- {graph.relations[relation].name} -> {names[tail]}")
 
 
-def _opened(
-    run: RunFolder, questions: str | None = None
-) -> tuple[QuestionOptions, KnowledgeGraph, TextEncoder, PathRetriever]:
-    """The options, graph, encoder and retriever of a run; ``questions`` replaces the run's own."""
+def _opened(run: RunFolder, questions: str | None = None) -> tuple[QuestionOptions, KnowledgeGraph, PathRetriever]:
+    """The options, graph and retriever of a run; ``questions`` replaces the run's own."""
     saved = run.read_config()
     options: dict[str, Any] = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
     options["text"] = TextConfig(**options.get("text", {}))
     read = QuestionOptions(**options)
     if questions is not None:
         read.questions = questions
-    graph, encoder = read.load(), read.encoder()
-    return read, graph, encoder, open_retriever(run, graph, encoder)
+    graph = read.load()
+    return read, graph, open_retriever(run, graph, load_cached_encoder(read.text))
 
 
 def _training_questions(splits: dict[str, Questions], name: str | None) -> Questions:

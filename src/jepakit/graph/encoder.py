@@ -25,7 +25,7 @@ _SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
 _NODES_PER_PROTOTYPE = 50
 _READOUT_NODES = 50_000
 
-_NORMS: dict[str, Callable[[int], nn.Module]] = {
+NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": BatchNorm,
     "layer": nn.LayerNorm,
     "none": lambda _: nn.Identity(),
@@ -73,7 +73,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         require_choice("conv", self.conv, LAYERS)
-        require_choice("norm", self.norm, _NORMS)
+        require_choice("norm", self.norm, NORMS)
         require_choice("jumping", self.jumping, ("concat", "last"))
         require_choice("pooling", self.pooling, _POOLINGS)
         require_choice("position", self.position, get_args(Encoding))
@@ -126,7 +126,7 @@ class GraphEncoder(NodeEncoder):
         self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
         self.edges = nn.Linear(edge_dim, hidden) if edge_dim else None
-        norm = _NORMS[self.config.norm]
+        norm = NORMS[self.config.norm]
         self.layers = nn.ModuleList(self._layer(depth, norm) for depth in range(self.config.layers))
         self.norms = nn.ModuleList(norm(hidden) for _ in range(self.config.layers))
         self.dropout = nn.Dropout(self.config.dropout)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from jepakit.core import EMATarget, diagnose
+from jepakit.core import JEPA, EMATarget, diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.descriptors import DescribedTarget, normal_scores
-from jepakit.graph.encoder import EncoderConfig, GraphEncoder
+from jepakit.graph.encoder import EncoderConfig, GraphEncoder, NodeEncoder
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
 from jepakit.graph.views import GraphViews, ViewConfig
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, save_trained
 from jepakit.training.results import Pretrained
+from jepakit.training.storage.encoder_folder import Role
+
+EncoderT = TypeVar("EncoderT", bound=NodeEncoder)
 
 
 @dataclass
@@ -42,16 +45,12 @@ class PretrainConfig(FitConfig):
     views: ViewConfig = field(default_factory=ViewConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     patch_size: int = 16
-    export: Literal["context", "target"] = "target"
+    export: Role = "target"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice("export", self.export, ("context", "target"))
-        predictor, views = self.objective.predictor, self.views
-        if views.context == "drop" and "node" in self.objective.predict and predictor != "cross_attention":
-            raise ConfigError("objective.predictor", predictor, "cross_attention where views.context = drop")
-        if predictor == "cross_attention" and views.every_node:
-            raise ConfigError("objective.predictor", predictor, "mlp or none where every node is predicted")
+        require_fitting_predictor(self.objective, self.views)
 
 
 def pretrain(
@@ -80,12 +79,7 @@ def pretrain(
     observed, group = _observed(dataset, graphs)
     key = "graph" if len(graphs) > 1 else "node"
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))
-    target = jepa.target.embeddings if isinstance(jepa.target, DescribedTarget) else jepa.target
-    exports_copy = config.export == "target" and isinstance(target, EMATarget)
-    exported = target.encoder if exports_copy else encoder
-    assert isinstance(exported, GraphEncoder)
-    # The parameters of an EMA copy do not require gradients, and fine-tuning would train the head alone.
-    exported = exported.cpu().eval().requires_grad_(True)
+    exported, role = exported_encoder(jepa, encoder, config.export)
     for trained in (exported, random_encoder):
         trained.fit_readout(graphs, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
@@ -101,13 +95,32 @@ def pretrain(
             embeddings=embeddings,
             labels=group,
             label_names=dataset.label_names,
-            role="target" if exports_copy else "context",
+            role=role,
             card={
                 "dataset": f"{dataset.name}: {len(dataset.graphs)} graphs, without labels. {dataset.source}",
                 "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",
             },
         )
     return Pretrained(encoder=exported, random_encoder=random_encoder, fit=result, diagnosis=diagnosis)
+
+
+def require_fitting_predictor(objective: ObjectiveConfig, views: ViewConfig) -> None:
+    """Raises ConfigError where the predictor cannot predict from these views."""
+    predictor = objective.predictor
+    if views.context == "drop" and "node" in objective.predict and predictor != "cross_attention":
+        raise ConfigError("objective.predictor", predictor, "cross_attention where views.context = drop")
+    if predictor == "cross_attention" and views.every_node:
+        raise ConfigError("objective.predictor", predictor, "mlp or none where every node is predicted")
+
+
+def exported_encoder(jepa: JEPA, encoder: EncoderT, export: Role) -> tuple[EncoderT, Role]:
+    """The encoder that a run saves, on the CPU in eval mode, and which it is: without EMA, that of the context."""
+    target = jepa.target.embeddings if isinstance(jepa.target, DescribedTarget) else jepa.target
+    role: Role = "target" if export == "target" and isinstance(target, EMATarget) else "context"
+    exported = target.encoder if role == "target" and isinstance(target, EMATarget) else encoder
+    assert isinstance(exported, type(encoder))
+    # The parameters of an EMA copy do not require gradients, and fine-tuning would train the head alone.
+    return exported.cpu().eval().requires_grad_(True), role
 
 
 def _prepared(graphs: Graphs, encoder: GraphEncoder, config: PretrainConfig) -> Graphs:

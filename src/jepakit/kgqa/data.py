@@ -133,13 +133,18 @@ class KnowledgeGraph:
         owner = np.repeat(np.arange(self.num_entities), self.degree)
         return np.stack([owner[forward], self.step[forward], self.neighbour[forward]], 1).astype(np.int64)
 
+    def entries(self, entities: Ids) -> tuple[Ids, Ids]:
+        """The entries of some entities, ``[n]``, in ``step`` and ``neighbour``; and the place of the owner of each."""
+        starts = self.ptr[entities].astype(np.int64)
+        lengths = self.ptr[entities + 1] - starts
+        return ranges(starts, lengths), np.repeat(np.arange(len(entities)), lengths)
+
     def induced(self, entities: Ids) -> Subgraph:
         """The subgraph of some entities, ``[n]``, with all triples between them."""
         place = np.full(self.num_entities, -1)
         place[entities] = np.arange(len(entities))
-        starts, lengths = self.ptr[entities], self.degree[entities]
-        entry = np.arange(lengths.sum()) + np.repeat(starts - (lengths.cumsum() - lengths), lengths)
-        head, step, tail = np.repeat(np.arange(len(entities)), lengths), self.step[entry], place[self.neighbour[entry]]
+        entry, head = self.entries(entities)
+        step, tail = self.step[entry], place[self.neighbour[entry]]
         inside = (tail >= 0) & (step < len(self.relations))
         return Subgraph(entities, np.stack([head[inside], step[inside], tail[inside]], 1).astype(np.int64))
 
@@ -233,6 +238,11 @@ class Questions:
 
         columns = (self.texts, self.topics, self.answers, self.paths, self.missing, self.unknown)
         return Questions(*map(select, columns), hops=self.hops)
+
+
+def ranges(starts: Ids, lengths: Ids) -> Ids:
+    """Concatenates ``arange(s, s + n)`` over the pairs (s, n)."""
+    return np.arange(lengths.sum()) + np.repeat(starts - (lengths.cumsum() - lengths), lengths)
 
 
 def different(numbers: Ids) -> Ids:

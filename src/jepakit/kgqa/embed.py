@@ -110,9 +110,8 @@ def _messages(
         edge_ptr=torch.tensor([0, len(source)]),
         edge_type=torch.from_numpy(edge_type),
     ).to(device)
-    return Messages(batch, torch.from_numpy(_degree(graph, nodes.astype(np.int64), most)).to(device)), torch.from_numpy(
-        own
-    )
+    degree = torch.from_numpy(_degree(graph, nodes.astype(np.int64), most)).to(device)
+    return Messages(batch, degree), torch.from_numpy(own)
 
 
 def _degree(graph: KnowledgeGraph, rows: Ids, most: int | None) -> Ids:

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from jepakit.core.packed import segment_mean
 from jepakit.errors import ConfigError, DataError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
-from jepakit.graph.encoder import NodeEncoder
+from jepakit.graph.encoder import NORMS, NodeEncoder
 from jepakit.graph.networks.encoding import Encoding, with_position
-from jepakit.graph.networks.layers import BatchNorm
 from jepakit.graph.networks.messages import Messages
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.features import EntityFeatures
@@ -27,12 +26,6 @@ from jepakit.kgqa.networks.layers import (
     RelationalGIN,
     RelationalTransformer,
 )
-
-_NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": BatchNorm,
-    "layer": nn.LayerNorm,
-    "none": lambda _: nn.Identity(),
-}
 
 
 @dataclass
@@ -69,7 +62,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         require_choice("conv", self.conv, LAYERS)
-        require_choice("norm", self.norm, _NORMS)
+        require_choice("norm", self.norm, NORMS)
         require_choice("jumping", self.jumping, ("last", "concat"))
         require_choice("position", self.position, get_args(Encoding))
         require_at_least(self, hidden=1, layers=1, heads=1, bases=1, position_size=1)
@@ -117,7 +110,7 @@ class KnowledgeEncoder(NodeEncoder):
         nn.init.zeros_(self.kinds.weight[0])
         self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
-        norm = _NORMS[self.config.norm]
+        norm = NORMS[self.config.norm]
         self.layers = nn.ModuleList(self._layer(norm) for _ in range(self.config.layers))
         self.norms = nn.ModuleList(norm(hidden) for _ in range(self.config.layers))
         self.dropout = nn.Dropout(self.config.dropout)

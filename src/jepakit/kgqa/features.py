@@ -13,7 +13,7 @@ from jepakit.graph.data import Graphs
 from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.sampling import Subgraphs
-from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
+from jepakit.text import TextConfig, TextEncoder, load_cached_encoder
 
 _TEXTS_AT_ONCE = 50_000
 
@@ -36,7 +36,7 @@ class EntityFeatures:
 
 
 def entity_features(graph: KnowledgeGraph, encoder: TextEncoder) -> EntityFeatures:
-    """Encodes name and text of every entity as a document: ``name. text``, or what there is of both."""
+    """Encodes name and text of every entity as a document: ``name. text``, or the name where there is no text."""
     text = torch.empty(graph.num_entities, encoder.dim)
     for start in range(0, graph.num_entities, _TEXTS_AT_ONCE):
         part = entity_texts(graph.entities.slice(start, _TEXTS_AT_ONCE))
@@ -52,8 +52,7 @@ def entity_features(graph: KnowledgeGraph, encoder: TextEncoder) -> EntityFeatur
 
 def load_features(graph: KnowledgeGraph, config: TextConfig) -> EntityFeatures:
     """`entity_features` by the sentence encoder of a configuration, with its cache."""
-    encoder = load_text_encoder(config)
-    return entity_features(graph, CachedEncoder(encoder, EmbeddingCache()) if config.cache else encoder)
+    return entity_features(graph, load_cached_encoder(config))
 
 
 def entity_texts(entities: pa.Table) -> list[str]:

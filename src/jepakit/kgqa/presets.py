@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
-from jepakit.errors import require_choice
 from jepakit.kgqa.pretrain import PretrainConfig
+from jepakit.training.presets import configured
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
@@ -47,12 +46,4 @@ def preset(name: str, **changes: Any) -> PretrainConfig:
     Raises:
         ConfigError: no preset or option has this name.
     """
-    groups: dict[str, dict[str, Any]] = {"": {}}
-    for option, value in PRESETS[require_choice("preset", name, PRESETS)].items():
-        group, _, key = option.rpartition(".")
-        groups.setdefault(group, {})[key] = value
-    for option in changes:
-        require_choice("option", option, [field.name for field in fields(PretrainConfig)])
-    options, defaults = groups.pop(""), PretrainConfig()
-    options |= {group: replace(getattr(defaults, group), **values) for group, values in groups.items()}
-    return PretrainConfig(**options | changes)
+    return configured(PretrainConfig(), PRESETS, name, **changes)

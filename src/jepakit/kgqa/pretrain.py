@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from jepakit.core import EMATarget, diagnose
+from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
-from jepakit.errors import ConfigError, require_at_least, require_choice
+from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import Graphs
 from jepakit.graph.masking import Masking
 from jepakit.graph.objective import build_jepa
+from jepakit.graph.pretrain import exported_encoder, require_fitting_predictor
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.encoder import EncoderConfig, KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures, load_features
@@ -66,11 +67,7 @@ class PretrainConfig(FitConfig):
         super().__post_init__()
         require_at_least(self, subgraphs=1, patch_size=1)
         require_choice("export", self.export, ("context", "target"))
-        predictor, views = self.objective.predictor, self.views
-        if views.context == "drop" and "node" in self.objective.predict and predictor != "cross_attention":
-            raise ConfigError("objective.predictor", predictor, "cross_attention where views.context = drop")
-        if predictor == "cross_attention" and views.every_node:
-            raise ConfigError("objective.predictor", predictor, "mlp or none where every node is predicted")
+        require_fitting_predictor(self.objective, self.views)
 
 
 def pretrain(
@@ -109,11 +106,7 @@ def pretrain(
         jepa = build_jepa(encoder, config.objective, total_steps=config.epochs * len(loader))
     group = _types(observed) if len(encoder.types) > 1 else None
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (_embeddings(encoder, observed), group))
-    exports_copy = config.export == "target" and isinstance(jepa.target, EMATarget)
-    exported = jepa.target.encoder if exports_copy and isinstance(jepa.target, EMATarget) else encoder
-    assert isinstance(exported, KnowledgeEncoder)
-    # The parameters of an EMA copy do not require gradients, and fine-tuning would train the head alone.
-    exported = exported.cpu().eval().requires_grad_(True)
+    exported, role = exported_encoder(jepa, encoder, config.export)
     embeddings = _embeddings(exported, observed)
     before = effective_rank(_embeddings(random_encoder, observed))
     diagnosis = diagnose(embeddings, group=group, reference_rank=before)
@@ -127,7 +120,7 @@ def pretrain(
             embeddings=embeddings,
             labels=group,
             label_names=("", *encoder.types) if group is not None else (),
-            role="target" if exports_copy else "context",
+            role=role,
             card={
                 "dataset": f"{graph.name}: {graph.num_entities} entities, {graph.num_triples} triples",
                 "method": f"JEPA, {config.objective.target} target, {config.masking.strategy} masks",

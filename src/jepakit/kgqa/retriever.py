@@ -6,21 +6,21 @@ A path s is chosen with the probability ``P(s|q)`` of a `PathMatcher`; an entity
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from jepakit.core.packed import segment_softmax
 from jepakit.errors import DataError, ModelError
 from jepakit.files import read_json, reading
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions, Subgraph
+from jepakit.kgqa.linking.matches import mask_topic
 from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.paths.objective import log_probabilities
 from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.trace import trace
 from jepakit.kgqa.paths.vectors import PathVectors
@@ -76,10 +76,18 @@ class PathRetriever:
         matcher: the learned part.
         through_topic: whether paths may return to the topic.
         wordings: wordings of each path.
+        vectors: of paths that are encoded already, of the same graph, encoder and wordings; None: there are none yet.
     """
 
     def __init__(
-        self, graph: KnowledgeGraph, encoder: TextEncoder, matcher: PathMatcher, *, through_topic: bool, wordings: int
+        self,
+        graph: KnowledgeGraph,
+        encoder: TextEncoder,
+        matcher: PathMatcher,
+        *,
+        through_topic: bool,
+        wordings: int,
+        vectors: PathVectors | None = None,
     ) -> None:
         if matcher.dim != encoder.dim:
             raise ModelError(f"the retriever was trained with vectors of width {matcher.dim}, not {encoder.dim}")
@@ -89,15 +97,15 @@ class PathRetriever:
                 f"{len(graph.relations)}"
             )
         self.graph, self.encoder, self.matcher = graph, encoder, matcher.eval()
-        self.through_topic, self.wordings = through_topic, wordings
-        self.walker, self.table = Walker(graph, through_topic=through_topic), PathTable(graph.num_steps)
-        self.vectors = PathVectors(graph, encoder, self.table, matcher.hops, wordings)
+        self.through_topic, self.walker = through_topic, Walker(graph, through_topic=through_topic)
+        self.vectors = vectors or PathVectors(graph, encoder, PathTable(graph.num_steps), matcher.hops, wordings)
+        self.table = self.vectors.table
 
     def with_matcher(self, matcher: PathMatcher) -> PathRetriever:
-        """The same retriever with another matcher."""
-        return PathRetriever(
-            self.graph, self.encoder, matcher, through_topic=self.through_topic, wordings=self.wordings
-        )
+        """The same retriever with another matcher of the same sizes; both go on with the same vectors of paths."""
+        other = copy.copy(self)
+        other.matcher = matcher.eval()
+        return other
 
     def rank(self, questions: Questions, limit: int = 20, *, paths: int = 5) -> list[Ranked]:
         """The best ``limit`` entities and ``paths`` paths of each question; none for a question without a topic."""
@@ -113,7 +121,9 @@ class PathRetriever:
         if not ranked.paths:
             raise DataError("no path leads to an answer", field="paths", expected="a question with a topic")
         best = ranked.paths[0]
-        return trace(self.graph, best.topic, best.steps, ranked.entities, limit, through_topic=self.through_topic)
+        return trace(
+            self.graph, best.topic, best.steps, ranked.entities, limit, through_topic=self.walker.through_topic
+        )
 
     @torch.no_grad()
     def _rank_block(self, questions: Questions, limit: int, shown: int) -> list[Ranked]:
@@ -130,44 +140,33 @@ class PathRetriever:
         different, column = np.unique(path, return_inverse=True)
         logits = self.matcher(self.embed(questions), *self.vectors(different))
         candidates = logits[torch.from_numpy(question[order]), torch.from_numpy(column[order])]
-        log_p = log_probabilities(candidates, torch.from_numpy(ptr), torch.from_numpy(question[order]))
         probability = np.empty(len(path))
-        probability[order] = log_p.double().exp().numpy()
+        probability[order] = segment_softmax(candidates[:, None].double(), torch.from_numpy(ptr))[:, 0].numpy()
         likely = np.flatnonzero(probability >= _LEAST_PROBABILITY)
         weight = csr_array(
             (probability[likely] / size[likely], (question[likely], likely)), shape=(len(questions), len(path))
         )
         scores = csr_array(weight @ sets.astype(np.float64))
-        return [
-            self._ranked(
-                scores.indices[slice(*scores.indptr[row : row + 2])],
-                scores.data[slice(*scores.indptr[row : row + 2])],
-                limit,
-                [
-                    RankedPath(
-                        int(topics[place[c]]), self.table.steps(int(path[c])), float(probability[c]), int(size[c])
-                    )
-                    for c in order[ptr[row] : ptr[row + 1]][
-                        np.argsort(-probability[order[ptr[row] : ptr[row + 1]]], kind="stable")[:shown]
-                    ]
-                ],
+        ranked: list[Ranked] = []
+        for row in range(len(questions)):
+            own = order[ptr[row] : ptr[row + 1]]
+            paths = tuple(
+                RankedPath(int(topics[place[c]]), self.table.steps(int(path[c])), float(probability[c]), int(size[c]))
+                for c in own[np.argsort(-probability[own], kind="stable")[:shown]]
             )
-            for row in range(len(questions))
-        ]
-
-    def _ranked(self, entities: NDArray[Any], scores: np.ndarray, limit: int, paths: list[RankedPath]) -> Ranked:
-        order = np.lexsort((entities, -scores))[:limit]
-        return Ranked(entities[order].astype(np.int64), scores[order], tuple(paths))
+            reached = slice(*scores.indptr[row : row + 2])
+            entities, score = scores.indices[reached].astype(np.int64), np.asarray(scores.data[reached], np.float64)
+            best = np.lexsort((entities, -score))[:limit]
+            ranked.append(Ranked(entities[best], score[best], paths))
+        return ranked
 
     def embed(self, questions: Questions) -> Tensor:
         """Frozen vectors of the questions with their topics masked, ``[Q, D]``."""
         return self.encoder.encode(mask_topics(self.graph, questions), "query")
 
 
-def open_retriever(
-    run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder, *, random: bool = False
-) -> PathRetriever:
-    """The retriever of a run; with ``random`` the one before training.
+def open_retriever(run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder) -> PathRetriever:
+    """The retriever of a run.
 
     Raises:
         ModelError: the folder has none, or it was trained on another graph or with another text encoder.
@@ -179,7 +178,7 @@ def open_retriever(
         for name, value in wanted.items():
             if settings[name] != value:
                 raise DataError(f"trained with another {name}", field=name, value=value, expected=str(settings[name]))
-    matcher = load_encoder_as(PathMatcher, run.random_encoder if random else run.encoder)
+    matcher = load_encoder_as(PathMatcher, run.encoder)
     return PathRetriever(graph, encoder, matcher, through_topic=through, wordings=wordings)
 
 
@@ -195,6 +194,7 @@ def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:
         masked = text
         for topic in sorted(topics, key=lambda row: -len(name[row])):
             pattern = re.escape(name[topic]).replace("_", "[_ ]").replace(r"\ ", "[_ ]")
-            masked = re.sub(pattern, TOPIC, masked, count=1, flags=re.IGNORECASE) if name[topic] else masked
+            if name[topic] and (found := re.search(pattern, masked, re.IGNORECASE)):
+                masked = mask_topic(masked, found.span(), TOPIC)
         texts.append(masked)
     return texts

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from jepakit.errors import require_at_least, require_choice
-from jepakit.kgqa.data import Ids, KnowledgeGraph
+from jepakit.kgqa.data import Ids, KnowledgeGraph, different, ranges
 
 Method = Literal["fanout", "khop", "walk"]
 
@@ -123,7 +123,7 @@ class _Chunk:
             if not len(rim):
                 break
             owner, entry = self._ring(rim, missing) if self.options.method == "khop" else self._fan(rim)
-            reached = np.unique(self._follow(owner, entry))
+            reached = different(self._follow(owner, entry))
             rim = self._quota(reached[self._place(reached) < 0], missing)
             self._add(rim, ring)
 
@@ -211,7 +211,7 @@ class _Chunk:
         # Each triple may have been found twice, once in each direction: it has one number.
         kinds, width = self.relations, self.options.nodes
         tail -= entity_ptr[graph[head]]
-        rest, tail = np.divmod(np.unique((head * kinds + step % kinds) * width + tail), width)
+        rest, tail = np.divmod(different((head * kinds + step % kinds) * width + tail), width)
         head, relation = np.divmod(rest, kinds)
         owner = graph[head]
         triples = np.stack([head, relation, tail + entity_ptr[owner]], 1)
@@ -268,12 +268,6 @@ def spread_entries(start: Ids, degree: Ids, most: int | None, generator: np.rand
     # An entry of each of `count` parts of nearly the same length.
     low, high = ((place + end) * degree[owner] // count[owner] for end in (0, 1))
     return owner, start[owner] + low + (generator.random(len(owner)) * (high - low)).astype(np.int64)
-
-
-def ranges(starts: Ids, lengths: Ids) -> Ids:
-    """Concatenates ``arange(s, s + n)`` over the pairs (s, n)."""
-    ends = lengths.cumsum()
-    return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
 
 
 def _places(group: Ids) -> Ids:

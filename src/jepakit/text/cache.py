@@ -16,6 +16,7 @@ from torch import Tensor
 
 from jepakit.datasets.folders import cache_folder
 from jepakit.text.encoder import Kind, TextEncoder
+from jepakit.text.load import TextConfig, load_text_encoder
 
 _LOG = logging.getLogger(__name__)
 #: Longest wait for the transaction of another process; one takes milliseconds.
@@ -99,6 +100,16 @@ class EmbeddingCache:
             yield db
         finally:
             db.close()
+
+
+def load_cached_encoder(config: TextConfig) -> TextEncoder:
+    """The encoder of a configuration, with the cache in the user's cache folder if ``config.cache`` is set.
+
+    Raises:
+        ModelError, ConfigError, MissingExtraError: see `jepakit.text.load_text_encoder`.
+    """
+    encoder = load_text_encoder(config)
+    return CachedEncoder(encoder, EmbeddingCache()) if config.cache else encoder
 
 
 class CachedEncoder:

@@ -30,7 +30,7 @@ RELATIONS = (
 )
 
 _CACHE_VERSION = 1
-#: Applications, demonstrations and tables of characters, which nobody imports.
+#: Applications, demonstrations and tables of characters; other modules do not import them.
 _LEFT_OUT = ("idlelib", "lib2to3", "turtledemo", "encodings", "ensurepip", "this", "antigravity")
 _Triple = tuple[str, str, str]
 

@@ -28,7 +28,7 @@ class PythonQuestionsConfig:
 
     Args:
         per_path: topics of each relation path, at most.
-        most_answers: of a question; nobody reads a list of hundreds.
+        most_answers: of a question; topics with more answers are left out.
         seed: for the choice of topics and wordings.
     """
 

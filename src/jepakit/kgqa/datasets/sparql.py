@@ -106,7 +106,9 @@ class _Endpoint:
             wanted = f"SELECT ?s ?o WHERE {{ ?s {relation} ?o BIND({relation} AS ?p) FILTER({fetched}) }}"
             rows = self.ask(f"{wanted} ORDER BY ?s ?o LIMIT {self.config.page} OFFSET {arrived}")
             if not rows:
-                expected = f"the {count} that it has counted; ask it when nobody changes it, or fetch a copy as a file"
+                expected = (
+                    f"the {count} that it has counted; read it while its data do not change, or load a copy from a file"
+                )
                 raise DataError(
                     "the endpoint gave too few triples",
                     file=self.url,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jepakit.kgqa.data import Ids, Questions
+from jepakit.kgqa.data import Ids, Questions, ranges
 from jepakit.kgqa.paths.reach import PathTable, Reached, Walker
 
 _TOPICS_AT_ONCE = 256
@@ -30,6 +32,18 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.ptr) - 1
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """Share of answers among the entities that each path reaches, ``[C]``."""
+        return self.hits / self.size
+
+    @cached_property
+    def best_share(self) -> NDArray[np.float64]:
+        """The largest share of a path of each question, ``[Q]``; 0 where no path reaches an answer."""
+        best = np.zeros(len(self))
+        np.maximum.at(best, np.repeat(np.arange(len(self)), np.diff(self.ptr)), self.share)
+        return best
 
 
 def find_candidates(walker: Walker, table: PathTable, questions: Questions, hops: int) -> Candidates:
@@ -60,19 +74,14 @@ def _of_level(level: Reached, question: Ids, place: Ids, answers: Ids, answer_pt
     # The paths of a topic stand together in a level.
     first = np.searchsorted(level.topic, place)
     count = np.searchsorted(level.topic, place, "right") - first
-    row = _ranges(first, count)
+    row = ranges(first, count)
     owner = np.repeat(question, count)
     # Whether an answer is in a set: the sets are sorted, so all of them together are, as keys of row and entity.
     width = level.num_entities
     keys = np.repeat(np.arange(len(level.path)), level.size) * width + level.sets.indices
     listed = answer_ptr[owner + 1] - answer_ptr[owner]
-    wanted = np.repeat(row, listed) * width + answers[_ranges(answer_ptr[owner], listed)]
+    wanted = np.repeat(row, listed) * width + answers[ranges(answer_ptr[owner], listed)]
     at = np.searchsorted(keys, wanted)
     hit = keys[np.minimum(at, len(keys) - 1)] == wanted if len(keys) else np.zeros(len(wanted), bool)
     hits = np.bincount(np.repeat(np.arange(len(row)), listed)[hit], minlength=len(row))
     return owner, level.path[row], level.size[row], hits
-
-
-def _ranges(starts: Ids, lengths: Ids) -> Ids:
-    """Concatenates ``arange(s, s + n)`` over the pairs (s, n)."""
-    return np.arange(lengths.sum()) + np.repeat(starts - (lengths.cumsum() - lengths), lengths)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from jepakit.core import diagnose
@@ -90,7 +89,7 @@ def fit_retriever(
         DataError: no path answers any of the questions.
     """
     through, table, candidates = _choose_candidates(graph, questions, config)
-    useful = torch.from_numpy(np.flatnonzero(_answered(candidates)))
+    useful = torch.from_numpy(np.flatnonzero(candidates.best_share))
     if not len(useful):
         expected = f"questions whose answers are at most {config.hops} relations from their topics"
         raise DataError(
@@ -130,7 +129,7 @@ def fit_retriever(
                 "method": f"relation paths of at most {config.hops} steps, matched with questions",
             },
         )
-    retriever = PathRetriever(graph, encoder, matcher, through_topic=through, wordings=config.wordings)
+    retriever = PathRetriever(graph, encoder, matcher, through_topic=through, wordings=config.wordings, vectors=vectors)
     return FittedRetriever(
         encoder=matcher, random_encoder=random_matcher, fit=result, diagnosis=diagnosis, retriever=retriever
     )
@@ -142,7 +141,7 @@ class _Batches:
     def __init__(self, questions: Tensor, candidates: Candidates, vectors: PathVectors, rows: Tensor) -> None:
         self.questions, self.vectors, self.rows = questions, vectors, rows
         self.ptr, self.path = torch.from_numpy(candidates.ptr), torch.from_numpy(candidates.path)
-        self.share = torch.from_numpy((candidates.hits / candidates.size).astype(np.float32))
+        self.share = torch.from_numpy(candidates.share.astype(np.float32))
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> PathBatch:
         rows = self.rows[indices]
@@ -150,14 +149,6 @@ class _Batches:
         different, path = self.path[places].unique(return_inverse=True)
         owner = torch.repeat_interleave(ptr.diff())
         return PathBatch(self.questions[rows], ptr, owner, path, *self.vectors(different), self.share[places])
-
-
-def _answered(candidates: Candidates) -> NDArray[np.float64]:
-    """The best share of answers that a path of each question has, ``[Q]``."""
-    share = np.zeros(len(candidates))
-    owner = np.repeat(np.arange(len(candidates)), np.diff(candidates.ptr))
-    np.maximum.at(share, owner, candidates.hits / candidates.size)
-    return share
 
 
 def _choose_candidates(
@@ -169,6 +160,6 @@ def _choose_candidates(
     for through in choices:
         table = PathTable(graph.num_steps)
         candidates = find_candidates(Walker(graph, through_topic=through), table, questions, config.hops)
-        found.append((float(_answered(candidates).sum()), through, table, candidates))
+        found.append((float(candidates.best_share.sum()), through, table, candidates))
     # The first of equals: paths that do not return are fewer.
     return max(found, key=lambda choice: choice[0])[1:]

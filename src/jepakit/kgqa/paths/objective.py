@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jepakit.core.packed import segment_max, segment_sum
+from jepakit.core.packed import segment_softmax, segment_sum
 from jepakit.kgqa.paths.matcher import PathMatcher
 
 _LEAST = 1e-6
@@ -36,12 +36,6 @@ class PathBatch:
     share: Tensor
 
 
-def log_probabilities(logits: Tensor, ptr: Tensor, owner: Tensor) -> Tensor:
-    """Log of the softmax over the candidates of each question, ``[C], [B + 1], [C] -> [C]``."""
-    shifted = logits - segment_max(logits.detach()[:, None], ptr, 0.0)[:, 0][owner]
-    return shifted - segment_sum(shifted.exp(), ptr).log()[owner]
-
-
 class AnswerLikelihood(nn.Module):
     """``−log Σ_s P(s|q) |R_s ∩ A| / |R_s|``, averaged over the questions that some path answers.
 
@@ -55,7 +49,7 @@ class AnswerLikelihood(nn.Module):
     def forward(self, batch: PathBatch) -> Tensor:
         """The loss; 0 where no path answers any question."""
         logits = self.matcher(batch.questions, batch.vectors, batch.steps)[batch.owner, batch.path]
-        probability = log_probabilities(logits, batch.ptr, batch.owner).exp()
+        probability = segment_softmax(logits[:, None], batch.ptr)[:, 0]
         likelihood = segment_sum(probability * batch.share, batch.ptr)
         answered = segment_sum(batch.share, batch.ptr) > 0
         losses = torch.where(answered, -likelihood.clamp(min=_LEAST).log(), torch.zeros_like(likelihood))

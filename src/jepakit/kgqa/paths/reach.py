@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from jepakit.kgqa.data import Ids, KnowledgeGraph
+from jepakit.kgqa.data import Ids, KnowledgeGraph, ranges
 
 
 class PathTable:
@@ -124,7 +124,7 @@ class Walker:
         owner = np.repeat(np.arange(len(sets.indptr) - 1), np.diff(sets.indptr))
         starts = self._ptr[sets.indices]
         counts = self._ptr[sets.indices + 1] - starts
-        pair = np.arange(counts.sum()) + np.repeat(starts - (counts.cumsum() - counts), counts)
+        pair = ranges(starts, counts)
         key = np.repeat(owner, counts) * self.graph.num_steps + self._step[pair]
         order = np.argsort(key, kind="stable")
         key, pair = key[order], pair[order]

@@ -27,32 +27,26 @@ def trace(
         reached = _follow(graph, forward[-1], step)[1]
         reached = np.unique(reached if through_topic else reached[reached != topic])
         forward.append(reached)
-    kept = [answers[np.isin(answers, forward[-1])][: max(1, (limit - 1) // len(steps))]]
+    budget, relations = max(1, (limit - 1) // len(steps)), len(graph.relations)
+    kept = [answers[np.isin(answers, forward[-1])][:budget]]
     triples: list[Ids] = []
-    for level in range(len(steps) - 1, -1, -1):
-        step, budget = steps[level], max(1, (limit - 1) // len(steps))
-        inverse = step + len(graph.relations) if step < len(graph.relations) else step - len(graph.relations)
-        source, before = _follow(graph, kept[0], inverse)
-        inside = np.isin(before, forward[level])
-        source, before = source[inside], before[inside]
-        chosen = np.unique(before)[:budget]
+    for step, reached in zip(reversed(steps), reversed(forward[:-1]), strict=True):
+        source, before = _follow(graph, kept[0], (step + relations) % graph.num_steps)
+        chosen = np.intersect1d(before, reached)[:budget]
         inside = np.isin(before, chosen)
-        source, before = source[inside], before[inside]
-        along = step < len(graph.relations)
-        head, tail = (before, source) if along else (source, before)
-        triples.append(np.stack([head, np.full(len(head), step % len(graph.relations)), tail], 1))
+        ends = (before[inside], source[inside])
+        head, tail = ends if step < relations else reversed(ends)
+        triples.append(np.stack([head, np.full(len(head), step % relations), tail], 1))
         kept.insert(0, chosen)
     entities = np.array(list(dict.fromkeys([topic, *np.concatenate(kept[::-1]).tolist()])), np.int64)
     place = {row: i for i, row in enumerate(entities.tolist())}
-    rows = np.unique(np.concatenate(triples), axis=0) if triples else np.empty((0, 3), np.int64)
+    rows = np.unique(np.concatenate(triples), axis=0)
     local = np.array([(place[h], r, place[t]) for h, r, t in rows.tolist()], np.int64).reshape(-1, 3)
     return Subgraph(entities, local)
 
 
 def _follow(graph: KnowledgeGraph, entities: Ids, step: int) -> tuple[Ids, Ids]:
     """Every neighbour of the entities by a step: the entity and the neighbour of each triple."""
-    starts, lengths = graph.ptr[entities], graph.degree[entities]
-    entry = np.arange(lengths.sum()) + np.repeat(starts - (lengths.cumsum() - lengths), lengths)
-    source = np.repeat(entities, lengths)
+    entry, owner = graph.entries(entities)
     by_step = graph.step[entry] == step
-    return source[by_step], graph.neighbour[entry][by_step].astype(np.int64)
+    return entities[owner[by_step]], graph.neighbour[entry[by_step]].astype(np.int64)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jepakit.errors import require_at_least, require_within
-from jepakit.kgqa.data import Ids
+from jepakit.kgqa.data import Ids, ranges
 from jepakit.kgqa.probe.split import TripleSplit
-from jepakit.kgqa.sampling import ranges
 
 _QUERIES_AT_ONCE = 256
 
@@ -28,7 +27,7 @@ class LinkConfig:
         dim: width of its space.
         epochs: passes over the triples of the graph; the best one on the validation triples counts.
         batch_size: triples per step.
-        negatives: random entities in each step, from which the tails are told.
+        negatives: random entities in each step, against which the tails are scored.
         learning_rate: of Adam.
         seed: of initialisation, order and negatives.
     """

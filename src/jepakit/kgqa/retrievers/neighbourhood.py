@@ -13,16 +13,9 @@ Similarity = Callable[[Ids], NDArray[np.float32]]
 """The similarity of entities, ``[n] -> [n]``, to a question."""
 
 
-def entries_of(graph: KnowledgeGraph, entities: Ids) -> tuple[Ids, Ids]:
-    """The entries of some entities in the arrays of the graph, and for each the place of its owner in ``entities``."""
-    starts, lengths = graph.ptr[entities], graph.ptr[entities + 1] - graph.ptr[entities]
-    shift = np.repeat(starts - (lengths.cumsum() - lengths), lengths)
-    return np.arange(len(shift)) + shift, np.repeat(np.arange(len(entities)), lengths)
-
-
 def neighbours(graph: KnowledgeGraph, entities: Ids, most: int, similarity: Similarity) -> Ids:
     """The different neighbours of some entities, ascending; of more than ``most`` of one only the most similar."""
-    entry, owner = entries_of(graph, entities)
+    entry, owner = graph.entries(entities)
     # A neighbour by several relations is one.
     pair = different(owner * graph.num_entities + graph.neighbour[entry])
     owner, neighbour = np.divmod(pair, graph.num_entities)
@@ -53,7 +46,7 @@ def triples_along(graph: KnowledgeGraph, pairs: Ids, entities: Ids) -> Subgraph:
     size = graph.num_entities
     wanted = different(pairs[:, 0] * size + pairs[:, 1])
     heads = different(pairs[:, 0])
-    entry, owner = entries_of(graph, heads)
+    entry, owner = graph.entries(heads)
     forward = graph.step[entry] < len(graph.relations)
     entry, owner = entry[forward], owner[forward]
     key = heads[owner] * size + graph.neighbour[entry]

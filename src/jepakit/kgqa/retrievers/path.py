@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jepakit.errors import require_at_least
 from jepakit.kgqa.data import Ids, KnowledgeGraph, different
 from jepakit.kgqa.retrievers.base import Query, Retrieved, ranked, require_limit, rows_of
-from jepakit.kgqa.retrievers.neighbourhood import Similarity, entries_of, triples_along
+from jepakit.kgqa.retrievers.neighbourhood import Similarity, triples_along
 from jepakit.kgqa.retrievers.vectors import EntityVectors
 
 
@@ -94,7 +94,7 @@ def _distances(graph: KnowledgeGraph, start: int, targets: Ids, length: int) -> 
         if (distance[targets] >= 0).all() or not len(frontier):
             break
         reached = np.zeros(graph.num_entities, bool)
-        reached[graph.neighbour[entries_of(graph, frontier)[0]]] = True
+        reached[graph.neighbour[graph.entries(frontier)[0]]] = True
         frontier = np.flatnonzero(reached & (distance < 0))
         distance[frontier] = steps
     return distance
