@@ -11,6 +11,7 @@ from rich.console import Console
 from jepakit.cli.command import Command
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, DataError
+from jepakit.kgqa.abstention import training_and_held_out
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
@@ -99,12 +100,15 @@ class FitOptions(RetrieverConfig, QuestionOptions):
         run: folder of the run.
         resume: go on with an interrupted run.
         limit: train on so many questions, the first of a fixed random order; None: on all.
+        held_out: split to choose the threshold on below which there is no answer; by default ``dev``, or a tenth of 100
+            or more training questions.
         evaluate: how to measure, on the split ``test``, or where it names one.
     """
 
     run: Path = RUN
     resume: bool = False
     limit: int | None = None
+    held_out: str | None = None
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
@@ -162,11 +166,14 @@ def run_fit(options: FitOptions, out: Console) -> None:
     questions = _training_questions(splits, options.train_split)
     if options.limit is not None:
         questions = questions.sample(options.limit, seed=options.seed)
+    questions, held_out = training_and_held_out(
+        splits, questions, train=options.train_split, held_out=options.held_out, seed=options.seed
+    )
     run = RunFolder(options.run)
     with training_run(run, options, out) as training:
         encoder = load_cached_encoder(options.text)
-        say(out, f"{_counts(graph)}; {len(questions)} questions; run in {run.path}")
-        fitted = fit_retriever(graph, questions, encoder, options, run=run, resume=options.resume)
+        say(out, f"{_counts(graph)}; {len(questions)} questions, {len(held_out)} held out; run in {run.path}")
+        fitted = fit_retriever(graph, questions, encoder, options, held_out=held_out, run=run, resume=options.resume)
         training.diagnosis = fitted.diagnosis
         if training.is_first:
             measured = split_of(splits, options.evaluate.split)
@@ -206,6 +213,10 @@ def run_ask(options: AskOptions, out: Console) -> None:
     if not ranked.paths:
         say(out, "not in this graph: no relation leads from " + ", ".join(graph.column("name", topics)))
         return
+    if ranked.abstained:
+        say(
+            out, f"not in this graph (confidence {ranked.confidence:.3f}, below {retriever.threshold:.3f}); nearest is:"
+        )
     for path in ranked.paths:
         names = " / ".join(map(graph.step_name, path.steps))
         start = graph.column("name", [path.topic])[0]

@@ -60,11 +60,17 @@ class Ranked:
         entities: rows of the graph, ``[K]``; equal scores in the order of their rows.
         scores: of each, ``[K]``; they sum to at most 1.
         paths: the most probable paths.
+        confidence: P(s|q) of the most probable path s, times its cosine to the question (0 where that is negative): low
+            where several paths compete, and where none of them says what the question says. 0 without paths.
+        abstained: the answer is "not in this graph": there is none, or the confidence is below the threshold of the
+            retriever. The entities are then what is nearest.
     """
 
     entities: Ids
     scores: np.ndarray
     paths: tuple[RankedPath, ...]
+    confidence: float = 0.0
+    abstained: bool = True
 
 
 class PathRetriever:
@@ -76,6 +82,7 @@ class PathRetriever:
         matcher: the learned part.
         through_topic: whether paths may return to the topic.
         wordings: wordings of each path.
+        threshold: the least confidence of an answer, see `jepakit.kgqa.abstention`; 0: every question is answered.
         vectors: of paths that are encoded already, of the same graph, encoder and wordings; None: there are none yet.
     """
 
@@ -87,6 +94,7 @@ class PathRetriever:
         *,
         through_topic: bool,
         wordings: int,
+        threshold: float = 0.0,
         vectors: PathVectors | None = None,
     ) -> None:
         if matcher.dim != encoder.dim:
@@ -97,6 +105,7 @@ class PathRetriever:
                 f"{len(graph.relations)}"
             )
         self.graph, self.encoder, self.matcher = graph, encoder, matcher.eval()
+        self.threshold = threshold
         self.through_topic, self.walker = through_topic, Walker(graph, through_topic=through_topic)
         self.vectors = vectors or PathVectors(graph, encoder, PathTable(graph.num_steps), matcher.hops, wordings)
         self.table = self.vectors.table
@@ -107,13 +116,24 @@ class PathRetriever:
         other.matcher = matcher.eval()
         return other
 
-    def rank(self, questions: Questions, limit: int = 20, *, paths: int = 5) -> list[Ranked]:
-        """The best ``limit`` entities and ``paths`` paths of each question; none for a question without a topic."""
+    def with_threshold(self, threshold: float) -> PathRetriever:
+        """The same retriever with another threshold."""
+        other = copy.copy(self)
+        other.threshold = threshold
+        return other
+
+    def rank(
+        self, questions: Questions, limit: int = 20, *, paths: int = 5, vectors: Tensor | None = None
+    ) -> list[Ranked]:
+        """The best ``limit`` entities and ``paths`` paths of each question; none for a question without a topic.
+
+        ``vectors`` of the questions, ``[Q, D]``, are those of `embed` unless they are given.
+        """
         ranked: list[Ranked] = []
         for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
-            ranked += self._rank_block(
-                questions[range(start, min(start + _QUESTIONS_AT_ONCE, len(questions)))], limit, paths
-            )
+            rows = range(start, min(start + _QUESTIONS_AT_ONCE, len(questions)))
+            given = None if vectors is None else vectors[rows.start : rows.stop]
+            ranked += self._rank_block(questions[rows], given, limit, paths)
         return ranked
 
     def explain(self, ranked: Ranked, limit: int = 64) -> Subgraph:
@@ -126,7 +146,7 @@ class PathRetriever:
         )
 
     @torch.no_grad()
-    def _rank_block(self, questions: Questions, limit: int, shown: int) -> list[Ranked]:
+    def _rank_block(self, questions: Questions, vectors: Tensor | None, limit: int, shown: int) -> list[Ranked]:
         owner = np.repeat(np.arange(len(questions)), [len(topics) for topics in questions.topics])
         topics = np.array([row for listed in questions.topics for row in listed], np.int64)
         if not len(topics):
@@ -138,10 +158,13 @@ class PathRetriever:
         order = np.argsort(question, kind="stable")
         ptr = np.searchsorted(question[order], np.arange(len(questions) + 1))
         different, column = np.unique(path, return_inverse=True)
-        logits = self.matcher(self.embed(questions), *self.vectors(different))
+        path_vectors, steps = self.vectors(different)
+        cosines = self.matcher.cosines(self.embed(questions) if vectors is None else vectors, path_vectors, steps)
+        logits = self.matcher.logits(cosines, steps)
         candidates = logits[torch.from_numpy(question[order]), torch.from_numpy(column[order])]
         probability = np.empty(len(path))
         probability[order] = segment_softmax(candidates[:, None].double(), torch.from_numpy(ptr))[:, 0].numpy()
+        confidence = probability * cosines.numpy()[question, column].clip(min=0)
         likely = np.flatnonzero(probability >= _LEAST_PROBABILITY)
         weight = csr_array(
             (probability[likely] / size[likely], (question[likely], likely)), shape=(len(questions), len(path))
@@ -150,14 +173,17 @@ class PathRetriever:
         ranked: list[Ranked] = []
         for row in range(len(questions)):
             own = order[ptr[row] : ptr[row + 1]]
+            own = own[np.argsort(-probability[own], kind="stable")]
             paths = tuple(
                 RankedPath(int(topics[place[c]]), self.table.steps(int(path[c])), float(probability[c]), int(size[c]))
-                for c in own[np.argsort(-probability[own], kind="stable")[:shown]]
+                for c in own[:shown]
             )
+            sure = float(confidence[own[0]]) if len(own) else 0.0
             reached = slice(*scores.indptr[row : row + 2])
             entities, score = scores.indices[reached].astype(np.int64), np.asarray(scores.data[reached], np.float64)
             best = np.lexsort((entities, -score))[:limit]
-            ranked.append(Ranked(entities[best], score[best], paths))
+            abstained = not len(best) or sure < self.threshold
+            ranked.append(Ranked(entities[best], score[best], paths, sure, abstained))
         return ranked
 
     def embed(self, questions: Questions) -> Tensor:
@@ -175,11 +201,13 @@ def open_retriever(run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder) 
     with reading(run.path / SETTINGS, ModelError):
         wanted = {"graph": graph.fingerprint, "text_encoder": encoder.fingerprint}
         through, wordings = bool(settings["through_topic"]), int(settings["wordings"])
+        # Runs from before abstention have none.
+        threshold = float(settings.get("threshold", 0.0))
         for name, value in wanted.items():
             if settings[name] != value:
                 raise DataError(f"trained with another {name}", field=name, value=value, expected=str(settings[name]))
     matcher = load_encoder_as(PathMatcher, run.encoder)
-    return PathRetriever(graph, encoder, matcher, through_topic=through, wordings=wordings)
+    return PathRetriever(graph, encoder, matcher, through_topic=through, wordings=wordings, threshold=threshold)
 
 
 def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:

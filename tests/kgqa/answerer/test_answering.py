@@ -1,15 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jepakit.errors import ConfigError, DataError
+from jepakit.kgqa.abstention import ALWAYS
 from jepakit.kgqa.answerer.answering import (
     AnswerSettings,
     QuestionAnswerer,
     answer_of,
-    choose_threshold,
     choose_weight,
 )
 from jepakit.kgqa.answerer.data import BatchMaker, Example
@@ -44,7 +42,7 @@ def test_below_the_threshold_there_is_no_answer_but_what_is_nearest() -> None:
     sure, unsure = (answer_of(one, None, AnswerSettings(0, threshold)) for threshold in (0.69, 0.71))
     assert (sure.text, sure.nearest) == ("a", "a")
     assert (unsure.text, unsure.nearest) == (None, "a")
-    assert answer_of(one, None, AnswerSettings(0, float("inf"))).text is None
+    assert answer_of(one, None, AnswerSettings(0, ALWAYS)).text is None
 
 
 def test_without_candidates_there_is_no_answer() -> None:
@@ -73,46 +71,6 @@ def test_the_weight_has_the_most_right_answers() -> None:
     assert choose_weight([example(good)] * 3, [torch.tensor(bad)] * 3) == 0.0
     assert choose_weight([example(bad)] * 3, [torch.tensor(good)] * 3) == 0.75
     assert choose_weight([example(None)], [torch.tensor(bad)]) == 1.0
-
-
-def test_thresholds_by_hand() -> None:
-    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    correct = np.array([True, True, False, True, False])
-    # F1 of answering the first n: 2·1/4, 2·2/5, 2·2/6, 2·3/7, 2·3/8.
-    assert choose_threshold(confidence, correct) == 0.6
-    assert choose_threshold(confidence, correct, max_false=0.0) == 0.8
-    assert choose_threshold(confidence, correct, max_false=0.25) == 0.6
-    assert choose_threshold(confidence, correct, max_false=0.4) == 0.0
-    assert choose_threshold(confidence, ~correct, max_false=0.1) == float("inf")
-    assert choose_threshold(confidence, np.ones(5, bool)) == 0.0
-    assert choose_threshold(confidence, np.zeros(5, bool)) == float("inf")
-    with pytest.raises(DataError, match="confidence"):
-        choose_threshold(np.zeros(0), np.zeros(0, bool))
-
-
-@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=25), st.floats(0, 1))
-def test_no_threshold_is_better(pairs: list[tuple[int, bool]], max_false: float) -> None:
-    confidence, correct = np.array([value / 6 for value, _ in pairs]), np.array([right for _, right in pairs])
-
-    def f1(threshold: float) -> float:
-        given = confidence >= threshold
-        return 2 * (given & correct).sum() / max(given.sum() + correct.sum(), 1)
-
-    def false(threshold: float) -> float:
-        given = confidence >= threshold
-        return (given & ~correct).sum() / given.sum() if given.any() else 0.0
-
-    others = [0.0, *confidence, 2.0]
-    assert f1(choose_threshold(confidence, correct)) == pytest.approx(max(map(f1, others)))
-    bounded = choose_threshold(confidence, correct, max_false=max_false)
-    assert false(bounded) <= max_false + 1e-12
-    assert all(
-        false(other) > max_false
-        for other in others
-        if other < bounded
-        and (confidence >= other).any()
-        and not ((confidence >= other) == (confidence >= bounded)).all()
-    )
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import DataError, require_at_least, require_within
+from jepakit.kgqa.abstention import choose_threshold
 from jepakit.kgqa.answerer.data import BatchMaker, Example
 from jepakit.kgqa.answerer.model import Answerer
 from jepakit.kgqa.answerer.scoring import generate, log_likelihoods
@@ -115,7 +116,7 @@ class QuestionAnswerer:
         """The same answerer with weight and threshold chosen on held-out questions with answers.
 
         Questions whose answers are not among their candidates should be among them, or the threshold has nothing to
-        learn from. ``max_false``: see `choose_threshold`.
+        learn from. ``max_false``: see `jepakit.kgqa.abstention.choose_threshold`.
         """
         likelihoods = self.likelihoods(held_out)
         weight = choose_weight(held_out, likelihoods, rerank=self.settings.rerank)
@@ -199,44 +200,3 @@ def choose_weight(
         return sum(answer_of(example, values, settings).text in example.answers for example, values in pairs)
 
     return max(WEIGHTS, key=lambda weight: (hits(weight), -weight))
-
-
-def choose_threshold(confidence: np.ndarray, correct: np.ndarray, *, max_false: float | None = None) -> float:
-    """The least confidence with which to answer, chosen on held-out questions.
-
-    Args:
-        confidence: of the answer to each question, ``[Q]``.
-        correct: whether it is right, ``[Q]`` bool; false where the candidates have no right answer.
-        max_false: None: the threshold of the greatest F1, where precision is the share of given answers that are right,
-            and recall the share of questions with a right best candidate that are answered. A number: the lowest
-            threshold with which at most this share of the given answers is wrong, on these questions.
-
-    Returns:
-        0 where answering every question is best; infinity where the best candidate is never right, or no threshold
-        keeps ``max_false``.
-
-    Raises:
-        DataError: there are no questions, or not a number for each.
-    """
-    confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, bool)
-    if not len(confidence) or len(confidence) != len(correct):
-        expected = f"{max(len(correct), 1)}, one for each held-out question"
-        raise DataError("no threshold can be chosen", field="confidence", value=len(confidence), expected=expected)
-    order = np.argsort(-confidence, kind="stable")
-    values, right = confidence[order], np.cumsum(correct[order])
-    answered = np.arange(1, len(values) + 1)
-    # Questions of equal confidence are answered together.
-    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
-    values, right, answered = values[ends], right[ends], answered[ends]
-    if max_false is None:
-        if not right[-1]:
-            return float("inf")
-        # 2PR / (P + R) with P = right / answered and R = right / right[-1]; of equal ones the most answers.
-        f1 = 2 * right / (answered + right[-1])
-        best = len(f1) - 1 - int(np.argmax(f1[::-1]))
-    else:
-        allowed = np.flatnonzero(answered - right <= max_false * answered)
-        if not len(allowed):
-            return float("inf")
-        best = int(allowed[-1])
-    return 0.0 if best == len(values) - 1 else float(values[best])

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from jepakit.core import diagnose
 from jepakit.core.packed import select_groups
-from jepakit.errors import ConfigError, DataError, require_at_least
+from jepakit.errors import ConfigError, DataError, require_at_least, require_within
 from jepakit.files import write_json
+from jepakit.kgqa.abstention import with_threshold
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.paths.candidates import Candidates, find_candidates
 from jepakit.kgqa.paths.matcher import MatcherConfig, PathMatcher
@@ -37,6 +38,7 @@ class RetrieverConfig(FitConfig):
         wordings: wordings of each path.
         through_topic: whether a path may return to the topic; None: as the training questions are answered better.
         matcher: the network.
+        max_false: see `jepakit.kgqa.abstention.choose_threshold`.
     """
 
     epochs: int = 150
@@ -51,10 +53,12 @@ class RetrieverConfig(FitConfig):
     wordings: int = WORDINGS
     through_topic: bool | None = None
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    max_false: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, hops=1, wordings=1)
+        require_within(self, "[0, 1]", "max_false")
         if self.wordings > WORDINGS:
             raise ConfigError("wordings", self.wordings, f"at most {WORDINGS}")
 
@@ -72,6 +76,7 @@ def fit_retriever(
     encoder: TextEncoder,
     config: RetrieverConfig,
     *,
+    held_out: Questions | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
 ) -> FittedRetriever:
@@ -82,6 +87,7 @@ def fit_retriever(
         questions: those without topic, or that no path of ``hops`` relations answers, do not count.
         encoder: frozen.
         config: how.
+        held_out: other questions, to choose the threshold on below which there is no answer; None: there is always one.
         run: the folder that receives checkpoint, metrics and ``encoder/``; None writes nothing.
         resume: go on from the checkpoint in ``run``.
 
@@ -112,10 +118,14 @@ def fit_retriever(
     matcher.cpu().eval()
     embeddings, _ = embed()
     diagnosis = diagnose(embeddings)
+    retriever = PathRetriever(graph, encoder, matcher, through_topic=through, wordings=config.wordings, vectors=vectors)
+    if held_out is not None:
+        retriever = with_threshold(retriever, held_out, max_false=config.max_false, seed=config.seed)
     if run is not None:
         if is_first_process(config.devices):
             fingerprints = {"graph": graph.fingerprint, "text_encoder": encoder.fingerprint}
-            write_json(run.path / SETTINGS, {**fingerprints, "through_topic": through, "wordings": config.wordings})
+            settings = {"through_topic": through, "wordings": config.wordings, "threshold": retriever.threshold}
+            write_json(run.path / SETTINGS, {**fingerprints, **settings})
         save_trained(
             run,
             matcher,
@@ -129,7 +139,6 @@ def fit_retriever(
                 "method": f"relation paths of at most {config.hops} steps, matched with questions",
             },
         )
-    retriever = PathRetriever(graph, encoder, matcher, through_topic=through, wordings=config.wordings, vectors=vectors)
     return FittedRetriever(
         encoder=matcher, random_encoder=random_matcher, fit=result, diagnosis=diagnosis, retriever=retriever
     )

@@ -93,7 +93,14 @@ class PathMatcher(nn.Module):
         last = states[torch.arange(len(steps), device=steps.device), lengths - 1]
         return F.normalize(F.normalize(vectors, dim=-1) + self.path_out(last), dim=-1)
 
+    def cosines(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
+        """Cosines ``[B, P]`` of B questions and P paths; arguments as in `embed_questions` and `embed_paths`."""
+        return self.embed_questions(questions) @ self.embed_paths(vectors, steps).T
+
+    def logits(self, cosines: Tensor, steps: Tensor) -> Tensor:
+        """Logits ``[B, P]`` of the paths from their cosines ``[B, P]`` and steps ``[P, hops]``."""
+        return self.log_scale.exp() * cosines + self.length_bias[(steps < self.num_steps).sum(1)]
+
     def forward(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
         """Logits ``[B, P]`` of P paths for B questions; arguments as in `embed_questions` and `embed_paths`."""
-        cosine = self.embed_questions(questions) @ self.embed_paths(vectors, steps).T
-        return self.log_scale.exp() * cosine + self.length_bias[(steps < self.num_steps).sum(1)]
+        return self.logits(self.cosines(questions, vectors, steps), steps)
