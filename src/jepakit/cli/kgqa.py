@@ -16,6 +16,7 @@ from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
 from jepakit.kgqa.linking import EntityLinker
+from jepakit.kgqa.linking.matches import best_entities
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
 from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.presets import PRESETS
@@ -26,8 +27,6 @@ from jepakit.text import TextConfig, load_cached_encoder
 from jepakit.training import RunFolder, load_encoder_as
 
 RUN, PRETRAINING_RUN = Path("runs/kgqa"), Path("runs/kgqa-pretrain")
-#: Topics that are tried where a question names several entities.
-LINKED_TOPICS = 3
 
 
 @dataclass
@@ -177,8 +176,7 @@ def run_fit(options: FitOptions, out: Console) -> None:
         training.diagnosis = fitted.diagnosis
         if training.is_first:
             measured = split_of(splits, options.evaluate.split)
-            untrained = fitted.retriever.with_matcher(fitted.random_encoder)
-            evaluation = evaluate(graph, measured, fitted.retriever, untrained, options.evaluate)
+            evaluation = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
             show_rows(out, evaluation.rows)
             training.evaluation = evaluation
 
@@ -188,7 +186,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     run = trained_run(options.run)
     read, graph, retriever = _opened(run, options.questions)
     questions = split_of(read.load_questions(graph), options.split)
-    untrained = retriever.with_matcher(load_encoder_as(PathMatcher, run.random_encoder))
+    untrained = load_encoder_as(PathMatcher, run.random_encoder)
     evaluation = evaluate(graph, questions, retriever, untrained, options)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)
@@ -203,8 +201,7 @@ def run_ask(options: AskOptions, out: Console) -> None:
     if options.entity:
         topics = tuple(int(row) for row in graph.rows(options.entity, field="entity"))
     else:
-        matches = EntityLinker(graph).link([options.question])[0][:LINKED_TOPICS]
-        topics = tuple(dict.fromkeys(match.entity for match in matches))
+        topics = best_entities(EntityLinker(graph).link([options.question])[0])
     if not topics:
         raise DataError(
             f"no entity of {graph.name} is named", field="question", value=options.question, expected="one, or --entity"

@@ -1,21 +1,30 @@
-"""The protocol: the learned retriever beside the same one before training, and the ceilings of relation paths."""
+"""The protocol: the learned retriever, the same one before training, the classic ones, and the ceilings of paths."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jepakit.errors import DataError, require_at_least, require_choice
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions
+from jepakit.kgqa.linking import EntityLinker, Match
+from jepakit.kgqa.linking.matches import best_entities
 from jepakit.kgqa.metrics import METRICS, answer_metrics
-from jepakit.kgqa.paths.candidates import find_candidates
+from jepakit.kgqa.paths.matcher import PathMatcher
+from jepakit.kgqa.report.sections import BestPath, by_hops, by_relation, linking_section
 from jepakit.kgqa.retriever import PathRetriever, Ranked
+from jepakit.kgqa.retrievers import Query
+from jepakit.kgqa.retrievers.named import TITLES, ClassicName, classic_retrievers
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation, ReportSection
 
 OURS, UNTRAINED = "jepakit: path matcher", "the same matcher, untrained (cosine of question and path)"
+LINKED = "jepakit: path matcher, topics linked"
 REACHABLE, EXACT = "ceiling: an answer within the hops", "ceiling: the best path, one of its entities"
+_QUESTIONS_AT_ONCE = 256
 
 
 @dataclass
@@ -24,65 +33,78 @@ class EvaluateConfig:
 
     Args:
         split: split of the questions; by default ``test``, else the only one.
+        sample: measure so many of its questions, drawn at random; None: all.
         limit: entities ranked for each question.
+        retrievers: the classic ones beside ours: ``bm25``, ``knn`` (nearest entity texts), ``khop`` and ``path``
+            (around the topics), ``pcst`` (KNN, connected by a Steiner tree), ``rrf`` and ``weighted`` (KNN and BM25).
+            All but ``bm25`` encode the texts of all entities, which takes minutes on a CPU the first time.
+        linking: also measure with the topics that the questions' words name, instead of the given ones.
         examples: questions shown with their paths.
     """
 
     split: str | None = None
+    sample: int | None = None
     limit: int = 20
+    retrievers: list[ClassicName] = field(default_factory=lambda: ["bm25", "knn", "pcst"])
+    linking: bool = True
     examples: int = 5
 
     def __post_init__(self) -> None:
         require_at_least(self, limit=1, examples=0)
+        if self.sample is not None:
+            require_at_least(self, sample=1)
+        for name in self.retrievers:
+            require_choice("retrievers", name, get_args(ClassicName))
 
 
 def evaluate(
     graph: KnowledgeGraph,
     questions: Questions,
     retriever: PathRetriever,
-    untrained: PathRetriever,
+    random_encoder: PathMatcher,
     config: EvaluateConfig,
 ) -> Evaluation:
-    """Measures both retrievers on questions whose topics are given.
+    """Measures all retrievers on the same questions, whose topics are given.
 
-    A question without a topic in the graph counts as not answered.
+    A question without a topic in the graph counts as not answered by ours.
+
+    Args:
+        graph: the graph of the retriever.
+        questions: with their answers.
+        retriever: ours.
+        random_encoder: its matcher before training.
+        config: what is measured.
 
     Raises:
         DataError: there are no questions.
     """
     if not len(questions):
         raise DataError("no questions to measure on", field="questions", expected="at least one")
-    ranked = retriever.rank(questions, config.limit)
-    floor = untrained.rank(questions, config.limit)
-    # An answer is within the hops exactly where some path reaches it.
-    exact = find_candidates(retriever.walker, retriever.table, questions, retriever.matcher.hops).best_share
-    dataset = f"{graph.name}, {len(questions)} questions"
+    if config.sample is not None:
+        questions = questions.sample(config.sample, seed=0)
+    ranked, best = _rank_by_paths(questions, retriever, retriever.with_matcher(random_encoder), config.limit)
+    sections: list[ReportSection] = []
+    entities = {method: [one.entities for one in results] for method, results in ranked.items()}
+    for name, classic in classic_retrievers(config.retrievers, graph, retriever.encoder).items():
+        entities[TITLES[name]] = [
+            one.entities
+            for start in range(0, len(questions), _QUESTIONS_AT_ONCE)
+            for one in classic.retrieve(_queries(questions, start), config.limit)
+        ]
+    if config.linking:
+        matches = EntityLinker(graph).link(questions.texts)
+        sections.append(linking_section(matches, questions))
+        entities[LINKED] = _rank_linked(questions, matches, retriever, ranked[OURS], config.limit)
     missing = questions.missing or None
-    tables = {
-        method: answer_metrics([one.entities for one in results], questions.answers, missing=missing)
-        for method, results in ((OURS, ranked), (UNTRAINED, floor))
-    }
-    rows = [
-        ResultRow(dataset, method, metric, float(table[:, column].mean()), ours=method == OURS)
-        for column, metric in enumerate(METRICS)
-        for method, table in tables.items()
-    ]
-    rows += [
-        ResultRow(dataset, REACHABLE, "hit@1", float((exact > 0).mean())),
-        ResultRow(dataset, EXACT, "hit@1", float(exact.mean())),
-    ]
-    hits = {method: float(table[:, 0].mean()) for method, table in tables.items()}
-    better = hits[OURS] > hits[UNTRAINED]
+    tables = {method: answer_metrics(rows, questions.answers, missing=missing) for method, rows in entities.items()}
+    hits = {method: table[:, 0] for method, table in tables.items()}
+    sections += [by_hops(best, ranked[OURS], hits[OURS], hits[UNTRAINED]), by_relation(graph, best, hits[OURS])]
     return Evaluation(
         title=f"Questions over {graph.name}",
-        summary=(
-            f"{len(questions)} questions, topics given, number of hops not given.",
-            f"hit@1 {hits[OURS]:.3f}, untrained {hits[UNTRAINED]:.3f}; "
-            f"the best path of each question gives {exact.mean():.3f}.",
-        ),
-        recommendation="use the trained retriever" if better else "the training did not help: use more questions",
-        rows=tuple(rows),
-        sections=(_by_length(ranked, tables[OURS]), _examples(graph, questions, ranked, config.examples)),
+        summary=_summary(len(questions), hits, best),
+        recommendation=_recommendation({method: float(values.mean()) for method, values in hits.items()}),
+        rows=_rows(f"{graph.name}, {len(questions)} questions", tables, best),
+        sections=(*sections, _examples(graph, questions, ranked[OURS], config.examples)),
     )
 
 
@@ -102,17 +124,65 @@ def split_of(splits: dict[str, Questions], name: str | None) -> Questions:
     raise DataError("several splits", field="split", value=sorted(splits), expected="the name of one")
 
 
-def _by_length(ranked: list[Ranked], table: np.ndarray) -> ReportSection:
-    length = np.array([len(one.paths[0].steps) if one.paths else 0 for one in ranked])
+def _rank_by_paths(
+    questions: Questions, retriever: PathRetriever, untrained: PathRetriever, limit: int
+) -> tuple[dict[str, list[Ranked]], list[BestPath]]:
+    """The answers of both retrievers, and the best path of each question; the paths are walked once."""
+    ranked: dict[str, list[Ranked]] = {OURS: [], UNTRAINED: []}
+    best: list[BestPath] = []
+    for walked in retriever.walk(questions):
+        ranked[OURS] += retriever.rank_walked(walked, limit)
+        ranked[UNTRAINED] += untrained.rank_walked(walked, limit)
+        for row, share in zip(*(column.tolist() for column in walked.best()), strict=True):
+            best.append(BestPath(() if row < 0 else retriever.table.steps(int(walked.path[row])), share))
+    return ranked, best
+
+
+def _rank_linked(
+    questions: Questions, matches: list[tuple[Match, ...]], retriever: PathRetriever, ranked: list[Ranked], limit: int
+) -> list[Ids]:
+    """The entities that are ranked from linked topics; ``ranked`` from the given ones."""
+    linked = replace(questions, topics=tuple(best_entities(listed) for listed in matches))
+    other = [row for row, topics in enumerate(questions.topics) if set(topics) != set(linked.topics[row])]
+    entities = [one.entities for one in ranked]
+    for row, one in zip(other, retriever.rank(linked[other], limit), strict=True):
+        entities[row] = one.entities
+    return entities
+
+
+def _queries(questions: Questions, start: int) -> list[Query]:
+    block = slice(start, start + _QUESTIONS_AT_ONCE)
+    return list(map(Query, questions.texts[block], questions.topics[block]))
+
+
+def _rows(dataset: str, tables: dict[str, NDArray[np.float64]], best: list[BestPath]) -> tuple[ResultRow, ...]:
     rows = [
-        (
-            f"{hops} relations" if hops else "no topic",
-            float((length == hops).sum()),
-            float(table[length == hops, 0].mean()),
-        )
-        for hops in np.unique(length).tolist()
+        ResultRow(dataset, method, metric, float(table[:, column].mean()), ours=method in (OURS, LINKED))
+        for column, metric in enumerate(METRICS)
+        for method, table in tables.items()
     ]
-    return ReportSection("By the length of the chosen path", ("path", "questions", "hit@1"), tuple(rows))
+    shares = np.array([one.share for one in best])
+    ceilings = {REACHABLE: float((shares > 0).mean()), EXACT: float(shares.mean())}
+    return (*rows, *(ResultRow(dataset, method, "hit@1", value) for method, value in ceilings.items()))
+
+
+def _summary(count: int, hits: dict[str, NDArray[np.float64]], best: list[BestPath]) -> tuple[str, ...]:
+    exact = float(np.mean([one.share for one in best]))
+    ours, floor = float(hits[OURS].mean()), float(hits[UNTRAINED].mean())
+    share = f", which is {ours / exact:.0%} of it" if exact else ""
+    return (
+        f"{count} questions, topics given, number of hops not given.",
+        f"hit@1: untrained {floor:.3f}; the best path of each question gives {exact:.3f}; ours {ours:.3f}{share}.",
+    )
+
+
+def _recommendation(hits: dict[str, float]) -> str:
+    best = max((method for method in hits if method != LINKED), key=hits.__getitem__)
+    if best == OURS or hits[OURS] == hits[best]:
+        return "use the trained retriever"
+    if best == UNTRAINED:
+        return "the training did not help: use more questions"
+    return f"{best} answers more of these questions: use it, or train on more questions"
 
 
 def _examples(graph: KnowledgeGraph, questions: Questions, ranked: list[Ranked], count: int) -> ReportSection:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from jepakit.core.packed import segment_softmax
@@ -24,6 +25,7 @@ from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.trace import trace
 from jepakit.kgqa.paths.vectors import PathVectors
+from jepakit.kgqa.paths.walked import WalkedPaths
 from jepakit.kgqa.paths.wordings import TOPIC
 from jepakit.text import TextEncoder
 from jepakit.training import RunFolder, load_encoder_as
@@ -130,11 +132,16 @@ class PathRetriever:
         ``vectors`` of the questions, ``[Q, D]``, are those of `embed` unless they are given.
         """
         ranked: list[Ranked] = []
-        for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
-            rows = range(start, min(start + _QUESTIONS_AT_ONCE, len(questions)))
-            given = None if vectors is None else vectors[rows.start : rows.stop]
-            ranked += self._rank_block(questions[rows], given, limit, paths)
+        for walked in self.walk(questions):
+            given = None if vectors is None else vectors[len(ranked) : len(ranked) + len(walked.questions)]
+            ranked += self.rank_walked(walked, limit, paths=paths, vectors=given)
         return ranked
+
+    def walk(self, questions: Questions) -> Iterator[WalkedPaths]:
+        """The paths of the questions, some questions at a time."""
+        for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
+            block = questions[range(start, min(start + _QUESTIONS_AT_ONCE, len(questions)))]
+            yield WalkedPaths.of(self.walker, self.table, block, self.matcher.hops)
 
     def explain(self, ranked: Ranked, limit: int = 64) -> Subgraph:
         """The entities and triples along the most probable path to the best answers; at most ``limit`` entities."""
@@ -146,45 +153,41 @@ class PathRetriever:
         )
 
     @torch.no_grad()
-    def _rank_block(self, questions: Questions, vectors: Tensor | None, limit: int, shown: int) -> list[Ranked]:
-        owner = np.repeat(np.arange(len(questions)), [len(topics) for topics in questions.topics])
-        topics = np.array([row for listed in questions.topics for row in listed], np.int64)
-        if not len(topics):
+    def rank_walked(
+        self, walked: WalkedPaths, limit: int = 20, *, paths: int = 5, vectors: Tensor | None = None
+    ) -> list[Ranked]:
+        """`rank` for the questions of paths that this retriever, or one `with_matcher`, has walked."""
+        questions, ptr, size = walked.questions, walked.ptr, walked.size
+        if not len(walked.path):
             return [Ranked(np.empty(0, np.int64), np.empty(0), ()) for _ in range(len(questions))]
-        levels = self.walker.paths(topics, self.matcher.hops, self.table)
-        place, path = (np.concatenate([getattr(level, name) for level in levels]) for name in ("topic", "path"))
-        sets = csr_array(vstack([level.sets for level in levels], format="csr"))
-        question, size = owner[place], np.diff(sets.indptr)
-        order = np.argsort(question, kind="stable")
-        ptr = np.searchsorted(question[order], np.arange(len(questions) + 1))
-        different, column = np.unique(path, return_inverse=True)
+        different, column = np.unique(walked.path, return_inverse=True)
         path_vectors, steps = self.vectors(different)
         cosines = self.matcher.cosines(self.embed(questions) if vectors is None else vectors, path_vectors, steps)
         logits = self.matcher.logits(cosines, steps)
-        candidates = logits[torch.from_numpy(question[order]), torch.from_numpy(column[order])]
-        probability = np.empty(len(path))
-        probability[order] = segment_softmax(candidates[:, None].double(), torch.from_numpy(ptr))[:, 0].numpy()
-        confidence = probability * cosines.numpy()[question, column].clip(min=0)
+        candidates = logits[torch.from_numpy(walked.question), torch.from_numpy(column)]
+        probability = segment_softmax(candidates[:, None].double(), torch.from_numpy(ptr))[:, 0].numpy()
+        confidence = probability * cosines.numpy()[walked.question, column].clip(min=0)
         likely = np.flatnonzero(probability >= _LEAST_PROBABILITY)
         weight = csr_array(
-            (probability[likely] / size[likely], (question[likely], likely)), shape=(len(questions), len(path))
+            (probability[likely] / size[likely], (walked.question[likely], likely)), shape=(len(questions), len(size))
         )
-        scores = csr_array(weight @ sets.astype(np.float64))
+        scores = csr_array(weight @ walked.sets.astype(np.float64))
         ranked: list[Ranked] = []
         for row in range(len(questions)):
-            own = order[ptr[row] : ptr[row + 1]]
+            own = np.arange(ptr[row], ptr[row + 1])
             own = own[np.argsort(-probability[own], kind="stable")]
-            paths = tuple(
-                RankedPath(int(topics[place[c]]), self.table.steps(int(path[c])), float(probability[c]), int(size[c]))
-                for c in own[:shown]
-            )
             sure = float(confidence[own[0]]) if len(own) else 0.0
             reached = slice(*scores.indptr[row : row + 2])
             entities, score = scores.indices[reached].astype(np.int64), np.asarray(scores.data[reached], np.float64)
             best = np.lexsort((entities, -score))[:limit]
             abstained = not len(best) or sure < self.threshold
-            ranked.append(Ranked(entities[best], score[best], paths, sure, abstained))
+            shown = tuple(self._path(walked, probability, path) for path in own[:paths])
+            ranked.append(Ranked(entities[best], score[best], shown, sure, abstained))
         return ranked
+
+    def _path(self, walked: WalkedPaths, probability: np.ndarray, row: int) -> RankedPath:
+        steps = self.table.steps(int(walked.path[row]))
+        return RankedPath(int(walked.topic[row]), steps, float(probability[row]), int(walked.size[row]))
 
     def embed(self, questions: Questions) -> Tensor:
         """Frozen vectors of the questions with their topics masked, ``[Q, D]``."""

@@ -13,6 +13,8 @@ Method = Literal["exact", "normalised", "fuzzy", "embedding"]
 METHODS: tuple[Method, ...] = ("exact", "normalised", "fuzzy", "embedding")
 """The methods, most trusted first."""
 
+LINKED_TOPICS = 3
+"""Matches of a question that are tried as its topics."""
 TOPIC_PLACEHOLDER = "[topic]"
 """Stands in a masked question where the topic was."""
 
@@ -52,6 +54,11 @@ def mask_topic(question: str, span: tuple[int, int], placeholder: str = TOPIC_PL
     if not 0 <= start < end <= len(question):
         raise DataError("no such part of the question", field="span", value=span, expected=f"in 0..{len(question)}")
     return question[:start] + placeholder + question[end:]
+
+
+def best_entities(matches: Sequence[Match], most: int = LINKED_TOPICS) -> tuple[int, ...]:
+    """The different entities of the first ``most`` matches of a question, best first: its topics, as far as known."""
+    return tuple(dict.fromkeys(match.entity for match in matches[:most]))
 
 
 def linking_recall(

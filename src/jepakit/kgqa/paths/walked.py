@@ -1,0 +1,78 @@
+"""The relation paths from the topics of some questions, with the set that each reaches: walked once, scored often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from jepakit.kgqa.data import Ids, Questions
+from jepakit.kgqa.paths.reach import PathTable, Walker
+
+
+@dataclass(frozen=True, eq=False)
+class WalkedPaths:
+    """The paths of Q questions, C in all: question ``q`` owns the rows ``ptr[q]:ptr[q + 1]``, shorter paths first.
+
+    Args:
+        questions: Q questions.
+        ptr: ``[Q + 1]`` int64.
+        topic: row of the entity that each path starts from, ``[C]`` int64.
+        path: its number in the `PathTable`, ``[C]`` int64.
+        sets: the entities that each reaches, ``[C, N]`` bool.
+    """
+
+    questions: Questions
+    ptr: Ids
+    topic: Ids
+    path: Ids
+    sets: csr_array
+
+    @classmethod
+    def of(cls, walker: Walker, table: PathTable, questions: Questions, hops: int) -> WalkedPaths:
+        """All paths of at most ``hops`` relations from the topics of each question. New paths are added to ``table``.
+
+        A question with several topics has the paths of each; one without topics has none.
+        """
+        owner = np.repeat(np.arange(len(questions)), [len(topics) for topics in questions.topics])
+        topics = np.array([row for listed in questions.topics for row in listed], np.int64)
+        levels = walker.paths(topics, hops, table)
+        place, path = (np.concatenate([getattr(level, name) for level in levels]) for name in ("topic", "path"))
+        order = np.argsort(owner[place], kind="stable")
+        ptr = np.searchsorted(owner[place][order], np.arange(len(questions) + 1))
+        sets = csr_array(vstack([level.sets for level in levels], format="csr"))[order]
+        return cls(questions, ptr, topics[place[order]], path[order], sets)
+
+    @cached_property
+    def question(self) -> Ids:
+        """The question of each path, ``[C]``."""
+        return np.repeat(np.arange(len(self.questions)), np.diff(self.ptr))
+
+    @cached_property
+    def size(self) -> Ids:
+        """Number of entities that each path reaches, ``[C]``."""
+        return np.diff(self.sets.indptr).astype(np.int64)
+
+    @cached_property
+    def share(self) -> NDArray[np.float64]:
+        """Share of answers among the entities that each path reaches, ``[C]``."""
+        answers = [row for listed in self.questions.answers for row in listed]
+        ends = np.cumsum([0, *(len(listed) for listed in self.questions.answers)])
+        shape = len(self.questions), self.sets.shape[1]
+        gold = csr_array((np.ones(len(answers), bool), np.array(answers, np.int64), ends), shape=shape)
+        return np.asarray(self.sets.multiply(gold[self.question]).sum(1)).ravel() / self.size
+
+    def best(self) -> tuple[Ids, NDArray[np.float64]]:
+        """The path of the largest share of each question, the shortest of equals, and its share; ``[Q], [Q]``.
+
+        The path is a row of ``[C]``, and -1 with a share of 0 where no path reaches an answer.
+        """
+        order = np.lexsort((np.arange(len(self.path)), -self.share, self.question))
+        owned = np.flatnonzero(np.diff(self.ptr))
+        row, share = np.full(len(self.questions), -1), np.zeros(len(self.questions))
+        row[owned] = order[self.ptr[owned]]
+        share[owned] = self.share[row[owned]]
+        return np.where(share > 0, row, -1), share

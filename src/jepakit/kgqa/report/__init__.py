@@ -1,0 +1,1 @@
+"""What a report says of answers: where they fail, and examples with their subgraphs."""
