@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.abstention import training_and_held_out
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
+from jepakit.kgqa.datasets.splits import divided
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
 from jepakit.kgqa.linking import EntityLinker
 from jepakit.kgqa.linking.matches import best_entities
@@ -21,10 +22,13 @@ from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
 from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.presets import PRESETS
 from jepakit.kgqa.pretrain import PretrainConfig, pretrain
+from jepakit.kgqa.report.curve import label_curve
+from jepakit.kgqa.report.examples import write_answer
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
 from jepakit.kgqa.storage import write_graph
 from jepakit.text import TextConfig, load_cached_encoder
 from jepakit.training import RunFolder, load_encoder_as
+from jepakit.training.results import read_evaluation
 
 RUN, PRETRAINING_RUN = Path("runs/kgqa"), Path("runs/kgqa-pretrain")
 
@@ -87,8 +91,9 @@ class QuestionOptions(GraphOptions):
     text: TextConfig = field(default_factory=TextConfig)
 
     def load_questions(self, graph: KnowledgeGraph) -> dict[str, Questions]:
-        """The questions by split."""
-        return dict(load_splits(self.questions or self.graph, graph, data_dir=self.data_dir))
+        """The questions by split; those without a split of their own are divided at random."""
+        splits = dict(load_splits(self.questions or self.graph, graph, data_dir=self.data_dir))
+        return divided(splits["all"]) if set(splits) == {"all"} else splits
 
 
 @dataclass
@@ -101,6 +106,7 @@ class FitOptions(RetrieverConfig, QuestionOptions):
         limit: train on so many questions, the first of a fixed random order; None: on all.
         held_out: split to choose the threshold on below which there is no answer; by default ``dev``, or a tenth of 100
             or more training questions.
+        curve: train on so many of the questions too, each from anew, and draw how the answers improve.
         evaluate: how to measure, on the split ``test``, or where it names one.
     """
 
@@ -108,6 +114,7 @@ class FitOptions(RetrieverConfig, QuestionOptions):
     resume: bool = False
     limit: int | None = None
     held_out: str | None = None
+    curve: list[int] = field(default_factory=list)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
@@ -133,12 +140,14 @@ class AskOptions:
         run: folder of a finished run.
         entity: ids of the topic entities; by default those that the question names.
         k: how many answers.
+        page: ``.html`` file to write, with the paths, the subgraph as a drawing, and its triples.
     """
 
     question: str | None = None
     run: Path = RUN
     entity: list[str] = field(default_factory=list)
     k: int = 5
+    page: Path | None = None
 
 
 def run_build(options: BuildOptions, out: Console) -> None:
@@ -178,16 +187,25 @@ def run_fit(options: FitOptions, out: Console) -> None:
             measured = split_of(splits, options.evaluate.split)
             evaluation = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
             show_rows(out, evaluation.rows)
+            if options.curve:
+                curve = label_curve(graph, questions, measured, encoder, options, options.curve)
+                evaluation = replace(evaluation, curves=(curve,))
             training.evaluation = evaluation
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Measures a finished run again."""
     run = trained_run(options.run)
-    read, graph, retriever = _opened(run, options.questions)
-    questions = split_of(read.load_questions(graph), options.split)
+    read, graph, retriever = _opened(run)
+    if options.questions is None:
+        questions = split_of(read.load_questions(graph), options.split)
+    else:
+        questions = split_of(dict(load_splits(options.questions, graph, data_dir=read.data_dir)), options.split)
     untrained = load_encoder_as(PathMatcher, run.random_encoder)
     evaluation = evaluate(graph, questions, retriever, untrained, options)
+    if run.results.exists():
+        # The curve is of several trainings, which are not repeated.
+        evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)
 
@@ -224,16 +242,17 @@ def run_ask(options: AskOptions, out: Console) -> None:
     names = graph.column("name", part.entities)
     for head, relation, tail in part.triples.tolist():
         say(out, f"  {names[head]} -- {graph.relations[relation].name} -> {names[tail]}")
+    if options.page is not None:
+        write_answer(options.page, retriever, options.question, ranked)
+        say(out, f"page: {options.page}")
 
 
-def _opened(run: RunFolder, questions: str | None = None) -> tuple[QuestionOptions, KnowledgeGraph, PathRetriever]:
-    """The options, graph and retriever of a run; ``questions`` replaces the run's own."""
+def _opened(run: RunFolder) -> tuple[QuestionOptions, KnowledgeGraph, PathRetriever]:
+    """The options, graph and retriever of a run."""
     saved = run.read_config()
     options: dict[str, Any] = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
     options["text"] = TextConfig(**options.get("text", {}))
     read = QuestionOptions(**options)
-    if questions is not None:
-        read.questions = questions
     graph = read.load()
     return read, graph, open_retriever(run, graph, load_cached_encoder(read.text))
 

@@ -14,7 +14,8 @@ from jepakit.kgqa.linking import EntityLinker, Match
 from jepakit.kgqa.linking.matches import best_entities
 from jepakit.kgqa.metrics import METRICS, answer_metrics
 from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.report.sections import BestPath, by_hops, by_relation, linking_section
+from jepakit.kgqa.report.examples import examples_of
+from jepakit.kgqa.report.sections import BestPath, abstention_section, by_hops, by_relation, linking_section
 from jepakit.kgqa.retriever import PathRetriever, Ranked
 from jepakit.kgqa.retrievers import Query
 from jepakit.kgqa.retrievers.named import TITLES, ClassicName, classic_retrievers
@@ -98,13 +99,15 @@ def evaluate(
     missing = questions.missing or None
     tables = {method: answer_metrics(rows, questions.answers, missing=missing) for method, rows in entities.items()}
     hits = {method: table[:, 0] for method, table in tables.items()}
+    sections.append(abstention_section(ranked[OURS], hits[OURS]))
     sections += [by_hops(best, ranked[OURS], hits[OURS], hits[UNTRAINED]), by_relation(graph, best, hits[OURS])]
     return Evaluation(
         title=f"Questions over {graph.name}",
         summary=_summary(len(questions), hits, best),
         recommendation=_recommendation({method: float(values.mean()) for method, values in hits.items()}),
         rows=_rows(f"{graph.name}, {len(questions)} questions", tables, best),
-        sections=(*sections, _examples(graph, questions, ranked[OURS], config.examples)),
+        sections=tuple(sections),
+        examples=examples_of(questions, ranked[OURS], hits[OURS], retriever, config.examples),
     )
 
 
@@ -183,25 +186,3 @@ def _recommendation(hits: dict[str, float]) -> str:
     if best == UNTRAINED:
         return "the training did not help: use more questions"
     return f"{best} answers more of these questions: use it, or train on more questions"
-
-
-def _examples(graph: KnowledgeGraph, questions: Questions, ranked: list[Ranked], count: int) -> ReportSection:
-    rows: list[tuple[str, str, str, str]] = []
-    for place in np.linspace(0, len(questions) - 1, min(count, len(questions))).astype(int).tolist():
-        result = ranked[place]
-        path = " / ".join(map(graph.step_name, result.paths[0].steps)) if result.paths else "no path"
-        chance = f" ({result.paths[0].probability:.2f})" if result.paths else ""
-        rows.append(
-            (
-                questions.texts[place],
-                path + chance,
-                _names(graph, result.entities),
-                _names(graph, questions.answers[place]),
-            )
-        )
-    return ReportSection("Examples", ("question", "path", "answers", "gold"), tuple(rows))
-
-
-def _names(graph: KnowledgeGraph, entities: Ids | tuple[int, ...], limit: int = 3) -> str:
-    shown = ", ".join(graph.column("name", [int(row) for row in entities[:limit]]))
-    return f"{shown}, ..." if len(entities) > limit else shown or "none"

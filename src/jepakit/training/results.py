@@ -16,6 +16,7 @@ from jepakit.files import read_json, write_json
 from jepakit.files.tensors import write_tensors
 from jepakit.training.checked import STRICT, checked
 from jepakit.training.fit_config import FitResult
+from jepakit.training.report.diagram import Diagram
 from jepakit.training.result_rows import ResultRow, with_defaults
 from jepakit.training.run import RunFolder, is_first_process
 from jepakit.training.storage.encoder_folder import Role, save_encoder
@@ -67,6 +68,44 @@ class ReportSection:
         return [index for index, cells in columns if any(isinstance(cell, float) for cell in cells)]
 
 
+@dataclass(frozen=True)
+class ReportCurve:
+    """How a score changes with a number.
+
+    Args:
+        title: the heading.
+        x_label: what the number is.
+        y_label: what the score is.
+        x: the numbers, ascending.
+        lines: names, and the scores of each at all numbers.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    lines: tuple[tuple[str, tuple[float, ...]], ...]
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ReportExample:
+    """A case that the report shows in full.
+
+    Args:
+        title: what was asked.
+        facts: names and texts.
+        diagram: the part of the graph that leads to the answer.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    diagram: Diagram | None = None
+
+    __pydantic_config__ = STRICT
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The table and what follows from it: ``results.json``.
@@ -77,6 +116,8 @@ class Evaluation:
         recommendation: what to use; None where the data do not decide it.
         rows: ours and the floors.
         sections: further tables of the report.
+        curves: drawn below the table.
+        examples: cases that the report shows in full.
     """
 
     title: str = ""
@@ -84,6 +125,8 @@ class Evaluation:
     recommendation: str | None = None
     rows: tuple[ResultRow, ...] = ()
     sections: tuple[ReportSection, ...] = ()
+    curves: tuple[ReportCurve, ...] = ()
+    examples: tuple[ReportExample, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``results.json``."""
@@ -105,6 +148,17 @@ def read_evaluation(file: Path) -> Evaluation:
             if len(cells) != width:
                 where: dict[str, Any] = {"file": file, "field": f"sections[{place}].rows[{row}]"}
                 raise DataError("not a cell for each column", value=len(cells), expected=str(width), **where)
+    for place, curve in enumerate(evaluation.curves):
+        for line, (_, scores) in enumerate(curve.lines):
+            if not scores or len(scores) != len(curve.x):
+                where = {"file": file, "field": f"curves[{place}].lines[{line}]"}
+                raise DataError("not a score for each number", value=len(scores), expected=str(len(curve.x)), **where)
+    for place, example in enumerate(evaluation.examples):
+        nodes = len(example.diagram.nodes) if example.diagram else 0
+        for number, edge in enumerate(example.diagram.edges if example.diagram else ()):
+            if not (0 <= edge.source < nodes and 0 <= edge.target < nodes):
+                where = {"file": file, "field": f"examples[{place}].diagram.edges[{number}]"}
+                raise DataError("no such node", value=[edge.source, edge.target], expected=f"below {nodes}", **where)
     return evaluation
 
 

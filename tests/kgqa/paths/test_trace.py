@@ -43,3 +43,17 @@ def test_few_entities_still_connect_the_topic_with_the_best_answer() -> None:
     names = graph.column("id", part.entities)
     assert {"0", "1", "39"} <= set(names)
     assert len(names) <= 7
+
+
+@given(TRIPLES, st.lists(st.integers(0, 2 * KINDS - 1), min_size=1, max_size=3), st.integers(2, 8))
+def test_every_entity_that_is_kept_is_connected_with_the_topic(
+    triples: list[tuple[int, int, int]], steps: list[int], limit: int
+) -> None:
+    relations = [Relation(f"r{i}") for i in range(KINDS)]
+    graph = KnowledgeGraph.from_rows("toy", entity_table([f"e{i}" for i in range(SIZE)]), relations, np.array(triples))
+    part = trace(graph, 0, steps, np.arange(SIZE)[::-1], limit)
+    known = {0}
+    for _ in steps:
+        known |= {int(one) for h, _, t in part.triples.tolist() for one in (h, t) if {h, t} & known}
+    assert known == set(range(len(part.entities)))
+    assert len(part.entities) <= max(limit, len(steps) + 1)

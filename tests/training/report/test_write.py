@@ -177,6 +177,40 @@ def section(**changed: object) -> dict[str, object]:
     return {**plain, **changed}
 
 
+def curve(**changed: object) -> dict[str, object]:
+    return {
+        "title": "By labels",
+        "x_label": "labels",
+        "y_label": "score",
+        "x": [0, 10],
+        "lines": [["a", [0, 1]]],
+        **changed,
+    }
+
+
+def example(
+    title: str, nodes: list[str], edges: list[list[object]], facts: list[list[str]] | None = None
+) -> dict[str, object]:
+    drawn: dict[str, object] = {
+        "description": title,
+        "nodes": [{"name": name, "layer": layer, "kind": "answer", "title": name} for layer, name in enumerate(nodes)],
+        "edges": [dict(zip(("source", "target", "name"), edge, strict=True)) for edge in edges],
+    }
+    return {"title": title, "facts": facts or [], "diagram": drawn}
+
+
+def test_curves_and_examples_are_drawn(run: Path) -> None:
+    # A dollar begins no formula.
+    shown = curve(x_label="$\\frac$", lines=[["$\\x$", [0, 1]]])
+    examples = [example("Who made it?", ["film", "person"], [[0, 1, "director"]]), {"title": "Why?", "facts": []}]
+    (run / "results.json").write_text(json.dumps({"rows": FLOORS, "curves": [shown], "examples": examples}))
+    page = Page(write_report(run))
+    drawn = [attributes for attributes in page.all("svg") if attributes.get("class") == "diagram"]
+    assert [attributes.get("aria-label") for attributes in drawn] == ["Who made it?"]
+    assert any("By labels" in str(attributes.get("aria-label")) for attributes in page.all("svg"))
+    assert all(text in page.text for text in ("Who made it?", "Why?", "film — director → person"))
+
+
 def test_sections_of_a_system_stand_between_results_and_training(run: Path) -> None:
     sections = [section(text="Those that gained."), section(title="Nothing gained", rows=[]), section(title="Others")]
     (run / "results.json").write_text(json.dumps({"rows": FLOORS, "sections": sections}))
@@ -225,6 +259,8 @@ def test_everything_from_a_file_is_escaped(evil: str, run: Path) -> None:
                 "recommendation": evil,
                 "rows": rows,
                 "sections": [section(title=evil, text=evil, columns=[evil, "b", evil], rows=[[evil, evil, 1]])],
+                "curves": [curve(title=evil, x_label=evil, y_label=evil, lines=[[evil, [0, 1]]])],
+                "examples": [example(title=evil, facts=[[evil, evil]], nodes=[evil, evil], edges=[[0, 1, evil]])],
             }
         )
     )
@@ -235,9 +271,9 @@ def test_everything_from_a_file_is_escaped(evil: str, run: Path) -> None:
     page = Page(write_report(run))
     assert not page.all("img")
     assert not page.all("script")
-    assert page.text.count(evil) >= 16
+    assert page.text.count(evil) >= 28
     labels = [str(attributes.get("aria-label")) for attributes in page.all("svg")]
-    assert sum(evil in label for label in labels) == 3
+    assert sum(evil in label for label in labels) == 5
 
 
 PARTS = {
@@ -305,6 +341,14 @@ SECTIONS = [
                 value,
             )
             for changed, at, value in SECTIONS
+        ),
+        ("results.json", json.dumps({"curves": [curve(lines=[["a", [1]]])]}), None, "curves[0].lines[0]", 1),
+        (
+            "results.json",
+            json.dumps({"examples": [example("a", ["b"], [[0, 1, "c"]])]}),
+            None,
+            "examples[0].diagram.edges[0]",
+            [0, 1],
         ),
         ("diagnosis.json", "{}", None, "values", None),
         ("diagnosis.json", '{"values": {}, "findings": [{"what": "x"}]}', None, "findings[0].advice", None),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from jepakit.errors import DataError
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets.named import FILES, STARK_NAMES, named_file, unknown_name
 from jepakit.kgqa.datasets.questions import load_metaqa_questions, load_pathquestion, load_questions
 
+#: Of fewer questions no tenth can be taken.
+_FEWEST = 10
 _METAQA = {f"{hops}-hop/{part}": f"{hops}-hop/{part}.txt" for hops in (1, 2, 3) for part in ("dev", "test")}
 _PATHQUESTION = {"pathquestion-2h": "PQ-2H.txt", "pathquestion-3h": "PQ-3H.txt"}
 
@@ -57,6 +61,21 @@ def load_splits(
         file = named_file(source, FILES[source], data_dir).with_name(_PATHQUESTION[source])
         return {"all": load_pathquestion(file, graph)}
     return _from_files(source, graph)
+
+
+def divided(questions: Questions, *, seed: int = 0) -> dict[str, Questions]:
+    """A random split, 80 : 10 : 10, for questions that have none of their own: ``train``, ``dev`` and ``test``.
+
+    Raises:
+        DataError: there are fewer than ten.
+    """
+    if len(questions) < _FEWEST:
+        expected = f"{_FEWEST} or more; or a folder with files train.jsonl and test.jsonl"
+        raise DataError("too few questions to divide", field="questions", value=len(questions), expected=expected)
+    order = np.random.default_rng(seed).permutation(len(questions))
+    tenth = len(questions) // 10
+    ends = len(questions) - 2 * tenth, len(questions) - tenth
+    return {name: questions[rows] for name, rows in zip(("train", "dev", "test"), np.split(order, ends), strict=True)}
 
 
 def _from_files(source: str | Path, graph: KnowledgeGraph) -> Mapping[str, Questions]:

@@ -32,7 +32,8 @@ def trace(
     triples: list[Ids] = []
     for step, reached in zip(reversed(steps), reversed(forward[:-1]), strict=True):
         source, before = _follow(graph, kept[0], (step + relations) % graph.num_steps)
-        chosen = np.intersect1d(before, reached)[:budget]
+        inside = np.isin(before, reached)
+        chosen = _chosen(source[inside], before[inside], budget)
         inside = np.isin(before, chosen)
         ends = (before[inside], source[inside])
         head, tail = ends if step < relations else reversed(ends)
@@ -43,6 +44,17 @@ def trace(
     rows = np.unique(np.concatenate(triples), axis=0)
     local = np.array([(place[h], r, place[t]) for h, r, t in rows.tolist()], np.int64).reshape(-1, 3)
     return Subgraph(entities, local)
+
+
+def _chosen(source: Ids, before: Ids, most: int) -> Ids:
+    """At most so many of the entities ``before`` the pairs' sources, ascending: one at least for each source."""
+    rows, place, count = np.unique(before, return_inverse=True, return_counts=True)
+    # For each source that which leads to most sources; then the others, in the same order.
+    order = np.lexsort((place, -count[place]))
+    first = np.unique(source[order], return_index=True)[1]
+    needed = np.unique(place[order][first])
+    others = np.setdiff1d(np.argsort(-count, kind="stable"), needed, assume_unique=True)
+    return np.sort(rows[np.concatenate([needed, others])[:most]])
 
 
 def _follow(graph: KnowledgeGraph, entities: Ids, step: int) -> tuple[Ids, Ids]:

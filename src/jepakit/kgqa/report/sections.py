@@ -44,6 +44,17 @@ def linking_section(matches: Sequence[Sequence[Match]], questions: Questions) ->
     )
 
 
+def abstention_section(ranked: Sequence[Ranked], hits: Hits) -> ReportSection:
+    """How many questions are answered, how many are not, and how many of each would be right."""
+    withheld = np.array([one.abstained for one in ranked])
+    rows = [
+        (name, float(some.sum()), float(hits[some].mean()) if some.any() else None)
+        for name, some in (("answered", ~withheld), ("\u201cnot in this graph\u201d", withheld))
+    ]
+    text = "A question of low confidence is not answered. The scores above count the best entity all the same."
+    return ReportSection("Answers given and withheld", ("", "questions", "best entity right"), tuple(rows), text)
+
+
 def by_hops(best: Sequence[BestPath], ranked: Sequence[Ranked], ours: Hits, untrained: Hits) -> ReportSection:
     """hit@1 by the number of relations of the best path."""
     hops = [len(one.steps) for one in best]

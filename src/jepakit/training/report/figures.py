@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jepakit.errors import MissingExtraError
+from jepakit.training.results import ReportCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +86,20 @@ def line_chart(
     return _svg(figure, name, description)
 
 
+def curves_chart(curve: ReportCurve, *, name: str, description: str) -> str:
+    """The lines of a curve over its numbers, the axis of which is logarithmic above 1."""
+    figure, axes = _figure(8.4, 3.0)
+    for which, (label, values) in enumerate(curve.lines):
+        colour, (marker, _) = _CLASS_COLOURS[which % len(MARKERS)], MARKERS[which % len(MARKERS)]
+        axes.plot(curve.x, values, color=colour, linewidth=1.6, marker=marker, markersize=4, label=_plain(label))
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xticks(curve.x, [f"{value:g}" for value in curve.x])
+    axes.set_xlabel(_plain(curve.x_label), color=_MUTED, fontsize=8)
+    axes.set_ylabel(_plain(curve.y_label), color=_MUTED, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, labelcolor=_MUTED)
+    return _svg(figure, name, description)
+
+
 def spectrum_chart(singular: np.ndarray, effective_rank: float, *, name: str, description: str) -> str:
     """Singular values ``[r]``, largest first, relative to the largest (logarithmic), and the effective rank."""
     figure, axes = _figure(8.4, 2.6)
@@ -147,6 +162,11 @@ def _limits(values: np.ndarray, *, zero_based: bool) -> tuple[float, float]:
     low = min(0.0, float(values.min())) if zero_based and high > 0 else float(values.min())
     room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     return (0.0 if zero_based and low == 0 else low - room), high + room
+
+
+def _plain(text: str) -> str:
+    """A text in which matplotlib finds no formula."""
+    return text.replace("$", r"\$")
 
 
 def _svg(figure: Figure, name: str, description: str) -> str:

@@ -6,18 +6,19 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from jepakit.files import write_text
 from jepakit.training.report.data import Metrics, RunParts, read_run
+from jepakit.training.report.diagram import draw
 from jepakit.training.report.embeddings import embedding_figures
-from jepakit.training.report.figures import ReportFigure, line_chart
+from jepakit.training.report.figures import ReportFigure, curves_chart, line_chart
 from jepakit.training.result_rows import ResultGroup, format_score, group_rows
+from jepakit.training.results import ReportCurve, ReportExample, ReportSection
 
 DIAGNOSTICS = {
     "effective_rank": ("Effective rank", "directions in use; higher is better"),
@@ -50,12 +51,13 @@ def write_report(run: str | Path) -> Path:
     results, metrics = parts.results, parts.metrics
     collapsed = parts.diagnosis is not None and parts.diagnosis.collapsed
     groups = group_rows(results.rows) if results else []
-    text = _page().render(
+    text = _template("report.html.j2").render(
         title=(results and results.title) or parts.folder.path.resolve().name,
         facts=_facts(parts),
         results=results,
         groups=groups,
         columns=_result_columns(groups),
+        curves=[_lines(curve, f"curve-{index}") for index, curve in enumerate(results.curves)] if results else [],
         metrics=metrics,
         losses=_losses(metrics or {}),
         diagnosis=parts.diagnosis,
@@ -69,12 +71,38 @@ def write_report(run: str | Path) -> Path:
     return parts.folder.report
 
 
-def _page() -> Template:
-    """The template; everything that is put into it is escaped, but for the charts."""
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    filters: dict[str, Any] = {"number": number, "sentence": sentence, "score": format_score}
+def write_page(
+    file: Path, *, title: str, eyebrow: str, examples: Sequence[ReportExample], sections: Sequence[ReportSection] = ()
+) -> None:
+    """Writes a page of cases that looks as a report does, whole or not at all.
+
+    Args:
+        file: where to.
+        title: the heading.
+        eyebrow: the small line above it.
+        examples: shown one below the other.
+        sections: tables below them.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    page = _template("cases.html.j2")
+    text = page.render(title=title, eyebrow=eyebrow, examples=examples, sections=sections, version=version("jepakit"))
+    write_text(file, text)
+
+
+def _template(name: str) -> Template:
+    """A template; everything that is put into it is escaped, but for the charts and drawings."""
+    page = Environment(
+        loader=PackageLoader("jepakit.training.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    filters: dict[str, Any] = {"drawing": draw, "number": number, "sentence": sentence, "score": format_score}
     page.filters.update(filters)
-    return page.from_string(files("jepakit.training.report").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return page.get_template(name)
 
 
 def _facts(parts: RunParts) -> dict[str, str]:
@@ -150,6 +178,13 @@ def _curve(
     svg = line_chart(epochs, values, name=ident, description=description, wide=wide, zero_based=zero_based)
     warning = f"{lost} values are not finite" if lost else ""
     return ReportFigure(title, reading, svg, hint=hint, warning=warning, wide=wide)
+
+
+def _lines(curve: ReportCurve, ident: str) -> ReportFigure:
+    last = ", ".join(f"{name} {number(values[-1])}" for name, values in curve.lines)
+    reading = f"{curve.y_label} by {curve.x_label}; at {curve.x[-1]:g}: {last}"
+    svg = curves_chart(curve, name=ident, description=f"{curve.title}: {reading}")
+    return ReportFigure(curve.title, reading, svg, wide=True)
 
 
 def described(diagnostic: str) -> tuple[str, str]:
