@@ -15,6 +15,7 @@ from jepakit.kgqa.answerer.language_model import LanguageModel
 from jepakit.kgqa.answerer.model import TUNINGS, Answerer, Tuning, embedding_scale
 from jepakit.kgqa.answerer.prompt import PromptConfig
 from jepakit.kgqa.data import Subgraph
+from jepakit.training.module import to_device
 
 
 @dataclass
@@ -85,6 +86,7 @@ def width_of(encoder: nn.Module | None, pack: Pack | None, subgraphs: Sequence[S
     if encoder is None or pack is None:
         return 0
     was_training = encoder.training
-    width = encoder.eval()(pack(subgraphs[:1]))["graph"].shape[1]
+    device = next(encoder.parameters()).device
+    width = encoder.eval()(to_device(pack(subgraphs[:1]), device))["graph"].shape[1]
     encoder.train(was_training)
     return width

@@ -46,6 +46,13 @@ class AnswererBatch:
     sizes: Tensor
     prefix: Prefix | None = None
 
+    def context(self) -> tuple[Tensor, Tensor]:
+        """The mask of prefix and tokens, ``[B, P + L]`` bool, and the positions of the tokens, ``[B, L]``."""
+        mask, positions = self.tokens.mask, self.tokens.positions
+        if self.prefix is None:
+            return mask, positions
+        return torch.cat([self.prefix.mask, mask], 1), positions + self.prefix.mask.sum(1, keepdim=True)
+
 
 class Answerer(nn.Module):
     """A batch of questions -> the loss of their answers.
@@ -107,7 +114,7 @@ class Answerer(nn.Module):
 
     def forward(self, batch: AnswererBatch) -> Tensor:
         """The cross-entropy of the answers' tokens: the mean over all tokens of the batch."""
-        return answer_loss(self.llm, self.inputs(batch), batch.tokens, batch.prefix)
+        return answer_loss(self.llm, self.inputs(batch), batch)
 
     def inputs(self, batch: AnswererBatch) -> Tensor:
         """The embedded sequences with their soft tokens, ``[B, L, E]``."""
@@ -131,19 +138,16 @@ class Answerer(nn.Module):
         return self.fusion(graphs, question, batch.question_mask)
 
 
-def answer_loss(llm: nn.Module, embedded: Tensor, tokens: Tokens, prefix: Prefix | None = None) -> Tensor:
+def answer_loss(llm: nn.Module, embedded: Tensor, batch: AnswererBatch) -> Tensor:
     """The cross-entropy of the labels; logits are computed for the last tokens alone, where the answers stand.
 
     Args:
         llm: a causal language model of transformers.
-        embedded: ``[B, L, E]``.
-        tokens: with labels.
-        prefix: what was read before.
+        embedded: the embedded tokens of the batch, ``[B, L, E]``.
+        batch: with labels.
     """
-    mask, positions = tokens.mask, tokens.positions
-    if prefix is not None:
-        mask = torch.cat([prefix.mask, mask], 1)
-        positions = positions + prefix.mask.sum(1, keepdim=True)
+    tokens, prefix = batch.tokens, batch.prefix
+    mask, positions = batch.context()
     # The token before the answer predicts the answer's first.
     kept = tokens.answer + 1
     output = llm(

@@ -7,7 +7,7 @@ They are computed once for each question, without gradients, and training reads 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,13 +31,12 @@ class Prefix:
     states: Tensor
     mask: Tensor
 
-    def cache(self, row: int | None = None) -> object:
-        """A new cache of transformers with these states; of one row, without its padding."""
+    def cache(self) -> object:
+        """A new cache of transformers with these states."""
         from transformers import DynamicCache
 
-        states = self.states if row is None else self.states[:, :, row : row + 1, :, self.mask[row]]
         cache = DynamicCache()
-        for layer, (keys, values) in enumerate(states):
+        for layer, (keys, values) in enumerate(self.states):
             cache.update(keys, values, layer)
         return cache
 
@@ -57,24 +56,33 @@ class PrefixStates:
 
     def __call__(self, texts: Sequence[str]) -> Prefix:
         """The states of B texts that are not empty."""
-        rows = [self._states(text) for text in texts]
+        known = {text: self._kept[text] for text in texts if text in self._kept}
+        known |= self._read([text for text in dict.fromkeys(texts) if text not in known])
+        self._keep({text: known[text] for text in texts})
+        rows = [known[text] for text in texts]
         longest = max(row.shape[3] for row in rows)
         states = torch.stack([pad(row, (0, 0, longest - row.shape[3], 0)) for row in rows], 2)
         lengths = torch.tensor([row.shape[3] for row in rows], device=states.device)
         return Prefix(states, torch.arange(longest, device=states.device) >= (longest - lengths)[:, None])
 
     @torch.no_grad()
-    def _states(self, text: str) -> Tensor:
-        """``[layers, 2, heads, P, d]``."""
-        if text in self._kept:
+    def _read(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """The states of each text, ``[layers, 2, heads, P, d]``."""
+        if not texts:
+            return {}
+        model, ids = self.language_model.model, [self.language_model.token_ids(text) for text in texts]
+        longest = max(map(len, ids))
+        # Padding stands on the right, where no token that counts can see it.
+        block = torch.tensor([row + row[-1:] * (longest - len(row)) for row in ids], device=model.device)
+        layers = model(input_ids=block, use_cache=True, logits_to_keep=1).past_key_values.layers
+        states = torch.stack([torch.stack([layer.keys, layer.values]) for layer in layers])
+        return {text: states[:, :, row, :, : len(ids[row])].clone() for row, text in enumerate(texts)}
+
+    def _keep(self, states: Mapping[str, Tensor]) -> None:
+        for text, one in states.items():
+            if text not in self._kept:
+                self._kept[text] = one
+                self._bytes += one.nbytes
             self._kept.move_to_end(text)
-            return self._kept[text]
-        model = self.language_model.model
-        ids = torch.tensor([self.language_model.token_ids(text)], device=model.device)
-        cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
-        states = torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])
-        self._kept[text] = states
-        self._bytes += states.nbytes
         while self._bytes > self.limit and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return states

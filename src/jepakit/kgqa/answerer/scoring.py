@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,43 +36,70 @@ def log_likelihoods(
     if len(candidates) != len(batch.tokens.ids):
         expected = f"{len(batch.tokens.ids)} lists"
         raise DataError("not one list for each question", field="candidates", value=len(candidates), expected=expected)
-    embedded = answerer.inputs(batch)
-    results: list[Tensor] = []
-    for row, texts in enumerate(candidates):
-        if not texts:
-            results.append(torch.zeros(0))
-            continue
-        cache, first = _read(answerer, embedded[row], batch, row)
-        ids = [[*answerer.language_model.token_ids(text), answerer.language_model.end] for text in texts]
+    counts = [len(texts) for texts in candidates]
+    token_ids, end = answerer.language_model.token_ids, answerer.language_model.end
+    ids = [[*token_ids(text), end] for texts in candidates for text in texts]
+    values = torch.zeros(len(ids))
+    if ids:
+        owner = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        read = _read(answerer, batch)
         # Candidates of similar length side by side need little padding.
-        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-        values = torch.zeros(len(ids))
-        for start in range(0, len(order), chunk):
-            places = order[start : start + chunk]
-            values[places] = _continued(answerer, cache, first, [ids[place] for place in places])
-        results.append(values)
-    return results
+        order = torch.tensor(sorted(range(len(ids)), key=lambda place: len(ids[place])))
+        for places in order.split(chunk):
+            values[places] = _continued(answerer, read, owner[places], [ids[place] for place in places.tolist()])
+    return list(values.split(counts))
 
 
-def _read(answerer: Answerer, embedded: Tensor, batch: AnswererBatch, row: int) -> tuple[Any, Tensor]:
-    """The cache after the prompt of one question, without its padding, and the log-probabilities of the next token."""
-    inputs = embedded[batch.tokens.mask[row]][None]
-    past = None if batch.prefix is None else batch.prefix.cache(row)
-    output = answerer.llm(inputs_embeds=inputs, past_key_values=past, use_cache=True, logits_to_keep=1)
-    return output.past_key_values, output.logits[0, -1].float().log_softmax(-1)
+@dataclass(frozen=True)
+class _Read:
+    """B prompts that a language model has read: its cache, their mask ``[B, L]``, the next token's log-probability."""
+
+    cache: Any
+    mask: Tensor
+    first: Tensor
+
+    def cache_of(self, rows: Tensor) -> Any:
+        """A new cache with some rows, which may repeat."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        for number, layer in enumerate(self.cache.layers):
+            cache.update(layer.keys[rows], layer.values[rows], number)
+        return cache
 
 
-def _continued(answerer: Answerer, cache: Any, first: Tensor, ids: list[list[int]]) -> Tensor:
-    """The mean log-probability of each continuation, ``[C]``."""
-    counts = torch.tensor([len(tokens) for tokens in ids])
+def _read(answerer: Answerer, batch: AnswererBatch) -> _Read:
+    mask, positions = batch.context()
+    past = None if batch.prefix is None else batch.prefix.cache()
+    output = answerer.llm(
+        inputs_embeds=answerer.inputs(batch),
+        attention_mask=mask.long(),
+        position_ids=positions,
+        past_key_values=past,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return _Read(output.past_key_values, mask, output.logits[:, -1].float().log_softmax(-1))
+
+
+def _continued(answerer: Answerer, read: _Read, owner: Tensor, ids: list[list[int]]) -> Tensor:
+    """The mean log-probability of each continuation of the prompt that owns it, ``[C]``."""
+    device = read.first.device
+    counts, owner = torch.tensor([len(tokens) for tokens in ids]), owner.to(device)
     longest = int(counts.max())
-    block = torch.tensor([tokens + tokens[-1:] * (longest - len(tokens)) for tokens in ids], device=first.device)
-    values = first[block[:, :1]]
+    block = torch.tensor([tokens + tokens[-1:] * (longest - len(tokens)) for tokens in ids], device=device)
+    values = read.first[owner].gather(1, block[:, :1])
     if longest > 1:
-        shared = copy.deepcopy(cache)
-        shared.batch_repeat_interleave(len(ids))
+        mask = read.mask[owner]
+        added = torch.arange(longest - 1, device=device)
         # Padding stands on the right, where no token that counts can see it.
-        output = answerer.llm(input_ids=block[:, :-1], past_key_values=shared, use_cache=True)
+        output = answerer.llm(
+            input_ids=block[:, :-1],
+            attention_mask=torch.cat([mask, mask.new_ones(len(ids), longest - 1)], 1).long(),
+            position_ids=mask.sum(1, keepdim=True) + added,
+            past_key_values=read.cache_of(owner),
+            use_cache=True,
+        )
         rest = output.logits.float().log_softmax(-1).gather(2, block[:, 1:, None])[..., 0]
         values = torch.cat([values, rest], 1)
     counted = torch.arange(longest) < counts[:, None]
