@@ -70,8 +70,8 @@ class LinkHead(nn.Module):
 def probe_links(embeddings: Tensor, split: TripleSplit, config: LinkConfig | None = None) -> float:
     """The filtered mean reciprocal rank on the test triples, in percent, over heads and tails.
 
-    A `LinkHead` on frozen embeddings (``[N, D]``) is trained on the triples of ``split.graph``; the epoch is chosen on
-    the validation triples, and the test triples are scored once.
+    A `LinkHead` on frozen embeddings (``[N, D]``) is trained on the triples of ``split.graph``, on the device of the
+    embeddings; the epoch is chosen on the validation triples, and the test triples are scored once.
     """
     config = config or LinkConfig()
     generator = torch.Generator().manual_seed(config.seed)
@@ -81,13 +81,13 @@ def probe_links(embeddings: Tensor, split: TripleSplit, config: LinkConfig | Non
     known = known_tails(split)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        head = LinkHead(embeddings.shape[1], 2 * relations, config.dim)
+        head = LinkHead(embeddings.shape[1], 2 * relations, config.dim).to(embeddings.device)
     optimizer = torch.optim.Adam(head.parameters(), lr=config.learning_rate)
     best, best_score = head, -1.0
     validation = both_directions(split.val, relations)
     for _ in range(config.epochs):
         for batch in train[torch.randperm(len(train), generator=generator)].split(config.batch_size):
-            loss = _loss(head, embeddings, batch, config, generator)
+            loss = _loss(head, embeddings, batch.to(embeddings.device), config, generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -156,18 +156,17 @@ def ranks(score: Callable[[Ids], Tensor], queries: Ids, known: KnownTails) -> ND
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         batch = queries[start : start + _QUERIES_AT_ONCE]
         scores = score(batch)
-        tail = torch.from_numpy(batch[:, 2:])
-        own = scores.gather(1, tail)
-        query, answer = known.of(batch)
-        scores[torch.from_numpy(query), torch.from_numpy(answer)] = -torch.inf
+        own = scores.gather(1, torch.from_numpy(batch[:, 2:]).to(scores.device))
+        query, answer = (torch.from_numpy(rows).to(scores.device) for rows in known.of(batch))
+        scores[query, answer] = -torch.inf
         greater, equal = (scores > own).sum(1), (scores == own).sum(1)
-        parts.append((1 + greater + equal / 2).double().numpy())
+        parts.append((1 + greater + equal / 2).double().cpu().numpy())
     return np.concatenate(parts)
 
 
 def _loss(head: LinkHead, embeddings: Tensor, batch: Tensor, config: LinkConfig, generator: torch.Generator) -> Tensor:
     # Uniformly random entities, and not the tails of the batch: these are popular, which the head is to learn.
-    others = torch.randint(len(embeddings), (config.negatives,), generator=generator)
+    others = torch.randint(len(embeddings), (config.negatives,), generator=generator).to(embeddings.device)
     first, step, tail = batch.T
     scores = head(embeddings[first], step, embeddings[torch.cat([tail, others])])
     own, others_scores = scores[:, : len(batch)].diagonal(), scores[:, len(batch) :]
@@ -178,7 +177,7 @@ def _loss(head: LinkHead, embeddings: Tensor, batch: Tensor, config: LinkConfig,
 def _scorer(head: LinkHead, embeddings: Tensor) -> Callable[[Ids], Tensor]:
     @torch.no_grad()
     def score(queries: Ids) -> Tensor:
-        rows = torch.from_numpy(queries)
+        rows = torch.from_numpy(queries).to(embeddings.device)
         return head(embeddings[rows[:, 0]], rows[:, 1], embeddings)
 
     return score
