@@ -2,95 +2,81 @@
 
 The graph is drawn (`jepakit.kgqa.datasets.generated`), because STaRK-Prime's own is a download. Its texts are encoded
 by a random vector for each word, so that an entity is nearest to questions with words of its text; the time of a
-sentence encoder comes on top. Everything is measured in a process that opens graph and vectors from files.
+sentence encoder comes on top. Everything is measured in a process that opens graph and vectors from files: retrieval,
+subgraphs for pre-training, and what ``jepakit kgqa ask`` does: entity linking, the ranking of relation paths of two
+steps by an untrained matcher, and the triples of the best path. Growth is measured on graphs of other sizes, and drawn
+in ``results/kgqa_scale.svg``.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from benchmarks.harness import Options, Steps, main
-from jepakit.kgqa.data import KnowledgeGraph, different
-from jepakit.kgqa.datasets.generated import GeneratedConfig, generate
-from jepakit.kgqa.retrievers import (
-    BM25,
-    KNN,
-    PCST,
-    EntityVectors,
-    KHop,
-    PathConfig,
-    PCSTConfig,
-    Query,
-    Retriever,
-    entity_passages,
-)
+from benchmarks.harness import RESULTS, Options, Steps, main
+from benchmarks.kgqa_scale_growth import draw_growth, growth_rows, growths, measure
+from benchmarks.kgqa_scale_home import LIMIT, SEED, WordVectors, in_own_process, opened, peak_memory, write
+from jepakit.kgqa.data import KnowledgeGraph, Questions, different
+from jepakit.kgqa.datasets.generated import GeneratedConfig
+from jepakit.kgqa.linking import EntityLinker
+from jepakit.kgqa.paths.matcher import PathMatcher
+from jepakit.kgqa.retriever import PathRetriever
+from jepakit.kgqa.retrievers import BM25, KNN, PCST, EntityVectors, KHop, PathConfig, PCSTConfig, Query, Retriever
 from jepakit.kgqa.retrievers import Path as ShortestPaths
 from jepakit.kgqa.retrievers.steiner import steiner_tree
-from jepakit.kgqa.storage import open_graph, write_graph
-from jepakit.text import Kind
+from jepakit.kgqa.sampling import Sampling
 from jepakit.training.result_rows import ResultRow
 
-SEED, LIMIT = 3, 20
 #: Of the triples drawn at the largest hub a quarter is left: about 48,000.
 FULL = GeneratedConfig(hub=200_000)
 QUICK = GeneratedConfig(entities=20_000, triples=800_000, hub=20_000)
-ASKED, COMPARED = {False: 100, True: 20}, {False: 10, True: 4}
-PEAK, TREE = "jepakit: all retrievers", "jepakit: PCST, k-hop candidates"
+ASKED, COMPARED, SUBGRAPHS, HUBS = {False: 100, True: 20}, {False: 20, True: 4}, {False: 5000, True: 200}, 500
+NODES, HOPS = 256, 2
+PEAK, TREE, ASK = "jepakit: all retrievers", "jepakit: PCST, k-hop candidates", "jepakit: ask"
 
-
-class WordVectors:
-    """A random vector for each word, added up."""
-
-    name, dim, fingerprint = "words", 384, "words"
-
-    def __init__(self) -> None:
-        self._table = np.random.default_rng(SEED).standard_normal((1 << 14, self.dim)).astype(np.float32)
-
-    def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
-        """See `jepakit.text.TextEncoder.encode`."""
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in enumerate(texts):
-            words = [zlib.crc32(word.encode()) % len(self._table) for word in text.split()]
-            vectors[row] = self._table[words].sum(0)
-        return torch.nn.functional.normalize(torch.from_numpy(vectors), dim=-1)
+MEMORY = "memory, GiB"
+Function = Callable[[Path, bool], dict[str, float]]
 
 
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
-    """The table."""
-    config = QUICK if options.quick else FULL
+    """The table; draws the growth beside it."""
+    config, quick = QUICK if options.quick else FULL, options.quick
+    parts = {"retrieval": measure_retrieval, "subgraphs": measure_subgraphs, "ask": measure_ask}
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
+        drawn: list[GeneratedConfig] = []
 
-        def measured() -> dict[str, float]:
-            write(config, folder)
-            return in_own_process(measure_retrieval, folder, options.quick)
+        def measured(function: Function) -> dict[str, float]:
+            if not drawn:
+                write(config, folder)
+                drawn.append(config)
+            return in_own_process(function, folder, quick)
 
-        numbers = steps.value(("retrieval", options.quick), measured)
-    return retrieval_rows(config, numbers)
-
-
-def write(config: GeneratedConfig, folder: Path) -> None:
-    """Draws a graph and writes it and the vectors of its entities."""
-    graph = generate(config, np.random.default_rng(SEED)).graph
-    write_graph(folder / "graph", graph)
-    np.save(folder / "vectors.npy", WordVectors().encode(entity_passages(graph), "document").numpy())
+        found = {name: steps.value((name, quick), partial(measured, function)) for name, function in parts.items()}
+        grown = {
+            growth: [
+                steps.value(("growth", growth.field, size, quick), partial(measure, one))
+                for size, one in zip(growth.sizes(), growth.configs, strict=True)
+            ]
+            for growth in growths(quick=quick)
+        }
+    if not quick:
+        draw_growth(grown, RESULTS / "kgqa_scale.svg")
+    numbers = found["retrieval"]
+    data = f"{config.entities:,} entities, {numbers['triples']:,.0f} triples, a hub of {numbers['hub']:,.0f}"
+    table = [*retrieval_rows(data, numbers), *subgraph_rows(data, found["subgraphs"]), *ask_rows(data, found["ask"])]
+    return [*table, *(row for growth, points in grown.items() for row in growth_rows(growth, points))]
 
 
 def measure_retrieval(folder: Path, quick: bool) -> dict[str, float]:
     """Times, sizes and the comparison with the tree of the whole graph."""
-    graph, queries = opened(folder, ASKED[quick])
-    vectors = EntityVectors(graph, WordVectors(), matrix=np.load(folder / "vectors.npy", mmap_mode="r"))
+    graph, vectors, queries = opened(folder, ASKED[quick])
     retrievers: dict[str, Retriever] = {
         TREE: PCST(graph, vectors),
         "jepakit: PCST, with prizes of triples": PCST(graph, vectors, PCSTConfig(topk_e=3)),
@@ -112,22 +98,13 @@ def measure_retrieval(folder: Path, quick: bool) -> dict[str, float]:
         numbers[f"{method} p50"] = float(np.median(times[method]))
         numbers[f"{method} p95"] = float(np.quantile(times[method], 0.95))
         numbers[f"{method} entities"] = float(np.median(sizes[method]))
-    numbers["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    numbers["memory"] = peak_memory()
     words = BM25(graph)
     start = time.perf_counter()
     for query in queries:
         words.retrieve([query], LIMIT)
     numbers["jepakit: BM25 p50"] = 1000 * (time.perf_counter() - start) / len(queries)
     return numbers | compared(graph, vectors, queries[: COMPARED[quick]])
-
-
-def opened(folder: Path, asked: int) -> tuple[KnowledgeGraph, list[Query]]:
-    """The graph, and questions: four words of the text of an entity, half of them with a topic."""
-    graph, draw = open_graph(folder / "graph"), np.random.default_rng(SEED + 1)
-    texts = graph.column("text", draw.integers(graph.num_entities, size=asked))
-    chosen = [" ".join(draw.choice(text.split(), 4, replace=False)) for text in texts]
-    topics = draw.integers(graph.num_entities, size=asked).tolist()
-    return graph, [Query(text, (topics[row],) if row % 2 else ()) for row, text in enumerate(chosen)]
 
 
 def compared(graph: KnowledgeGraph, vectors: EntityVectors, queries: Sequence[Query]) -> dict[str, float]:
@@ -157,9 +134,48 @@ def compared(graph: KnowledgeGraph, vectors: EntityVectors, queries: Sequence[Qu
     return means | {"whole s": float(np.median(seconds)), "compared": len(queries)}
 
 
-def retrieval_rows(config: GeneratedConfig, numbers: dict[str, float]) -> list[ResultRow]:
+def measure_subgraphs(folder: Path, quick: bool) -> dict[str, float]:
+    """Seconds for subgraphs around random entities, and around the largest hubs."""
+    graph, _, _ = opened(folder, 1)
+    draw = np.random.default_rng(SEED)
+    roots = {"": draw.integers(graph.num_entities, size=SUBGRAPHS[quick]), " hubs": np.argsort(-graph.degree)[:HUBS]}
+    numbers: dict[str, float] = {}
+    for method in ("walk", "khop", "fanout"):
+        for place, chosen in roots.items():
+            start = time.perf_counter()
+            subgraphs = Sampling(method, nodes=NODES)(graph, chosen, draw)
+            numbers[f"{method}{place} s"] = time.perf_counter() - start
+            numbers[f"{method}{place} entities"] = float(np.diff(subgraphs.entity_ptr).mean())
+    return numbers | {"count": len(roots[""]), "memory": peak_memory()}
+
+
+def measure_ask(folder: Path, quick: bool) -> dict[str, float]:
+    """Times of questions that name an entity: random ones, then the largest hubs."""
+    start = time.perf_counter()
+    graph, vectors, _ = opened(folder, 1)
+    linker = EntityLinker(graph)
+    torch.manual_seed(SEED)
+    matcher = PathMatcher(vectors.encoder.dim, graph.num_steps, HOPS)
+    retriever = PathRetriever(graph, WordVectors(), matcher, through_topic=False, wordings=1)
+    numbers = {"open s": time.perf_counter() - start}
+    draw = np.random.default_rng(SEED)
+    entities = {"": draw.integers(graph.num_entities, size=ASKED[quick]), " hubs": np.argsort(-graph.degree)[:10]}
+    for place, chosen in entities.items():
+        times: list[float] = []
+        for name in graph.column("name", chosen):
+            text = f"What is the {draw.choice([relation.name for relation in graph.relations])} of {name}?"
+            start = time.perf_counter()
+            topics = tuple(match.entity for match in linker.link([text])[0][:1])
+            (ranked,) = retriever.rank(Questions((text,), (topics,), ((),)), LIMIT)
+            if ranked.paths:
+                retriever.explain(ranked)
+            times.append(time.perf_counter() - start)
+        numbers |= {f"p50{place}": float(np.median(times)), f"most{place}": max(times)}
+    return numbers | {"memory": peak_memory()}
+
+
+def retrieval_rows(data: str, numbers: dict[str, float]) -> list[ResultRow]:
     """The rows of `measure_retrieval`."""
-    data = f"{config.entities:,} entities, {numbers['triples']:,.0f} triples, a hub of {numbers['hub']:,.0f}"
     times = [
         ResultRow(
             data,
@@ -204,14 +220,49 @@ def retrieval_rows(config: GeneratedConfig, numbers: dict[str, float]) -> list[R
             note="of many trees of equal value each takes another",
             ours=True,
         ),
-        ResultRow(data, PEAK, "memory, GiB", numbers["memory"], aim=6.0, ours=True, lower_is_better=True),
+        ResultRow(data, PEAK, MEMORY, numbers["memory"], aim=6.0, ours=True, lower_is_better=True),
     ]
 
 
-def in_own_process(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
-    """Calls a function in a fresh process, so that its memory is its alone."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+def subgraph_rows(data: str, numbers: dict[str, float]) -> list[ResultRow]:
+    """The rows of `measure_subgraphs`."""
+    counts = {"": int(numbers["count"]), " hubs": HUBS}
+    table: list[ResultRow] = []
+    for place, count in counts.items():
+        where = "the largest hubs" if place else "random entities"
+        for method in ("walk", "khop", "fanout"):
+            note = f"{numbers[f'{method}{place} entities']:.0f} entities in the mean"
+            table.append(
+                ResultRow(
+                    data,
+                    f"jepakit: {method}",
+                    f"{count:,} subgraphs of at most {NODES} entities around {where}, s",
+                    numbers[f"{method}{place} s"],
+                    aim=None if place else 60.0,
+                    note=note,
+                    ours=True,
+                    lower_is_better=True,
+                )
+            )
+    memory = ResultRow(data, "jepakit: subgraphs", MEMORY, numbers["memory"], aim=6.0, ours=True, lower_is_better=True)
+    return [*table, memory]
+
+
+def ask_rows(data: str, numbers: dict[str, float]) -> list[ResultRow]:
+    """The rows of `measure_ask`."""
+    names = {
+        "p50": "answer p50, s",
+        "most": "slowest answer, s",
+        "p50 hubs": "answer p50 about the largest hubs, s",
+        "most hubs": "slowest answer about the largest hubs, s",
+    }
+    aimed = [
+        ResultRow(data, ASK, metric, numbers[name], aim=1.0, note="no language model", ours=True, lower_is_better=True)
+        for name, metric in names.items()
+    ]
+    opening = ResultRow(data, ASK, "opening, s", numbers["open s"], note="once", ours=True, lower_is_better=True)
+    memory = ResultRow(data, ASK, MEMORY, numbers["memory"], aim=6.0, ours=True, lower_is_better=True)
+    return [*aimed, opening, memory]
 
 
 if __name__ == "__main__":
