@@ -14,9 +14,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +32,18 @@ from jepakit.training.result_rows import ResultRow, read_rows
 
 T = TypeVar("T")
 
-__all__ = ["RESULTS", "Options", "Steps", "data_dir", "judged", "main", "mean_row", "write_results"]
+__all__ = [
+    "RESULTS",
+    "Options",
+    "Steps",
+    "data_dir",
+    "judged",
+    "main",
+    "mean_row",
+    "side_by_side",
+    "workers",
+    "write_results",
+]
 
 RESULTS = Path(__file__).parent / "results"
 SOURCE = Path(__file__).parents[1]
@@ -62,6 +75,10 @@ class Steps:
     def __init__(self, file: Path, *, fresh: bool = False) -> None:
         self.file = file
         self.values: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() and not fresh else {}
+
+    def known(self, key: tuple[Any, ...]) -> bool:
+        """Whether ``key`` is measured already."""
+        return json.dumps(key) in self.values
 
     def value(self, key: tuple[Any, ...], measure: Callable[[], T]) -> T:
         """The number (or what else JSON can hold) under ``key``, measured now if it is not known yet."""
@@ -106,6 +123,23 @@ def main(
     except JepakitError as error:
         sys.exit(f"benchmarks.{name}: {error}")
     sys.stdout.write(f"{file}\n")
+
+
+def workers(count: int | None = None) -> ProcessPoolExecutor:
+    """Processes of one thread each, for `side_by_side`; as many as there are cores, or ``count``."""
+    return ProcessPoolExecutor(
+        count or os.cpu_count(), get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    )
+
+
+def side_by_side(
+    pool: ProcessPoolExecutor, steps: Steps, jobs: Mapping[tuple[Any, ...], Callable[[], T]]
+) -> dict[tuple[Any, ...], T]:
+    """The numbers of several jobs by key: what is known already, and the rest in other processes, the first first."""
+    running = {pool.submit(job): key for key, job in jobs.items() if not steps.known(key)}
+    for future in as_completed(running):
+        steps.value(running[future], future.result)
+    return {key: steps.value(key, job) for key, job in jobs.items()}
 
 
 def write_results(name: str, rows: Sequence[ResultRow], folder: Path, options: Options) -> Path:
