@@ -135,10 +135,20 @@ def workers(count: int | None = None) -> ProcessPoolExecutor:
 def side_by_side(
     pool: ProcessPoolExecutor, steps: Steps, jobs: Mapping[tuple[Any, ...], Callable[[], T]]
 ) -> dict[tuple[Any, ...], T]:
-    """The numbers of several jobs by key: what is known already, and the rest in other processes, the first first."""
+    """The numbers of several jobs by key: what is known already, and the rest in other processes, the first first.
+
+    Where a job fails the others go on, so that their numbers are kept, and its error is raised at the end.
+    """
     running = {pool.submit(job): key for key, job in jobs.items() if not steps.known(key)}
+    errors: list[BaseException] = []
     for future in as_completed(running):
-        steps.value(running[future], future.result)
+        if (error := future.exception()) is None:
+            steps.value(running[future], future.result)
+        else:
+            sys.stderr.write(f"{json.dumps(running[future])} failed: {error!r}\n")
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return {key: steps.value(key, job) for key, job in jobs.items()}
 
 
