@@ -30,6 +30,7 @@ from jepakit.cli.main import SYSTEMS, main
 from jepakit.files import locked
 from jepakit.training import FitConfig, RunFolder, load_encoder
 from processes import LIMIT, start_command
+from tiny_llama import write_tiny_llama
 
 
 def graphs(folder: Path) -> str:
@@ -83,8 +84,19 @@ def subgraphs(folder: Path) -> str:
     return f"{triples(folder)} --epochs 6 {sizes}"
 
 
+def subgraphs_and_questions(folder: Path) -> str:
+    options = questions(folder)
+    retriever = folder / "retriever"
+    assert main(["kgqa", "fit-retriever", *options.split(), "--epochs", "1", "--run", str(retriever)]) == 0
+    model = write_tiny_llama(folder / "llama", ["the year of film 1990", "directed by person", "Question facts answer"])
+    parts = f"--llm-model {model} --encoder.hidden 8 --encoder.layers 1 --fusion.hidden 8 --candidates 4"
+    plain = options.replace(" --matcher.hidden 8 --matcher.dropout 0.1 --hops 2", "")
+    return f"{plain} --retriever {retriever} {parts} --tuning lora --lora-rank 2"
+
+
 INPUTS: dict[str, Callable[[Path], str]] = {
     "graph pretrain": graphs,
+    "kgqa finetune": subgraphs_and_questions,
     "kgqa fit-retriever": questions,
     "kgqa pretrain": subgraphs,
     "lp train": programs,

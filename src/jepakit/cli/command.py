@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -36,6 +36,7 @@ class Command:
         presets: name -> other defaults, dotted option -> value.
         aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
             an earlier version, for the configurations it wrote.
+        values: dotted option -> other names of its values -> the values.
     """
 
     help: str
@@ -44,6 +45,7 @@ class Command:
     positional: tuple[str, ...] = ()
     presets: dict[str, dict[str, Any]] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class _Reader:
         if "help" in shown:
             self._print_help(defaults)
             raise SystemExit(0)
-        values = {option.option: _value(self.types[option.option], option) for option in given}
+        values = {option.option: _value(self.types[option.option], self._renamed(option)) for option in given}
         options = _built(self.command.options, self.command.options(), {**defaults, **values}, given)
         if "print_config" in shown:
             Console(soft_wrap=True, highlight=False, markup=False).print(config_yaml(options), end="")
@@ -182,6 +184,11 @@ class _Reader:
             return self.command.aliases[name]
         hint = did_you_mean(name, [*self.types, *self.command.aliases])
         raise ConfigError("option", written, f"what `{self.program} --help` lists{hint}", file=file)
+
+    def _renamed(self, given: _Given) -> _Given:
+        """The option with the value that another name of it stands for."""
+        names = self.command.values.get(given.option, {})
+        return replace(given, value=names.get(given.value, given.value)) if isinstance(given.value, str) else given
 
     def _print_help(self, defaults: dict[str, Any]) -> None:
         command = self.command

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from jepakit.errors import ConfigError, JepakitError, MissingExtraError, ModelError, require_choice
+from jepakit.errors import (
+    ConfigError,
+    JepakitError,
+    MissingExtraError,
+    ModelError,
+    require_choice,
+)
 
 if TYPE_CHECKING:
     from jepakit.cli.command import Command

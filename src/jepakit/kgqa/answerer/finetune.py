@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -80,6 +80,7 @@ def finetune(
     held_out: Sequence[Example] = (),
     language_model: LanguageModel | None = None,
     states: PrefixStates | None = None,
+    embed: Callable[[], tuple[Tensor, None]] | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
 ) -> Finetuned:
@@ -98,6 +99,7 @@ def finetune(
         language_model: loaded already; None loads ``config.llm_model``.
         states: of the language model, where several trainings share them; used with a frozen language model and soft
             tokens after the text, which is then read once a question.
+        embed: embeddings of a fixed sample, for the diagnostics.
         run: the folder for checkpoint, metrics and ``answerer/``; None writes nothing.
         resume: continue from the checkpoint in ``run``.
 
@@ -110,10 +112,7 @@ def finetune(
     examples = [example for example in examples if example.answers]
     if not examples:
         raise DataError("no question has an answer", field="examples", value=0, expected="at least one")
-    # Steps of a whole model in bfloat16 would be lost in rounding.
-    model = language_model or load_language_model(
-        config.llm_model, dtype="float32" if config.tuning == "full" else "auto"
-    )
+    model = language_model or load_tuned_model(config)
     device = model.model.device
     dim = width_of(encoder, pack, [examples[0].subgraph])
     with torch.random.fork_rng():
@@ -130,6 +129,9 @@ def finetune(
         states=(states or PrefixStates(model)) if read_once else None,
     )
 
+    for example in (*examples, *held_out):
+        make.writer.require_room(example.question)
+
     def batch(indices: Tensor, generator: torch.Generator) -> AnswererBatch:
         chosen = [examples[index] for index in indices.tolist()]
         draws = torch.rand(len(chosen), generator=generator).tolist()
@@ -137,7 +139,7 @@ def finetune(
         return make(chosen, answers)
 
     loader = EpochLoader(len(examples), config.batch_size, batch, seed=config.seed)
-    result = fit(None, loader, config, run=run, task=answerer, resume=resume)
+    result = fit(None, loader, config, run=run, task=answerer, resume=resume, embed=embed)
     # Lightning leaves a model on the CPU.
     answerer.to(device).eval()
     tuned = QuestionAnswerer(answerer, make, AnswerSettings(), batch_size=config.batch_size)
@@ -155,3 +157,10 @@ def finetune(
             card=card,
         )
     return Finetuned(tuned, result)
+
+
+def load_tuned_model(config: FinetuneConfig) -> LanguageModel:
+    """The language model of a configuration, for training; see `load_language_model`."""
+    device = "cpu" if config.accelerator == "cpu" else "auto"
+    # Steps of a whole model in bfloat16 would be lost in rounding.
+    return load_language_model(config.llm_model, device=device, dtype="float32" if config.tuning == "full" else "auto")

@@ -94,10 +94,7 @@ class PromptWriter:
         """
         facts = list(facts) if self.config.graph else []
         candidates = list(candidates)[: self.config.candidates]
-        bare = self._length(self._rendered(question, [], []))
-        if bare > self.limit:
-            expected = f"at most {self.limit} tokens with the instruction; raise max_tokens, or take another model"
-            raise DataError("the question is too long", field="question", value=f"{bare} tokens", expected=expected)
+        self.require_room(question)
         kept = self._fitting(facts, relevance, self.limit - self._length(self._rendered(question, [], candidates)))
         while True:
             prompt = self._rendered(question, [facts[row] for row in sorted(kept)], candidates)
@@ -109,6 +106,14 @@ class PromptWriter:
                 kept = kept[: -max(1, excess // 16)]
             else:
                 candidates = candidates[:-1]
+
+    def require_room(self, question: str) -> None:
+        """Raises DataError where a question alone is too long."""
+        bare = self._length(self._rendered(question, [], []))
+        if bare > self.limit:
+            way_out = "shorten it, raise max_tokens, or take another model"
+            expected = f"at most {self.limit} tokens with the instruction, not {bare}: {way_out}"
+            raise DataError("the question is too long", field="question", value=question, expected=expected)
 
     def _fitting(self, facts: list[str], relevance: NDArray[np.float64] | None, room: int) -> list[int]:
         """The rows of the most relevant facts that have room, the most relevant first."""

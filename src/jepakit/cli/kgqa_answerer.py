@@ -1,0 +1,71 @@
+"""``jepakit kgqa finetune``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from jepakit.cli.kgqa_options import (
+    RETRIEVER_RUN,
+    TrainingQuestions,
+    counts,
+    open_retriever_of,
+)
+from jepakit.cli.runs import say, show_rows, trained_run, training_run
+from jepakit.kgqa.answerer.measure import MeasureConfig, measure
+from jepakit.kgqa.data import KnowledgeGraph
+from jepakit.kgqa.evaluate import split_of
+from jepakit.kgqa.finetune import FinetuneConfig, finetune
+from jepakit.kgqa.retrievers import Retriever
+from jepakit.kgqa.retrievers.learned import LearnedPaths
+from jepakit.kgqa.retrievers.named import ClassicName, classic_retrievers
+from jepakit.text import TextConfig, load_cached_encoder
+from jepakit.training import RunFolder
+
+ANSWERER_RUN = Path("runs/kgqa-answerer")
+
+
+@dataclass
+class FinetuneOptions(FinetuneConfig, TrainingQuestions):
+    """Training an answerer and what surrounds it.
+
+    Args:
+        retriever: what finds the subgraphs: a run of ``fit-retriever``, or ``bm25``, ``knn``, ``khop``, ``path``,
+            ``pcst``, ``rrf`` or ``weighted``.
+        run: folder of the run.
+        resume: go on with an interrupted run.
+        evaluate: how to measure, on the split ``test``, or where it names one.
+    """
+
+    retriever: str = str(RETRIEVER_RUN)
+    run: Path = ANSWERER_RUN
+    resume: bool = False
+    evaluate: MeasureConfig = field(default_factory=MeasureConfig)
+
+
+def run_finetune(options: FinetuneOptions, out: Console) -> None:
+    """Trains, measures, reports."""
+    graph, run = options.load(), RunFolder(options.run)
+    splits, questions, held_out = options.load_parts(graph, options.seed)
+    with training_run(run, options, out) as training:
+        retriever = named_retriever(options.retriever, graph, options.text)
+        say(out, f"{counts(graph)}; {len(questions)} questions, {len(held_out)} held out; run in {run.path}")
+        tuned = finetune(graph, questions, retriever, options, held_out=held_out, run=run, resume=options.resume)
+        training.diagnosis = tuned.diagnosis
+        if training.is_first:
+            measured = split_of(splits, options.evaluate.split)
+            evaluation = measure(
+                graph, measured, tuned.answerer, retriever, options.evaluate, candidates=options.candidates
+            )
+            show_rows(out, evaluation.rows)
+            training.evaluation = evaluation
+
+
+def named_retriever(name: str, graph: KnowledgeGraph, text: TextConfig) -> Retriever:
+    """The learned retriever of a run, or a classic one by its name."""
+    if name in get_args(ClassicName):
+        return classic_retrievers([name], graph, load_cached_encoder(text))[name]  # pyright: ignore
+    return LearnedPaths(open_retriever_of(trained_run(Path(name)), graph))

@@ -1,0 +1,143 @@
+"""Options that several commands of ``jepakit kgqa`` have, and what they open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from jepakit.kgqa.abstention import training_and_held_out
+from jepakit.kgqa.data import KnowledgeGraph, Questions
+from jepakit.kgqa.datasets import load_graph, load_splits
+from jepakit.kgqa.datasets.splits import divided
+from jepakit.kgqa.evaluate import EvaluateConfig, split_of
+from jepakit.kgqa.paths.fitting import RetrieverConfig
+from jepakit.kgqa.pretrain import PretrainConfig
+from jepakit.kgqa.retriever import PathRetriever, open_retriever
+from jepakit.text import TextConfig, load_cached_encoder
+from jepakit.training import RunFolder
+
+PRETRAINING_RUN, RETRIEVER_RUN = Path("runs/kgqa-pretrain"), Path("runs/kgqa")
+"""Where the runs are, unless an option says so."""
+
+
+@dataclass
+class GraphOptions:
+    """What to read.
+
+    Args:
+        graph: ``python`` (built in), a name such as ``metaqa``, a file, folder or address; see the documentation.
+        texts: for triples, a table with the texts of the entities.
+        data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
+    """
+
+    graph: str = "python"
+    texts: Path | None = None
+    data_dir: Path | None = None
+
+    def load(self) -> KnowledgeGraph:
+        """The graph that the options name."""
+        return load_graph(self.graph, data_dir=self.data_dir, texts=self.texts)
+
+
+@dataclass
+class QuestionOptions(GraphOptions):
+    """The graph, its questions, and the frozen encoder of texts.
+
+    Args:
+        questions: ``.jsonl`` file, folder of them, or name; by default the graph's own.
+        text: the frozen sentence encoder.
+    """
+
+    questions: str | None = None
+    text: TextConfig = field(default_factory=TextConfig)
+
+    def load_questions(self, graph: KnowledgeGraph) -> dict[str, Questions]:
+        """The questions by split; those without a split of their own are divided at random."""
+        splits = dict(load_splits(self.questions or self.graph, graph, data_dir=self.data_dir))
+        return divided(splits["all"]) if set(splits) == {"all"} else splits
+
+
+@dataclass
+class TrainingQuestions(QuestionOptions):
+    """The questions to train on.
+
+    Args:
+        train_split: the split to train on; by default ``train``, or the only one.
+        limit: train on so many questions, the first of a fixed random order; None: on all.
+        held_out: split to choose the threshold on below which there is no answer; by default ``dev``, or a tenth of 100
+            or more training questions.
+    """
+
+    train_split: str | None = None
+    limit: int | None = None
+    held_out: str | None = None
+
+    def load_parts(self, graph: KnowledgeGraph, seed: int) -> tuple[dict[str, Questions], Questions, Questions]:
+        """All splits, the questions to train on, and those that are held out."""
+        splits = self.load_questions(graph)
+        named = "train" if self.train_split is None and "train" in splits else self.train_split
+        questions = split_of(splits, named)
+        if self.limit is not None:
+            questions = questions.sample(self.limit, seed=seed)
+        parts = training_and_held_out(splits, questions, train=self.train_split, held_out=self.held_out, seed=seed)
+        return splits, *parts
+
+
+@dataclass
+class PretrainOptions(PretrainConfig, GraphOptions):
+    """Pre-training on subgraphs and what surrounds it.
+
+    Args:
+        run: folder of the run.
+        resume: go on with an interrupted run.
+    """
+
+    run: Path = PRETRAINING_RUN
+    resume: bool = False
+
+
+@dataclass
+class FitOptions(RetrieverConfig, TrainingQuestions):
+    """Training a retriever and what surrounds it.
+
+    Args:
+        run: folder of the run.
+        resume: go on with an interrupted run.
+        curve: train on so many of the questions too, each from anew, and draw how the answers improve.
+        evaluate: how to measure, on the split ``test``, or where it names one.
+    """
+
+    run: Path = RETRIEVER_RUN
+    resume: bool = False
+    curve: list[int] = field(default_factory=list)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def open_run(run: RunFolder) -> tuple[QuestionOptions, KnowledgeGraph, PathRetriever]:
+    """The options, graph and retriever of a run."""
+    read = saved_options(run)
+    graph = read.load()
+    return read, graph, open_retriever_of(run, graph)
+
+
+def saved_options(run: RunFolder) -> QuestionOptions:
+    """The graph, the questions and the sentence encoder of a run."""
+    saved = run.read_config()
+    options: dict[str, Any] = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
+    options["text"] = TextConfig(**options.get("text", {}))
+    return QuestionOptions(**options)
+
+
+def open_retriever_of(run: RunFolder, graph: KnowledgeGraph) -> PathRetriever:
+    """The learned retriever of a run.
+
+    Raises:
+        ModelError: it is of another graph.
+    """
+    return open_retriever(run, graph, load_cached_encoder(saved_options(run).text))
+
+
+def counts(graph: KnowledgeGraph) -> str:
+    """Name and sizes of a graph, for a line of output."""
+    return f"{graph.name}: {graph.num_entities} entities, {graph.num_triples} triples, {len(graph.relations)} relations"
