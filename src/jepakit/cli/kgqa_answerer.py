@@ -37,12 +37,14 @@ class FinetuneOptions(FinetuneConfig, TrainingQuestions):
             ``pcst``, ``rrf`` or ``weighted``.
         run: folder of the run.
         resume: go on with an interrupted run.
-        evaluate: how to measure, on the split ``test``, or where it names one.
+        test_split: split to measure on; by default ``test``, or the only one.
+        evaluate: how to measure.
     """
 
     retriever: str = str(RETRIEVER_RUN)
     run: Path = ANSWERER_RUN
     resume: bool = False
+    test_split: str | None = None
     evaluate: MeasureConfig = field(default_factory=MeasureConfig)
 
 
@@ -56,7 +58,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
         tuned = finetune(graph, questions, retriever, options, held_out=held_out, run=run, resume=options.resume)
         training.diagnosis = tuned.diagnosis
         if training.is_first:
-            measured = split_of(splits, options.evaluate.split)
+            measured = split_of(splits, options.test_split)
             evaluation = measure(
                 graph, measured, tuned.answerer, retriever, options.evaluate, candidates=options.candidates
             )

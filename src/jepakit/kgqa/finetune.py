@@ -43,7 +43,7 @@ class FinetuneConfig(answerer_finetune.FinetuneConfig):
 
     text: TextConfig = field(default_factory=TextConfig)
     encoder_path: Path | None = None
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(conv="gat"))
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     candidates: int = 20
 
     def __post_init__(self) -> None:

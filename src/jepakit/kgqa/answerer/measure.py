@@ -25,12 +25,10 @@ class MeasureConfig:
     """What is measured.
 
     Args:
-        split: split of the questions; by default ``test``, else the only one.
-        sample: so many of its questions, drawn at random; None: all.
+        sample: so many of the questions, drawn at random; None: all.
         examples: questions shown with their answers.
     """
 
-    split: str | None = None
     sample: int | None = 200
     examples: int = 10
 
