@@ -88,7 +88,14 @@ def test_an_answerer_is_trained_stored_and_opened(
     odd = Questions(("who is it", "who made alone"), ((), (len(IDS) - 1,)), ((12,), (13,)))
     train = Questions(BOTH.texts[:20] + odd.texts, BOTH.topics[:20] + odd.topics, BOTH.answers[:20] + odd.answers)
     tuned = finetune(
-        GRAPH, train, retriever, SETTINGS, held_out=BOTH[range(20, 24)], features=features, language_model=model, run=run
+        GRAPH,
+        train,
+        retriever,
+        SETTINGS,
+        held_out=BOTH[range(20, 24)],
+        features=features,
+        language_model=model,
+        run=run,
     )
     found = retrieve_for(GRAPH, BOTH, retriever, SETTINGS.candidates).examples
     opened = open_answerer(run, GRAPH, features)
