@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -218,6 +219,11 @@ def _source_hash(pattern: str) -> str:
 
 
 def _commit() -> str:
+    """The version of the source; where only a copy of it is, the variable JEPAKIT_COMMIT says which."""
+    if given := os.environ.get("JEPAKIT_COMMIT"):
+        return given
+    if shutil.which("git") is None:
+        return "unknown"
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     result = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
