@@ -36,7 +36,7 @@ from jepakit.training.result_rows import ResultRow
 #: Of the triples drawn at the largest hub a quarter is left: about 48,000.
 FULL = GeneratedConfig(hub=200_000)
 QUICK = GeneratedConfig(entities=20_000, triples=800_000, hub=20_000)
-ASKED, COMPARED, SUBGRAPHS, HUBS = {False: 100, True: 20}, {False: 20, True: 4}, {False: 5000, True: 200}, 500
+ASKED, COMPARED, SUBGRAPHS, HUBS = {False: 100, True: 20}, {False: 10, True: 4}, {False: 5000, True: 200}, 500
 NODES, HOPS = 256, 2
 PEAK, TREE, ASK = "jepakit: all retrievers", "jepakit: PCST, k-hop candidates", "jepakit: ask"
 
