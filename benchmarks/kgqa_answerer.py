@@ -78,7 +78,7 @@ class Sizes:
     pretrain_epochs: int
 
 
-FULL, QUICK = Sizes(600, 400, {"frozen": 10, "lora": 3}, 3, 18), Sizes(24, 24, {"frozen": 2, "lora": 1}, 2, 1)
+FULL, QUICK = Sizes(600, 400, {"frozen": 10, "lora": 3}, 2, 18), Sizes(24, 24, {"frozen": 2, "lora": 1}, 2, 1)
 
 
 @dataclass(frozen=True)
