@@ -1,16 +1,16 @@
-"""``jepakit kgqa train | build | pretrain | fit-retriever | finetune | evaluate | ask``."""
+"""``jepakit kgqa train | build | pretrain | fit-retriever | finetune | evaluate | ask | serve``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from jepakit.cli.command import Command
 from jepakit.cli.kgqa_answerer import FinetuneOptions, run_finetune
+from jepakit.cli.kgqa_ask import AskOptions, ServeOptions, run_ask, run_serve
 from jepakit.cli.kgqa_options import (
-    RETRIEVER_RUN,
     FitOptions,
     GraphOptions,
     PretrainOptions,
@@ -19,18 +19,14 @@ from jepakit.cli.kgqa_options import (
 )
 from jepakit.cli.kgqa_train import NAMES, VALUES, TrainOptions, run_train
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
-from jepakit.errors import ConfigError, DataError
-from jepakit.kgqa.data import Questions
+from jepakit.errors import ConfigError
 from jepakit.kgqa.datasets import load_splits
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
-from jepakit.kgqa.linking import EntityLinker
-from jepakit.kgqa.linking.matches import best_entities
 from jepakit.kgqa.paths.fitting import fit_retriever
 from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.presets import PRESETS
 from jepakit.kgqa.pretrain import pretrain
 from jepakit.kgqa.report.curve import label_curve
-from jepakit.kgqa.report.examples import write_answer
 from jepakit.kgqa.storage import write_graph
 from jepakit.text import load_cached_encoder
 from jepakit.training import RunFolder, load_encoder_as
@@ -59,25 +55,6 @@ class EvaluateOptions(EvaluateConfig):
 
     run: Path | None = None
     questions: str | None = None
-
-
-@dataclass
-class AskOptions:
-    """Asking a run's retriever.
-
-    Args:
-        question: what is asked.
-        run: folder of a finished run.
-        entity: ids of the topic entities; by default those that the question names.
-        k: how many answers.
-        page: ``.html`` file to write, with the paths, the subgraph as a drawing, and its triples.
-    """
-
-    question: str | None = None
-    run: Path = RETRIEVER_RUN
-    entity: list[str] = field(default_factory=list)
-    k: int = 5
-    page: Path | None = None
 
 
 def run_build(options: BuildOptions, out: Console) -> None:
@@ -134,43 +111,6 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     write_results(run, evaluation, out)
 
 
-def run_ask(options: AskOptions, out: Console) -> None:
-    """Answers a question, with the path and the triples that lead to the answers."""
-    if not options.question:
-        raise ConfigError("question", options.question, "what is asked")
-    run = trained_run(options.run)
-    _, graph, retriever = open_run(run)
-    if options.entity:
-        topics = tuple(int(row) for row in graph.rows(options.entity, field="entity"))
-    else:
-        topics = best_entities(EntityLinker(graph).link([options.question])[0])
-    if not topics:
-        raise DataError(
-            f"no entity of {graph.name} is named", field="question", value=options.question, expected="one, or --entity"
-        )
-    (ranked,) = retriever.rank(Questions((options.question,), (topics,), ((),)), options.k)
-    if not ranked.paths:
-        say(out, "not in this graph: no relation leads from " + ", ".join(graph.column("name", topics)))
-        return
-    if ranked.abstained:
-        say(
-            out, f"not in this graph (confidence {ranked.confidence:.3f}, below {retriever.threshold:.3f}); nearest is:"
-        )
-    for path in ranked.paths:
-        names = " / ".join(map(graph.step_name, path.steps))
-        start = graph.column("name", [path.topic])[0]
-        say(out, f"{path.probability:.3f}  {start} / {names}  ({path.size} entities)")
-    for score, name in zip(ranked.scores.tolist(), graph.column("name", ranked.entities), strict=True):
-        say(out, f"{score:8.3f}  {name}")
-    part = retriever.explain(ranked)
-    names = graph.column("name", part.entities)
-    for head, relation, tail in part.triples.tolist():
-        say(out, f"  {names[head]} -- {graph.relations[relation].name} -> {names[tail]}")
-    if options.page is not None:
-        write_answer(options.page, retriever, options.question, ranked)
-        say(out, f"page: {options.page}")
-
-
 COMMANDS = {
     "train": Command(
         "pre-train the encoder, train the retriever and the answerer, measure: all in one",
@@ -192,5 +132,6 @@ COMMANDS = {
     "evaluate": Command(
         "measure a run's retriever beside its floors and ceilings", EvaluateOptions, run_evaluate, ("run",)
     ),
+    "serve": Command("answer questions over HTTP", ServeOptions, run_serve, ("run",)),
     "ask": Command("answer a question, with the path that leads to the answers", AskOptions, run_ask, ("question",)),
 }

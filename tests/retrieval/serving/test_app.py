@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from fastapi import FastAPI
+from servers import serving
 from tiny_models import WORDS, sentence_transformer
 from torch import Tensor
 from toy_collection import DIM, WordEncoder, collection
 
 from jepakit.errors import ConfigError
-from jepakit.http import make_server
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.ranking import SearchSettings, encode_sentences
 from jepakit.retrieval.serving.app import make_app
@@ -47,23 +45,6 @@ def built(
     fingerprint = document_fingerprint(encoder, adapter)
     index = Index.build(folder, documents, vectors, base=encoder.name, fingerprint=fingerprint)
     return Searcher(index, encoder, adapter, SearchSettings(words=0.5))
-
-
-@contextmanager
-def serving(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
-    """The application behind a real server in a thread."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = make_server(app)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=600, **options) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
-        assert not thread.is_alive()
 
 
 @pytest.fixture

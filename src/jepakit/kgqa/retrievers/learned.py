@@ -36,14 +36,15 @@ class LearnedPaths:
         )
         ranked = self.retriever.rank(asked, limit, paths=self.paths)
         return [
-            Retrieved(one.entities, np.log(one.scores).astype(np.float32), self._subgraph(query, one))
+            Retrieved(one.entities, np.log(one.scores).astype(np.float32), self.subgraph(query.topics, one))
             for query, one in zip(queries, ranked, strict=True)
         ]
 
-    def _subgraph(self, query: Query, ranked: Ranked) -> Subgraph:
-        parts = [self.graph.induced(np.array(query.topics, np.int64))]
-        through = self.retriever.through_topic
-        for path in ranked.paths:
-            most = _ENTITIES // len(ranked.paths)
+    def subgraph(self, topics: Sequence[int], ranked: Ranked) -> Subgraph:
+        """The triples along the most probable paths to the entities that are ranked, and the topics."""
+        parts = [self.graph.induced(np.array(topics, np.int64))]
+        through, paths = self.retriever.through_topic, ranked.paths[: self.paths]
+        for path in paths:
+            most = _ENTITIES // len(paths)
             parts.append(trace(self.graph, path.topic, path.steps, ranked.entities, most, through_topic=through))
         return joined(self.graph, parts)

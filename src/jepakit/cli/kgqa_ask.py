@@ -1,0 +1,133 @@
+"""``jepakit kgqa ask | serve``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from jepakit.cli.kgqa_options import RETRIEVER_RUN, open_run, saved_options
+from jepakit.cli.runs import say, trained_run
+from jepakit.errors import ConfigError
+from jepakit.files import read_text
+from jepakit.kgqa.asking import Asker, Reply, triples_of
+from jepakit.kgqa.data import KnowledgeGraph
+from jepakit.kgqa.features import load_features
+from jepakit.kgqa.finetune import FinetuneConfig, open_answerer
+from jepakit.kgqa.pipeline import FINETUNE, RETRIEVER
+from jepakit.kgqa.report.examples import write_answer
+
+
+@dataclass
+class AnsweringOptions:
+    """What answers.
+
+    Args:
+        run: folder of a finished run of ``fit-retriever`` or ``train``.
+        answerer: folder of a finished run of ``finetune`` on the same graph: a language model then chooses among the
+            candidates; by default that of ``train`` where ``run`` is one, else none.
+    """
+
+    run: Path = RETRIEVER_RUN
+    answerer: Path | None = None
+
+    def open(self) -> Asker:
+        """Retriever and answerer of the runs.
+
+        Raises:
+            ModelError: they are not finished, or of another graph.
+        """
+        whole = (self.run / RETRIEVER).is_dir()
+        _, graph, retriever = open_run(trained_run(self.run / RETRIEVER if whole else self.run))
+        folder = self.answerer
+        if folder is None and whole and (self.run / FINETUNE).is_dir():
+            folder = self.run / FINETUNE
+        if folder is None:
+            return Asker(retriever)
+        run = trained_run(folder / FINETUNE if (folder / FINETUNE).is_dir() else folder)
+        answerer = open_answerer(run, graph, load_features(graph, saved_options(run).text))
+        candidates = run.read_config().get("candidates", FinetuneConfig.candidates)
+        return Asker(retriever, answerer, candidates=candidates)
+
+
+@dataclass
+class AskOptions(AnsweringOptions):
+    """Asking a question.
+
+    Args:
+        question: what is asked.
+        entity: ids of the topic entities; by default those that the question names.
+        k: how many answers.
+        free: let the language model of ``answerer`` also write an answer of its own, which need not be in the graph.
+        page: ``.html`` file to write, with the paths, the subgraph as a drawing, and its triples.
+    """
+
+    question: str | None = None
+    entity: list[str] = field(default_factory=list)
+    k: int = 5
+    free: bool = False
+    page: Path | None = None
+
+
+@dataclass
+class ServeOptions(AnsweringOptions):
+    """Answering over HTTP.
+
+    Args:
+        host: address to listen on; one that others reach needs a token.
+        port: port to listen on.
+        token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+
+
+def run_ask(options: AskOptions, out: Console) -> None:
+    """Answers a question, with the path and the triples that lead to the answers."""
+    if not options.question:
+        raise ConfigError("question", options.question, "what is asked")
+    if options.k < 1:
+        raise ConfigError("k", options.k, "at least 1")
+    asker = options.open()
+    if options.free and asker.answerer is None:
+        raise ConfigError("free", True, "false without an answerer")
+    reply = asker.ask(options.question, options.entity, limit=options.k, free=options.free)
+    _show(reply, asker.graph, out)
+    if options.page is not None:
+        write_answer(options.page, asker.retriever, options.question, reply.ranked)
+        say(out, f"page: {options.page}")
+
+
+def run_serve(options: ServeOptions, out: Console) -> None:
+    """Serves until it is stopped."""
+    # FastAPI and uvicorn are for this verb alone.
+    from jepakit.http import run_service
+    from jepakit.kgqa.serving import make_app
+
+    token = None if options.token_file is None else read_text(options.token_file).strip()
+    app = make_app(options.open(), token=token)
+    say(out, f"serving {options.run} at http://{options.host}:{options.port}")
+    run_service(app, host=options.host, port=options.port)
+
+
+def _show(reply: Reply, graph: KnowledgeGraph, out: Console) -> None:
+    ranked = reply.ranked
+    if not ranked.paths:
+        say(out, "not in this graph: no relation leads from " + ", ".join(graph.column("name", reply.topics)))
+        return
+    if ranked.abstained:
+        doubt = f"confidence {ranked.confidence:.3f}, below {reply.threshold:.3f}"
+        say(out, f"not in this graph ({doubt}); nearest is:")
+    for path in ranked.paths:
+        names = " / ".join(map(graph.step_name, path.steps))
+        start = graph.column("name", [path.topic])[0]
+        say(out, f"{path.probability:.3f}  {start} / {names}  ({path.size} entities)")
+    for score, name in zip(ranked.scores.tolist(), graph.column("name", ranked.entities), strict=True):
+        say(out, f"{score:8.3f}  {name}")
+    for head, relation, tail in triples_of(graph, reply.part):
+        say(out, f"  {head} -- {relation} -> {tail}")
+    if reply.written is not None:
+        say(out, f"written by the language model: {reply.written}")

@@ -1,0 +1,146 @@
+"""One question at a time: its topics, the answers, and what led to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from jepakit.errors import DataError
+from jepakit.kgqa.answerer.answering import QuestionAnswerer
+from jepakit.kgqa.answerer.data import Example
+from jepakit.kgqa.data import KnowledgeGraph, Questions, Subgraph
+from jepakit.kgqa.linking import EntityLinker
+from jepakit.kgqa.linking.matches import best_entities
+from jepakit.kgqa.retriever import PathRetriever, Ranked
+from jepakit.kgqa.retrievers.learned import LearnedPaths
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one question.
+
+    Args:
+        topics: rows of the entities that it was asked about.
+        ranked: the answers, best first, or what is nearest; and the paths.
+        part: the triples along the most probable path; None where there is no path.
+        threshold: the confidence below which there is no answer.
+        written: what the language model writes freely, where that was asked for.
+    """
+
+    topics: tuple[int, ...]
+    ranked: Ranked
+    part: Subgraph | None
+    threshold: float
+    written: str | None = None
+
+    def as_json(self, graph: KnowledgeGraph) -> dict[str, Any]:
+        """Names and ids in place of rows; what JSON can hold."""
+        entities, ranked = self.ranked.entities, self.ranked
+        columns = (graph.column("id", entities), graph.column("name", entities), ranked.scores.tolist())
+        return {
+            "topics": [
+                {"id": key, "name": name}
+                for key, name in zip(graph.column("id", self.topics), graph.column("name", self.topics), strict=True)
+            ],
+            "answers": [{"id": key, "name": name, "score": score} for key, name, score in zip(*columns, strict=True)],
+            "paths": [
+                {
+                    "topic": graph.column("name", [path.topic])[0],
+                    "relations": [graph.step_name(step) for step in path.steps],
+                    "probability": path.probability,
+                    "entities": path.size,
+                }
+                for path in ranked.paths
+            ],
+            "triples": triples_of(graph, self.part),
+            "confidence": ranked.confidence,
+            "abstained": ranked.abstained,
+            "written": self.written,
+        }
+
+
+class Asker:
+    """Answers questions with a learned retriever and, where there is one, an answerer that orders its candidates.
+
+    It serves one question at a time, also to several threads.
+
+    Args:
+        retriever: finds the candidates.
+        answerer: chooses among them, and has a threshold of its own; None: the retriever's order and threshold.
+        candidates: that the answerer chooses from.
+    """
+
+    def __init__(
+        self, retriever: PathRetriever, answerer: QuestionAnswerer | None = None, *, candidates: int = 20
+    ) -> None:
+        self.graph, self.retriever, self.answerer, self.candidates = retriever.graph, retriever, answerer, candidates
+        self._linker, self._paths, self._lock = EntityLinker(retriever.graph), LearnedPaths(retriever), Lock()
+
+    def ask(self, question: str, entities: Sequence[str] = (), *, limit: int = 5, free: bool = False) -> Reply:
+        """The best ``limit`` answers.
+
+        Args:
+            question: what is asked.
+            entities: ids of its topics; without any, the entities that it names.
+            limit: answers, at most.
+            free: let the language model also write an answer, which need not be in the graph.
+
+        Raises:
+            DataError: there is no such entity, or none is named.
+        """
+        with self._lock:
+            topics = self._topics(question, entities)
+            asked = Questions((question,), (topics,), ((),))
+            most = limit if self.answerer is None else max(limit, self.candidates)
+            (ranked,) = self.retriever.rank(asked, most)
+            threshold, written = self.retriever.threshold, None
+            if self.answerer is not None:
+                ranked, written = self._chosen(self.answerer, question, topics, ranked, free)
+                threshold = self.answerer.settings.threshold
+            ranked = replace(ranked, entities=ranked.entities[:limit], scores=ranked.scores[:limit])
+            part = self.retriever.explain(ranked) if ranked.paths else None
+            return Reply(topics, ranked, part, threshold, written)
+
+    def _topics(self, question: str, entities: Sequence[str]) -> tuple[int, ...]:
+        if entities:
+            return tuple(self.graph.rows(list(entities), field="entity").tolist())
+        topics = best_entities(self._linker.link([question])[0])
+        if not topics:
+            problem = f"no entity of {self.graph.name} is named"
+            raise DataError(problem, field="question", value=question, expected="one, or the id of an entity beside it")
+        return topics
+
+    def _chosen(
+        self, answerer: QuestionAnswerer, question: str, topics: tuple[int, ...], ranked: Ranked, free: bool
+    ) -> tuple[Ranked, str | None]:
+        """The answers in the order of the answerer, with its probabilities; and what it writes."""
+        read = ranked.entities[: self.candidates]
+        example = Example(
+            question=question,
+            subgraph=self._paths.subgraph(topics, ranked),
+            candidates=tuple(self.graph.column("name", read)),
+            scores=np.log(ranked.scores[: len(read)]),
+        )
+        (answer,) = answerer.answer([example], free=free)
+        chosen = replace(
+            ranked,
+            entities=read[list(answer.order)],
+            scores=np.array(answer.probability),
+            confidence=answer.confidence,
+            abstained=answer.text is None,
+        )
+        return chosen, answer.written
+
+
+def triples_of(graph: KnowledgeGraph, part: Subgraph | None) -> list[tuple[str, str, str]]:
+    """Names of head, relation and tail of each triple."""
+    if part is None:
+        return []
+    names = graph.column("name", part.entities)
+    return [
+        (names[head], graph.relations[relation].name, names[tail]) for head, relation, tail in part.triples.tolist()
+    ]

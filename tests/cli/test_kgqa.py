@@ -1,0 +1,208 @@
+"""``jepakit kgqa``: all steps in one command, questions asked and served, and what it says of bad input."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from test_run_contract import questions
+from toy_runs import files_of
+
+from jepakit.cli.command import parse
+from jepakit.cli.kgqa import COMMANDS
+from jepakit.cli.kgqa_train import NAMES, TrainOptions
+from jepakit.cli.main import main
+from jepakit.files import read_json
+from jepakit.kgqa import pipeline
+from jepakit.training import RunFolder
+from processes import LIMIT
+from tiny_llama import write_tiny_llama
+
+KNOWN = """
+    --dataset python --pretrain-epochs 7 --pretrain-batch-size 8 --pretrain-lr 0.01 --hidden-dim 24 --num-layers 3
+    --num-heads 6 --dropout 0.2 --encoder-type gat --masking subgraph --mask-ratio 0.4 --k-hops 3 --finetune-epochs 9
+    --finetune-lr 0.02 --finetune-batch-size 5 --llm-model some/model --freeze-gnn --num-hops 1 --k-nodes 11 --fanout 13
+    --encoder-path encoder --skip-pretrain --skip-finetune --output-dir out
+""".split()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run of all steps, and the words of its command but for its folder."""
+
+    words: list[str]
+    run: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("all")
+    given = questions(folder).partition(" --epochs")[0].split()
+    model = write_tiny_llama(folder / "llama", ["the year of film 1990", "directed by person", "Question facts answer"])
+    sizes = (
+        "--pretrain-epochs 1 --pretrain-batch-size 4 --pretrain.subgraphs 8 --hidden-dim 8 --num-layers 1 --num-heads 2"
+    )
+    steps = (
+        "--num-hops 2 --retriever.epochs 3 --retriever.matcher.hidden 8 --finetune-epochs 1 --finetune.fusion.hidden 8"
+    )
+    words = ["kgqa", "train", *given, *sizes.split(), *steps.split(), "--llm-model", str(model), "--k-nodes", "4"]
+    words += ["--accelerator", "cpu", "--evaluate.retrievers", "[bm25]"]
+    run = folder / "run"
+    assert main([*words, "--output-dir", str(run)]) == 0
+    return Trained(words, run)
+
+
+def test_the_names_that_people_know() -> None:
+    options: TrainOptions = parse(COMMANDS["train"], "jepakit kgqa train", KNOWN)
+    first, last = options.pretrain, options.finetune
+    assert options.graph == "python"
+    assert (first.epochs, first.batch_size, first.learning_rate) == (7, 8, 0.01)
+    network = (first.encoder.hidden, first.encoder.layers, first.encoder.heads, first.encoder.dropout)
+    assert network == (24, 3, 6, 0.2)
+    assert last.encoder == first.encoder
+    masking = first.masking
+    assert (first.encoder.conv, masking.strategy, masking.ratio, masking.hops) == ("gat", "walk", 0.4, 3)
+    assert (last.epochs, last.learning_rate, last.batch_size, last.llm_model) == (9, 0.02, 5, "some/model")
+    assert (last.freeze_gnn, last.encoder_path, last.candidates) == (True, Path("encoder"), 11)
+    assert (options.retriever.hops, first.sampling.fanout) == (1, 13)
+    assert (options.skip_pretrain, options.skip_finetune, options.run) == (True, True, Path("out"))
+    given = {word.removeprefix("--").replace("-", "_") for word in KNOWN if word.startswith("--")}
+    assert given == {*NAMES, "skip_pretrain", "skip_finetune"}
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("--masking hop", "masking"),
+        ("--mask-ratio 1", "mask-ratio"),
+        ("--num-heads 5 --encoder-type gat", "num-heads"),
+        ("--finetune-epochs 0", "finetune-epochs"),
+        ("--pretrain.devices 2", "pretrain.devices"),
+        ("--finetune.encoder.hidden 3", "finetune.encoder"),
+    ],
+)
+def test_a_bad_option_is_named_as_it_was_written(
+    words: str, field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["kgqa", "train", "--output-dir", str(run), *words.split()]) == 2
+    assert f"error: {field} = " in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_each_step_is_a_run_of_its_own(trained: Trained) -> None:
+    for step in (pipeline.PRETRAIN, pipeline.RETRIEVER, pipeline.FINETUNE):
+        run = RunFolder(trained.run / step)
+        run.require_trained()
+        assert run.report.exists()
+        assert not run.checkpoint.exists()
+    methods = {row["method"] for row in read_json(trained.run / "results.json")["rows"]}
+    assert {"jepakit: path matcher", "jepakit: answerer"} <= methods
+    assert (trained.run / "report.html").exists()
+    finetuned = yaml.safe_load((trained.run / "finetune" / "config.yaml").read_text())
+    assert finetuned["encoder_path"] == str(trained.run / "pretrain")
+    assert finetuned["retriever"] == str(trained.run / "retriever")
+
+
+def test_a_finished_step_is_not_done_again(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "finetune", stop)
+        assert main([*trained.words, "--run", str(run)]) == 130
+    assert not (run / "finetune").exists()
+    steps = ("pretrain", "retriever")
+    before = {step: (files_of(run / step), (run / step / "encoder").stat().st_mtime_ns) for step in steps}
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "pretrain", stop)
+        patch.setattr(pipeline, "fit_retriever", stop)
+        resume = ["--config", str(run / "config.yaml"), "--run", str(run), "--resume"]
+        assert main(["kgqa", "train", *resume]) == 0
+        assert main(["kgqa", "train", *resume, "--finetune-lr", "0.5"]) == 2
+    for step in steps:
+        files, written = before[step]
+        assert (run / step / "encoder").stat().st_mtime_ns == written
+        assert {name: files_of(run / step)[name] for name in files} == files
+    ours, theirs = files_of(run), files_of(trained.run)
+    assert ours.keys() == theirs.keys()
+    same = [name for name in ours if name.endswith((".safetensors", "results.json", "diagnosis.json"))]
+    assert all(ours[name] == theirs[name] for name in same)
+
+
+def test_ask_with_a_run_of_all_steps_and_with_single_ones(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*words: str) -> str:
+        assert main(["kgqa", "ask", "the year of film 3", *words]) == 0
+        return capsys.readouterr().out
+
+    whole = asked("--run", str(trained.run))
+    single = asked("--run", str(trained.run / "retriever"), "--answerer", str(trained.run / "finetune"))
+    alone = asked("--run", str(trained.run / "retriever"))
+    assert whole == single
+    assert "film 3 -- year -> 1993" in alone
+    assert "written by" in asked("--run", str(trained.run), "--free")
+    assert main(["kgqa", "ask", "the year of film 3", "--run", str(trained.run / "retriever"), "--free"]) == 2
+    assert "error: free = True" in capsys.readouterr().err
+    assert main(["kgqa", "ask", "the year of it", "--run", str(trained.run)]) == 2
+    assert "error: question: no entity" in capsys.readouterr().err
+
+
+def test_runs_of_another_graph_and_models_that_are_not_there(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = Path(trained.words[trained.words.index("--graph") + 1])
+    other = tmp_path / "other.tsv"
+    other.write_text(graph.read_text() + "film 0\tyear\t2000\n")
+    words = ["other" if False else word for word in trained.words]
+    words[words.index("--graph") + 1] = str(other)
+    start = words.index("--pretrain-epochs")
+    finetune = ["kgqa", "finetune", *words[2:start], "--retriever", str(trained.run / "retriever")]
+    run = tmp_path / "run"
+    assert main([*finetune, "--run", str(run)]) == 2
+    assert "error: " in (said := capsys.readouterr().err)
+    assert "retriever.json: graph: trained with another graph" in said
+    assert not run.exists()
+    assert main([*finetune, "--retriever", "bm25", "--llm-model", str(tmp_path / "nothing"), "--run", str(run)]) == 2
+    assert f"error: {tmp_path / 'nothing'}: there is no such folder" in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_a_server_answers_and_ends_with_sigterm(
+    trained: Trained, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "token").write_text("secret\n")
+    words = ["--port", str(port), "--token-file", str(tmp_path / "token")]
+    server = start("kgqa", "serve", str(trained.run), *words)
+    headers = {"authorization": "Bearer secret"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=LIMIT) as client:
+        until = time.monotonic() + LIMIT
+        while True:
+            assert server.poll() is None and time.monotonic() < until
+            try:
+                health = client.get("/health").json()
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        assert health["answerer"] is not None
+        reply = client.post("/ask", json={"question": "the year of film 3", "free": True}).json()
+        assert reply["topics"] == [{"id": "film 3", "name": "film 3"}]
+        assert len(reply["answers"]) == 4
+        assert isinstance(reply["written"], str)
+        server.send_signal(signal.SIGTERM)
+    _, errors = server.communicate(timeout=LIMIT)
+    assert "Finished server process" in errors
+    assert "Traceback" not in errors
