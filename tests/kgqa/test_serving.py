@@ -7,10 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from film_samples import BOTH, CONFIG, GRAPH, IDS, Words
-from servers import serving
-from tiny_llama import write_tiny_llama
 
+from film_samples import BOTH, CONFIG, GRAPH, IDS, Words
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.abstention import ALWAYS
 from jepakit.kgqa.answerer.answering import AnswerSettings, QuestionAnswerer
@@ -22,6 +20,8 @@ from jepakit.kgqa.asking import Asker
 from jepakit.kgqa.paths.fitting import fit_retriever
 from jepakit.kgqa.retriever import PathRetriever
 from jepakit.kgqa.serving import make_app
+from servers import serving
+from tiny_llama import write_tiny_llama
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_what_stands_around_the_answers(client: httpx.Client, retriever: PathRet
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/ask", "/health"}
     assert client.post("/ask", json={"question": "who made film 5"}).status_code == 200
-    assert 'path="/ask"' in client.get("/metrics").text or "/ask" in client.get("/metrics").text
+    assert "/ask" in client.get("/metrics").text
     assert client.get("/ask").status_code == 405
     with serving(make_app(Asker(retriever), token="secret")) as guarded:
         assert guarded.post("/ask", json={"question": "who made film 5"}).status_code == 401
@@ -158,4 +158,3 @@ def test_questions_at_once_get_the_answers_of_questions_one_by_one(
         with ThreadPoolExecutor(6) as threads:
             at_once = list(threads.map(lambda body: client.post("/ask", json=body).json(), bodies))
     assert at_once == one_by_one
-    assert client.base_url

@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from servers import serving
 from tiny_models import WORDS, sentence_transformer
 from torch import Tensor
 from toy_collection import DIM, WordEncoder, collection
@@ -32,6 +31,7 @@ from jepakit.search.documents import Documents
 from jepakit.search.generations import writing
 from jepakit.search.index import Index
 from jepakit.text import Kind, SentenceEncoder, TextEncoder
+from servers import serving
 
 DOCUMENTS = collection().documents
 
