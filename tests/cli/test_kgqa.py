@@ -29,8 +29,8 @@ from tiny_llama import write_tiny_llama
 KNOWN = (
     "--dataset python --pretrain-epochs 7 --pretrain-batch-size 8 --pretrain-lr 0.01 --hidden-dim 24 --num-layers 3 "
     "--num-heads 6 --dropout 0.2 --encoder-type gat --masking subgraph --mask-ratio 0.4 --k-hops 3 --finetune-epochs 9 "
-    "--finetune-lr 0.02 --finetune-batch-size 5 --llm-model some/model --freeze-gnn --num-hops 1 --k-nodes 11 --fanout 13 "
-    "--encoder-path encoder --skip-pretrain --skip-finetune --output-dir out"
+    "--finetune-lr 0.02 --finetune-batch-size 5 --llm-model some/model --freeze-gnn --num-hops 1 --k-nodes 11 "
+    "--fanout 13 --encoder-path encoder --skip-pretrain --skip-finetune --output-dir out"
 )
 
 

@@ -49,7 +49,8 @@ class PipelineConfig:
         pretrain: the graph encoder.
         retriever: the learned retriever.
         finetune: the answerer.
-        skip_pretrain: the graph encoder of the answerer is random at first, or that of ``finetune.encoder_path``.
+        skip_pretrain: the graph encoder of the answerer is random at first. With ``finetune.encoder_path`` it is that
+            one, and nothing is pre-trained either.
         skip_finetune: end with the retriever.
         evaluate: how the retriever is measured.
         measure: how the answerer is measured.
@@ -125,7 +126,7 @@ def train(
     text = load_cached_encoder(config.text)
     steps = _Steps(graph, config, run, text, resume)
     answerer = config.finetune
-    if not config.skip_finetune and not config.skip_pretrain and answerer.encoder_path is None:
+    if not config.skip_pretrain and answerer.encoder_path is None:
         say(f"1. pre-training of the graph encoder, in {run.path / PRETRAIN}")
         answerer = replace(answerer, encoder_path=run.path / PRETRAIN)
         diagnosis = steps.pretrain()
