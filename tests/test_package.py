@@ -195,7 +195,7 @@ def test_the_objective_needs_torch_alone() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-@pytest.mark.parametrize("system", ["graph", "lp", "retrieval"])
+@pytest.mark.parametrize("system", ["graph", "kgqa", "lp", "retrieval"])
 def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
     code = (
         f"import sys, jepakit.cli.{system}; print([name for name in sys.modules if name.endswith('lightning')"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -63,3 +64,16 @@ def derived_seed(seed: int, epoch: int, step: int) -> int:
 
 def _generator(seed: int, epoch: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(derived_seed(seed, epoch, step))
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """The value with every tensor in it on ``device``; Lightning's own function refuses frozen dataclasses."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: to_device(part, device) for key, part in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_device(part, device) for part in cast(list[Any], value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value) if f.init})
+    return value

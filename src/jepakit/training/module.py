@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from jepakit.core import JEPA, WarmupCosine, diagnose
 from jepakit.errors import ConfigError, ModelError
 from jepakit.training.fit_config import FitConfig
-from jepakit.training.loader import EpochLoader, derived_seed
+from jepakit.training.loader import EpochLoader, derived_seed, to_device
 from jepakit.training.run import RunFolder
 
 #: Steps between two checks that the loss is finite; a check waits for the device.
@@ -129,19 +128,6 @@ class JEPAModule(pl.LightningModule):
         means = {name: value / self._steps for name, value in self._sums.items()}
         self._sums, self._steps = {}, 0
         return means
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """The value with every tensor in it on ``device``; Lightning's own function refuses frozen dataclasses."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, Mapping):
-        return {key: to_device(part, device) for key, part in cast(Mapping[Any, Any], value).items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(to_device(part, device) for part in cast(list[Any], value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value) if f.init})
-    return value
 
 
 class EpochLog(pl.Callback):

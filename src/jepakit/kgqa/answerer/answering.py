@@ -18,7 +18,7 @@ from jepakit.kgqa.abstention import choose_threshold
 from jepakit.kgqa.answerer.data import BatchMaker, Example
 from jepakit.kgqa.answerer.model import Answerer
 from jepakit.kgqa.answerer.scoring import generate, log_likelihoods
-from jepakit.training.module import to_device
+from jepakit.training.loader import to_device
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Weights of the language model that `choose_weight` tries."""

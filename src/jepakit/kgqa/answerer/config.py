@@ -15,7 +15,7 @@ from jepakit.kgqa.answerer.language_model import LanguageModel
 from jepakit.kgqa.answerer.model import TUNINGS, Answerer, Tuning, embedding_scale
 from jepakit.kgqa.answerer.prompt import PromptConfig
 from jepakit.kgqa.data import Subgraph
-from jepakit.training.module import to_device
+from jepakit.training.loader import to_device
 
 
 @dataclass
