@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -104,7 +105,7 @@ def test_each_step_is_a_run_of_its_own(trained: Trained) -> None:
         run.require_trained()
         assert run.report.exists()
         assert not run.checkpoint.exists()
-    methods = {row["method"] for row in read_json(trained.run / "results.json")["rows"]}
+    methods = {row["method"] for row in rows_of(trained.run)}
     assert {"jepakit: path matcher", "jepakit: answerer"} <= methods
     assert (trained.run / "report.html").exists()
     finetuned = yaml.safe_load((trained.run / "finetune" / "config.yaml").read_text())
@@ -138,6 +139,18 @@ def test_a_finished_step_is_not_done_again(trained: Trained, tmp_path: Path, mon
     assert ours.keys() == theirs.keys()
     same = [name for name in ours if name.endswith((".safetensors", "results.json", "diagnosis.json"))]
     assert all(ours[name] == theirs[name] for name in same)
+
+
+def test_a_step_is_measured_again(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {row["metric"]: row["value"] for row in rows_of(trained.run) if row["method"] == "jepakit: answerer"}
+    assert main(["kgqa", "evaluate", str(trained.run / "finetune")]) == 0
+    assert "jepakit: answerer" in capsys.readouterr().out
+    again = rows_of(trained.run / "finetune")
+    assert {row["metric"]: row["value"] for row in again if row["method"] == "jepakit: answerer"} == before
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    return read_json(run / "results.json")["rows"]
 
 
 def test_ask_with_a_run_of_all_steps_and_with_single_ones(

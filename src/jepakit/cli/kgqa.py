@@ -8,18 +8,21 @@ from pathlib import Path
 from rich.console import Console
 
 from jepakit.cli.command import Command
-from jepakit.cli.kgqa_answerer import FinetuneOptions, run_finetune
+from jepakit.cli.kgqa_answerer import FinetuneOptions, measure_run, run_finetune
 from jepakit.cli.kgqa_ask import AskOptions, ServeOptions, run_ask, run_serve
 from jepakit.cli.kgqa_options import (
     FitOptions,
     GraphOptions,
     PretrainOptions,
     counts,
-    open_run,
+    open_retriever_of,
+    saved_options,
 )
 from jepakit.cli.kgqa_train import NAMES, VALUES, TrainOptions, run_train
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError
+from jepakit.kgqa.answerer.finetune import FOLDER
+from jepakit.kgqa.answerer.measure import MeasureConfig
 from jepakit.kgqa.datasets import load_splits
 from jepakit.kgqa.evaluate import EvaluateConfig, evaluate, split_of
 from jepakit.kgqa.paths.fitting import fit_retriever
@@ -85,6 +88,7 @@ def run_fit(options: FitOptions, out: Console) -> None:
         fitted = fit_retriever(graph, questions, encoder, options, held_out=held_out, run=run, resume=options.resume)
         training.diagnosis = fitted.diagnosis
         if training.is_first:
+            say(out, f"not in this graph: below a confidence of {fitted.retriever.threshold:.3f}")
             measured = split_of(splits, options.evaluate.split)
             evaluation = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
             show_rows(out, evaluation.rows)
@@ -95,15 +99,19 @@ def run_fit(options: FitOptions, out: Console) -> None:
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
-    """Measures a finished run again."""
+    """Measures a finished run again: its retriever or, where it has one, its answerer."""
     run = trained_run(options.run)
-    read, graph, retriever = open_run(run)
+    saved = saved_options(run)
+    graph = saved.load()
     if options.questions is None:
-        questions = split_of(read.load_questions(graph), options.split)
+        questions = split_of(saved.load_questions(graph), options.split)
     else:
-        questions = split_of(dict(load_splits(options.questions, graph, data_dir=read.data_dir)), options.split)
-    untrained = load_encoder_as(PathMatcher, run.random_encoder)
-    evaluation = evaluate(graph, questions, retriever, untrained, options)
+        questions = split_of(dict(load_splits(options.questions, graph, data_dir=saved.data_dir)), options.split)
+    if (run.path / FOLDER).is_dir():
+        evaluation = measure_run(run, graph, questions, MeasureConfig(options.sample, options.examples))
+    else:
+        untrained = load_encoder_as(PathMatcher, run.random_encoder)
+        evaluation = evaluate(graph, questions, open_retriever_of(run, graph), untrained, options)
     if run.results.exists():
         # The curve is of several trainings, which are not repeated.
         evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)
@@ -130,7 +138,10 @@ COMMANDS = {
         "train an answerer: a language model that reads the retrieved subgraph", FinetuneOptions, run_finetune
     ),
     "evaluate": Command(
-        "measure a run's retriever beside its floors and ceilings", EvaluateOptions, run_evaluate, ("run",)
+        "measure a run's retriever, or answerer, beside its floors and ceilings",
+        EvaluateOptions,
+        run_evaluate,
+        ("run",),
     ),
     "serve": Command("answer questions over HTTP", ServeOptions, run_serve, ("run",)),
     "ask": Command("answer a question, with the path that leads to the answers", AskOptions, run_ask, ("question",)),

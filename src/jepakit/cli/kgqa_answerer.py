@@ -13,17 +13,20 @@ from jepakit.cli.kgqa_options import (
     TrainingQuestions,
     counts,
     open_retriever_of,
+    saved_options,
 )
 from jepakit.cli.runs import say, show_rows, trained_run, training_run
 from jepakit.kgqa.answerer.measure import MeasureConfig, measure
-from jepakit.kgqa.data import KnowledgeGraph
+from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.evaluate import split_of
-from jepakit.kgqa.finetune import FinetuneConfig, finetune
+from jepakit.kgqa.features import load_features
+from jepakit.kgqa.finetune import FinetuneConfig, finetune, open_answerer
 from jepakit.kgqa.retrievers import Retriever
 from jepakit.kgqa.retrievers.learned import LearnedPaths
 from jepakit.kgqa.retrievers.named import ClassicName, classic_retrievers
 from jepakit.text import TextConfig, load_cached_encoder
 from jepakit.training import RunFolder
+from jepakit.training.results import Evaluation
 
 ANSWERER_RUN = Path("runs/kgqa-answerer")
 
@@ -64,6 +67,14 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
             )
             show_rows(out, evaluation.rows)
             training.evaluation = evaluation
+
+
+def measure_run(run: RunFolder, graph: KnowledgeGraph, questions: Questions, config: MeasureConfig) -> Evaluation:
+    """Measures the answerer of a finished run, with the retriever that it was trained with."""
+    options, text = run.read_config(), saved_options(run).text
+    retriever = named_retriever(options["retriever"], graph, text)
+    answerer = open_answerer(run, graph, load_features(graph, text))
+    return measure(graph, questions, answerer, retriever, config, candidates=options["candidates"])
 
 
 def named_retriever(name: str, graph: KnowledgeGraph, text: TextConfig) -> Retriever:
