@@ -138,7 +138,7 @@ COMMANDS = {
         "train an answerer: a language model that reads the retrieved subgraph", FinetuneOptions, run_finetune
     ),
     "evaluate": Command(
-        "measure a run's retriever, or answerer, beside its floors and ceilings",
+        "measure a run's retriever or answerer beside floors and ceilings",
         EvaluateOptions,
         run_evaluate,
         ("run",),
