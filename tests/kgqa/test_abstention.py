@@ -141,17 +141,17 @@ def test_a_run_keeps_its_threshold_and_runs_without_one_open(tmp_path: Path) -> 
 
 def test_what_is_held_out() -> None:
     splits = {"train": YEARS, "dev": DIRECTORS}
-    assert training_and_held_out(splits, YEARS, train=None, held_out=None, seed=0) == (YEARS, DIRECTORS)
+    assert training_and_held_out(splits, YEARS, train="train", held_out=None, seed=0) == (YEARS, DIRECTORS)
     train, held_out = training_and_held_out(splits, DIRECTORS, train="dev", held_out=None, seed=0)
     assert (len(train), len(held_out)) == (12, 0)
     many = BOTH[list(range(24)) * 5]
     many = replace(many, texts=tuple(f"{i} {text}" for i, text in enumerate(many.texts)))
-    train, held_out = training_and_held_out({"all": many}, many, train=None, held_out=None, seed=0)
+    train, held_out = training_and_held_out({"all": many}, many, train="all", held_out=None, seed=0)
     assert (len(train), len(held_out)) == (108, 12)
     assert sorted(train.texts + held_out.texts) == sorted(many.texts)
     for name in ("train", "valid"):
         with pytest.raises(ConfigError) as error:
-            training_and_held_out(splits, YEARS, train=None, held_out=name, seed=0)
+            training_and_held_out(splits, YEARS, train="train", held_out=name, seed=0)
         assert error.value.field == "held_out"
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from jepakit.errors import DataError, require_choice
 from jepakit.kgqa.abstention import training_and_held_out
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.datasets.splits import divided
-from jepakit.kgqa.evaluate import EvaluateConfig, split_of
+from jepakit.kgqa.evaluate import EvaluateConfig
 from jepakit.kgqa.paths.fitting import RetrieverConfig
 from jepakit.kgqa.pretrain import PretrainConfig
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
@@ -63,10 +64,10 @@ class TrainingQuestions(QuestionOptions):
     """The questions to train on.
 
     Args:
-        train_split: the split to train on; by default ``train``, or the only one.
+        train_split: the split to train on; by default ``train``, or the only one beside ``test``.
         limit: train on so many questions, the first of a fixed random order; None: on all.
-        held_out: split to choose the threshold on below which there is no answer; by default ``dev``, or a tenth of 100
-            or more training questions.
+        held_out: split to choose the threshold on below which there is no answer; by default ``dev`` or ``val``, or a
+            tenth of 100 or more training questions.
     """
 
     train_split: str | None = None
@@ -76,12 +77,20 @@ class TrainingQuestions(QuestionOptions):
     def load_parts(self, graph: KnowledgeGraph, seed: int) -> tuple[dict[str, Questions], Questions, Questions]:
         """All splits, the questions to train on, and those that are held out."""
         splits = self.load_questions(graph)
-        named = "train" if self.train_split is None and "train" in splits else self.train_split
-        questions = split_of(splits, named)
+        name = self._training_split(splits)
+        questions = splits[name]
         if self.limit is not None:
             questions = questions.sample(self.limit, seed=seed)
-        parts = training_and_held_out(splits, questions, train=self.train_split, held_out=self.held_out, seed=seed)
+        parts = training_and_held_out(splits, questions, train=name, held_out=self.held_out, seed=seed)
         return splits, *parts
+
+    def _training_split(self, splits: dict[str, Questions]) -> str:
+        if self.train_split is not None:
+            return require_choice("train_split", self.train_split, splits)
+        others = [name for name in splits if name != "test"]
+        if "train" in splits or len(others) == 1:
+            return "train" if "train" in splits else others[0]
+        raise DataError("several splits", field="train_split", value=sorted(splits), expected="the name of one")
 
 
 @dataclass

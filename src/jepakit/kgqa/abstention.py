@@ -116,24 +116,24 @@ def without_answer(retriever: PathRetriever, questions: Questions, *, seed: int)
 
 
 def training_and_held_out(
-    splits: Mapping[str, Questions], questions: Questions, *, train: str | None, held_out: str | None, seed: int
+    splits: Mapping[str, Questions], questions: Questions, *, train: str, held_out: str | None, seed: int
 ) -> tuple[Questions, Questions]:
     """The questions to train on, and those that the threshold is chosen on.
 
     Args:
         splits: all questions by split.
         questions: those of the split ``train``.
-        train: its name; None: ``train``, or the only split.
-        held_out: the name of another split; None: ``dev`` or, where there is none, a tenth of ``questions`` if these
-            are 100 or more, else none.
+        train: its name.
+        held_out: the name of another split; None: ``dev`` or ``val`` or, where there is neither, a tenth of
+            ``questions`` if these are 100 or more, else none.
         seed: of the choice of a tenth.
 
     Raises:
         ConfigError: there is no such split, or it is the one to train on.
     """
-    if held_out is not None and require_choice("held_out", held_out, splits) == (train or "train"):
+    if held_out is not None and require_choice("held_out", held_out, splits) == train:
         raise ConfigError("held_out", held_out, "a split that is not trained on")
-    name = held_out or ("dev" if "dev" in splits and train != "dev" and len(splits) > 1 else None)
+    name = held_out or next((one for one in ("dev", "val") if one in splits and one != train), None)
     if name is not None:
         return questions, splits[name]
     count = int(_SHARE * len(questions)) if len(questions) >= _FEWEST else 0
