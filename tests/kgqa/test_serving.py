@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from film_samples import BOTH, CONFIG, GRAPH, IDS, Words
+from film_samples import BOTH, CONFIG, GRAPH, IDS, Words, retriever_of
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.abstention import ALWAYS
 from jepakit.kgqa.answerer.answering import AnswerSettings, QuestionAnswerer
@@ -49,7 +49,6 @@ def test_topics_are_those_named_or_given(retriever: PathRetriever) -> None:
     assert (named.topics, given.topics) == ((5,), (6,))
     assert IDS[named.ranked.entities[0]] == "person 1"
     assert IDS[given.ranked.entities[0]] == "person 2"
-    assert len(named.ranked.entities) == 3
     with pytest.raises(DataError) as nothing:
         asker.ask("who made it?")
     assert nothing.value.field == "question"
@@ -58,7 +57,9 @@ def test_topics_are_those_named_or_given(retriever: PathRetriever) -> None:
     assert (unknown.value.field, unknown.value.value) == ("entity", "film 99")
 
 
-def test_the_answerer_orders_the_candidates_and_abstains(retriever: PathRetriever, answerer: QuestionAnswerer) -> None:
+def test_the_answerer_orders_the_candidates_and_abstains(answerer: QuestionAnswerer) -> None:
+    # Without training several paths, and so several candidates, are likely.
+    retriever = retriever_of()
     alone = Asker(retriever).ask("who made film 5", limit=4)
     reply = Asker(retriever, answerer, candidates=4).ask("who made film 5", limit=2, free=True)
     # The weight of a random language model is 1: its order is another, of the same candidates.
