@@ -170,8 +170,13 @@ class KnowledgeGraph:
 
     def find(self, ids: Sequence[str]) -> Ids:
         """The row of each id, -1 for one that the graph does not have."""
-        found = pc.index_in(pa.array(list(ids), pa.large_utf8()), value_set=self.entities["id"])
-        return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        # The ids that are asked for are hashed, not those of the graph, which may be larger than memory.
+        asked = pa.array(list(ids), pa.large_utf8()).dictionary_encode()
+        place = pc.fill_null(pc.index_in(self.entities["id"], value_set=asked.dictionary), -1).to_numpy()
+        row = np.full(len(asked.dictionary) + 1, -1)
+        known = np.flatnonzero(place >= 0)
+        row[place[known]] = known
+        return row[asked.indices.to_numpy()]
 
     def step_name(self, step: int) -> str:
         """The relation of a step; in the inverse direction its inverse name, or the name with ``~`` before it."""

@@ -36,7 +36,7 @@ class EntityFeatures:
 
 
 def entity_features(graph: KnowledgeGraph, encoder: TextEncoder) -> EntityFeatures:
-    """Encodes name and text of every entity as a document: ``name. text``, or the name where there is no text."""
+    """Encodes name and text of every entity as a document, see `entity_texts`."""
     text = torch.empty(graph.num_entities, encoder.dim)
     for start in range(0, graph.num_entities, _TEXTS_AT_ONCE):
         part = entity_texts(graph.entities.slice(start, _TEXTS_AT_ONCE))
@@ -56,11 +56,13 @@ def load_features(graph: KnowledgeGraph, config: TextConfig) -> EntityFeatures:
 
 
 def entity_texts(entities: pa.Table) -> list[str]:
-    """The text to encode for each row of `KnowledgeGraph.entities`."""
-    name, text = entities["name"], entities["text"]
-    both = pc.binary_join_element_wise(name, text, pa.scalar(". ", pa.large_utf8()))
-    blank = pc.equal(pc.utf8_trim_whitespace(text), "")
-    return pc.if_else(blank, name, both).to_pylist()
+    """Name and text of each row of `KnowledgeGraph.entities`, in one: what is encoded and searched.
+
+    Underscores in names are read as spaces.
+    """
+    name = pc.replace_substring(entities["name"], "_", " ")
+    both = pc.binary_join_element_wise(name, entities["text"], pa.scalar(" ", pa.large_utf8()))
+    return pc.utf8_trim_whitespace(both).to_pylist()
 
 
 def as_graphs(subgraphs: Subgraphs, features: EntityFeatures, relations: int) -> Graphs:

@@ -26,7 +26,6 @@ from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.trace import trace
 from jepakit.kgqa.paths.vectors import PathVectors
 from jepakit.kgqa.paths.walked import WalkedPaths
-from jepakit.kgqa.paths.wordings import TOPIC
 from jepakit.text import TextEncoder
 from jepakit.training import RunFolder, load_encoder_as
 
@@ -226,6 +225,6 @@ def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:
         for topic in sorted(topics, key=lambda row: -len(name[row])):
             pattern = re.escape(name[topic]).replace("_", "[_ ]").replace(r"\ ", "[_ ]")
             if name[topic] and (found := re.search(pattern, masked, re.IGNORECASE)):
-                masked = mask_topic(masked, found.span(), TOPIC)
+                masked = mask_topic(masked, found.span())
         texts.append(masked)
     return texts

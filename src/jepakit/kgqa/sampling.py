@@ -5,14 +5,14 @@ Only the entries of the graph that are drawn or scanned are read, so its arrays 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from jepakit.errors import require_at_least, require_choice
-from jepakit.kgqa.data import Ids, KnowledgeGraph, different, ranges
+from jepakit.kgqa.data import Ids, KnowledgeGraph, Subgraph, different, ranges
 
 Method = Literal["fanout", "khop", "walk"]
 
@@ -66,7 +66,7 @@ class Sampling:
             _Chunk(self, graph, roots[start : start + _ROOTS_AT_ONCE], generator).subgraphs()
             for start in range(0, len(roots), _ROOTS_AT_ONCE)
         ]
-        return _joined(chunks)
+        return packed(chunks)
 
 
 @dataclass(frozen=True)
@@ -276,20 +276,15 @@ def _places(group: Ids) -> Ids:
     return np.arange(len(group)) - np.repeat(first, np.diff(np.append(first, len(group))))
 
 
-def _joined(chunks: list[Subgraphs]) -> Subgraphs:
-    entity_ptr, triple_ptr = _joined_ptr([c.entity_ptr for c in chunks]), _joined_ptr([c.triple_ptr for c in chunks])
-    first = np.cumsum([0, *(len(chunk.entities) for chunk in chunks)])
+def packed(parts: Sequence[Subgraph | Subgraphs]) -> Subgraphs:
+    """Subgraphs of one graph end to end, each alone or packed with others already."""
+    first = np.cumsum([0, *(len(part.entities) for part in parts)])
     shift = np.array([1, 0, 1])
-    triples = [chunk.triples + at * shift for chunk, at in zip(chunks, first[:-1], strict=True)]
-    entities = [chunk.entities for chunk in chunks]
-    return Subgraphs(
-        np.concatenate([np.zeros(0, np.int64), *entities]),
-        entity_ptr,
-        np.concatenate([np.zeros((0, 3), np.int64), *triples]),
-        triple_ptr,
-    )
-
-
-def _joined_ptr(parts: list[Ids]) -> Ids:
-    lengths = [np.diff(part) for part in parts]
-    return np.concatenate([[0], np.concatenate([np.zeros(0, np.int64), *lengths]).cumsum()])
+    entities = [np.zeros(0, np.int64), *(part.entities for part in parts)]
+    triples = [np.zeros((0, 3), np.int64), *(part.triples + at * shift for part, at in zip(parts, first, strict=False))]
+    sizes, counts = [0], [0]
+    for part in parts:
+        alone = isinstance(part, Subgraph)
+        sizes += [len(part.entities)] if alone else np.diff(part.entity_ptr).tolist()
+        counts += [len(part.triples)] if alone else np.diff(part.triple_ptr).tolist()
+    return Subgraphs(np.concatenate(entities), np.cumsum(sizes), np.concatenate(triples), np.cumsum(counts))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from jepakit.core.packed import segment_mean
 from jepakit.graph.data import Graphs
-from jepakit.kgqa.answerer.data import BatchMaker, Example, SubgraphPacker, packed
+from jepakit.kgqa.answerer.data import BatchMaker, Example, SubgraphPacker
 from jepakit.kgqa.answerer.fusion import FUSIONS, FusionConfig, GraphEmbeddings
 from jepakit.kgqa.answerer.language_model import LanguageModel, load_language_model
 from jepakit.kgqa.answerer.model import Answerer, AnswererBatch, embedding_scale
@@ -17,6 +17,7 @@ from jepakit.kgqa.answerer.tokens import pack_tokens
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.encoder import EncoderConfig, KnowledgeEncoder
 from jepakit.kgqa.features import as_graphs
+from jepakit.kgqa.sampling import packed
 from kg_samples import TEXT, features_of
 
 Load = Callable[[], LanguageModel]

@@ -11,7 +11,7 @@ from jepakit.graph.datasets.download import PLANETOID_NAMES, TU_NAMES, download_
 
 __all__ = ["load_dataset"]
 
-_Kind = Literal["python", "planetoid", "tu", "molecules", "files"]
+_Kind = Literal["python", "python-library", "planetoid", "tu", "molecules", "files"]
 
 
 def load_dataset(
@@ -27,6 +27,8 @@ def load_dataset(
     ``dataset`` is
 
     - ``python``: syntax trees of the standard library's functions; needs no files;
+    - ``python-library``: one graph of all that the standard library defines, for node classification, see
+      `jepakit.graph.datasets.python_library.load_python_library`; needs no files;
     - ``Cora``, ``CiteSeer``, ``PubMed``: see `jepakit.graph.datasets.planetoid.load_planetoid`;
     - the name of a TU set such as ``MUTAG``: see `jepakit.graph.datasets.tu.load_tu`;
     - the name of a SMILES table in ``data_dir/moleculenet``;
@@ -76,6 +78,10 @@ def _load(
             from jepakit.graph.datasets.python_ast import load_python
 
             return load_python()
+        case "python-library":
+            from jepakit.graph.datasets.python_library import load_python_library
+
+            return load_python_library()
         case "molecules":
             from jepakit.graph.datasets.molecules.load import load_molecules
 
@@ -111,8 +117,8 @@ def _locate(dataset: str | Path, roots: Sequence[Path]) -> tuple[_Kind, Path]:
     path = Path(dataset)
     if isinstance(dataset, Path) or path.name != dataset:
         return _kind_of(path), path
-    if dataset == "python":
-        return "python", Path()
+    if dataset in ("python", "python-library"):
+        return dataset, Path()
     for root in roots:
         for kind, place in _PLACES:
             if (root / place.format(dataset)).exists():

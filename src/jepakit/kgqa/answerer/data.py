@@ -22,7 +22,7 @@ from jepakit.kgqa.answerer.tokens import pack_tokens
 from jepakit.kgqa.data import KnowledgeGraph, Subgraph
 from jepakit.kgqa.encoder import KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures, as_graphs
-from jepakit.kgqa.sampling import Subgraphs
+from jepakit.kgqa.sampling import packed
 
 _LOG = logging.getLogger(__name__)
 
@@ -139,17 +139,3 @@ class SubgraphPacker:
     def __call__(self, subgraphs: Sequence[Subgraph]) -> Graphs:
         """The subgraphs as one batch, with the structural encoding that the encoder reads."""
         return self.encoder.prepare(as_graphs(packed(subgraphs), self.features, self.relations))
-
-
-def packed(subgraphs: Sequence[Subgraph]) -> Subgraphs:
-    """Subgraphs end to end."""
-    entity_ptr = np.cumsum([0, *(len(subgraph.entities) for subgraph in subgraphs)])
-    triples = [
-        subgraph.triples + np.array([start, 0, start]) for subgraph, start in zip(subgraphs, entity_ptr, strict=False)
-    ]
-    return Subgraphs(
-        entities=np.concatenate([subgraph.entities for subgraph in subgraphs]),
-        entity_ptr=entity_ptr,
-        triples=np.concatenate(triples).reshape(-1, 3),
-        triple_ptr=np.cumsum([0, *map(len, triples)]),
-    )

@@ -39,15 +39,16 @@ def load_graph(
     ``source`` is a name or a place:
 
     - ``python``: the standard library of the running interpreter, see
-      `jepakit.kgqa.datasets.python_library.load_python_graph`; needs no files;
+      `jepakit.kgqa.datasets.python.graph.load_python_graph`; needs no files;
     - ``metaqa``, ``pathquestion-2h``, ``pathquestion-3h``, ``primekg``: looked up in ``data_dir``;
     - a folder that `jepakit.kgqa.storage.write_graph` has written: opened without reading it;
     - ``.tsv``, ``.csv``, ``.txt`` (also packed, ``.gz``) or ``.parquet``: triples, see
       `jepakit.kgqa.datasets.triples.load_triples`;
-    - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.load_rdf`;
-    - ``http://...``, ``https://...``: a SPARQL endpoint, see `jepakit.kgqa.datasets.sparql.load_sparql`;
-    - ``.graphml``, ``.json``: nodes and edges with attributes, see `jepakit.kgqa.datasets.node_link.load_node_link`;
-    - a database of ladybug, and ``neo4j://...``, ``bolt://...``: see `jepakit.kgqa.datasets.property_graph`;
+    - ``.nt``, ``.ttl``, ``.rdf``, ``.owl`` (also packed, ``.gz``): RDF, see `jepakit.kgqa.datasets.rdf.files.load_rdf`;
+    - ``http://...``, ``https://...``: a SPARQL endpoint, see `jepakit.kgqa.datasets.rdf.sparql.load_sparql`;
+    - ``.graphml``, ``.json``: nodes and edges with attributes, see
+      `jepakit.kgqa.datasets.property_graphs.node_link.load_node_link`;
+    - a database of ladybug, and ``neo4j://...``, ``bolt://...``: see `jepakit.kgqa.datasets.property_graphs.databases`;
     - ``prime``, ``mag``, ``amazon``: the knowledge bases of STaRK, in ``data_dir/kgqa/stark/skb/NAME`` or fetched into
       the user's cache folder; or a folder of one, see `jepakit.kgqa.datasets.stark.load_stark`.
 
@@ -90,7 +91,7 @@ def _load(kind: _Kind, place: str, name: str | None, texts: Path | None, literal
     path = Path(place)
     match kind:
         case "python":
-            from jepakit.kgqa.datasets.python_library import load_python_graph
+            from jepakit.kgqa.datasets.python.graph import load_python_graph
 
             return load_python_graph()
         case "folder":
@@ -100,27 +101,27 @@ def _load(kind: _Kind, place: str, name: str | None, texts: Path | None, literal
 
             return load_triples(path, texts=texts, name=name)
         case "rdf":
-            from jepakit.kgqa.datasets.rdf import load_rdf
+            from jepakit.kgqa.datasets.rdf.files import load_rdf
 
             return load_rdf(path, literals=literals)
         case "sparql":
-            from jepakit.kgqa.datasets.sparql import load_sparql
+            from jepakit.kgqa.datasets.rdf.sparql import load_sparql
 
             return load_sparql(place, literals=literals)
         case "node-link":
-            from jepakit.kgqa.datasets.node_link import load_node_link
+            from jepakit.kgqa.datasets.property_graphs.node_link import load_node_link
 
             return load_node_link(path)
         case "ladybug":
-            from jepakit.kgqa.datasets.property_graph import load_ladybug
+            from jepakit.kgqa.datasets.property_graphs.databases import load_ladybug
 
             return load_ladybug(path)
         case "neo4j":
-            from jepakit.kgqa.datasets.property_graph import load_neo4j
+            from jepakit.kgqa.datasets.property_graphs.databases import load_neo4j
 
             return load_neo4j(place)
         case "stark":
-            from jepakit.kgqa.datasets.stark import load_stark
+            from jepakit.kgqa.datasets.stark.load import load_stark
 
             return load_stark(path, name=name)
 
@@ -132,7 +133,7 @@ def _locate(source: str | Path, data_dir: str | Path | None) -> tuple[_Kind, str
     if isinstance(source, str) and source in FILES:
         return "table", str(named_file(source, FILES[source], data_dir)), source
     if isinstance(source, str) and source in STARK_NAMES:
-        from jepakit.kgqa.datasets.stark import find_stark
+        from jepakit.kgqa.datasets.stark.load import find_stark
 
         return "stark", str(find_stark(source, data_dir)), source
     if isinstance(source, str) and "://" in source:

@@ -27,7 +27,7 @@ def load_splits(
     source                                    splits
     ========================================  ==================================================================
     ``python``                                ``train``, ``dev``, ``test``, ``wordings``, see
-                                              `jepakit.kgqa.datasets.python_questions.python_questions`
+                                              `jepakit.kgqa.datasets.python.questions.python_questions`
     ``metaqa``                                ``1-hop/dev``, ``1-hop/test``, ... ``3-hop/test``; those that are there
     ``pathquestion-2h``, ``pathquestion-3h``  ``all``: the data have no official split
     ``prime``, ``mag``, ``amazon``            ``train``, ``val``, ``test``, ``human``, the official ones of STaRK, in
@@ -46,7 +46,7 @@ def load_splits(
         DataError: the questions cannot be read.
     """
     if source == "python":
-        from jepakit.kgqa.datasets.python_questions import python_questions
+        from jepakit.kgqa.datasets.python.questions import python_questions
 
         return python_questions(graph)
     if source == "metaqa":
@@ -54,7 +54,7 @@ def load_splits(
         files = {name: folder / file for name, file in _METAQA.items() if (folder / file).exists()}
         return {name: load_metaqa_questions(file, graph) for name, file in files.items()}
     if isinstance(source, str) and source in STARK_NAMES:
-        from jepakit.kgqa.datasets.stark import find_stark_questions, load_stark_questions
+        from jepakit.kgqa.datasets.stark.load import find_stark_questions, load_stark_questions
 
         return load_stark_questions(find_stark_questions(source, data_dir), graph)
     if isinstance(source, str) and source in _PATHQUESTION:

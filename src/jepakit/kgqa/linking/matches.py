@@ -8,6 +8,7 @@ from typing import Literal
 
 from jepakit.errors import DataError
 from jepakit.kgqa.data import Questions
+from jepakit.kgqa.paths.wordings import TOPIC
 
 Method = Literal["exact", "normalised", "fuzzy", "embedding"]
 METHODS: tuple[Method, ...] = ("exact", "normalised", "fuzzy", "embedding")
@@ -15,8 +16,6 @@ METHODS: tuple[Method, ...] = ("exact", "normalised", "fuzzy", "embedding")
 
 LINKED_TOPICS = 3
 """Matches of a question that are tried as its topics."""
-TOPIC_PLACEHOLDER = "[topic]"
-"""Stands in a masked question where the topic was."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Match:
         return self.start, self.end
 
 
-def mask_topic(question: str, span: tuple[int, int], placeholder: str = TOPIC_PLACEHOLDER) -> str:
-    """The question with the part ``question[start:end]`` replaced by ``placeholder``.
+def mask_topic(question: str, span: tuple[int, int]) -> str:
+    """The question with the part ``question[start:end]`` replaced by `jepakit.kgqa.paths.wordings.TOPIC`.
 
     Raises:
         DataError: there is no such part.
@@ -53,7 +52,7 @@ def mask_topic(question: str, span: tuple[int, int], placeholder: str = TOPIC_PL
     start, end = span
     if not 0 <= start < end <= len(question):
         raise DataError("no such part of the question", field="span", value=span, expected=f"in 0..{len(question)}")
-    return question[:start] + placeholder + question[end:]
+    return question[:start] + TOPIC + question[end:]
 
 
 def best_entities(matches: Sequence[Match], most: int = LINKED_TOPICS) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from jepakit.errors import DataError
 from jepakit.kgqa.data import Ids, KnowledgeGraph
+from jepakit.kgqa.features import entity_texts
 from jepakit.search import Hits, IndexConfig, VectorIndex
 from jepakit.text import TextEncoder
 
@@ -63,6 +64,5 @@ class EntityVectors:
 
 
 def entity_passages(graph: KnowledgeGraph) -> list[str]:
-    """Name and text of each entity, in one: what is encoded and searched. Underscores in names are read as spaces."""
-    pairs = zip(graph.column("name"), graph.column("text"), strict=True)
-    return [f"{name.replace('_', ' ')} {text}".strip() for name, text in pairs]
+    """What is encoded and searched of each entity, see `jepakit.kgqa.features.entity_texts`."""
+    return entity_texts(graph.entities)

@@ -10,7 +10,7 @@ from neo4j import Record
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.datasets import load_graph
-from jepakit.kgqa.datasets.property_graph import NODES, RELATIONSHIPS, graph_of_records, load_ladybug
+from jepakit.kgqa.datasets.property_graphs.databases import NODES, RELATIONSHIPS, graph_of_records, load_ladybug
 
 
 def named(graph: KnowledgeGraph) -> set[tuple[str, ...]]:

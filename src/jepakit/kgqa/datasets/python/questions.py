@@ -16,7 +16,7 @@ from jepakit.kgqa.paths.reach import PathTable, Walker
 UNSEEN_WORDINGS = 2
 """How many wordings of each path, the last ones in the file, only the split ``wordings`` has."""
 
-_WORDINGS = Path(__file__).with_name("python_wordings.txt")
+_WORDINGS = Path(__file__).with_name("wordings.txt")
 _FRACTIONS = {"train": 0.6, "dev": 0.15, "test": 0.25}
 #: Topics whose paths are looked at at once.
 _TOPICS_AT_ONCE = 512

@@ -16,7 +16,7 @@ from jepakit.errors import DataError
 from jepakit.files import parse_json, read_text, reading, whole_folder
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions, Relation, entity_table
 from jepakit.kgqa.datasets.questions import linked_questions
-from jepakit.kgqa.datasets.stark_files import as_text, is_missing, plain, read_dict, read_tensor
+from jepakit.kgqa.datasets.stark.files import as_text, is_missing, plain, read_dict, read_tensor
 from jepakit.kgqa.datasets.triples import read_table
 
 HUB = "https://huggingface.co/datasets/snap-stanford/stark/resolve/main"

@@ -16,8 +16,8 @@ from jepakit.datasets.folders import cache_folder
 from jepakit.errors import DataError
 from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
 from jepakit.kgqa.datasets import load_graph, load_splits, stark
-from jepakit.kgqa.datasets.stark import load_stark, load_stark_questions
-from jepakit.kgqa.datasets.stark_files import as_text, read_dict, read_tensor
+from jepakit.kgqa.datasets.stark.files import as_text, read_dict, read_tensor
+from jepakit.kgqa.datasets.stark.load import load_stark, load_stark_questions
 
 PRIME = {
     0: {"id": 17, "type": "disease", "name": "Asthma", "source": "MONDO", "details": {"mondo_id": 3, "note": "Ill."}},

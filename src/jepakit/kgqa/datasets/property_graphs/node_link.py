@@ -10,7 +10,7 @@ from jepakit.errors import DataError
 from jepakit.files import reading
 from jepakit.graph.datasets.files import read_node_link
 from jepakit.kgqa.data import KnowledgeGraph
-from jepakit.kgqa.datasets.properties import RELATIONS, graph_of_nodes, text_of
+from jepakit.kgqa.datasets.property_graphs.properties import RELATIONS, graph_of_nodes, text_of
 
 NO_RELATION = "related to"
 """The relation of an edge that names none."""
@@ -20,9 +20,9 @@ def load_node_link(file: Path) -> KnowledgeGraph:
     """A graph from a ``.graphml`` or ``.json`` file with one graph in it.
 
     The name, type and text of a node, and the relation of an edge, are attributes, looked for under the names in
-    `jepakit.kgqa.datasets.properties`: a node without a name has its id for it, an edge without a relation is of
-    `NO_RELATION`. In an undirected graph each edge is a triple in both directions. Nodes without edges and self-loops
-    are kept; of equal edges with the same relation one is.
+    `jepakit.kgqa.datasets.property_graphs.properties`: a node without a name has its id for it, an edge without a
+    relation is of `NO_RELATION`. In an undirected graph each edge is a triple in both directions. Nodes without edges
+    and self-loops are kept; of equal edges with the same relation one is.
 
     Raises:
         DataError: it is no such file, has several graphs or no edges, an id occurs twice, or an edge names a node that

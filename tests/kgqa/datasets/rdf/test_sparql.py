@@ -15,8 +15,8 @@ from pyoxigraph import QueryResultsFormat, RdfFormat, Store
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.datasets import load_graph
-from jepakit.kgqa.datasets.rdf import load_rdf
-from jepakit.kgqa.datasets.sparql import SparqlConfig, load_sparql
+from jepakit.kgqa.datasets.rdf.files import load_rdf
+from jepakit.kgqa.datasets.rdf.sparql import SparqlConfig, load_sparql
 
 TURTLE = """
 @prefix : <http://example.org/> .

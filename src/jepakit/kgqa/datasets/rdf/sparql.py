@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from jepakit.errors import ConfigError, DataError, in_one_line, require_at_least
 from jepakit.kgqa.data import KnowledgeGraph
-from jepakit.kgqa.datasets.rdf import LABELS, TEXTS, graph_of_statements
+from jepakit.kgqa.datasets.rdf.files import LABELS, TEXTS, graph_of_statements
 
 if TYPE_CHECKING:
     from pyoxigraph import NamedNode, QuerySolution
 
-    from jepakit.kgqa.datasets.rdf import Statement
+    from jepakit.kgqa.datasets.rdf.files import Statement
 
 _RESULTS = "application/sparql-results+json"
 _BLOCK_BYTES = 1 << 16
@@ -51,7 +51,7 @@ class SparqlConfig:
 
 
 def load_sparql(url: str, *, literals: bool = False, config: SparqlConfig | None = None) -> KnowledgeGraph:
-    """The graph behind an endpoint: its default graph, by the table in `jepakit.kgqa.datasets.rdf`.
+    """The graph behind an endpoint: its default graph, by the table in `jepakit.kgqa.datasets.rdf.files`.
 
     Triples with blank nodes are left out, because their names change from one reply to the next.
 

@@ -1,4 +1,4 @@
-"""The built-in graph, with nothing to download: the standard library of the running interpreter."""
+"""What the standard library of the running interpreter defines, and how it hangs together: entities and triples."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from jepakit.datasets.cache import Stored, cached_tensors
+from jepakit.datasets.python_source import Definition, Function, Library, Scope, imported_modules
 from jepakit.datasets.standard_library import library_folder, no_garbage_collection, source_files
 from jepakit.errors import DataError
-from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
-from jepakit.kgqa.datasets.python_source import Definition, Function, Library, Scope, imported_modules
 
-RELATIONS = (
-    Relation("defines", "defined in"),
-    Relation("inherits from", "subclassed by"),
-    Relation("imports", "imported by"),
-    Relation("calls", "called by"),
-    Relation("raises", "raised by"),
-)
+RELATIONS = {
+    "defines": "defined in",
+    "inherits from": "subclassed by",
+    "imports": "imported by",
+    "calls": "called by",
+    "raises": "raised by",
+}
+"""Relation -> its name in the other direction."""
 
 _CACHE_VERSION = 1
 #: Applications, demonstrations and tables of characters; other modules do not import them.
@@ -35,11 +37,28 @@ _LEFT_OUT = ("idlelib", "lib2to3", "turtledemo", "encodings", "ensurepip", "this
 _Triple = tuple[str, str, str]
 
 
-def load_python_graph() -> KnowledgeGraph:
+@dataclass(frozen=True)
+class PythonLibrary:
+    """The entities of the library, and the triples between them.
+
+    Args:
+        ids: qualified names, N.
+        types: ``module``, ``class``, ``function`` or ``method``, N.
+        texts: first paragraphs of docstrings, N.
+        triples: rows of head, of `RELATIONS` and of tail, ``[T, 3]`` int64.
+    """
+
+    ids: list[str]
+    types: list[str]
+    texts: list[str]
+    triples: Tensor
+
+
+def read_python_library() -> PythonLibrary:
     """The standard library of the running interpreter as a graph. Files are parsed, never imported.
 
-    Entities are modules, classes, functions and methods whose own name does not begin with an underscore; id and name
-    are the qualified name (``argparse.ArgumentParser.add_argument``), the type is one of these four words, the text
+    Entities are modules, classes, functions and methods whose own name does not begin with an underscore; the id
+    is the qualified name (``argparse.ArgumentParser.add_argument``), the type is one of these four words, the text
     the first paragraph of the docstring. Beside them stand the modules without source (``sys``), without text, and the
     built-in classes that others inherit from or raise, such as ``builtins.ValueError``.
 
@@ -53,7 +72,7 @@ def load_python_graph() -> KnowledgeGraph:
     ``raises``         a function or method a class that it raises itself
     =================  ==============================================================================================
 
-    The triples are those that the source alone shows: see `jepakit.kgqa.datasets.python_source` for what is resolved.
+    The triples are those that the source alone shows: see `jepakit.datasets.python_source` for what is resolved.
     Calls of methods of an object are in it for ``self`` and ``super()`` only. Functions inside a function belong to it.
     What is made to be raised is raised, not called.
 
@@ -68,8 +87,7 @@ def load_python_graph() -> KnowledgeGraph:
     digest = hashlib.sha256(repr((_CACHE_VERSION, sys.version, listing)).encode()).hexdigest()
     with no_garbage_collection():
         tensors, header = cached_tensors(f"python-graph-{digest[:32]}", lambda: extract(root))
-    entities = entity_table(header["ids"], types=header["types"], texts=header["texts"])
-    return KnowledgeGraph.from_rows("python", entities, RELATIONS, tensors["triples"].numpy())
+    return PythonLibrary(**header, **tensors)
 
 
 def extract(root: Path) -> Stored:
@@ -91,7 +109,7 @@ def extract(root: Path) -> Stored:
     used = {end for head, _, tail in triples for end in (head, tail)}
     ids = sorted(name for name in entities if name in used)
     row = {name: place for place, name in enumerate(ids)}
-    index = {relation.name: place for place, relation in enumerate(RELATIONS)}
+    index = {name: place for place, name in enumerate(RELATIONS)}
     rows = sorted((row[head], index[kind], row[tail]) for head, kind, tail in triples if tail in row)
     header: dict[str, Any] = {
         "ids": ids,

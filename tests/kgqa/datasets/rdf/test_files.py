@@ -9,7 +9,7 @@ from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, serialize
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.data import KnowledgeGraph, Relation
 from jepakit.kgqa.datasets import load_graph
-from jepakit.kgqa.datasets.rdf import load_rdf
+from jepakit.kgqa.datasets.rdf.files import load_rdf
 
 TURTLE = """
 @prefix : <http://example.org/> .

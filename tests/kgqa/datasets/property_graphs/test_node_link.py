@@ -10,7 +10,7 @@ import pytest
 from jepakit.errors import DataError
 from jepakit.kgqa.data import KnowledgeGraph, Relation
 from jepakit.kgqa.datasets import load_graph
-from jepakit.kgqa.datasets.node_link import NO_RELATION, load_node_link
+from jepakit.kgqa.datasets.property_graphs.node_link import NO_RELATION, load_node_link
 
 
 def named(graph: KnowledgeGraph) -> set[tuple[str, ...]]:

@@ -15,7 +15,7 @@ from jepakit.errors import ConfigError, DataError, in_one_line
 from jepakit.files import reading
 from jepakit.kgqa.arrow import pc
 from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
-from jepakit.kgqa.datasets.properties import NAMES, TEXTS, chosen, graph_of_nodes
+from jepakit.kgqa.datasets.property_graphs.properties import NAMES, TEXTS, chosen, graph_of_nodes
 
 NODES = "MATCH (n) RETURN elementId(n) AS id, labels(n) AS labels, properties(n) AS properties"
 RELATIONSHIPS = "MATCH (a)-[r]->(b) RETURN elementId(a) AS head, type(r) AS relation, elementId(b) AS tail"
@@ -30,8 +30,8 @@ def load_ladybug(file: Path) -> KnowledgeGraph:
     """A graph from a ladybug database, which is opened for reading only.
 
     A node is an entity with the id ``TABLE:KEY``, KEY its primary key; its type is its table, its name and text are
-    properties, looked for under the names in `jepakit.kgqa.datasets.properties`; a node without a name has its key.
-    A relationship is a triple, its relation its table; its properties are left out.
+    properties, looked for under the names in `jepakit.kgqa.datasets.property_graphs.properties`; a node without a name
+    has its key. A relationship is a triple, its relation its table; its properties are left out.
 
     Raises:
         DataError: it is no such database, another process writes to it, or it has no relationships.
@@ -109,8 +109,8 @@ def load_neo4j(url: str) -> KnowledgeGraph:
 
     A node is an entity. Its id is its property ``id`` where all nodes have different ones, else the element id of the
     server, which does not survive an export. Its type are its labels; its name and text are properties, looked for
-    under the names in `jepakit.kgqa.datasets.properties`. A relationship is a triple; its properties are left out.
-    Everything is read in one transaction, through the server's driver, and built in memory.
+    under the names in `jepakit.kgqa.datasets.property_graphs.properties`. A relationship is a triple; its properties
+    are left out. Everything is read in one transaction, through the server's driver, and built in memory.
 
     No server was at hand: the queries follow Neo4j's manual for versions 5 and later, what is made of their records is
     tested with records of the driver, and an address without a server with the driver itself.

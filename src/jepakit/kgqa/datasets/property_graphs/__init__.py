@@ -1,0 +1,1 @@
+"""Nodes and edges with properties: files, ladybug, Neo4j."""

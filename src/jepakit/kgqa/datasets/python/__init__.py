@@ -1,0 +1,1 @@
+"""The built-in graph and its questions: nothing to download."""

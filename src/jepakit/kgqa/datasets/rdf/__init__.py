@@ -1,0 +1,1 @@
+"""RDF: files, and SPARQL endpoints."""

@@ -1,0 +1,1 @@
+"""The knowledge bases and questions of STaRK (Wu et al. 2024)."""
