@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from jepakit.kgqa.data import Ids, Questions
+from jepakit.kgqa.data import Ids, Questions, ranges
 from jepakit.kgqa.paths.reach import PathTable, Walker
 
 
@@ -39,12 +39,19 @@ class WalkedPaths:
         """
         owner = np.repeat(np.arange(len(questions)), [len(topics) for topics in questions.topics])
         topics = np.array([row for listed in questions.topics for row in listed], np.int64)
-        levels = walker.paths(topics, hops, table)
-        place, path = (np.concatenate([getattr(level, name) for level in levels]) for name in ("topic", "path"))
-        order = np.argsort(owner[place], kind="stable")
-        ptr = np.searchsorted(owner[place][order], np.arange(len(questions) + 1))
-        sets = csr_array(vstack([level.sets for level in levels], format="csr"))[order]
-        return cls(questions, ptr, topics[place[order]], path[order], sets)
+        different, place = np.unique(topics, return_inverse=True)
+        levels = walker.paths(different, hops, table)
+        start, path = (np.concatenate([getattr(level, name) for level in levels]) for name in ("topic", "path"))
+        by_topic = np.argsort(start, kind="stable")
+        first = np.searchsorted(start[by_topic], np.arange(len(different) + 1))
+        counts = np.diff(first)[place]
+        rows, question = by_topic[ranges(first[place], counts)], np.repeat(owner, counts)
+        # Rows are numbered level by level: this order has shorter paths first.
+        order = np.lexsort((rows, question))
+        rows, question = rows[order], question[order]
+        sets = csr_array(vstack([level.sets for level in levels], format="csr"))[rows]
+        ptr = np.searchsorted(question, np.arange(len(questions) + 1))
+        return cls(questions, ptr, different[start[rows]], path[rows], sets)
 
     @cached_property
     def question(self) -> Ids:
@@ -57,13 +64,18 @@ class WalkedPaths:
         return np.diff(self.sets.indptr).astype(np.int64)
 
     @cached_property
-    def share(self) -> NDArray[np.float64]:
-        """Share of answers among the entities that each path reaches, ``[C]``."""
+    def hits(self) -> Ids:
+        """Answers among the entities that each path reaches, ``[C]``."""
         answers = [row for listed in self.questions.answers for row in listed]
         ends = np.cumsum([0, *(len(listed) for listed in self.questions.answers)])
         shape = len(self.questions), self.sets.shape[1]
         gold = csr_array((np.ones(len(answers), bool), np.array(answers, np.int64), ends), shape=shape)
-        return np.asarray(self.sets.multiply(gold[self.question]).sum(1)).ravel() / self.size
+        return np.asarray(self.sets.multiply(gold[self.question]).sum(1)).ravel().astype(np.int64)
+
+    @cached_property
+    def share(self) -> NDArray[np.float64]:
+        """Share of answers among the entities that each path reaches, ``[C]``."""
+        return self.hits / self.size
 
     def best(self) -> tuple[Ids, NDArray[np.float64]]:
         """The path of the largest share of each question, the shortest of equals, and its share; ``[Q], [Q]``.
