@@ -87,7 +87,7 @@ def read_python_library() -> PythonLibrary:
     digest = hashlib.sha256(repr((_CACHE_VERSION, sys.version, listing)).encode()).hexdigest()
     with no_garbage_collection():
         tensors, header = cached_tensors(f"python-graph-{digest[:32]}", lambda: extract(root))
-    return PythonLibrary(**header, **tensors)
+    return PythonLibrary(header["ids"], header["types"], header["texts"], tensors["triples"])
 
 
 def extract(root: Path) -> Stored:

@@ -284,7 +284,10 @@ def packed(parts: Sequence[Subgraph | Subgraphs]) -> Subgraphs:
     triples = [np.zeros((0, 3), np.int64), *(part.triples + at * shift for part, at in zip(parts, first, strict=False))]
     sizes, counts = [0], [0]
     for part in parts:
-        alone = isinstance(part, Subgraph)
-        sizes += [len(part.entities)] if alone else np.diff(part.entity_ptr).tolist()
-        counts += [len(part.triples)] if alone else np.diff(part.triple_ptr).tolist()
+        if isinstance(part, Subgraph):
+            sizes.append(len(part.entities))
+            counts.append(len(part.triples))
+        else:
+            sizes += np.diff(part.entity_ptr).tolist()
+            counts += np.diff(part.triple_ptr).tolist()
     return Subgraphs(np.concatenate(entities), np.cumsum(sizes), np.concatenate(triples), np.cumsum(counts))

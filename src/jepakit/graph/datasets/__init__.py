@@ -117,8 +117,10 @@ def _locate(dataset: str | Path, roots: Sequence[Path]) -> tuple[_Kind, Path]:
     path = Path(dataset)
     if isinstance(dataset, Path) or path.name != dataset:
         return _kind_of(path), path
-    if dataset in ("python", "python-library"):
-        return dataset, Path()
+    if dataset == "python":
+        return "python", Path()
+    if dataset == "python-library":
+        return "python-library", Path()
     for root in roots:
         for kind, place in _PLACES:
             if (root / place.format(dataset)).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +70,9 @@ class WalkedPaths:
         answers = [row for listed in self.questions.answers for row in listed]
         ends = np.cumsum([0, *(len(listed) for listed in self.questions.answers)])
         shape = len(self.questions), self.sets.shape[1]
-        gold = csr_array((np.ones(len(answers), bool), np.array(answers, np.int64), ends), shape=shape)
-        return np.asarray(self.sets.multiply(gold[self.question]).sum(1)).ravel().astype(np.int64)
+        gold: Any = csr_array((np.ones(len(answers), bool), np.array(answers, np.int64), ends), shape=shape)
+        common: Any = self.sets.multiply(gold[self.question])
+        return np.asarray(common.sum(1)).ravel().astype(np.int64)
 
     @cached_property
     def share(self) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,12 @@ def example_of(
 ) -> ReportExample:
     """A question with paths, answers and the subgraph that leads to them; ``gold`` answers where they are known."""
     graph = retriever.graph
-    facts = [("paths", path_texts(graph, ranked)), ("answers", _names(graph, ranked.entities.tolist()))]
+    withheld = ": not in this graph, the nearest is shown" if ranked.abstained else ""
+    facts = [
+        ("paths", path_texts(graph, ranked)),
+        ("answers", _names(graph, ranked.entities.tolist())),
+        ("confidence", f"{ranked.confidence:.2f}{withheld}"),
+    ]
     if gold is not None:
         facts.append(("gold", _names(graph, list(gold))))
     if not ranked.paths:
@@ -74,10 +80,11 @@ def diagram_of(
             return "start"
         return "gold" if row in right else "answer" if row in answers else "between"
 
-    columns = {name: graph.column(name, rows) for name in ("name", "id", "type", "text")}
+    names, ids, types, texts = (graph.column(name, rows) for name in ("name", "id", "type", "text"))
+    titles = ["\n".join(filter(None, (one, text[:_TEXT]))) for one, text in zip(types, texts, strict=True)]
     nodes = tuple(
-        DiagramNode(name or key, layer, kind(row), "\n".join(filter(None, (type_, text[:_TEXT]))))
-        for row, layer, name, key, type_, text in zip(rows, layers, *columns.values(), strict=True)
+        DiagramNode(names[place] or ids[place], layers[place], kind(row), titles[place])
+        for place, row in enumerate(rows)
     )
     edges = tuple(
         DiagramEdge(head, tail, graph.relations[relation].name) for head, relation, tail in part.triples.tolist()
@@ -143,7 +150,7 @@ def _layers(part: Subgraph, topics: Ids) -> list[int]:
     starts = np.flatnonzero(np.isin(part.entities, topics))
     if not len(starts):
         return [0] * size
-    steps = dijkstra(links, directed=False, unweighted=True, indices=starts, min_only=True)
+    steps: Any = dijkstra(links, directed=False, unweighted=True, indices=starts, min_only=True)
     steps[np.isinf(steps)] = steps[np.isfinite(steps)].max() + 1
     return steps.astype(int).tolist()
 

@@ -124,8 +124,8 @@ def _labelled(diagram: Diagram, places: np.ndarray) -> set[int]:
     """One edge of each name between the same two columns: the one in the middle. The others have their titles."""
     groups: dict[tuple[str, float, float], list[int]] = {}
     for number, edge in enumerate(diagram.edges):
-        ends = sorted((places[edge.source, 0], places[edge.target, 0]))
-        groups.setdefault((edge.name, *ends), []).append(number)
+        left, right = sorted((float(places[edge.source, 0]), float(places[edge.target, 0])))
+        groups.setdefault((edge.name, left, right), []).append(number)
     middles = {number: places[[edge.source, edge.target], 1].mean() for number, edge in enumerate(diagram.edges)}
     return {sorted(members, key=lambda number: middles[number])[len(members) // 2] for members in groups.values()}
 
