@@ -15,7 +15,8 @@ import torch
 from jepakit.datasets.folders import cache_folder
 from jepakit.errors import DataError
 from jepakit.kgqa.data import KnowledgeGraph, Relation, entity_table
-from jepakit.kgqa.datasets import load_graph, load_splits, stark
+from jepakit.kgqa.datasets import load_graph, load_splits
+from jepakit.kgqa.datasets.stark import load as stark
 from jepakit.kgqa.datasets.stark.files import as_text, read_dict, read_tensor
 from jepakit.kgqa.datasets.stark.load import load_stark, load_stark_questions
 
