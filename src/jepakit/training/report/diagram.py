@@ -68,7 +68,9 @@ class Diagram:
 def draw(diagram: Diagram) -> str:
     """The drawing as an ``<svg>`` element; all texts in it are escaped."""
     places = layered_places(diagram)
-    width, height = places.max(0, initial=0) + np.array([_WIDTH, _HEIGHT]) + _MARGIN
+    # Edges within the last column are bows on its right.
+    bows = any(places[edge.source, 0] == places[edge.target, 0] == places[:, 0].max() for edge in diagram.edges)
+    width, height = places.max(0, initial=0) + np.array([_WIDTH + _GAP * bows, _HEIGHT]) + _MARGIN
     parts = [
         f'<svg class="diagram" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
         f'role="img" aria-label="{html.escape(diagram.description)}">'
@@ -142,7 +144,10 @@ def _node(node: DiagramNode, x: float, y: float) -> str:
 def _edge(diagram: Diagram, edge: DiagramEdge, places: np.ndarray, *, offset: float, label: bool) -> str:
     source, target = places[edge.source], places[edge.target]
     start, end, bend_start, bend_end = _curve(source, target, offset)
-    middle = (start + end + 3 * (bend_start + bend_end)) / 8
+    # Labels of edges between the same nodes are apart along the edges, too.
+    share = np.clip(0.5 + 0.15 * offset * (1 if edge.source <= edge.target else -1), 0.2, 0.8)
+    weights = [(1 - share) ** 3, 3 * (1 - share) ** 2 * share, 3 * (1 - share) * share**2, share**3]
+    middle = np.array(weights) @ np.stack([start, bend_start, bend_end, end])
     names = [diagram.nodes[number].name for number in (edge.source, edge.target)]
     title = html.escape(f"{names[0]} — {edge.name} → {names[1]}")
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (bend_start, bend_end, end))
