@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, draw, layered_places
@@ -52,6 +52,7 @@ def diagrams(draw_: st.DrawFn) -> Diagram:
     return Diagram(nodes, tuple(edges), draw_(st.text(max_size=20)))
 
 
+@settings(max_examples=30)
 @given(diagrams())
 def test_whatever_the_names_are_the_drawing_has_its_elements_and_no_other(diagram: Diagram) -> None:
     drawing = Drawing(draw(diagram))
