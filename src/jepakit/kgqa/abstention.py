@@ -20,7 +20,7 @@ ALWAYS = 2.0
 """The threshold above every confidence: no question is answered."""
 
 #: Held-out questions that are used; more make the threshold hardly better.
-_USED = 500
+_USED = 250
 #: Share of the training questions that is held out where there is no split for it, and the fewest questions of which
 #: some are: fewer are needed for training.
 _SHARE, _FEWEST = 0.1, 100

@@ -39,16 +39,18 @@ class FinetuneConfig(answerer_finetune.FinetuneConfig):
         encoder_path: the pre-trained graph encoder: a run of ``kgqa pretrain``, or an encoder folder; None: random.
         encoder: the architecture where it is random.
         candidates: answers that the retriever proposes for a question, of which one is chosen.
+        calibration: so many of the held-out questions choose the weight of the language model and the threshold.
     """
 
     text: TextConfig = field(default_factory=TextConfig)
     encoder_path: Path | None = None
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     candidates: int = 20
+    calibration: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, candidates=1)
+        require_at_least(self, candidates=1, calibration=1)
         if self.fusion.name == "prompt":
             raise ConfigError("fusion.name", "prompt", "a fusion that reads the graph encoder")
 
@@ -97,6 +99,7 @@ def finetune(
     encoder = graph_encoder(graph, features, config)
     before = copy.deepcopy(encoder).eval()
     pack = SubgraphPacker(graph, features, encoder)
+    held_out = None if held_out is None else held_out.sample(config.calibration, seed=config.seed)
     examples, others = (
         retrieve_for(graph, one, retriever, config.candidates).examples if one is not None else ()
         for one in (questions, held_out)
