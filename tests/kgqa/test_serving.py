@@ -79,9 +79,12 @@ def test_the_answerer_orders_the_candidates_and_abstains(answerer: QuestionAnswe
 
 
 def test_the_answers_are_the_askers(client: httpx.Client, retriever: PathRetriever) -> None:
-    for body in ({"question": "who made film 5"}, {"question": "when was it shown", "entity": ["film 3"], "limit": 2}):
-        given = body.get("entity", [])
-        reply = Asker(retriever).ask(str(body["question"]), list(given), limit=int(body.get("limit", 5)))  # type: ignore
+    bodies: list[dict[str, Any]] = [
+        {"question": "who made film 5"},
+        {"question": "when was it shown", "entity": ["film 3"], "limit": 2},
+    ]
+    for body in bodies:
+        reply = Asker(retriever).ask(body["question"], body.get("entity", []), limit=body.get("limit", 5))
         response = client.post("/ask", json=body)
         assert response.status_code == 200
         expected = {**reply.as_json(GRAPH), "triples": [list(one) for one in reply.as_json(GRAPH)["triples"]]}

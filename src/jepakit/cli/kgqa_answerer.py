@@ -79,6 +79,7 @@ def measure_run(run: RunFolder, graph: KnowledgeGraph, questions: Questions, con
 
 def named_retriever(name: str, graph: KnowledgeGraph, text: TextConfig) -> Retriever:
     """The learned retriever of a run, or a classic one by its name."""
-    if name in get_args(ClassicName):
-        return classic_retrievers([name], graph, load_cached_encoder(text))[name]  # pyright: ignore
+    classic: dict[str, ClassicName] = {one: one for one in get_args(ClassicName)}
+    if name in classic:
+        return classic_retrievers([classic[name]], graph, load_cached_encoder(text))[classic[name]]
     return LearnedPaths(open_retriever_of(trained_run(Path(name)), graph))

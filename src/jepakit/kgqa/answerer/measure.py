@@ -9,6 +9,7 @@ import numpy as np
 
 from jepakit.errors import DataError, require_at_least
 from jepakit.kgqa.answerer.answering import Answer, QuestionAnswerer
+from jepakit.kgqa.answerer.data import Example
 from jepakit.kgqa.answerer.examples import retrieve_for
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.metrics import METRICS, answer_metrics
@@ -101,7 +102,9 @@ def _abstention(answers: Sequence[Answer], hits: np.ndarray) -> ReportSection:
     return ReportSection("Abstention", ("answer", "questions", "share whose best candidate is right"), tuple(rows))
 
 
-def _examples(questions: Questions, answers: Sequence[Answer], examples: Sequence, count: int) -> ReportSection:
+def _examples(
+    questions: Questions, answers: Sequence[Answer], examples: Sequence[Example], count: int
+) -> ReportSection:
     columns = ("question", "answer", "nearest", "confidence", "gold")
     rows: list[tuple[Cell, ...]] = [
         (text, answer.text or "not in this graph", answer.nearest, answer.confidence, ", ".join(example.answers[:5]))
