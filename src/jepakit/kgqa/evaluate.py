@@ -35,7 +35,7 @@ class EvaluateConfig:
     Args:
         split: split of the questions; by default ``test``, else the only one.
         sample: measure so many of its questions, drawn at random; None: all.
-        limit: entities ranked for each question.
+        limit: entities ranked for each question, at least 20.
         retrievers: the classic ones beside ours: ``bm25``, ``knn`` (nearest entity texts), ``khop`` and ``path``
             (around the topics), ``pcst`` (KNN, connected by a Steiner tree), ``rrf`` and ``weighted`` (KNN and BM25).
             All but ``bm25`` encode the texts of all entities, which takes minutes on a CPU the first time.
@@ -51,7 +51,8 @@ class EvaluateConfig:
     examples: int = 5
 
     def __post_init__(self) -> None:
-        require_at_least(self, limit=1, examples=0)
+        # For recall@20.
+        require_at_least(self, limit=20, examples=0)
         if self.sample is not None:
             require_at_least(self, sample=1)
         for name in self.retrievers:
@@ -67,7 +68,9 @@ def evaluate(
 ) -> Evaluation:
     """Measures all retrievers on the same questions, whose topics are given.
 
-    A question without a topic in the graph counts as not answered by ours.
+    A question without a topic in the graph counts as not answered by ours. Precision, recall and F1 are those of the
+    entities with at least half of the best score: a path gives the same to all that it reaches. Of the classic
+    retrievers, whose scores do not say how many answers there are, they are those of the best entity.
 
     Args:
         graph: the graph of the retriever.
@@ -85,19 +88,23 @@ def evaluate(
         questions = questions.sample(config.sample, seed=0)
     ranked, best = _rank_by_paths(questions, retriever, retriever.with_matcher(random_encoder), config.limit)
     sections: list[ReportSection] = []
+    if config.linking:
+        matches = EntityLinker(graph).link(questions.texts)
+        sections.append(linking_section(matches, questions))
+        ranked[LINKED] = _rank_linked(questions, matches, retriever, ranked[OURS], config.limit)
     entities = {method: [one.entities for one in results] for method, results in ranked.items()}
+    predicted = {method: [_predicted(one) for one in results] for method, results in ranked.items()}
     for name, classic in classic_retrievers(config.retrievers, graph, retriever.encoder).items():
         entities[TITLES[name]] = [
             one.entities
             for start in range(0, len(questions), _QUESTIONS_AT_ONCE)
             for one in classic.retrieve(_queries(questions, start), config.limit)
         ]
-    if config.linking:
-        matches = EntityLinker(graph).link(questions.texts)
-        sections.append(linking_section(matches, questions))
-        entities[LINKED] = _rank_linked(questions, matches, retriever, ranked[OURS], config.limit)
     missing = questions.missing or None
-    tables = {method: answer_metrics(rows, questions.answers, missing=missing) for method, rows in entities.items()}
+    tables = {
+        method: answer_metrics(rows, questions.answers, predicted=predicted.get(method), missing=missing)
+        for method, rows in entities.items()
+    }
     hits = {method: table[:, 0] for method, table in tables.items()}
     sections.append(abstention_section(ranked[OURS], hits[OURS]))
     sections += [by_hops(best, ranked[OURS], hits[OURS], hits[UNTRAINED]), by_relation(graph, best, hits[OURS])]
@@ -143,14 +150,18 @@ def _rank_by_paths(
 
 def _rank_linked(
     questions: Questions, matches: list[tuple[Match, ...]], retriever: PathRetriever, ranked: list[Ranked], limit: int
-) -> list[Ids]:
-    """The entities that are ranked from linked topics; ``ranked`` from the given ones."""
+) -> list[Ranked]:
+    """The answers from linked topics; ``ranked`` from the given ones."""
     linked = replace(questions, topics=tuple(best_entities(listed) for listed in matches))
     other = [row for row, topics in enumerate(questions.topics) if set(topics) != set(linked.topics[row])]
-    entities = [one.entities for one in ranked]
+    answers = list(ranked)
     for row, one in zip(other, retriever.rank(linked[other], limit), strict=True):
-        entities[row] = one.entities
-    return entities
+        answers[row] = one
+    return answers
+
+
+def _predicted(ranked: Ranked) -> Ids:
+    return ranked.entities[ranked.scores >= ranked.scores.max(initial=0) / 2]
 
 
 def _queries(questions: Questions, start: int) -> list[Query]:
