@@ -46,7 +46,7 @@ class EvaluateConfig:
     split: str | None = None
     sample: int | None = None
     limit: int = 20
-    retrievers: list[ClassicName] = field(default_factory=lambda: ["bm25", "knn", "pcst"])
+    retrievers: list[ClassicName] = field(default_factory=lambda: ["bm25", "knn", "khop", "pcst"])
     linking: bool = True
     examples: int = 5
 
