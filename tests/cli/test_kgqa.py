@@ -162,9 +162,10 @@ def test_ask_with_a_run_of_all_steps_and_with_single_ones(
 
     whole = asked("--run", str(trained.run))
     single = asked("--run", str(trained.run / "retriever"), "--answerer", str(trained.run / "finetune"))
-    alone = asked("--run", str(trained.run / "retriever"))
+    alone = asked("--run", str(trained.run / "retriever"), "--page", str(tmp_path / "page.html"))
     assert whole == single
     assert "film 3 -- year -> 1993" in alone
+    assert '<svg class="diagram"' in (tmp_path / "page.html").read_text("utf-8")
     assert "written by" in asked("--run", str(trained.run), "--free")
     assert main(["kgqa", "ask", "the year of film 3", "--run", str(trained.run / "retriever"), "--free"]) == 2
     assert "error: free = True" in capsys.readouterr().err
