@@ -48,7 +48,7 @@ YEARS = Questions(
 )
 BOTH = Questions(DIRECTORS.texts + YEARS.texts, DIRECTORS.topics + YEARS.topics, DIRECTORS.answers + YEARS.answers)
 CONFIG = RetrieverConfig(
-    epochs=40,
+    epochs=2,
     hops=2,
     progress=False,
     accelerator="cpu",

@@ -124,7 +124,7 @@ def test_a_run_keeps_its_threshold_and_runs_without_one_open(tmp_path: Path) -> 
     people = Questions(("who is person 1",), ((13,),), ((1, 5, 9),))
     train, held_out = BOTH[range(0, 24, 2)], BOTH[range(1, 24, 2)]
     both = Questions(held_out.texts + people.texts, held_out.topics + people.topics, held_out.answers + people.answers)
-    config = replace(CONFIG, epochs=4)
+    config = replace(CONFIG, epochs=1)
     fitted = fit_retriever(GRAPH, train, Words(), config, held_out=both, run=run).retriever
     assert with_threshold(fitted, both).threshold == fitted.threshold
     assert open_retriever(run, GRAPH, Words()).threshold == fitted.threshold
@@ -159,7 +159,7 @@ def test_on_a_real_graph_it_abstains_where_the_graph_has_no_answer() -> None:
     graph = load_graph("python")
     splits = load_splits("python", graph)
     config = RetrieverConfig(
-        epochs=25,
+        epochs=2,
         hops=2,
         wordings=1,
         progress=False,

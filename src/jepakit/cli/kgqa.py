@@ -80,20 +80,29 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
 def run_fit(options: FitOptions, out: Console) -> None:
     """Trains, measures, reports."""
     graph = options.load()
-    splits, questions, held_out = options.load_parts(graph, options.seed)
+    parts = options.load_parts(graph, options.seed)
     run = RunFolder(options.run)
     with training_run(run, options, out) as training:
         encoder = load_cached_encoder(options.text)
-        say(out, f"{counts(graph)}; {len(questions)} questions, {len(held_out)} held out; run in {run.path}")
-        fitted = fit_retriever(graph, questions, encoder, options, held_out=held_out, run=run, resume=options.resume)
+        say(out, f"{counts(graph)}; {parts}; run in {run.path}")
+        fitted = fit_retriever(
+            graph,
+            parts.train,
+            encoder,
+            options,
+            unlabelled=parts.unlabelled,
+            held_out=parts.held_out,
+            run=run,
+            resume=options.resume,
+        )
         training.diagnosis = fitted.diagnosis
         if training.is_first:
             say(out, f"not in this graph: below a confidence of {fitted.retriever.threshold:.3f}")
-            measured = split_of(splits, options.evaluate.split)
+            measured = split_of(parts.splits, options.evaluate.split)
             evaluation = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
             show_rows(out, evaluation.rows)
             if options.curve:
-                curve = label_curve(graph, questions, measured, encoder, options, options.curve)
+                curve = label_curve(graph, parts.train, measured, encoder, options, options.curve)
                 evaluation = replace(evaluation, curves=(curve,))
             training.evaluation = evaluation
 

@@ -54,14 +54,16 @@ class FinetuneOptions(FinetuneConfig, TrainingQuestions):
 def run_finetune(options: FinetuneOptions, out: Console) -> None:
     """Trains, measures, reports."""
     graph, run = options.load(), RunFolder(options.run)
-    splits, questions, held_out = options.load_parts(graph, options.seed)
+    parts = options.load_parts(graph, options.seed)
     with training_run(run, options, out) as training:
         retriever = named_retriever(options.retriever, graph, options.text)
-        say(out, f"{counts(graph)}; {len(questions)} questions, {len(held_out)} held out; run in {run.path}")
-        tuned = finetune(graph, questions, retriever, options, held_out=held_out, run=run, resume=options.resume)
+        say(out, f"{counts(graph)}; {parts}; run in {run.path}")
+        tuned = finetune(
+            graph, parts.train, retriever, options, held_out=parts.held_out, run=run, resume=options.resume
+        )
         training.diagnosis = tuned.diagnosis
         if training.is_first:
-            measured = split_of(splits, options.test_split)
+            measured = split_of(parts.splits, options.test_split)
             evaluation = measure(
                 graph, measured, tuned.answerer, retriever, options.evaluate, candidates=options.candidates
             )

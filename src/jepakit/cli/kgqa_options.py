@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from jepakit.errors import DataError, require_choice
+from jepakit.errors import DataError, require_at_least, require_choice
 from jepakit.kgqa.abstention import training_and_held_out
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
@@ -59,13 +59,35 @@ class QuestionOptions(GraphOptions):
         return divided(splits["all"]) if set(splits) == {"all"} else splits
 
 
+@dataclass(frozen=True)
+class QuestionParts:
+    """Questions by what they are for.
+
+    Args:
+        splits: all.
+        train: those whose answers are learned from.
+        unlabelled: those that are learned from without their answers.
+        held_out: those that a threshold is chosen on.
+    """
+
+    splits: dict[str, Questions]
+    train: Questions
+    unlabelled: Questions
+    held_out: Questions
+
+    def __str__(self) -> str:
+        more = f"{len(self.unlabelled)} more without their answers, " if len(self.unlabelled) else ""
+        return f"{len(self.train)} questions, {more}{len(self.held_out)} held out"
+
+
 @dataclass
 class TrainingQuestions(QuestionOptions):
     """The questions to train on.
 
     Args:
         train_split: the split to train on; by default ``train``, or the only one beside ``test``.
-        limit: train on so many questions, the first of a fixed random order; None: on all.
+        limit: use the answers of so many questions, the first of a fixed random order; the retriever reads the others
+            without their answers. None: those of all.
         held_out: split to choose the threshold on below which there is no answer; by default ``dev`` or ``val``, or a
             tenth of 100 or more training questions.
     """
@@ -74,15 +96,15 @@ class TrainingQuestions(QuestionOptions):
     limit: int | None = None
     held_out: str | None = None
 
-    def load_parts(self, graph: KnowledgeGraph, seed: int) -> tuple[dict[str, Questions], Questions, Questions]:
-        """All splits, the questions to train on, and those that are held out."""
+    def load_parts(self, graph: KnowledgeGraph, seed: int) -> QuestionParts:
+        """The questions by what they are for."""
+        require_at_least(self, limit=0)
         splits = self.load_questions(graph)
         name = self._training_split(splits)
-        questions = splits[name]
-        if self.limit is not None:
-            questions = questions.sample(self.limit, seed=seed)
-        parts = training_and_held_out(splits, questions, train=name, held_out=self.held_out, seed=seed)
-        return splits, *parts
+        count = len(splits[name]) if self.limit is None else self.limit
+        questions, unlabelled = splits[name].divide(count, seed=seed)
+        train, held_out = training_and_held_out(splits, questions, train=name, held_out=self.held_out, seed=seed)
+        return QuestionParts(splits, train, unlabelled, held_out)
 
     def _training_split(self, splits: dict[str, Questions]) -> str:
         if self.train_split is not None:

@@ -68,16 +68,17 @@ class TrainOptions(PipelineConfig, TrainingQuestions):
 def run_train(options: TrainOptions, out: Console) -> None:
     """Does all steps, measures, reports."""
     graph, run = options.load(), RunFolder(options.run)
-    splits, questions, held_out = options.load_parts(graph, options.seed)
+    parts = options.load_parts(graph, options.seed)
     with training_run(run, options, out) as training:
-        say(out, f"{counts(graph)}; {len(questions)} questions, {len(held_out)} held out; run in {run.path}")
+        say(out, f"{counts(graph)}; {parts}; run in {run.path}")
         trained = train(
             graph,
-            questions,
+            parts.train,
             options,
             run,
-            held_out=held_out,
-            measured=split_of(splits, options.evaluate.split),
+            unlabelled=parts.unlabelled,
+            held_out=parts.held_out,
+            measured=split_of(parts.splits, options.evaluate.split),
             resume=options.resume,
             say=partial(say, out),
         )

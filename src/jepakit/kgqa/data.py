@@ -232,8 +232,12 @@ class Questions:
 
     def sample(self, count: int, *, seed: int) -> Questions:
         """``count`` of the questions at random, or all where there are fewer; a smaller sample is part of a larger."""
+        return self.divide(count, seed=seed)[0]
+
+    def divide(self, count: int, *, seed: int) -> tuple[Questions, Questions]:
+        """The questions of `sample`, and the others."""
         order = np.random.default_rng(seed).permutation(len(self))
-        return self[order[:count]]
+        return self[order[:count]], self[order[count:]]
 
     def __getitem__(self, rows: Iterable[int]) -> Questions:
         chosen = [int(row) for row in rows]

@@ -101,6 +101,7 @@ def train(
     config: PipelineConfig,
     run: RunFolder,
     *,
+    unlabelled: Questions | None = None,
     held_out: Questions,
     measured: Questions,
     resume: bool = False,
@@ -113,6 +114,7 @@ def train(
         questions: to train on, with topics and answers.
         config: the options.
         run: its folders receive what is trained.
+        unlabelled: more questions, which the retriever reads without their answers.
         held_out: questions to choose thresholds on.
         measured: questions to measure on.
         resume: continue the run in the folder; finished steps are not done again.
@@ -131,7 +133,7 @@ def train(
         answerer = replace(answerer, encoder_path=run.path / PRETRAIN)
         diagnosis = steps.pretrain()
     say(f"2. training of the retriever on {len(questions)} questions, in {run.path / RETRIEVER}")
-    diagnosis = steps.fit_retriever(questions, held_out)
+    diagnosis = steps.fit_retriever(questions, unlabelled, held_out)
     if not config.skip_finetune:
         say(f"3. training of the answerer, in {run.path / FINETUNE}")
         diagnosis = steps.finetune(questions, held_out, answerer)
@@ -157,10 +159,11 @@ class _Steps:
             lambda: pretrain(self.graph, config, features=self.features(), run=run, resume=self.resume).diagnosis,
         )
 
-    def fit_retriever(self, questions: Questions, held_out: Questions) -> Diagnosis:
+    def fit_retriever(self, questions: Questions, unlabelled: Questions | None, held_out: Questions) -> Diagnosis:
         """The retriever."""
         run, config = self.runs[RETRIEVER], self.config.retriever
         options: dict[str, Any] = {"held_out": held_out, "run": run, "resume": self.resume}
+        options["unlabelled"] = unlabelled
         return self._step(
             RETRIEVER, lambda: fit_retriever(self.graph, questions, self.text, config, **options).diagnosis
         )

@@ -8,22 +8,22 @@ import torch.nn.functional as F
 
 from jepakit.core.packed import segment_softmax
 from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.paths.objective import AnswerLikelihood, PathBatch
+from jepakit.kgqa.paths.objective import AnswerLikelihood, Paths, QuestionBatch, RetrieverViews
 
 STEPS = torch.tensor([[0, 4, 4], [1, 0, 4], [2, 3, 1]])
 
 
-def batch_of(share: list[float]) -> PathBatch:
+def batch_of(share: list[float]) -> RetrieverViews:
     """Two questions: the first has the paths 0 and 1, the second 0 and 2. All logits are the length's bias."""
-    return PathBatch(
-        questions=torch.zeros(2, 4),
+    questions = QuestionBatch(
+        texts=torch.zeros(2, 4),
+        wording=torch.tensor([0, 1]),
         ptr=torch.tensor([0, 2, 4]),
-        owner=torch.tensor([0, 0, 1, 1]),
         path=torch.tensor([0, 1, 0, 2]),
-        vectors=F.normalize(torch.ones(3, 4), dim=-1),
-        steps=STEPS,
         share=torch.tensor(share, dtype=torch.float32),
     )
+    paths = Paths(F.normalize(torch.ones(3, 4), dim=-1), STEPS)
+    return RetrieverViews(torch.zeros(0, 4), paths, paths=paths, labelled=questions)
 
 
 def matcher_of(**options: object) -> PathMatcher:
@@ -85,3 +85,13 @@ def test_training_finds_the_path_that_answers() -> None:
         task(batch).backward()
         optimizer.step()
     assert task(batch).item() < 0.1 * before
+
+
+def test_paths_share_the_states_of_their_beginnings() -> None:
+    """The states are those of the recurrent network run along each path by itself."""
+    matcher = matcher_of()
+    steps = torch.tensor([[a, b, c] for a in range(4) for b in range(5) for c in range(5) if b < 4 or c == 4])
+    torch.nn.init.normal_(matcher.path_out.weight, generator=torch.Generator().manual_seed(0))
+    for row, vector in zip(steps, matcher.embed_paths(torch.zeros(len(steps), 4), steps), strict=True):
+        alone, _ = matcher.path(matcher.step(row[row < 4])[None])
+        assert torch.allclose(vector, F.normalize(matcher.path_out(alone[0, -1]), dim=-1), atol=1e-6)

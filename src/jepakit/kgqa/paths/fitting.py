@@ -1,23 +1,23 @@
-"""Trains a path matcher on questions with answers."""
+"""Trains a path matcher on questions, with answers and without."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jepakit.core import diagnose
-from jepakit.core.packed import select_groups
 from jepakit.errors import ConfigError, DataError, require_at_least, require_within
 from jepakit.files import write_json
 from jepakit.kgqa.abstention import with_threshold
 from jepakit.kgqa.data import KnowledgeGraph, Questions
+from jepakit.kgqa.paths.batches import PathBatches
 from jepakit.kgqa.paths.candidates import Candidates, find_candidates
 from jepakit.kgqa.paths.matcher import MatcherConfig, PathMatcher
-from jepakit.kgqa.paths.objective import AnswerLikelihood, PathBatch
+from jepakit.kgqa.paths.objective import AnswerLikelihood, ObjectiveConfig, PathJEPA
 from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.vectors import PathVectors
 from jepakit.kgqa.paths.wordings import WORDINGS
@@ -27,6 +27,8 @@ from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_pr
 from jepakit.training.results import Pretrained
 
 _DIAGNOSED = 2000
+#: Parameters of a matcher that learn at ``path_learning_rate``.
+_PATH_SIDE = ("step", "path", "path_out")
 
 
 @dataclass
@@ -36,29 +38,35 @@ class RetrieverConfig(FitConfig):
     Args:
         hops: relations of the longest path.
         wordings: wordings of each path.
+        path_learning_rate: the rate of what embeds paths; ``learning_rate`` is that of what embeds questions.
         through_topic: whether a path may return to the topic; None: as the training questions are answered better.
         matcher: the network.
+        objective: what is learned without labels, beside the answers of labelled questions.
+        unlabelled: the most questions without answers that are used, a random sample of them.
+        steps_per_epoch: optimiser steps of an epoch; its batches are drawn at random.
         max_false: see `jepakit.kgqa.abstention.choose_threshold`.
     """
 
-    epochs: int = 150
+    epochs: int = 20
     batch_size: int = 256
     learning_rate: float = 5e-4
-    learning_rates: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("matcher.step", "matcher.path"), 2e-4)
-    )
+    path_learning_rate: float = 2e-4
     warmup_epochs: float = 0.0
     weight_decay: float = 0.01
     hops: int = 3
     wordings: int = WORDINGS
     through_topic: bool | None = None
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    unlabelled: int = 5000
+    steps_per_epoch: int = 20
     max_false: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, hops=1, wordings=1)
+        require_at_least(self, hops=1, wordings=1, unlabelled=0, steps_per_epoch=1)
         require_within(self, "[0, 1]", "max_false")
+        require_within(self, "(0, inf)", "path_learning_rate")
         if self.wordings > WORDINGS:
             raise ConfigError("wordings", self.wordings, f"at most {WORDINGS}")
 
@@ -76,17 +84,19 @@ def fit_retriever(
     encoder: TextEncoder,
     config: RetrieverConfig,
     *,
+    unlabelled: Questions | None = None,
     held_out: Questions | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
 ) -> FittedRetriever:
-    """Trains a path matcher on questions with answers; gold paths are not needed.
+    """Trains a path matcher on questions with and without answers; gold paths are not needed.
 
     Args:
         graph: the graph.
-        questions: those without topic, or that no path of ``hops`` relations answers, do not count.
+        questions: those that no path of ``hops`` relations answers count as unlabelled, those without topic not at all.
         encoder: frozen.
         config: how.
+        unlabelled: more questions, whose answers are not used.
         held_out: other questions, to choose the threshold on below which there is no answer; None: there is always one.
         run: the folder that receives checkpoint, metrics and ``encoder/``; None writes nothing.
         resume: go on from the checkpoint in ``run``.
@@ -94,9 +104,10 @@ def fit_retriever(
     Raises:
         DataError: no path answers any of the questions.
     """
-    through, table, candidates = _choose_candidates(graph, questions, config)
+    pool = _with_unlabelled(questions, unlabelled, config)
+    through, table, candidates = _choose_candidates(graph, pool, config)
     useful = torch.from_numpy(np.flatnonzero(candidates.best_share))
-    if not len(useful):
+    if not len(useful) and (any(questions.answers) or not (config.objective.without_labels and len(candidates.path))):
         expected = f"questions whose answers are at most {config.hops} relations from their topics"
         raise DataError(
             "no path leads from a topic to an answer", field="questions", value=len(questions), expected=expected
@@ -106,15 +117,18 @@ def fit_retriever(
         torch.manual_seed(config.seed)
         matcher = PathMatcher(encoder.dim, graph.num_steps, config.hops, **asdict(config.matcher))
         random_matcher = copy.deepcopy(matcher).eval()
-    batches = _Batches(encoder.encode(mask_topics(graph, questions), "query"), candidates, vectors, useful)
-    loader = EpochLoader(len(useful), config.batch_size, batches, seed=config.seed)
-    sample = batches.questions[useful[:_DIAGNOSED]]
+    texts = mask_topics(graph, pool)
+    embedded = encoder.encode(texts, "query")
+    batches = PathBatches(texts, embedded, candidates, vectors, useful, read=config.objective.questions_weight > 0)
+    loader = EpochLoader(config.steps_per_epoch * config.batch_size, config.batch_size, batches, seed=config.seed)
+    jepa, task = _losses(matcher, config, steps=config.epochs * len(loader), labelled=len(useful) > 0)
+    sample = embedded[:_DIAGNOSED]
 
     def embed() -> tuple[Tensor, None]:
         with torch.no_grad():
             return copy.deepcopy(matcher).cpu().eval().embed_questions(sample), None
 
-    result = fit(None, loader, config, run=run, task=AnswerLikelihood(matcher), resume=resume, embed=embed)
+    result = fit(jepa, loader, _with_rates(config, jepa), run=run, task=task, resume=resume, embed=embed)
     matcher.cpu().eval()
     embeddings, _ = embed()
     diagnosis = diagnose(embeddings)
@@ -144,20 +158,29 @@ def fit_retriever(
     )
 
 
-class _Batches:
-    """``(indices, generator) -> PathBatch``."""
+def _losses(
+    matcher: PathMatcher, config: RetrieverConfig, *, steps: int, labelled: bool
+) -> tuple[PathJEPA | None, AnswerLikelihood | None]:
+    """The loss without labels and the loss with them; None where it has no weight, or nothing to learn from."""
+    jepa = PathJEPA(matcher, config.objective, steps=steps) if config.objective.without_labels else None
+    return jepa, AnswerLikelihood(matcher) if labelled else None
 
-    def __init__(self, questions: Tensor, candidates: Candidates, vectors: PathVectors, rows: Tensor) -> None:
-        self.questions, self.vectors, self.rows = questions, vectors, rows
-        self.ptr, self.path = torch.from_numpy(candidates.ptr), torch.from_numpy(candidates.path)
-        self.share = torch.from_numpy(candidates.share.astype(np.float32))
 
-    def __call__(self, indices: Tensor, generator: torch.Generator) -> PathBatch:
-        rows = self.rows[indices]
-        places, ptr = select_groups(self.ptr, rows)
-        different, path = self.path[places].unique(return_inverse=True)
-        owner = torch.repeat_interleave(ptr.diff())
-        return PathBatch(self.questions[rows], ptr, owner, path, *self.vectors(different), self.share[places])
+def _with_rates(config: RetrieverConfig, jepa: PathJEPA | None) -> RetrieverConfig:
+    """The configuration with the rate of the path side by the names of its parameters."""
+    root = "matcher" if jepa is None else "context_encoder.matcher"
+    rates = {f"{root}.{name}": config.path_learning_rate for name in _PATH_SIDE if config.matcher.path_residual}
+    return replace(config, learning_rates=rates | config.learning_rates)
+
+
+def _with_unlabelled(questions: Questions, more: Questions | None, config: RetrieverConfig) -> Questions:
+    """The questions, and after them a sample of others without their answers."""
+    if more is None or not config.objective.without_labels:
+        return questions
+    more = more.sample(config.unlabelled, seed=config.seed)
+    return Questions(
+        questions.texts + more.texts, questions.topics + more.topics, questions.answers + ((),) * len(more)
+    )
 
 
 def _choose_candidates(

@@ -88,10 +88,26 @@ class PathMatcher(nn.Module):
         """
         if not self.config.path_residual:
             return F.normalize(vectors, dim=-1)
-        lengths = (steps < self.num_steps).sum(1)
-        states, _ = self.path(self.step(steps))
-        last = states[torch.arange(len(steps), device=steps.device), lengths - 1]
-        return F.normalize(F.normalize(vectors, dim=-1) + self.path_out(last), dim=-1)
+        return F.normalize(F.normalize(vectors, dim=-1) + self.path_out(self._last_states(steps)), dim=-1)
+
+    def _last_states(self, steps: Tensor) -> Tensor:
+        """The state of the recurrent network after the last step of each path, ``[P, hops] -> [P, hidden]``.
+
+        Paths share their beginnings, so each different beginning is computed once.
+        """
+        weights = (self.path.weight_ih_l0, self.path.weight_hh_l0, self.path.bias_ih_l0, self.path.bias_hh_l0)
+        states = self.path.weight_hh_l0.new_zeros(1, self.config.hidden)
+        last = states.expand(len(steps), -1)
+        begun = steps.new_zeros(len(steps))
+        for hop in range(steps.shape[1]):
+            rows = (steps[:, hop] < self.num_steps).nonzero()[:, 0]
+            beginnings, place = (begun[rows] * self.num_steps + steps[rows, hop]).unique(return_inverse=True)
+            states = torch.gru_cell(
+                self.step(beginnings % self.num_steps), states[beginnings // self.num_steps], *weights
+            )
+            last = last.index_copy(0, rows, states[place])
+            begun = begun.index_copy(0, rows, place)
+        return last
 
     def cosines(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
         """Cosines ``[B, P]`` of B questions and P paths; arguments as in `embed_questions` and `embed_paths`."""

@@ -43,9 +43,9 @@ def label_curve(
     hits: list[float] = []
     ceiling = 0.0
     for count in numbers:
-        fitted = fit_retriever(
-            graph, training.sample(count, seed=config.seed), encoder, replace(config, progress=False)
-        )
+        labelled, unlabelled = training.divide(count, seed=config.seed)
+        options = replace(config, progress=False)
+        fitted = fit_retriever(graph, labelled, encoder, options, unlabelled=unlabelled)
         untrained = fitted.retriever.with_matcher(fitted.random_encoder)
         matchers = [fitted.retriever] if hits else [untrained, fitted.retriever]
         ranked: list[list[np.ndarray]] = [[] for _ in matchers]
