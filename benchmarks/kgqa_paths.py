@@ -1,0 +1,321 @@
+"""How few questions with answers a learned retriever needs, and what each part of its training adds.
+
+    python -m benchmarks.kgqa_paths            # hours on two cores; numbers that are measured are kept
+    python -m benchmarks.kgqa_paths --quick    # minutes: PathQuestion-2H, one seed, fewer steps
+
+Topics are given, the number of hops is not. A row is the expected hit@1 of the most probable path: the share of answers
+among the entities that it reaches. Seeds draw the labelled questions and initialise the network.
+
+MetaQA: `dev` to train, the whole `test` to measure by hops; the same with a third of the wordings kept for the test.
+PathQuestion: no test question shares topic and path with one to train on. Questions to train on that are not
+labelled are used without their answers, where a row says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.harness import Options, Steps, data_dir, main, mean_row, side_by_side, workers
+from jepakit.core.packed import segment_max, segment_sum
+from jepakit.kgqa.data import KnowledgeGraph, Questions
+from jepakit.kgqa.datasets.questions import load_metaqa_questions, load_pathquestion
+from jepakit.kgqa.datasets.triples import load_triples
+from jepakit.kgqa.paths.batches import PathBatches
+from jepakit.kgqa.paths.candidates import find_candidates
+from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
+from jepakit.kgqa.paths.matcher import PathMatcher
+from jepakit.kgqa.paths.objective import AnswerLikelihood, ObjectiveConfig, QuestionBatch
+from jepakit.kgqa.paths.reach import PathTable, Walker
+from jepakit.kgqa.paths.vectors import PathVectors
+from jepakit.kgqa.retriever import mask_topics
+from jepakit.text import TextEncoder
+from jepakit.text.cache import load_cached_encoder
+from jepakit.text.encoder import Kind
+from jepakit.text.load import TextConfig
+from jepakit.training.result_rows import ResultRow
+
+METAQA, UNSEEN, PQ2, PQ3 = "MetaQA", "MetaQA, unseen wordings", "PathQuestion-2H", "PathQuestion-3H"
+DATASETS = (METAQA, PQ2, PQ3, UNSEEN)
+HOPS, SEEDS, ALL = 3, (0, 1, 2), -1
+METRIC, CEILING = "hit@1", "ceiling: the best path"
+COSINE, WORDS, BY_HOP = (
+    "cosine, nothing learned",
+    "answers alone, random word vectors",
+    "answers alone, a softmax a hop",
+)
+OURS = "wordings (InfoNCE) + self-training"
+OBJECTIVES: dict[str, dict[str, float]] = {
+    "answers alone": {"wordings_weight": 0, "questions_weight": 0},
+    "wordings (InfoNCE)": {"questions_weight": 0},
+    "wordings (regression)": {"questions_weight": 0, "contrast": 0, "regression": 1},
+    "wordings (InfoNCE + regression)": {"questions_weight": 0, "regression": 1},
+    "self-training": {"wordings_weight": 0},
+    OURS: {},
+    "wordings (InfoNCE + regression) + self-training": {"regression": 1},
+}
+"""Row -> fields of `ObjectiveConfig`; answers are added where there are labels."""
+LABELS = {METAQA: (0, 10, 30, 75, 100, 1000, ALL), UNSEEN: (0, 75, ALL), PQ2: (0, 10, 30, ALL), PQ3: (0, 10, 30, ALL)}
+#: Labels at which every row is measured; at the others, those of `_ALWAYS`.
+_COMPARED, _ALWAYS = (0, 10, 30, 75), ("answers alone", OURS, BY_HOP)
+AIMS: dict[tuple[str, int], tuple[float, ...]] = {
+    (METAQA, 75): (0.90, 0.90, 0.85),
+    (METAQA, ALL): (0.97, 0.965, 0.965),
+    (PQ2, 10): (0.90,),
+    (PQ3, 10): (0.90,),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Questions about a graph.
+
+    Args:
+        graph: the graph.
+        through_topic: whether paths return to their topic, as the questions of the data set need it.
+        train: the questions to label, or to use without their answers.
+        test: the questions to measure on, by the name of their part.
+    """
+
+    graph: KnowledgeGraph
+    through_topic: bool
+    train: Questions
+    test: dict[str, Questions]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Args:
+        dataset: a name of `DATASETS`.
+        method: the row.
+        labels: questions with answers; `ALL`: every one.
+        seed: of draw and initialisation.
+        quick: fewer steps.
+    """
+
+    dataset: str
+    method: str
+    labels: int
+    seed: int
+    quick: bool
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Of `Steps.value`."""
+        return (self.dataset, self.method, self.labels, self.seed, self.quick)
+
+
+def rows(options: Options, steps: Steps) -> list[ResultRow]:
+    """All rows; `steps` keeps what is already measured."""
+    datasets = (PQ2,) if options.quick else DATASETS
+    seeds = SEEDS[:1] if options.quick else SEEDS
+    jobs = [
+        Job(dataset, method, labels, seed, options.quick)
+        for seed in seeds
+        for dataset in datasets
+        for labels in (LABELS[dataset][:2] if options.quick else LABELS[dataset])
+        for method in methods(labels)
+    ]
+    floors = [Job(dataset, method, 0, 0, options.quick) for dataset in datasets for method in (COSINE, CEILING)]
+    # What has an aim goes first.
+    ordered = sorted([*floors, *jobs], key=lambda job: ((job.dataset, job.labels) not in AIMS, job.method != OURS))
+    with workers() as pool:
+        found = side_by_side(pool, steps, {job.key: partial(measure, job) for job in ordered})
+    table: list[ResultRow] = []
+    for dataset in datasets:
+        parts = list(found[floors[0].key if dataset == datasets[0] else Job(dataset, COSINE, 0, 0, options.quick).key])
+        for place, part in enumerate(parts):
+            name = dataset if len(parts) == 1 else f"{dataset}, {part}"
+            for method in (CEILING, COSINE):
+                value = found[Job(dataset, method, 0, 0, options.quick).key][part]
+                table.append(mean_row(name, method, METRIC, [value], seeds=None))
+            for labels in sorted({job.labels for job in jobs if job.dataset == dataset}, key=lambda n: n % 10**9):
+                for method in methods(labels):
+                    values = [found[Job(dataset, method, labels, seed, options.quick).key][part] for seed in seeds]
+                    aims = AIMS.get((dataset, labels), ()) if method == OURS else ()
+                    shown = f"{'all' if labels == ALL else labels} labels: {method}"
+                    aim = aims[place] if aims else None
+                    table.append(mean_row(name, shown, METRIC, values, aim=aim, ours=method == OURS))
+    return table
+
+
+def methods(labels: int) -> list[str]:
+    """The rows with so many labels."""
+    if labels not in _COMPARED:
+        return list(_ALWAYS)
+    return [*OBJECTIVES, BY_HOP, WORDS] if labels else [name for name in OBJECTIVES if name != "answers alone"]
+
+
+def measure(job: Job) -> dict[str, float]:
+    """Expected hit@1 by the part of the test."""
+    split, encoder = load_split(job.dataset), _Words() if job.method == WORDS else _encoder()
+    test = {part: _test_set(job.dataset, part, words=job.method == WORDS) for part in split.test}
+    if job.method == CEILING:
+        return {part: one.ceiling for part, one in test.items()}
+    if job.method == COSINE:
+        with torch.random.fork_rng():
+            matcher: PathMatcher = PathMatcher(encoder.dim, split.graph.num_steps, HOPS).eval()
+        return {part: one.hit(matcher) for part, one in test.items()}
+    order = np.random.default_rng(job.seed).permutation(len(split.train))
+    labelled = split.train[order if job.labels == ALL else order[: job.labels]]
+    config = RetrieverConfig(
+        through_topic=split.through_topic,
+        seed=job.seed,
+        progress=False,
+        accelerator="cpu",
+        objective=ObjectiveConfig(**OBJECTIVES.get(job.method, OBJECTIVES["answers alone"])),
+        epochs=2 if job.quick else RetrieverConfig.epochs,
+    )
+    if job.method == BY_HOP:
+        matcher = _fit_by_hop(split, labelled, encoder, config)
+    else:
+        unlabelled = split.train[order[len(labelled) :]]
+        matcher = fit_retriever(split.graph, labelled, encoder, config, unlabelled=unlabelled).encoder
+    return {part: one.hit(matcher) for part, one in test.items()}
+
+
+@lru_cache(maxsize=1)
+def load_split(dataset: str) -> Split:
+    """Graph and questions."""
+    folder = data_dir() / "kgqa"
+    if dataset in (METAQA, UNSEEN):
+        graph = load_triples(folder / "metaqa" / "kb.tsv")
+        parts = {
+            name: {
+                f"{hops} hop{'s' * (hops > 1)}": load_metaqa_questions(folder / f"metaqa/{hops}-hop/{name}.txt", graph)
+                for hops in range(1, HOPS + 1)
+            }
+            for name in ("dev", "test")
+        }
+        train, test = _joined(list(parts["dev"].values())), parts["test"]
+        if dataset == UNSEEN:
+            train = train[[row for row, text in enumerate(mask_topics(graph, train)) if not _held_out(text)]]
+            test = {
+                part: one[[row for row, text in enumerate(mask_topics(graph, one)) if _held_out(text)]]
+                for part, one in test.items()
+            }
+        return Split(graph, False, train, test)
+    hops = 2 if dataset == PQ2 else 3
+    graph = load_triples(folder / "pathquestion" / f"{hops}H-kb.txt")
+    questions = load_pathquestion(folder / "pathquestion" / f"PQ-{hops}H.txt", graph)
+    keys = [repr((topics, path)) for topics, path in zip(questions.topics, questions.paths, strict=True)]
+    train, test = ([row for row, key in enumerate(keys) if _held_out(key) == held] for held in (False, True))
+    return Split(graph, True, questions[train], {"all": questions[test]})
+
+
+def _held_out(text: str) -> bool:
+    """A third of the texts, always the same."""
+    return hashlib.sha256(text.encode()).digest()[0] % 3 == 0
+
+
+def _joined(parts: Sequence[Questions]) -> Questions:
+    texts, topics, answers = (
+        tuple(row for one in parts for row in getattr(one, name)) for name in ("texts", "topics", "answers")
+    )
+    return Questions(texts, topics, answers)
+
+
+class _TestSet:
+    """Questions with the shares of their paths, to measure matchers on."""
+
+    def __init__(self, split: Split, questions: Questions, encoder: TextEncoder) -> None:
+        table = PathTable(split.graph.num_steps)
+        walker = Walker(split.graph, through_topic=split.through_topic)
+        candidates = find_candidates(walker, table, questions, HOPS)
+        wordings, wording = np.unique(mask_topics(split.graph, questions), return_inverse=True)
+        self.ceiling = float(candidates.best_share.mean())
+        self.paths = PathVectors(split.graph, encoder, table, HOPS, RetrieverConfig().wordings)(np.arange(len(table)))
+        self.batch = QuestionBatch(
+            encoder.encode(wordings.tolist(), "query"),
+            torch.from_numpy(wording),
+            *(torch.from_numpy(array) for array in (candidates.ptr, candidates.path)),
+            torch.from_numpy(candidates.share.astype(np.float32)),
+        )
+
+    @torch.no_grad()
+    def hit(self, matcher: PathMatcher) -> float:
+        """The mean share of the most probable path; of equals, their mean."""
+        batch, owner = self.batch, self.batch.owner
+        logits = matcher(batch.texts, *self.paths)[batch.wording[owner], batch.path]
+        best = (logits >= segment_max(logits, batch.ptr, 0.0)[owner]).float()
+        return float((segment_sum(best * batch.share, batch.ptr) / segment_sum(best, batch.ptr).clamp(min=1)).mean())
+
+
+@lru_cache(maxsize=8)
+def _test_set(dataset: str, part: str, *, words: bool) -> _TestSet:
+    split = load_split(dataset)
+    return _TestSet(split, split.test[part], _Words() if words else _encoder())
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> TextEncoder:
+    return load_cached_encoder(TextConfig())
+
+
+class _Words:
+    """A random vector for each word, and their mean: no language is known."""
+
+    dim, name, fingerprint = 384, "random words", "random words"
+
+    def encode(self, texts: Sequence[str], kind: Kind = "document") -> Tensor:
+        """``[N, dim]`` unit vectors."""
+        return F.normalize(
+            torch.stack([torch.stack([*map(_of_word, text.split() or [""])]).mean(0) for text in texts]), dim=-1
+        )
+
+
+@cache
+def _of_word(word: str) -> Tensor:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:7], "big")
+    return torch.randn(_Words.dim, generator=torch.Generator().manual_seed(seed))
+
+
+class _ByHop(PathMatcher):
+    """The step of every hop by a softmax on the question, and the number of hops: no path has a text.
+
+    As in TransferNet (Shi et al. 2021), but a path reaches a set, not a number of walks.
+    """
+
+    def __init__(self, dim: int, num_steps: int, hops: int) -> None:
+        super().__init__(dim, num_steps, hops)
+        self.heads = nn.Linear(dim, hops * (num_steps + 1))
+
+    def forward(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
+        """See `PathMatcher.forward`; an absent step is one of the choices."""
+        # A unit vector has entries of 1 / sqrt(dim), too small to learn from at this rate.
+        scores = self.heads(questions * self.dim**0.5).view(len(questions), self.hops, -1).log_softmax(-1)
+        return sum((scores[:, hop, steps[:, hop]] for hop in range(self.hops)), torch.zeros(()))
+
+
+def _fit_by_hop(split: Split, labelled: Questions, encoder: TextEncoder, config: RetrieverConfig) -> _ByHop:
+    """The same batches and as many steps as `fit_retriever`."""
+    graph, table = split.graph, PathTable(split.graph.num_steps)
+    candidates = find_candidates(Walker(graph, through_topic=split.through_topic), table, labelled, HOPS)
+    texts = mask_topics(graph, labelled)
+    useful = torch.from_numpy(np.flatnonzero(candidates.best_share))
+    vectors = PathVectors(graph, encoder, table, HOPS, config.wordings)
+    batches = PathBatches(texts, encoder.encode(texts, "query"), candidates, vectors, useful, read=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = _ByHop(encoder.dim, graph.num_steps, HOPS)
+    loss, generator = AnswerLikelihood(network), torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=config.weight_decay)
+    for _ in range(config.epochs * config.steps_per_epoch):
+        optimizer.zero_grad()
+        loss(batches(torch.arange(config.batch_size), generator)).backward()
+        optimizer.step()
+    return network.eval()
+
+
+if __name__ == "__main__":
+    main("kgqa_paths", rows, depends_on="kgqa/paths/*.py")
