@@ -260,14 +260,6 @@ def _table(found: Mapping[Job, Numbers], seeds: tuple[int, ...], best: str) -> l
     return table
 
 
-def _aim(
-    found: Mapping[Job, Numbers], metric: str, rivals: tuple[str, ...], seeds: tuple[int, ...], quick: bool
-) -> float:
-    """The best mean of the rivals that have the metric."""
-    values = [[found[Job(rival, seed, False, quick)].get(metric) for seed in seeds] for rival in rivals]
-    return max(float(np.mean([value for value in one if value is not None])) for one in values if None not in one)
-
-
 def _row(
     dataset: str, metric: str, job: Job, values: list[float], aim: float | None = None, note: str = ""
 ) -> ResultRow:

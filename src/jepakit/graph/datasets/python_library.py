@@ -48,7 +48,7 @@ def load_python_library() -> GraphDataset:
     head, relation, tail = library.triples.numpy().T
     used = (relation != list(RELATIONS).index(_LEFT_OUT)) & (head != tail)
     pairs = np.stack([head[used], tail[used]])
-    kept = x.any(1)
+    kept = np.asarray(x.any(1))
     kept[pairs.ravel()] = True
     nodes = int(kept.sum())
     edges = drop_repeats(((kept.cumsum() - 1)[pairs], None), nodes)

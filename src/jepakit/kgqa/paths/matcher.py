@@ -95,16 +95,15 @@ class PathMatcher(nn.Module):
 
         Paths share their beginnings, so each different beginning is computed once.
         """
-        weights = (self.path.weight_ih_l0, self.path.weight_hh_l0, self.path.bias_ih_l0, self.path.bias_hh_l0)
-        states = self.path.weight_hh_l0.new_zeros(1, self.config.hidden)
+        input_weight, state_weight, input_bias, state_bias = self.path.parameters()
+        states = state_weight.new_zeros(1, self.config.hidden)
         last = states.expand(len(steps), -1)
         begun = steps.new_zeros(len(steps))
         for hop in range(steps.shape[1]):
             rows = (steps[:, hop] < self.num_steps).nonzero()[:, 0]
             beginnings, place = (begun[rows] * self.num_steps + steps[rows, hop]).unique(return_inverse=True)
-            states = torch.gru_cell(
-                self.step(beginnings % self.num_steps), states[beginnings // self.num_steps], *weights
-            )
+            before, step = states[beginnings // self.num_steps], self.step(beginnings % self.num_steps)
+            states = torch.gru_cell(step, before, input_weight, state_weight, input_bias, state_bias)
             last = last.index_copy(0, rows, states[place])
             begun = begun.index_copy(0, rows, place)
         return last

@@ -189,6 +189,7 @@ class PathJEPA(JEPA):
     def _predict(self, views: Views, *, calibrate: bool) -> JEPAOutput:
         """The path of each text, by regression and among all paths; τ and the bias learn if ``calibrate``."""
         assert isinstance(views.where, Where)
+        assert views.where.target_rows is not None
         output, matcher, paths = super().step(views), self._matcher, views.target
         assert isinstance(output.context, Tensor)
         assert isinstance(paths, Paths)

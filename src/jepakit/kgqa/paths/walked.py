@@ -69,9 +69,10 @@ class WalkedPaths:
         """Answers among the entities that each path reaches, ``[C]``."""
         answers = [row for listed in self.questions.answers for row in listed]
         ends = np.cumsum([0, *(len(listed) for listed in self.questions.answers)])
-        shape = len(self.questions), self.sets.shape[1]
+        sets: Any = self.sets
+        shape = len(self.questions), sets.shape[1]
         gold: Any = csr_array((np.ones(len(answers), bool), np.array(answers, np.int64), ends), shape=shape)
-        common: Any = self.sets.multiply(gold[self.question])
+        common: Any = sets.multiply(gold[self.question])
         return np.asarray(common.sum(1)).ravel().astype(np.int64)
 
     @cached_property
