@@ -1,4 +1,4 @@
-"""The learned retriever as one of the `Retriever`s: candidates by relation paths, with the triples along them."""
+"""The learned retriever as a `Retriever`: candidates by relation paths, with the triples along them."""
 
 from __future__ import annotations
 
