@@ -13,7 +13,7 @@ import numpy as np
 
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.kgqa.data import Ids, Questions
-from jepakit.kgqa.paths.candidates import Candidates, find_candidates
+from jepakit.kgqa.paths.candidates import find_candidates
 from jepakit.kgqa.retriever import PathRetriever, Ranked
 
 ALWAYS = 2.0
@@ -104,9 +104,9 @@ def without_answer(retriever: PathRetriever, questions: Questions, *, seed: int)
     hops = retriever.matcher.hops
     own, other = (find_candidates(retriever.walker, retriever.table, one, hops) for one in (questions, moved))
     paths = max(len(retriever.table), 1)
-    right = _owners(own)[own.hits > 0] * paths + own.path[own.hits > 0]
-    asked = _owners(other) * paths + other.path
-    answerable = _owners(other)[np.isin(asked, right)]
+    right = (own.question * paths + own.path)[own.hits > 0]
+    asked = other.question * paths + other.path
+    answerable = other.question[np.isin(asked, right)]
     kept = np.ones(len(questions), bool)
     kept[answerable] = False
     # Of a question that no path answers it is not known which paths would; one without paths has nothing to confuse.
@@ -139,10 +139,6 @@ def training_and_held_out(
     count = int(_SHARE * len(questions)) if len(questions) >= _FEWEST else 0
     order = np.random.default_rng((seed, 1)).permutation(len(questions))
     return questions[np.sort(order[count:])], questions[order[:count]]
-
-
-def _owners(candidates: Candidates) -> Ids:
-    return np.repeat(np.arange(len(candidates)), np.diff(candidates.ptr))
 
 
 def _is_right(ranked: Ranked, answers: tuple[int, ...]) -> bool:

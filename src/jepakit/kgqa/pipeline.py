@@ -162,8 +162,7 @@ class _Steps:
     def fit_retriever(self, questions: Questions, unlabelled: Questions | None, held_out: Questions) -> Diagnosis:
         """The retriever."""
         run, config = self.runs[RETRIEVER], self.config.retriever
-        options: dict[str, Any] = {"held_out": held_out, "run": run, "resume": self.resume}
-        options["unlabelled"] = unlabelled
+        options: dict[str, Any] = {"unlabelled": unlabelled, "held_out": held_out, "run": run, "resume": self.resume}
         return self._step(
             RETRIEVER, lambda: fit_retriever(self.graph, questions, self.text, config, **options).diagnosis
         )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jepakit.core import Where
-from jepakit.core.packed import offsets, positions, select_groups
+from jepakit.core.packed import offsets, owners, positions, select_groups
 from jepakit.kgqa.paths.candidates import Candidates
 from jepakit.kgqa.paths.objective import Paths, QuestionBatch, RetrieverViews
 from jepakit.kgqa.paths.vectors import PathVectors
@@ -51,12 +51,14 @@ class PathBatches:
         order = torch.from_numpy(np.argsort(wording, kind="stable"))
         self.by_wording = with_paths[order]
         self.wording_ptr = offsets(torch.from_numpy(np.bincount(wording, minlength=len(wordings))))
-        self.lengths = (paths(torch.arange(len(paths.table)))[1] < paths.graph.num_steps).sum(1)
+        lengths = (paths(torch.arange(len(paths.table)))[1] < paths.graph.num_steps).sum(1)
+        self.by_length, counts = torch.argsort(lengths, stable=True), lengths.bincount()
+        self.length_counts, self.length_starts = counts[counts > 0], offsets(counts)[:-1][counts > 0]
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> RetrieverViews:
         groups = [self._labelled(len(indices), generator), self._unlabelled(generator)]
         chosen = self._contrasted([rows for rows, _ in groups], generator)
-        column = torch.full((len(self.lengths),), -1)
+        column = torch.full((len(self.by_length),), -1)
         column[chosen] = torch.arange(len(chosen))
         labelled, unlabelled = (self._questions(rows, wording, column) for rows, wording in groups)
         texts, worded = self._wordings(generator)
@@ -78,7 +80,7 @@ class PathBatches:
         """Some questions of some wordings, and the wording of each."""
         wordings = torch.randperm(len(self.wording_ptr) - 1, generator=generator)[:QUESTION_WORDINGS]
         places, ptr = select_groups(self.wording_ptr, wordings)
-        wording = torch.repeat_interleave(ptr.diff())
+        wording = owners(ptr.diff())
         # Shuffled within each wording, so that its first are a sample.
         order = torch.randperm(len(places), generator=generator)
         order = order[torch.argsort(wording[order], stable=True)]
@@ -87,10 +89,10 @@ class PathBatches:
 
     def _contrasted(self, questions: list[Tensor], generator: torch.Generator) -> Tensor:
         """All paths of a small table; of a large one those of the questions, and others up to `CONTRASTED_PATHS`."""
-        if len(self.lengths) <= CONTRASTED_PATHS:
-            return torch.arange(len(self.lengths))
+        if len(self.by_length) <= CONTRASTED_PATHS:
+            return torch.arange(len(self.by_length))
         used = torch.cat([self.path[select_groups(self.ptr, rows)[0]] for rows in questions]).unique()
-        more = torch.randperm(len(self.lengths), generator=generator)[: max(0, CONTRASTED_PATHS - len(used))]
+        more = torch.randperm(len(self.by_length), generator=generator)[: max(0, CONTRASTED_PATHS - len(used))]
         return torch.cat([used, more]).unique()
 
     def _questions(self, rows: Tensor, wording: Tensor, column: Tensor) -> QuestionBatch | None:
@@ -102,12 +104,10 @@ class PathBatches:
 
     def _wordings(self, generator: torch.Generator) -> tuple[Tensor, Paths]:
         """A wording of each of some paths, as many of each length; and the paths by their other wordings."""
-        by_length = torch.argsort(self.lengths, stable=True)
-        counts = self.lengths.bincount()
-        counts, starts = counts[counts > 0], offsets(counts)[:-1][counts > 0]
-        each = -(-PATH_WORDINGS // len(counts))
-        drawn = (torch.rand(len(counts), each, generator=generator) * counts[:, None]).long() + starts[:, None]
-        rows = by_length[drawn.flatten().unique()]
+        each = -(-PATH_WORDINGS // len(self.length_counts))
+        share = torch.rand(len(self.length_counts), each, generator=generator)
+        drawn = (share * self.length_counts[:, None]).long() + self.length_starts[:, None]
+        rows = self.by_length[drawn.flatten().unique()]
         vectors = self.paths.of_wordings(rows)
         chosen = torch.randint(vectors.shape[1], (len(rows),), generator=generator)
         texts = vectors[torch.arange(len(rows)), chosen]

@@ -34,6 +34,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.ptr) - 1
 
+    @cached_property
+    def question(self) -> Ids:
+        """The question of each path, ``[C]``."""
+        return np.repeat(np.arange(len(self)), np.diff(self.ptr))
+
     @property
     def share(self) -> NDArray[np.float64]:
         """Share of answers among the entities that each path reaches, ``[C]``."""
@@ -43,7 +48,7 @@ class Candidates:
     def best_share(self) -> NDArray[np.float64]:
         """The largest share of a path of each question, ``[Q]``; 0 where no path reaches an answer."""
         best = np.zeros(len(self))
-        np.maximum.at(best, np.repeat(np.arange(len(self)), np.diff(self.ptr)), self.share)
+        np.maximum.at(best, self.question, self.share)
         return best
 
 
