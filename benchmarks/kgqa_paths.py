@@ -238,7 +238,8 @@ class _TestSet:
         self.batch = QuestionBatch(
             encoder.encode(wordings.tolist(), "query"),
             torch.from_numpy(wording),
-            *(torch.from_numpy(array) for array in (candidates.ptr, candidates.path)),
+            torch.from_numpy(candidates.ptr),
+            torch.from_numpy(candidates.path),
             torch.from_numpy(candidates.share.astype(np.float32)),
         )
 
