@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks import graph_speed, harness, render
 from benchmarks.harness import Options, Steps, judged, write_results
+from benchmarks.kgqa_floors import expected_hit, floors
+from toy_collection import WordEncoder
 
 from jepakit.errors import ConfigError, DataError
+from jepakit.kgqa.data import KnowledgeGraph, Questions, Relation, Subgraph, entity_table
+from jepakit.kgqa.retrievers import Retrieved
 from jepakit.training.result_rows import ResultRow, read_rows
 
 ROWS = [
@@ -287,3 +292,25 @@ def test_memory_is_what_torch_holds_at_most() -> None:
     small, large = graph_speed._peak("random", 2_000), graph_speed._peak("random", 4_000)
     assert small > 8 * 2_000
     assert large == pytest.approx(2 * small, rel=0.05)
+
+
+def test_of_entities_that_are_equally_good_none_is_the_first() -> None:
+    """Two of four films share a word with the first question; the second question is the name of one."""
+    names = ("matrix", "matrix sequel", "matrix prequel", "bound")
+    relations, triples = [Relation("like")], np.array([(0, 0, 1), (0, 0, 2), (0, 0, 3)])
+    graph = KnowledgeGraph.from_rows("films", entity_table(names), relations, triples)
+    asked = Questions(("which is like matrix", "bound"), ((0,), (0,)), ((1,), (3,)))
+    hits = floors(graph, asked, WordEncoder(), 2, 0)
+    assert hits["BM25"] == (1 / 2 + 1) / 2
+    assert hits["KNN + PCST"] == hits["KNN"]
+    assert floors(graph, asked[[1]], WordEncoder(), 2, 0) == dict.fromkeys(hits, 1)
+    assert floors(graph, asked[[0, 1] * 50], WordEncoder(), 1, 0)["BM25"] in (1 / 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("entities", "scores", "hit"), [([4, 2, 7], [2, 2, 1], 1 / 2), ([7, 4], [3, 2], 0), ([2], [-1], 1), ([], [], 0)]
+)
+def test_hits_are_those_of_the_best_entities(entities: list[int], scores: list[float], hit: float) -> None:
+    found = np.array(entities, np.int64)
+    subgraph = Subgraph(found, np.empty((0, 3), np.int64))
+    assert expected_hit(Retrieved(found, np.array(scores, np.float32), subgraph), (2, 5)) == hit
