@@ -169,8 +169,26 @@ def test_ask_with_a_run_of_all_steps_and_with_single_ones(
     assert "written by" in asked("--run", str(trained.run), "--free")
     assert main(["kgqa", "ask", "the year of film 3", "--run", str(trained.run / "retriever"), "--free"]) == 2
     assert "error: free = True" in capsys.readouterr().err
-    assert main(["kgqa", "ask", "the year of it", "--run", str(trained.run)]) == 2
-    assert "error: question: no entity" in capsys.readouterr().err
+    assert main(["kgqa", "ask", " ", "--run", str(trained.run)]) == 2
+    assert "error: question: " in capsys.readouterr().err
+
+
+def test_a_question_that_names_no_entity_is_answered_by_text(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*words: str) -> list[str]:
+        assert main(["kgqa", "ask", *words]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    retriever, page = ["--run", str(trained.run / "retriever")], tmp_path / "page.html"
+    found = asked("some films", *retriever, "--page", str(page))
+    assert found[0].startswith("found by text")
+    assert sum(" film " in line and "--" not in line for line in found) == 5
+    assert any(" -- " in line for line in found)
+    assert '<svg class="diagram"' in page.read_text("utf-8")
+    assert asked("some films", "--run", str(trained.run))[0] == found[0]
+    assert len(asked("whatever", *retriever)) == len(asked("whatever", "--run", str(trained.run))) == 2
+    assert len(asked("whatever", *retriever, "--page", str(page))) == 3
 
 
 def test_runs_of_another_graph_and_models_that_are_not_there(

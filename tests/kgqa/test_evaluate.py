@@ -80,6 +80,25 @@ def test_each_method_has_its_row_and_paths_their_ceilings() -> None:
     assert [row.method for row in evaluated().rows if row.ours and row.metric == "mrr"] == [OURS, LINKED]
 
 
+def test_questions_without_a_topic_are_counted_and_answered_by_text() -> None:
+    unknown = replace(
+        QUESTIONS, texts=(*QUESTIONS.texts[:4], "gamma or delta"), answers=(*QUESTIONS.answers[:4], (2, 3))
+    )
+    evaluation = evaluated(unknown)
+    rows = {row[:2]: row[2:] for row in section(evaluation, "Questions with and without a topic").rows}
+    assert rows == {
+        ("given", "paths"): (4, 0.8, 0.75),
+        ("given", "text"): (1, 0.2, 1),
+        ("linked", "paths"): (5, 1, pytest.approx(3 / 5)),
+        ("linked", "text"): (0, 0, None),
+    }
+    assert scores(evaluation)[OURS] == pytest.approx(4 / 5)
+    # Of two entities with the same score by text the first is predicted.
+    assert scores(evaluation, "recall")[OURS] == pytest.approx((3 + 0.5) / 5)
+    assert scores(evaluation, "precision")[OURS] == pytest.approx(4 / 5)
+    assert "1 (20%)" in evaluation.summary[0]
+
+
 def test_all_that_the_best_path_reaches_is_predicted() -> None:
     films = Questions(("what has gamma as director",), ((2,),), ((0, 1),))
     table = {row.metric: row.value for row in evaluated(films).rows if row.method == OURS}

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from film_samples import BOTH, CONFIG, DIRECTORS, GRAPH, IDS, TRIPLES, Words, retriever_of
-from jepakit.errors import DataError, ModelError
+from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.kgqa.data import KnowledgeGraph, Questions, entity_table
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
 from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.retriever import mask_topics, open_retriever
+from jepakit.kgqa.retriever import PathRetriever, mask_topics, open_retriever
+from jepakit.kgqa.retrievers import BM25, Query
 from jepakit.training import RunFolder, load_encoder_as
+
+RETRIEVER = retriever_of()
 
 
 def test_scores_are_the_sum_over_all_paths() -> None:
@@ -40,13 +45,64 @@ def test_a_question_is_ranked_the_same_beside_others() -> None:
         assert np.allclose(alone.scores, together[row].scores)
 
 
-def test_without_topic_or_neighbours_nothing_is_ranked() -> None:
+def test_without_neighbours_or_known_words_nothing_is_ranked() -> None:
     questions = Questions(("what?", "who made alone", "who made film 1"), ((), (len(IDS) - 1,), (1,)), ((), (), ()))
     ranked = retriever_of().rank(questions)
     assert [len(one.entities) > 0 for one in ranked] == [False, False, True]
-    assert retriever_of().rank(questions[[0]])[0].paths == ()
+    assert [one.found_by for one in ranked] == ["text", "paths", "paths"]
+    assert [one.abstained for one in ranked] == [True, True, False]
+    assert len(retriever_of().explain(ranked[0]).entities) == 0
     with pytest.raises(DataError):
-        retriever_of().explain(ranked[0])
+        retriever_of().explain(ranked[1])
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=8))
+def test_questions_without_topic_are_answered_by_text_beside_others(kinds: list[int]) -> None:
+    text = BM25(GRAPH)
+    # Of each film: with its topic, without it, and without any word of the graph.
+    texts = tuple(f"year of film {row}" if kind < 2 else "what?" for row, kind in enumerate(kinds))
+    asked = Questions(texts, tuple((row,) if kind == 0 else () for row, kind in enumerate(kinds)), ((),) * len(kinds))
+    for row, one in enumerate(RETRIEVER.rank(asked, 4)):
+        if kinds[row] == 0:
+            (alone,) = RETRIEVER.rank(asked[[row]], 4)
+            assert (one.found_by, len(one.paths) > 0) == ("paths", True)
+            assert one.entities.tolist() == alone.entities.tolist()
+            continue
+        (expected,) = text.retrieve([Query(asked.texts[row])], 4)
+        assert (one.found_by, one.paths, one.confidence) == ("text", (), 0)
+        assert one.entities.tolist() == expected.entities.tolist()
+        assert one.logits.tolist() == one.scores.tolist() == expected.scores.tolist()
+        assert one.abstained == (kinds[row] == 2)
+        # Nothing is known of how sure it is, so every threshold above 0 withholds it.
+        (withheld,) = RETRIEVER.with_threshold(0.01).rank(asked[[row]], 4)
+        assert (withheld.abstained, withheld.entities.tolist()) == (True, one.entities.tolist())
+
+
+def test_what_is_found_by_text_is_shown_with_triples_of_its_own() -> None:
+    (ranked,) = RETRIEVER.rank(Questions(("person",), ((),), ((),)), 3)
+    assert {IDS[row] for row in ranked.entities.tolist()} <= {f"person {i}" for i in range(4)}
+    for limit in (3, 4, 8, 100):
+        part = RETRIEVER.explain(ranked, limit)
+        assert {*ranked.entities.tolist()} <= {*part.entities.tolist()}
+        assert len(part.entities) <= limit
+        rows = part.entities[part.triples[:, [0, 2]]]
+        facts = {
+            (head, relation, tail) for (head, tail), relation in zip(rows.tolist(), part.triples[:, 1], strict=True)
+        }
+        assert facts <= set(TRIPLES)
+        assert all({head, tail} & {*ranked.entities.tolist()} for head, _, tail in facts)
+    # Of each of the three people a few of their three films.
+    assert len(RETRIEVER.explain(ranked, 100).triples) >= 6
+
+
+def test_another_text_retriever_is_made_when_it_is_needed() -> None:
+    matcher = RETRIEVER.matcher
+    knn = PathRetriever(GRAPH, Words(), matcher, through_topic=False, wordings=1, by_text="knn")
+    (ranked,) = knn.rank(Questions(("film 3",), ((),), ((),)), 2)
+    assert (IDS[ranked.entities[0]], ranked.scores[0]) == ("film 3", pytest.approx(1))
+    with pytest.raises(ConfigError) as error:
+        PathRetriever(GRAPH, Words(), matcher, through_topic=False, wordings=1, by_text="kn")  # pyright: ignore
+    assert error.value.field == "by_text"
 
 
 def test_training_from_answers_finds_the_paths_of_unseen_topics() -> None:

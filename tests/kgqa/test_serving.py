@@ -19,7 +19,7 @@ from jepakit.kgqa.answerer.prompt import PromptConfig
 from jepakit.kgqa.asking import Asker
 from jepakit.kgqa.paths.fitting import fit_retriever
 from jepakit.kgqa.retriever import PathRetriever
-from jepakit.kgqa.serving import make_app
+from jepakit.kgqa.serving import AskReply, make_app
 from servers import serving
 from tiny_llama import write_tiny_llama
 
@@ -49,9 +49,10 @@ def test_topics_are_those_named_or_given(retriever: PathRetriever) -> None:
     assert (named.topics, given.topics) == ((5,), (6,))
     assert IDS[named.ranked.entities[0]] == "person 1"
     assert IDS[given.ranked.entities[0]] == "person 2"
-    with pytest.raises(DataError) as nothing:
-        asker.ask("who made it?")
-    assert nothing.value.field == "question"
+    for blank in ("", " \n"):
+        with pytest.raises(DataError) as nothing:
+            asker.ask(blank, ["film 6"])
+        assert nothing.value.field == "question"
     with pytest.raises(DataError) as unknown:
         asker.ask("who made it?", ["film 99"])
     assert (unknown.value.field, unknown.value.value) == ("entity", "film 99")
@@ -98,6 +99,35 @@ def test_the_answers_are_the_askers(client: httpx.Client, retriever: PathRetriev
     assert sum(path["probability"] for path in one["paths"]) <= 1 + 1e-6
 
 
+def test_a_question_that_names_nothing_is_answered_by_text(retriever: PathRetriever, client: httpx.Client) -> None:
+    body = {"question": "which person was it", "limit": 2}
+    reply = client.post("/ask", json=body).json()
+    AskReply.model_validate(reply)
+    assert (reply["found_by"], reply["topics"], reply["paths"], reply["confidence"]) == ("text", [], [], 0)
+    assert reply["abstained"] is (retriever.threshold > 0)
+    assert {one["name"].split()[0] for one in reply["answers"]} == {"person"}
+    names = {one["name"] for one in reply["answers"]}
+    assert all({head, tail} & names for head, _, tail in reply["triples"])
+    assert reply["triples"]
+    nothing = client.post("/ask", json={"question": "how come?"}).json()
+    assert (nothing["found_by"], nothing["answers"], nothing["triples"], nothing["abstained"]) == ("text", [], [], True)
+
+
+def test_the_answerer_chooses_among_what_is_found_by_text(answerer: QuestionAnswerer) -> None:
+    retriever = retriever_of().with_threshold(0.5)
+    alone = Asker(retriever).ask("which person was it", limit=4).ranked
+    assert alone.abstained
+    reply = Asker(retriever, answerer, candidates=4).ask("which person was it", limit=2, free=True)
+    assert {*reply.ranked.entities.tolist()} <= {*alone.entities.tolist()}
+    # Its own confidence and threshold count, for what is found by text too.
+    assert (reply.ranked.found_by, reply.ranked.paths, reply.ranked.abstained) == ("text", (), False)
+    assert reply.ranked.scores[0] == reply.ranked.confidence > 0
+    assert reply.part is not None
+    assert {*reply.ranked.entities.tolist()} <= {*reply.part.entities.tolist()}
+    nothing = Asker(retriever, answerer).ask("how come?", free=True)
+    assert (nothing.ranked.abstained, len(nothing.ranked.entities)) == (True, 0)
+
+
 def test_it_says_that_the_graph_has_no_answer(retriever: PathRetriever) -> None:
     with serving(make_app(Asker(retriever.with_threshold(ALWAYS)))) as client:
         reply = client.post("/ask", json={"question": "who made film 5"}).json()
@@ -115,7 +145,7 @@ def test_it_says_that_the_graph_has_no_answer(retriever: PathRetriever) -> None:
         ({"question": ""}, "question"),
         ({"question": 3}, "question"),
         ({"question": "who made film 5?" * 10}, "question"),
-        ({"question": "who made it?"}, "question"),
+        ({"question": " "}, "question"),
         ({"question": "who?", "entity": "film 99"}, "entity"),
         ({"question": "who?", "entity": ["film 1"] * 17}, "entity"),
         ({"question": "who made film 5", "limit": 0}, "limit"),
@@ -142,6 +172,9 @@ def test_what_stands_around_the_answers(client: httpx.Client, retriever: PathRet
     }
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/ask", "/health"}
+    reply = described["components"]["schemas"]["AskReply"]
+    assert set(reply["required"]) == set(client.post("/ask", json={"question": "who made film 5"}).json())
+    assert set(reply["properties"]["found_by"]["enum"]) == {"paths", "text"}
     assert client.post("/ask", json={"question": "who made film 5"}).status_code == 200
     assert "/ask" in client.get("/metrics").text
     assert client.get("/ask").status_code == 405

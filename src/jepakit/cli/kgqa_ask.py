@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.kgqa_options import RETRIEVER_RUN, open_run, saved_options
+from jepakit.cli.kgqa_options import RETRIEVER_RUN, open_retriever_of, saved_options
 from jepakit.cli.runs import say, trained_run
 from jepakit.errors import ConfigError
 from jepakit.files import read_text
@@ -17,6 +17,7 @@ from jepakit.kgqa.features import load_features
 from jepakit.kgqa.finetune import FinetuneConfig, open_answerer
 from jepakit.kgqa.pipeline import FINETUNE, RETRIEVER
 from jepakit.kgqa.report.examples import write_answer
+from jepakit.kgqa.retrievers.named import ClassicName
 
 
 @dataclass
@@ -27,10 +28,13 @@ class AnsweringOptions:
         run: folder of a finished run of ``fit-retriever`` or ``train``.
         answerer: folder of a finished run of ``finetune`` on the same graph: a language model then chooses among the
             candidates; by default that of ``train`` where ``run`` is one, else none.
+        by_text: what answers a question that names no entity: ``bm25``, which indexes the texts of all entities at the
+            first such question, or ``knn``, ``khop``, ``path``, ``pcst``, ``rrf``, ``weighted``, which encode them.
     """
 
     run: Path = RETRIEVER_RUN
     answerer: Path | None = None
+    by_text: ClassicName = "bm25"
 
     def open(self) -> Asker:
         """Retriever and answerer of the runs.
@@ -39,7 +43,9 @@ class AnsweringOptions:
             ModelError: they are not finished, or of another graph.
         """
         whole = (self.run / RETRIEVER).is_dir()
-        _, graph, retriever = open_run(trained_run(self.run / RETRIEVER if whole else self.run))
+        run = trained_run(self.run / RETRIEVER if whole else self.run)
+        graph = saved_options(run).load()
+        retriever = open_retriever_of(run, graph, by_text=self.by_text)
         folder = self.answerer
         if folder is None and whole and (self.run / FINETUNE).is_dir():
             folder = self.run / FINETUNE
@@ -57,7 +63,8 @@ class AskOptions(AnsweringOptions):
 
     Args:
         question: what is asked.
-        entity: ids of the topic entities; by default those that the question names.
+        entity: ids of the topic entities; by default those that the question names. Where it names none, the answers
+            are found by text.
         k: how many answers.
         free: let the language model of ``answerer`` also write an answer of its own, which need not be in the graph.
         page: ``.html`` file to write, with the paths, the subgraph as a drawing, and its triples.
@@ -86,7 +93,7 @@ class ServeOptions(AnsweringOptions):
 
 
 def run_ask(options: AskOptions, out: Console) -> None:
-    """Answers a question, with the path and the triples that lead to the answers."""
+    """Answers a question, with the path and the triples that lead to the answers, or by text."""
     if not options.question:
         raise ConfigError("question", options.question, "what is asked")
     if options.k < 1:
@@ -115,7 +122,12 @@ def run_serve(options: ServeOptions, out: Console) -> None:
 
 def _show(reply: Reply, graph: KnowledgeGraph, out: Console) -> None:
     ranked = reply.ranked
-    if not ranked.paths:
+    if ranked.found_by == "text":
+        say(out, "found by text, not by a path: the question names no entity")
+        if not len(ranked.entities):
+            say(out, "not in this graph: no entity has a word of the question")
+            return
+    elif not ranked.paths:
         say(out, "not in this graph: no relation leads from " + ", ".join(graph.column("name", reply.topics)))
         return
     if ranked.abstained:

@@ -15,6 +15,7 @@ from jepakit.kgqa.evaluate import EvaluateConfig
 from jepakit.kgqa.paths.fitting import RetrieverConfig
 from jepakit.kgqa.pretrain import PretrainConfig
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
+from jepakit.kgqa.retrievers.named import ClassicName
 from jepakit.text import TextConfig, load_cached_encoder
 from jepakit.training import RunFolder
 
@@ -145,13 +146,6 @@ class FitOptions(RetrieverConfig, TrainingQuestions):
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
-def open_run(run: RunFolder) -> tuple[QuestionOptions, KnowledgeGraph, PathRetriever]:
-    """The options, graph and retriever of a run."""
-    read = saved_options(run)
-    graph = read.load()
-    return read, graph, open_retriever_of(run, graph)
-
-
 def saved_options(run: RunFolder) -> QuestionOptions:
     """The graph, the questions and the sentence encoder of a run."""
     saved = run.read_config()
@@ -160,13 +154,13 @@ def saved_options(run: RunFolder) -> QuestionOptions:
     return QuestionOptions(**options)
 
 
-def open_retriever_of(run: RunFolder, graph: KnowledgeGraph) -> PathRetriever:
-    """The learned retriever of a run.
+def open_retriever_of(run: RunFolder, graph: KnowledgeGraph, *, by_text: ClassicName = "bm25") -> PathRetriever:
+    """The learned retriever of a run; ``by_text`` finds what answers questions that have no topic.
 
     Raises:
         ModelError: it is of another graph.
     """
-    return open_retriever(run, graph, load_cached_encoder(saved_options(run).text))
+    return open_retriever(run, graph, load_cached_encoder(saved_options(run).text), by_text=by_text)
 
 
 def counts(graph: KnowledgeGraph) -> str:

@@ -24,9 +24,9 @@ class Reply:
     """The answer to one question.
 
     Args:
-        topics: rows of the entities that it was asked about.
-        ranked: the answers, best first, or what is nearest; and the paths.
-        part: the triples along the most probable path; None where there is no path.
+        topics: rows of the entities that it was asked about; none where it names none.
+        ranked: the answers, best first, or what is nearest; and the paths, or that they were found by text.
+        part: the triples along the most probable path, or around the answers found by text; None where there are none.
         threshold: the confidence below which there is no answer.
         written: what the language model writes freely, where that was asked for.
     """
@@ -42,6 +42,7 @@ class Reply:
         entities, ranked = self.ranked.entities, self.ranked
         columns = (graph.column("id", entities), graph.column("name", entities), ranked.scores.tolist())
         return {
+            "found_by": ranked.found_by,
             "topics": [
                 {"id": key, "name": name}
                 for key, name in zip(graph.column("id", self.topics), graph.column("name", self.topics), strict=True)
@@ -66,11 +67,13 @@ class Reply:
 class Asker:
     """Answers questions with a learned retriever and, where there is one, an answerer that orders its candidates.
 
-    It serves one question at a time, also to several threads.
+    A question that names no entity of the graph is answered by text, which `Ranked.found_by` says. It serves one
+    question at a time, also to several threads.
 
     Args:
         retriever: finds the candidates.
-        answerer: chooses among them, and has a threshold of its own; None: the retriever's order and threshold.
+        answerer: chooses among them, and has a confidence and threshold of its own, also for what is found by text;
+            None: the retriever's order, confidence and threshold.
         candidates: that the answerer chooses from.
     """
 
@@ -85,13 +88,16 @@ class Asker:
 
         Args:
             question: what is asked.
-            entities: ids of its topics; without any, the entities that it names.
+            entities: ids of its topics; without any, the entities that it names. Where it names none, entities are
+                found by text, and there is no answer where no text has a word of the question.
             limit: answers, at most.
             free: let the language model also write an answer, which need not be in the graph.
 
         Raises:
-            DataError: there is no such entity, or none is named.
+            DataError: the question is blank, or there is no such entity.
         """
+        if not question.strip():
+            raise DataError("nothing is asked", field="question", value=question, expected="a question")
         with self._lock:
             topics = self._topics(question, entities)
             asked = Questions((question,), (topics,), ((),))
@@ -102,17 +108,13 @@ class Asker:
                 ranked, written = self._chosen(self.answerer, question, topics, ranked, free)
                 threshold = self.answerer.settings.threshold
             ranked = replace(ranked, entities=ranked.entities[:limit], scores=ranked.scores[:limit])
-            part = self.retriever.explain(ranked) if ranked.paths else None
+            part = self.retriever.explain(ranked) if ranked.paths or ranked.found_by == "text" else None
             return Reply(topics, ranked, part, threshold, written)
 
     def _topics(self, question: str, entities: Sequence[str]) -> tuple[int, ...]:
         if entities:
             return tuple(self.graph.rows(list(entities), field="entity").tolist())
-        topics = best_entities(self._linker.link([question])[0])
-        if not topics:
-            problem = f"no entity of {self.graph.name} is named"
-            raise DataError(problem, field="question", value=question, expected="one, or the id of an entity beside it")
-        return topics
+        return best_entities(self._linker.link([question])[0])
 
     def _chosen(
         self, answerer: QuestionAnswerer, question: str, topics: tuple[int, ...], ranked: Ranked, free: bool
@@ -123,7 +125,7 @@ class Asker:
             question=question,
             subgraph=self._paths.subgraph(topics, ranked),
             candidates=tuple(self.graph.column("name", read)),
-            scores=np.log(ranked.scores[: len(read)]),
+            scores=ranked.logits[: len(read)],
         )
         (answer,) = answerer.answer([example], free=free)
         chosen = replace(

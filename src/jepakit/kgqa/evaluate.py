@@ -15,7 +15,14 @@ from jepakit.kgqa.linking.matches import best_entities
 from jepakit.kgqa.metrics import METRICS, answer_metrics
 from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.report.examples import examples_of
-from jepakit.kgqa.report.sections import BestPath, abstention_section, by_hops, by_relation, linking_section
+from jepakit.kgqa.report.sections import (
+    BestPath,
+    abstention_section,
+    by_hops,
+    by_relation,
+    found_by_section,
+    linking_section,
+)
 from jepakit.kgqa.retriever import PathRetriever, Ranked
 from jepakit.kgqa.retrievers import Query
 from jepakit.kgqa.retrievers.named import TITLES, ClassicName, classic_retrievers
@@ -25,6 +32,7 @@ from jepakit.training.results import Evaluation, ReportSection
 OURS, UNTRAINED = "jepakit: path matcher", "the same matcher, untrained (cosine of question and path)"
 LINKED = "jepakit: path matcher, topics linked"
 REACHABLE, EXACT = "ceiling: an answer within the hops", "ceiling: the best path, one of its entities"
+_TOPICS = {"given": OURS, "linked": LINKED}
 _QUESTIONS_AT_ONCE = 256
 
 
@@ -68,9 +76,10 @@ def evaluate(
 ) -> Evaluation:
     """Measures all retrievers on the same questions, whose topics are given.
 
-    A question without a topic in the graph counts as not answered by ours. Precision, recall and F1 are those of the
-    entities with at least half of the best score: a path gives the same to all that it reaches. Of the classic
-    retrievers, whose scores do not say how many answers there are, they are those of the best entity.
+    Ours finds the answers of a question without a topic in the graph by text; to the ceilings of paths it adds 0.
+    Precision, recall and F1 are those of the entities with at least half of the best score: a path gives the same to
+    all that it reaches. Scores by text, and those of the classic retrievers, do not say how many answers there are: of
+    them the best entity counts.
 
     Args:
         graph: the graph of the retriever.
@@ -106,11 +115,12 @@ def evaluate(
         for method, rows in entities.items()
     }
     hits = {method: table[:, 0] for method, table in tables.items()}
-    sections.append(abstention_section(ranked[OURS], hits[OURS]))
+    found = {name: (ranked[method], hits[method]) for name, method in _TOPICS.items() if method in ranked}
+    sections += [found_by_section(found), abstention_section(ranked[OURS], hits[OURS])]
     sections += [by_hops(best, ranked[OURS], hits[OURS], hits[UNTRAINED]), by_relation(graph, best, hits[OURS])]
     return Evaluation(
         title=f"Questions over {graph.name}",
-        summary=_summary(len(questions), hits, best),
+        summary=_summary(ranked[OURS], hits, best),
         recommendation=_recommendation({method: float(values.mean()) for method, values in hits.items()}),
         rows=_rows(f"{graph.name}, {len(questions)} questions", tables, best),
         sections=tuple(sections),
@@ -161,6 +171,8 @@ def _rank_linked(
 
 
 def _predicted(ranked: Ranked) -> Ids:
+    if ranked.found_by == "text":
+        return ranked.entities[:1]
     return ranked.entities[ranked.scores >= ranked.scores.max(initial=0) / 2]
 
 
@@ -180,12 +192,14 @@ def _rows(dataset: str, tables: dict[str, NDArray[np.float64]], best: list[BestP
     return (*rows, *(ResultRow(dataset, method, "hit@1", value) for method, value in ceilings.items()))
 
 
-def _summary(count: int, hits: dict[str, NDArray[np.float64]], best: list[BestPath]) -> tuple[str, ...]:
+def _summary(ranked: list[Ranked], hits: dict[str, NDArray[np.float64]], best: list[BestPath]) -> tuple[str, ...]:
+    without = sum(one.found_by == "text" for one in ranked)
+    by_text = f"; {without} ({without / len(ranked):.0%}) have no topic and are answered by text" if without else ""
     exact = float(np.mean([one.share for one in best]))
     ours, floor = float(hits[OURS].mean()), float(hits[UNTRAINED].mean())
     share = f", which is {ours / exact:.0%} of it" if exact else ""
     return (
-        f"{count} questions, topics given, number of hops not given.",
+        f"{len(ranked)} questions, topics given, number of hops not given{by_text}.",
         f"hit@1: untrained {floor:.3f}; the best path of each question gives {exact:.3f}; ours {ours:.3f}{share}.",
     )
 

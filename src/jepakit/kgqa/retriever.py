@@ -1,7 +1,8 @@
 """Learned retrieval: the relation path that a question means leads from its topic to the answers.
 
 A path s is chosen with the probability ``P(s|q)`` of a `PathMatcher`; an entity a has the score
-``Σ_s P(s|q) · [a ∈ R_s] / |R_s|``, where R_s is the set of entities that path s reaches from the topic.
+``Σ_s P(s|q) · [a ∈ R_s] / |R_s|``, where R_s is the set of entities that path s reaches from the topic. A question
+without a topic has no paths: its entities are found by their texts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from jepakit.core.packed import segment_softmax
-from jepakit.errors import DataError, ModelError
+from jepakit.errors import DataError, ModelError, require_choice
 from jepakit.files import read_json, reading
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions, Subgraph
 from jepakit.kgqa.linking.matches import mask_topic
@@ -26,6 +29,9 @@ from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.trace import trace
 from jepakit.kgqa.paths.vectors import PathVectors
 from jepakit.kgqa.paths.walked import WalkedPaths
+from jepakit.kgqa.retrievers.base import Query
+from jepakit.kgqa.retrievers.named import ClassicName, classic_retrievers
+from jepakit.kgqa.retrievers.neighbourhood import sampled_around
 from jepakit.text import TextEncoder
 from jepakit.training import RunFolder, load_encoder_as
 
@@ -59,12 +65,16 @@ class Ranked:
 
     Args:
         entities: rows of the graph, ``[K]``; equal scores in the order of their rows.
-        scores: of each, ``[K]``; they sum to at most 1.
-        paths: the most probable paths.
+        scores: of each, ``[K]``. Those by paths sum to at most 1; those by text are those of the text retriever, and no
+            probabilities.
+        paths: the most probable paths; none where the entities are found by text.
         confidence: P(s|q) of the most probable path s, times its cosine to the question (0 where that is negative): low
-            where several paths compete, and where none of them says what the question says. 0 without paths.
+            where several paths compete, and where none of them says what the question says. 0 without paths: how likely
+            an entity found by text is right is not known.
         abstained: the answer is "not in this graph": there is none, or the confidence is below the threshold of the
-            retriever. The entities are then what is nearest.
+            retriever. The entities are then what is nearest. What is found by text is an answer only where the
+            threshold is 0, which answers every question.
+        found_by: ``text`` for a question without a topic, else ``paths``.
     """
 
     entities: Ids
@@ -72,6 +82,12 @@ class Ranked:
     paths: tuple[RankedPath, ...]
     confidence: float = 0.0
     abstained: bool = True
+    found_by: Literal["paths", "text"] = "paths"
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Logarithms of the scores by paths, ``[K]``; scores by text as they are."""
+        return np.log(self.scores) if self.found_by == "paths" else self.scores
 
 
 class PathRetriever:
@@ -85,6 +101,8 @@ class PathRetriever:
         wordings: wordings of each path.
         threshold: the least confidence of an answer, see `jepakit.kgqa.abstention`; 0: every question is answered.
         vectors: of paths that are encoded already, of the same graph, encoder and wordings; None: there are none yet.
+        by_text: finds the entities of questions without a topic, see `jepakit.kgqa.retrievers.named`. It is made at the
+            first such question: ``bm25`` indexes the texts of all entities, the others encode them.
     """
 
     def __init__(
@@ -97,7 +115,9 @@ class PathRetriever:
         wordings: int,
         threshold: float = 0.0,
         vectors: PathVectors | None = None,
+        by_text: ClassicName = "bm25",
     ) -> None:
+        require_choice("by_text", by_text, get_args(ClassicName))
         if matcher.dim != encoder.dim:
             raise ModelError(f"the retriever was trained with vectors of width {matcher.dim}, not {encoder.dim}")
         if matcher.num_steps != graph.num_steps:
@@ -110,6 +130,7 @@ class PathRetriever:
         self.through_topic, self.walker = through_topic, Walker(graph, through_topic=through_topic)
         self.vectors = vectors or PathVectors(graph, encoder, PathTable(graph.num_steps), matcher.hops, wordings)
         self.table = self.vectors.table
+        self._text = cache(lambda: classic_retrievers([by_text], graph, encoder)[by_text])
 
     def with_matcher(self, matcher: PathMatcher) -> PathRetriever:
         """The same retriever with another matcher of the same sizes; both go on with the same vectors of paths."""
@@ -126,8 +147,9 @@ class PathRetriever:
     def rank(
         self, questions: Questions, limit: int = 20, *, paths: int = 5, vectors: Tensor | None = None
     ) -> list[Ranked]:
-        """The best ``limit`` entities and ``paths`` paths of each question; none for a question without a topic.
+        """The best ``limit`` entities and ``paths`` paths of each question.
 
+        The entities of a question without a topic are found by text; there are none where no text has a word of it.
         ``vectors`` of the questions, ``[Q, D]``, are those of `embed` unless they are given.
         """
         ranked: list[Ranked] = []
@@ -143,7 +165,15 @@ class PathRetriever:
             yield WalkedPaths.of(self.walker, self.table, block, self.matcher.hops)
 
     def explain(self, ranked: Ranked, limit: int = 64) -> Subgraph:
-        """The entities and triples along the most probable path to the best answers; at most ``limit`` entities."""
+        """The triples along the most probable path to the best answers; at most ``limit`` entities.
+
+        Where these are found by text: a few triples of each, and those between them.
+
+        Raises:
+            DataError: there is no path from the topic.
+        """
+        if ranked.found_by == "text":
+            return sampled_around(self.graph, ranked.entities[:limit], limit)
         if not ranked.paths:
             raise DataError("no path leads to an answer", field="paths", expected="a question with a topic")
         best = ranked.paths[0]
@@ -156,6 +186,27 @@ class PathRetriever:
         self, walked: WalkedPaths, limit: int = 20, *, paths: int = 5, vectors: Tensor | None = None
     ) -> list[Ranked]:
         """`rank` for the questions of paths that this retriever, or one `with_matcher`, has walked."""
+        ranked = self._by_paths(walked, limit, paths, vectors)
+        without = [row for row, topics in enumerate(walked.questions.topics) if not topics]
+        for row, one in zip(without, self._by_text(walked.questions[without], limit), strict=True):
+            ranked[row] = one
+        return ranked
+
+    def _by_text(self, questions: Questions, limit: int) -> list[Ranked]:
+        if not len(questions):
+            return []
+        return [
+            Ranked(
+                one.entities,
+                one.scores.astype(np.float64),
+                (),
+                abstained=not len(one.entities) or self.threshold > 0,
+                found_by="text",
+            )
+            for one in self._text().retrieve(list(map(Query, questions.texts)), limit)
+        ]
+
+    def _by_paths(self, walked: WalkedPaths, limit: int, paths: int, vectors: Tensor | None) -> list[Ranked]:
         questions, ptr, size = walked.questions, walked.ptr, walked.size
         if not len(walked.path):
             return [Ranked(np.empty(0, np.int64), np.empty(0), ()) for _ in range(len(questions))]
@@ -193,8 +244,10 @@ class PathRetriever:
         return self.encoder.encode(mask_topics(self.graph, questions), "query")
 
 
-def open_retriever(run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder) -> PathRetriever:
-    """The retriever of a run.
+def open_retriever(
+    run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder, *, by_text: ClassicName = "bm25"
+) -> PathRetriever:
+    """The retriever of a run; ``by_text`` as for `PathRetriever`.
 
     Raises:
         ModelError: the folder has none, or it was trained on another graph or with another text encoder.
@@ -209,7 +262,9 @@ def open_retriever(run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder) 
             if settings[name] != value:
                 raise DataError(f"trained with another {name}", field=name, value=value, expected=str(settings[name]))
     matcher = load_encoder_as(PathMatcher, run.encoder)
-    return PathRetriever(graph, encoder, matcher, through_topic=through, wordings=wordings, threshold=threshold)
+    return PathRetriever(
+        graph, encoder, matcher, through_topic=through, wordings=wordings, threshold=threshold, by_text=by_text
+    )
 
 
 def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:

@@ -40,20 +40,23 @@ def examples_of(
 def example_of(
     retriever: PathRetriever, question: str, ranked: Ranked, *, gold: Collection[int] | None = None
 ) -> ReportExample:
-    """A question with paths, answers and the subgraph that leads to them; ``gold`` answers where they are known."""
+    """A question with paths, answers and the subgraph that leads to them; ``gold`` answers where they are known.
+
+    Where answers are found by text, the subgraph is around them.
+    """
     graph = retriever.graph
     withheld = ": not in this graph, the nearest is shown" if ranked.abstained else ""
     facts = [
-        ("paths", path_texts(graph, ranked)),
+        ("paths", "none: found by text" if ranked.found_by == "text" else path_texts(graph, ranked)),
         ("answers", _names(graph, ranked.entities.tolist())),
         ("confidence", f"{ranked.confidence:.2f}{withheld}"),
     ]
     if gold is not None:
         facts.append(("gold", _names(graph, list(gold))))
-    if not ranked.paths:
+    if not ranked.paths and not (ranked.found_by == "text" and len(ranked.entities)):
         return ReportExample(question, tuple(facts))
     part = retriever.explain(ranked, _DRAWN)
-    topics = np.array([ranked.paths[0].topic])
+    topics = np.array([path.topic for path in ranked.paths[:1]], np.int64)
     return ReportExample(question, tuple(facts), diagram_of(graph, part, topics, ranked.entities, gold))
 
 
@@ -70,8 +73,8 @@ def path_texts(graph: KnowledgeGraph, ranked: Ranked) -> str:
 def diagram_of(
     graph: KnowledgeGraph, part: Subgraph, topics: Ids, answers: Ids, gold: Collection[int] | None = None
 ) -> Diagram:
-    """A subgraph as a drawing, in layers by the number of steps from the topics."""
-    layers = _layers(part, topics)
+    """A subgraph as a drawing, in layers by the number of steps from the topics or, without any, from the answers."""
+    layers = _layers(part, topics if len(topics) else answers)
     rows = part.entities.tolist()
     right = set() if gold is None else set(gold)
 
@@ -89,7 +92,11 @@ def diagram_of(
     edges = tuple(
         DiagramEdge(head, tail, graph.relations[relation].name) for head, relation, tail in part.triples.tolist()
     )
-    return Diagram(nodes, edges, f"{len(nodes)} entities and {len(edges)} triples that lead to the answers")
+    return Diagram(
+        nodes,
+        edges,
+        f"{len(nodes)} entities and {len(edges)} triples {'that lead to' if len(topics) else 'around'} the answers",
+    )
 
 
 def write_answer(file: Path, retriever: PathRetriever, question: str, ranked: Ranked) -> None:
@@ -126,7 +133,7 @@ def write_answer(file: Path, retriever: PathRetriever, question: str, ranked: Ra
             ),
         ),
     ]
-    if ranked.paths:
+    if ranked.paths or ranked.found_by == "text":
         sections.append(triples_section(graph, retriever.explain(ranked)))
     shown = example_of(retriever, question, ranked)
     write_page(file, title=question, eyebrow=f"answered from {graph.name}", examples=[shown], sections=sections)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.linking.matches import Match, linking_recall
 from jepakit.kgqa.retriever import Ranked
-from jepakit.training.results import ReportSection
+from jepakit.training.results import Cell, ReportSection
 
 Hits = NDArray[np.float64]
 KeyT = TypeVar("KeyT", int, str)
@@ -42,6 +42,22 @@ def linking_section(matches: Sequence[Sequence[Match]], questions: Questions) ->
         tuple((method, *recall.values()) for method, recall in trusted.items()),
         text="Share of the questions' topics that are among the first matches. Each row adds a method to those above.",
     )
+
+
+def found_by_section(methods: Mapping[str, tuple[Sequence[Ranked], Hits]]) -> ReportSection:
+    """How many questions have a topic and are answered by paths, how many have none and are answered by text.
+
+    ``methods``: where topics come from -> the answers, and which are right.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for topics, (ranked, hits) in methods.items():
+        text = np.array([one.found_by == "text" for one in ranked])
+        for name, some in (("paths", ~text), ("text", text)):
+            right = float(hits[some].mean()) if some.any() else None
+            rows.append((topics, name, float(some.sum()), float(some.mean()), right))
+    columns = ("topics", "found by", "questions", "share", "hit@1")
+    text = "A question without a topic entity has no relation path: its answers are found by their texts."
+    return ReportSection("Questions with and without a topic", columns, tuple(rows), text)
 
 
 def abstention_section(ranked: Sequence[Ranked], hits: Hits) -> ReportSection:

@@ -16,9 +16,9 @@ _ENTITIES = 64
 
 
 class LearnedPaths:
-    """The entities that a `PathRetriever` ranks; scores are logarithms of theirs.
+    """The entities that a `PathRetriever` ranks; scores are logarithms of theirs, or those of texts as they are.
 
-    The subgraph has the triples along the most probable paths to the candidates.
+    The subgraph has the triples along the most probable paths to the candidates; of those found by text, a few of each.
 
     Args:
         retriever: learned.
@@ -36,12 +36,14 @@ class LearnedPaths:
         )
         ranked = self.retriever.rank(asked, limit, paths=self.paths)
         return [
-            Retrieved(one.entities, np.log(one.scores).astype(np.float32), self.subgraph(query.topics, one))
+            Retrieved(one.entities, one.logits.astype(np.float32), self.subgraph(query.topics, one))
             for query, one in zip(queries, ranked, strict=True)
         ]
 
     def subgraph(self, topics: Sequence[int], ranked: Ranked) -> Subgraph:
-        """The triples along the most probable paths to the entities that are ranked, and the topics."""
+        """The triples along the most probable paths to the entities that are ranked, and the topics; or around them."""
+        if ranked.found_by == "text":
+            return self.retriever.explain(ranked, _ENTITIES)
         parts = [self.graph.induced(np.array(topics, np.int64))]
         through, paths = self.retriever.through_topic, ranked.paths[: self.paths]
         for path in paths:

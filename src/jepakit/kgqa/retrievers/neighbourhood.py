@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Subgraph, different
+from jepakit.kgqa.retrievers.base import joined
+from jepakit.kgqa.sampling import spread_entries
 
 Similarity = Callable[[Ids], NDArray[np.float32]]
 """The similarity of entities, ``[n] -> [n]``, to a question."""
+
+#: Triples of an entity that `sampled_around` draws, at most.
+_TRIPLES_DRAWN = 4
 
 
 def neighbours(graph: KnowledgeGraph, entities: Ids, most: int, similarity: Similarity) -> Ids:
@@ -55,3 +60,17 @@ def triples_along(graph: KnowledgeGraph, pairs: Ids, entities: Ids) -> Subgraph:
     head = np.searchsorted(entities, heads[owner])
     tail = np.searchsorted(entities, graph.neighbour[entry])
     return Subgraph(entities, np.stack([head, graph.step[entry].astype(np.int64), tail], 1))
+
+
+def sampled_around(graph: KnowledgeGraph, entities: Ids, limit: int) -> Subgraph:
+    """Some entities, all triples between them, and a few others of each, spread over its relations.
+
+    Args:
+        graph: the graph.
+        entities: different rows, ``[n]``, at most ``limit``.
+        limit: entities of the subgraph, at most. The same triples are drawn each time.
+    """
+    most = min(_TRIPLES_DRAWN, (limit - len(entities)) // max(len(entities), 1))
+    owner, entry = spread_entries(graph.ptr[entities], graph.degree[entities], most, np.random.default_rng(0))
+    pairs = np.stack([entities[owner], graph.neighbour[entry].astype(np.int64)], 1)
+    return joined(graph, [graph.induced(entities), triples_along(graph, pairs, different(pairs.ravel()))])
