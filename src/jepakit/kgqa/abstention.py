@@ -74,7 +74,8 @@ def with_threshold(
 
     Args:
         retriever: trained on other questions.
-        held_out: questions with topics and answers; without any, the threshold is 0.
+        held_out: questions with topics and answers; without any, the threshold is 0. Those without a topic are answered
+            by text with a confidence of 0: right answers among them speak for a threshold of 0.
         max_false: see `choose_threshold`.
         seed: of the choice of questions, and of the topics of those without an answer.
     """
