@@ -21,9 +21,10 @@ from jepakit.graph import (
     evaluate,
     load_dataset,
 )
+from jepakit.graph.evaluate import RANDOM, SMOOTHING
 from jepakit.training.result_rows import ResultRow, read_rows
 
-OURS, RANDOM = "jepakit: pre-trained encoder", "the same encoder, random"
+OURS = "jepakit: pre-trained encoder"
 NO_NETWORK, WL, WL_OA = "no network", "WL subtree kernel", "WL optimal assignment kernel"
 ALL_FLOORS = ["no network", "random", "wl", "wl-oa"]
 
@@ -106,7 +107,8 @@ def test_random_labels_put_everything_at_chance() -> None:
 
 def test_a_gain_is_recommended() -> None:
     dataset = necklaces(24)
-    evaluation = evaluate(dataset, encoder_for(dataset), blind_encoder_for(dataset), protocol())
+    floors = protocol(floors=["no network", "random"])
+    evaluation = evaluate(dataset, encoder_for(dataset), blind_encoder_for(dataset), floors)
     assert evaluation.recommendation is not None
     assert evaluation.recommendation.startswith("Use the pre-trained encoder: +")
     gain = scores(evaluation)[OURS] - scores(evaluation)[RANDOM]
@@ -183,10 +185,21 @@ def test_nodes_are_classified_on_their_splits() -> None:
     encoders = [encoder_for(dataset, seed=seed, conv="gcn") for seed in (0, 1)]
     evaluation = evaluate(dataset, *encoders, protocol(floors=ALL_FLOORS))
     found = scores(evaluation)
-    assert found.keys() == {OURS, RANDOM, NO_NETWORK}
+    assert found.keys() == {OURS, RANDOM, NO_NETWORK, SMOOTHING}
     assert found[OURS] > found[NO_NETWORK] + 3
     assert found[OURS] > 85
     assert "validation split" in evaluation.summary[0]
+
+
+def test_what_smoothing_alone_reaches_is_a_row_that_the_recommendation_reads() -> None:
+    dataset = communities()
+    encoder = blind_encoder_for(dataset)
+    evaluation = evaluate(dataset, encoder, encoder, protocol(floors=["random", "no network"]))
+    found = scores(evaluation)
+    assert found.keys() == {OURS, RANDOM, NO_NETWORK, SMOOTHING}
+    assert found[SMOOTHING] > found[OURS] + 20
+    assert evaluation.recommendation is not None
+    assert f"{SMOOTHING} gains {found[SMOOTHING] - found[OURS]:+.2f}" in evaluation.recommendation
 
 
 def test_nodes_without_splits_get_a_random_one_that_is_reported() -> None:
@@ -238,7 +251,9 @@ def test_molecules_with_measurements_are_scored_by_rmse_where_less_is_better(mol
     assert found[OURS] < 0.5 * found[RANDOM]
     assert {row.metric for row in evaluation.rows} == {"rmse"}
     assert evaluation.recommendation is not None
-    assert evaluation.recommendation.startswith("+")
+    gain = found[OURS] - found[NO_NETWORK]
+    assert gain > 0
+    assert f"{NO_NETWORK} gains {gain:+.2f}" in evaluation.recommendation
 
 
 def test_labels_the_protocol_cannot_run_on_are_refused() -> None:

@@ -18,11 +18,14 @@ from jepakit.graph.probe.classes import probe_graphs, probe_kernel, probe_nodes
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.graph.probe.result import ProbeResult
 from jepakit.graph.probe.selection import Classifier
+from jepakit.graph.probe.smoothing import smoothed_features
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
+RANDOM = "the same encoder, random"
+SMOOTHING = "no network, features smoothed twice (SGC)"
 WL_ITERATIONS = 5
 _KERNELS: dict[str, tuple[str, KernelKind]] = {
     "wl": ("WL subtree kernel", "subtree"),
@@ -38,9 +41,10 @@ class EvaluateConfig:
         classifier: for graph classification: ``logistic``, ``svm``, or ``best``, selected on the inner folds.
         folds: outer folds of the cross-validation of graph classification.
         seeds: of the shuffles of the folds.
-        floors: the baselines: ``no network`` (counts of nodes, edges, degrees and labels), ``random`` (the encoder
-            before training), ``wl`` and ``wl-oa`` (Weisfeiler-Lehman subtree and optimal assignment kernels with a
-            support vector machine; graph classification only).
+        floors: the baselines: ``no network`` (of graphs counts of nodes, edges, degrees and labels; of nodes the
+            features, alone and averaged twice over neighbours), ``random`` (the encoder before training), ``wl`` and
+            ``wl-oa`` (Weisfeiler-Lehman subtree and optimal assignment kernels with a support vector machine; graph
+            classification only).
         jobs: processes.
     """
 
@@ -70,21 +74,21 @@ def evaluate(
         return Evaluation(title=title, summary=("The data have no labels: there is nothing to probe.",))
     score, protocol = _probe(dataset, config)
     is_node = dataset.task == "node classification"
-    ours, random = score(encoder.embed(dataset.graphs, key="node" if is_node else "graph")), None
+    ours = score(encoder.embed(dataset.graphs, key="node" if is_node else "graph"))
     floors: dict[str, ProbeResult] = {}
     if "random" in config.floors and random_encoder is not None:
-        random = score(random_encoder.embed(dataset.graphs, key="node" if is_node else "graph"))
-        floors["the same encoder, random"] = random
+        floors[RANDOM] = score(random_encoder.embed(dataset.graphs, key="node" if is_node else "graph"))
     if "no network" in config.floors:
         floors["no network"] = score(dataset.graphs.x if is_node else node_level_summary(dataset.graphs))
+        if is_node:
+            floors[SMOOTHING] = score(smoothed_features(dataset.graphs))
     if dataset.task == "graph classification":
         floors |= _kernels(dataset.graphs, config)
     rows = (
         _row(dataset, "jepakit: pre-trained encoder", ours, ours=True),
         *(_row(dataset, method, result, ours=False) for method, result in floors.items()),
     )
-    recommendation = None if random is None else _recommendation(ours, random)
-    return Evaluation(title=title, summary=protocol, recommendation=recommendation, rows=rows)
+    return Evaluation(title=title, summary=protocol, recommendation=_recommendation(ours, floors), rows=rows)
 
 
 def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any], ProbeResult], tuple[str, ...]]:
@@ -165,16 +169,43 @@ def _row(dataset: GraphDataset, method: str, result: ProbeResult, *, ours: bool)
     )
 
 
-def _recommendation(ours: ProbeResult, random: ProbeResult) -> str:
-    sign, scale = (-1, 1) if ours.lower_is_better else (1, 100)
-    gains = sign * np.subtract(ours.seed_scores, random.seed_scores)
-    if len(gains) < 2:
-        gain = f"{scale * float(gains[0]):+.2f} against the same encoder at random"
-        return f"{gain}: more than one seed is needed to judge it."
-    mean, spread = float(gains.mean()), float(gains.std(ddof=1))
-    size = f"{scale * mean:+.2f} ± {scale * spread:.2f} against the same encoder at random initialisation"
-    if mean > spread:
+def _recommendation(ours: ProbeResult, floors: dict[str, ProbeResult]) -> str | None:
+    """What to use: the best baseline, unless the encoder is better by more than the spread."""
+    best = max(floors, key=lambda method: _Gain.of(floors[method], ours).mean, default=RANDOM)
+    if best != RANDOM:
+        gain = _Gain.of(floors[best], ours)
+        if gain.mean >= -gain.spread:
+            known = "" if gain.seeds > 1 else ", on one seed"
+            brought = f" Pre-training brought {_Gain.of(ours, floors[RANDOM])}." if RANDOM in floors else ""
+            return f"Without pre-training, {best} gains {gain} over the pre-trained encoder{known}.{brought}"
+    return _against_random(ours, floors[RANDOM]) if RANDOM in floors else None
+
+
+def _against_random(ours: ProbeResult, random: ProbeResult) -> str:
+    gain = _Gain.of(ours, random)
+    if len(ours.seed_scores) < 2:
+        return f"{gain} against the same encoder at random: more than one seed is needed to judge it."
+    size = f"{gain} against the same encoder at random initialisation"
+    if gain.mean > gain.spread:
         return f"Use the pre-trained encoder: {size}."
-    if mean < -spread:
+    if gain.mean < -gain.spread:
         return f"Use the random encoder (random_encoder/ in the run folder): pre-training did harm here, {size}."
     return f"Pre-training made no difference that stands out of the spread ({size}): either encoder will do."
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """By how much a result is better, as it is shown; ``spread`` over the seeds, 0 for a single one."""
+
+    mean: float
+    spread: float
+    seeds: int
+
+    @classmethod
+    def of(cls, one: ProbeResult, other: ProbeResult) -> _Gain:
+        scale = -1 if one.lower_is_better else 100
+        gains = scale * np.subtract(one.seed_scores, other.seed_scores)
+        return cls(float(gains.mean()), float(gains.std(ddof=1)) if len(gains) > 1 else 0.0, len(gains))
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f}" + (f" ± {self.spread:.2f}" if self.seeds > 1 else "")
