@@ -4,8 +4,8 @@ The graph is drawn (`jepakit.kgqa.datasets.generated`), because STaRK-Prime's ow
 by a random vector for each word, so that an entity is nearest to questions with words of its text; the time of a
 sentence encoder comes on top. Everything is measured in a process that opens graph and vectors from files: retrieval,
 subgraphs for pre-training, and what ``jepakit kgqa ask`` does: entity linking, the ranking of relation paths of two
-steps by an untrained matcher, and the triples of the best path. Growth is measured on graphs of other sizes, and drawn
-in ``results/kgqa_scale.svg``.
+steps by an untrained matcher, and the triples of the best path. Growth is measured on graphs of other sizes;
+`benchmarks.render` draws it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.harness import RESULTS, Options, Steps, main
-from benchmarks.kgqa_scale_growth import draw_growth, growth_rows, growths, measure
+from benchmarks.harness import Options, Steps, main
+from benchmarks.kgqa_scale_growth import growth_rows, growths, measure
 from benchmarks.kgqa_scale_home import LIMIT, SEED, WordVectors, in_own_process, opened, peak_memory, write
 from jepakit.kgqa.data import KnowledgeGraph, Questions, different
 from jepakit.kgqa.datasets.generated import GeneratedConfig
@@ -45,7 +45,7 @@ Function = Callable[[Path, bool], dict[str, float]]
 
 
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
-    """The table; draws the growth beside it."""
+    """The table."""
     config, quick = QUICK if options.quick else FULL, options.quick
     parts = {"retrieval": measure_retrieval, "subgraphs": measure_subgraphs, "ask": measure_ask}
     with tempfile.TemporaryDirectory() as root:
@@ -66,8 +66,6 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
             ]
             for growth in growths(quick=quick)
         }
-    if not quick:
-        draw_growth(grown, RESULTS / "kgqa_scale.svg")
     numbers = found["retrieval"]
     data = f"{config.entities:,} entities, {numbers['triples']:,.0f} triples, a hub of {numbers['hub']:,.0f}"
     table = [*retrieval_rows(data, numbers), *subgraph_rows(data, found["subgraphs"]), *ask_rows(data, found["ask"])]

@@ -1,4 +1,4 @@
-"""How time and memory grow with the triples and the entities of a graph, and a figure of it."""
+"""How time and memory grow with the triples and the entities of a graph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.figures import GROWING
 from benchmarks.kgqa_scale_home import LIMIT, SEED, in_own_process, opened, peak_memory, write
 from jepakit.kgqa.datasets.generated import GeneratedConfig
 from jepakit.kgqa.retrievers import PCST
@@ -78,7 +79,7 @@ def growth_rows(growth: Growth, measured: Sequence[Mapping[str, float]]) -> list
     fixed = "triples" if growth.field == "entities" else "entities"
     return [
         ResultRow(
-            f"growing {growth.field}",
+            f"{GROWING}{growth.field}",
             f"{config.entities:,} entities, {config.triples:,} triples",
             label,
             numbers[number],
@@ -89,18 +90,3 @@ def growth_rows(growth: Growth, measured: Sequence[Mapping[str, float]]) -> list
         for number, label in NUMBERS.items()
         for config, numbers in zip(growth.configs, measured, strict=True)
     ]
-
-
-def draw_growth(measured: Mapping[Growth, Sequence[Mapping[str, float]]], file: Path) -> None:
-    """Draws all numbers over the sizes as SVG: a row for each growth, a column for each number."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 2.4 * len(measured)), layout="constrained")
-    axes = figure.subplots(len(measured), len(NUMBERS), squeeze=False)
-    for row, (growth, points) in zip(axes, measured.items(), strict=True):
-        for one, (number, label) in zip(row, NUMBERS.items(), strict=True):
-            one.plot(np.array(growth.sizes()) / 1e6, [point[number] for point in points], marker="o", markersize=3)
-            one.set(xlabel=f"{growth.field}, millions", title=label, ylim=(0, None), xlim=(0, None))
-            one.grid(visible=True, axis="y", alpha=0.4)
-    FigureCanvasSVG(figure).print_svg(str(file), metadata={"Date": None})

@@ -5,7 +5,8 @@
 
 In each file, what stands between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->`` becomes the first table of
 that benchmark, with the notes on methods and without those on single numbers; NAME ``all`` becomes every table of every
-benchmark, with all notes. The rest of the file is left alone. Results of ``--quick`` are not used.
+benchmark, with all notes, and its figure (`benchmarks.figures`), which is written beside the file. The rest of the file
+is left alone. Results of ``--quick`` are not used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.figures import FIGURES
 from benchmarks.harness import RESULTS, SOURCE
 from jepakit.errors import DataError, JepakitError
 from jepakit.files import write_text
@@ -57,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"benchmarks.render: {error}")
     for file, text in filled.items():
         write_text(file, text)
+        for name, figure in FIGURES.items():
+            if name in results and _link(name) in text:
+                figure.write(results[name].rows, file.with_name(f"{name}.svg"))
 
 
 def read_results(folder: Path) -> dict[str, Result]:
@@ -98,7 +103,10 @@ def fill(text: str, results: Mapping[str, Result], *, file: Path) -> str:
 
 def _block(name: str, results: Mapping[str, Result]) -> str:
     if name == "all":
-        sections = [f"## {result.benchmark}\n\n{_source(result)}\n\n{_tables(result)}" for result in results.values()]
+        sections = [
+            f"## {name}\n\n{_source(result)}\n\n{_tables(result)}" + (f"\n\n{_link(name)}" if name in FIGURES else "")
+            for name, result in results.items()
+        ]
         return "\n\n".join(sections) or "Not measured yet."
     if name not in results:
         return (
@@ -107,6 +115,10 @@ def _block(name: str, results: Mapping[str, Result]) -> str:
     result = results[name]
     first = result.rows[0].metric if result.rows else ""
     return f"{_table(_without_cell_notes(result), first)}\n\n{_source(result)}"
+
+
+def _link(name: str) -> str:
+    return f"![{FIGURES[name].title}]({name}.svg)"
 
 
 def _source(result: Result) -> str:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from benchmarks import graph_speed, harness, render
+from benchmarks.figures import growth
 from benchmarks.harness import Options, Steps, judged, write_results
 from benchmarks.kgqa_floors import expected_hit, floors
+from benchmarks.kgqa_scale_growth import NUMBERS, growth_rows, growths
 from toy_collection import WordEncoder
 
 from jepakit.errors import ConfigError, DataError
@@ -187,6 +190,32 @@ def test_the_blocks_of_a_page_are_filled_and_nothing_else_is_touched(results: Pa
 def _in_order(wanted: Sequence[str], lines: Sequence[str]) -> Iterator[str]:
     rest = iter(lines)
     yield from (line for line in wanted if line in rest)
+
+
+def test_growth_is_drawn_from_its_rows_beside_the_page(tmp_path: Path) -> None:
+    by_triples, by_entities = growths(quick=True)
+    numbers = [{"question": 5.0, "subgraphs": 0.5, "memory": 1.0}, {"question": 7.0, "subgraphs": 0.75, "memory": 2.0}]
+    rows = [ROWS[0], *growth_rows(by_triples, numbers), *growth_rows(by_entities, numbers)]
+    axes = growth(rows).axes
+    assert [(one.get_xlabel(), one.get_title()) for one in axes] == [
+        (f"{size}, millions", metric) for size in ("triples", "entities") for metric in NUMBERS.values()
+    ]
+    drawn = [one.get_lines()[0].get_xydata().tolist() for one in axes]
+    assert drawn[0] == [[0.1, 5], [0.2, 7]]
+    assert drawn[5] == [[0.01, 1], [0.02, 2]]
+
+    write_results("kgqa_scale", rows, tmp_path, Options(quick=False, rival=None))
+    page, figure = tmp_path / "page.md", tmp_path / "kgqa_scale.svg"
+    page.write_text("<!-- results:kgqa_scale -->\n<!-- /results:kgqa_scale -->\n", "utf-8")
+    render.main([str(page), "--results", str(tmp_path)])
+    assert not figure.exists()
+    page.write_text("<!-- results:all -->\n<!-- /results:all -->\n", "utf-8")
+    render.main([str(page), "--results", str(tmp_path)])
+    assert "](kgqa_scale.svg)" in page.read_text("utf-8")
+    once = figure.read_bytes()
+    assert ElementTree.fromstring(once).tag.endswith("svg")
+    render.main([str(page), "--results", str(tmp_path)])
+    assert figure.read_bytes() == once
 
 
 def test_a_table_has_ours_first_spread_aims_notes_and_the_best_in_bold(results: Path) -> None:
