@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import re
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +19,22 @@ import httpx
 import pytest
 import yaml
 from test_run_contract import questions
-from toy_runs import files_of
+from toy_runs import files_of, rows_but_seconds
 
 from jepakit.cli.command import parse
 from jepakit.cli.kgqa import COMMANDS
 from jepakit.cli.kgqa_train import NAMES, TrainOptions
 from jepakit.cli.main import main
 from jepakit.files import read_json
+from jepakit.files.verify import verify
 from jepakit.kgqa import pipeline
 from jepakit.training import RunFolder
-from processes import LIMIT
+from processes import LIMIT, start_command
 from tiny_llama import write_tiny_llama
 
+STEPS = (pipeline.PRETRAIN, pipeline.RETRIEVER, pipeline.FINETUNE)
+#: What a killed writer leaves, until the next one removes it.
+LEFTOVER = re.compile(r"/\.[^/]+\.(partial|previous)/")
 KNOWN = (
     "--dataset python --pretrain-epochs 7 --pretrain-batch-size 8 --pretrain-lr 0.01 --hidden-dim 24 --num-layers 3 "
     "--num-heads 6 --dropout 0.2 --encoder-type gat --masking subgraph --mask-ratio 0.4 --k-hops 3 --finetune-epochs 9 "
@@ -100,7 +108,7 @@ def test_a_bad_option_is_named_as_it_was_written(
 
 
 def test_each_step_is_a_run_of_its_own(trained: Trained) -> None:
-    for step in (pipeline.PRETRAIN, pipeline.RETRIEVER, pipeline.FINETUNE):
+    for step in STEPS:
         run = RunFolder(trained.run / step)
         run.require_trained()
         assert run.report.exists()
@@ -113,32 +121,69 @@ def test_each_step_is_a_run_of_its_own(trained: Trained) -> None:
     assert finetuned["retriever"] == str(trained.run / "retriever")
 
 
-def test_a_finished_step_is_not_done_again(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_killed_in_each_step_keeps_the_finished_ones(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = random.Random(time.time_ns())
+
     run = tmp_path / "run"
 
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    def in_step(name: str, process: BaseProcess) -> None:
+        until = time.monotonic() + LIMIT
+        while not (run / name / "metrics.csv").exists():
+            assert process.is_alive()
+            assert time.monotonic() < until, "the run does not get on"
+            time.sleep(0.002)
+        process.join(draw.uniform(0, 0.2))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "finetune", stop)
-        assert main([*trained.words, "--run", str(run)]) == 130
-    assert not (run / "finetune").exists()
-    steps = ("pretrain", "retriever")
-    before = {step: (files_of(run / step), (run / step / "encoder").stat().st_mtime_ns) for step in steps}
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "pretrain", stop)
-        patch.setattr(pipeline, "fit_retriever", stop)
-        resume = ["--config", str(run / "config.yaml"), "--run", str(run), "--resume"]
-        assert main(["kgqa", "train", *resume]) == 0
-        assert main(["kgqa", "train", *resume, "--finetune-lr", "0.5"]) == 2
-    for step in steps:
-        files, written = before[step]
-        assert (run / step / "encoder").stat().st_mtime_ns == written
-        assert {name: files_of(run / step)[name] for name in files} == files
-    ours, theirs = files_of(run), files_of(trained.run)
-    assert ours.keys() == theirs.keys()
-    same = [name for name in ours if name.endswith((".safetensors", "results.json", "diagnosis.json"))]
-    assert all(ours[name] == theirs[name] for name in same)
+    resume_until_it_ends(trained, run, [partial(in_step, name) for name in STEPS])
+    assert main([*trained.words, "--run", str(run), "--resume", "--finetune-lr", "0.5"]) == 2
+    assert "error: finetune-lr = 0.5: " in capsys.readouterr().err
+
+
+@pytest.mark.torture
+def test_a_run_that_is_killed_at_any_moment_keeps_the_finished_steps(trained: Trained, tmp_path: Path) -> None:
+    draw = random.Random(time.time_ns())
+    # From before the first line is written to after the report.
+    resume_until_it_ends(trained, tmp_path / "run", [lambda process: process.join(draw.uniform(0.3, 12))] * 40)
+
+
+def resume_until_it_ends(trained: Trained, run: Path, deaths: Sequence[Callable[[BaseProcess], object]]) -> None:
+    """Kills the command after each wait of ``deaths``, then lets it end: with the files of the run without deaths."""
+    words, log = [*trained.words, "--run", str(run), "--resume"], run.parent / "log"
+    finished: dict[Path, int] = {}
+    for wait in deaths:
+        process = start_command(words, log)
+        wait(process)
+        process.kill()
+        process.join()
+        if run.exists():
+            assert [fault for fault in verify(run).faults if not LEFTOVER.search(fault)] == []
+        done = [step for step in STEPS if (run / step / "finished.json").exists()]
+        assert [name for name in different_files(run, trained.run) if name.startswith(tuple(done))] == []
+        for step in done:
+            file = run / step / "encoder" / "model.safetensors"
+            finished.setdefault(file, file.stat().st_mtime_ns)
+    process = start_command(words, log)
+    process.join(LIMIT)
+    said = log.read_text()
+    assert process.exitcode == 0, said
+    assert "Traceback" not in said
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished
+    assert files_of(run).keys() == files_of(trained.run).keys()
+    assert different_files(run, trained.run) == set()
+    for step in STEPS:
+        assert rows_but_seconds(run / step) == rows_but_seconds(trained.run / step)
+
+
+def different_files(run: Path, reference: Path) -> set[str]:
+    """What ``run`` lacks or has otherwise, but for options, pages and times; a run may name its own folder."""
+    ours, theirs = (
+        {name: content.replace(str(folder).encode(), b"RUN") for name, content in files_of(folder).items()}
+        for folder in (run, reference)
+    )
+    names = {name for name in theirs if Path(name).name not in ("config.yaml", "report.html", "metrics.csv")}
+    return {name for name in names if ours.get(name) != theirs[name]}
 
 
 def test_a_step_is_measured_again(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from jepakit.training.results import Evaluation
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 RANDOM = "the same encoder, random"
-SMOOTHING = "no network, features smoothed twice (SGC)"
+SMOOTHING = "features averaged twice over neighbours (SGC)"
 WL_ITERATIONS = 5
 _KERNELS: dict[str, tuple[str, KernelKind]] = {
     "wl": ("WL subtree kernel", "subtree"),
