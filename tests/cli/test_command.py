@@ -144,6 +144,51 @@ def test_a_group_is_read_from_a_file_of_its_own(tmp_path: Path) -> None:
     assert read("--objective.target", str(config)).objective.target.momentum == 0.1
 
 
+@dataclass
+class Lists:
+    """Options that are lists.
+
+    Args:
+        names: of it.
+        seeds: of it.
+        columns: of it.
+    """
+
+    names: list[str] = field(default_factory=lambda: ["a"])
+    seeds: list[int] = field(default_factory=list)
+    columns: list[str] | None = None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--names b", Lists(["b"])),
+        ("--names b --seeds 3 --names=12 --seeds 4", Lists(["b", "12"], [3, 4])),
+        ('--names ["b","c"]', Lists(["b", "c"])),
+        ('--names b --names ["c"]', Lists(["c"])),
+        ('--names ["b"] --names c', Lists(["c"])),
+        ("--columns null", Lists()),
+        ("--columns b --columns null", Lists()),
+        ("--columns b --columns c", Lists(columns=["b", "c"])),
+    ],
+)
+def test_of_a_list_each_element_can_be_an_option(words: str, expected: Lists) -> None:
+    assert parse(Command("", Lists, lambda *_: None), "program", words.split()) == expected
+
+
+def test_elements_on_the_command_line_replace_a_list_in_yaml(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("names: [b, c]\n")
+    words = ["--config", str(tmp_path / "c.yaml"), "--names", "d"]
+    assert parse(Command("", Lists, lambda *_: None), "program", words) == Lists(["d"])
+
+
+@pytest.mark.parametrize("words", ["--seeds a", "--seeds 1 --seeds a", "--seeds [a]"])
+def test_an_element_of_another_kind_is_refused(words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(Command("", Lists, lambda *_: None), "program", words.split())
+    assert error.value.field == "seeds"
+
+
 def test_what_is_not_given_keeps_the_default_of_the_outermost() -> None:
     assert read("--jepa-mode", "shared").objective.target.momentum == 0.5
 

@@ -64,8 +64,9 @@ def pretrain(*words: str) -> PretrainOptions:
         ("graph pretrain --learning-rate -1", "learning-rate", "-1.0", "(0, inf)"),
         ("graph pretrain --learning_rates {encoder:fast}", "learning_rates", "'{encoder:fast}'", "a number"),
         ('graph pretrain --learning_rates {"encoder":-1}', "learning_rates.encoder", "-1.0", "(0, inf)"),
-        ("graph pretrain --freeze a", "freeze", "'a'", "a list"),
+        ("graph pretrain --evaluate.seeds a", "evaluate.seeds", "['a']", "a list"),
         ("graph pretrain --evaluate.floors [sand]", "evaluate.floors", "'[sand]'", "no network, random, wl, wl-oa"),
+        ("graph pretrain --evaluate.floors randm", "evaluate.floors", "['randm']", "did you mean 'random'?"),
         # A dataclass in the options says `ratio`; the command adds the rest.
         ("graph pretrain --masking.ratio 1", "masking.ratio", "1.0", "(0, 1)"),
         ("graph pretrain --evaluate.folds 1", "evaluate.folds", "1", "at least 2"),

@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, cast, get_args, get_type_hints
 
 import yaml as pyyaml
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
+from jepakit.cli.kinds import A_FILE, choices, in_words, is_element
 from jepakit.errors import ConfigError, DataError, did_you_mean, require_choice
 from jepakit.files import read_yaml
-
-_FILE = "a YAML file of options and values"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class _Reader:
 
     def read(self, words: Sequence[str]) -> tuple[Any, list[_Given]]:
         shown: set[str] = set()
-        given = list(self._from_words(words, shown))
+        given = list(self._with_lists(self._from_words(words, shown)))
         # A preset is only other defaults: whatever is given, wherever it stands, replaces them.
         defaults: dict[str, Any] = {}
         for preset in [option.value for option in given if option.option == "preset"]:
@@ -135,6 +134,17 @@ class _Reader:
             else:
                 yield from self._from_option(word, rest)
 
+    def _with_lists(self, given: Iterator[_Given]) -> Iterator[_Given]:
+        """The options; one that is repeated, each time with one element of a list, is the list so far."""
+        listed: dict[str, list[Any]] = {}
+        for option in given:
+            if option.file is None and is_element(option.value, self.types[option.option]):
+                listed[option.option] = [*listed.get(option.option, []), option.value]
+                yield replace(option, value=listed[option.option])
+            else:
+                listed.pop(option.option, None)
+                yield option
+
     def _from_option(self, word: str, rest: list[str]) -> Iterator[_Given]:
         """One option; its value is taken from ``rest`` unless it stands in ``word``."""
         written, equals, value = word.removeprefix("--").partition("=")
@@ -147,7 +157,7 @@ class _Reader:
                 following = following if following is not None and following.lower() in ("true", "false") else None
                 value = "true"
             elif following is None:
-                raise ConfigError(written, None, _expected(dict if is_file else self.types[name]))
+                raise ConfigError(written, None, in_words(dict if is_file else self.types[name]))
             if following is not None:
                 value = rest.pop(0)
         if is_file:
@@ -160,9 +170,9 @@ class _Reader:
         try:
             content = read_yaml(file)
         except DataError as error:
-            raise ConfigError(written, file, f"{_FILE} ({error})") from error
+            raise ConfigError(written, file, f"{A_FILE} ({error})") from error
         if not isinstance(content, dict):
-            raise ConfigError(written, file, _FILE)
+            raise ConfigError(written, file, A_FILE)
         yield from self._from_mapping(cast(dict[Any, Any], content), prefix, file)
 
     def _from_mapping(self, content: dict[Any, Any], prefix: str, file: Path) -> Iterator[_Given]:
@@ -255,8 +265,10 @@ def _value(kind: Any, given: _Given) -> Any:
             raise ArgumentError(None, "null")
         return _parser(kind).parse_object({"value": given.value}).value
     except ArgumentError as error:
-        hint = did_you_mean(given.value, _choices(kind)) if isinstance(given.value, str) else ""
-        raise ConfigError(given.written, given.value, _expected(kind) + hint, file=given.file) from error
+        # Of a list given one by one the elements before the last are accepted already.
+        refused = given.value[-1] if given.value and isinstance(given.value, list) else given.value
+        hint = did_you_mean(refused, choices(kind)) if isinstance(refused, str) else ""
+        raise ConfigError(given.written, given.value, in_words(kind) + hint, file=given.file) from error
 
 
 @lru_cache
@@ -265,25 +277,3 @@ def _parser(kind: Any) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=kind)
     return parser
-
-
-def _choices(kind: Any) -> list[str]:
-    """The texts among which a value of the type is chosen."""
-    if get_origin(kind) is Literal:
-        return [str(choice) for choice in get_args(kind)]
-    return [choice for part in get_args(kind) for choice in _choices(part)]
-
-
-def _expected(kind: Any) -> str:
-    """A type in words."""
-    parts = get_args(kind)
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(sorted(map(str, parts)))}"
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join("null" if part is NoneType else _expected(part) for part in parts)
-    if get_origin(kind) is list:
-        return f"a list [..., ...], each {_expected(parts[0])}"
-    if get_origin(kind) is dict:
-        return f"a mapping {{name: value}}, each value {_expected(parts[1])}"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path", dict: _FILE}
-    return words.get(kind, str(kind))
