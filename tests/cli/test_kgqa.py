@@ -214,8 +214,9 @@ def test_ask_with_a_run_of_all_steps_and_with_single_ones(
     assert "written by" in asked("--run", str(trained.run), "--free")
     assert main(["kgqa", "ask", "the year of film 3", "--run", str(trained.run / "retriever"), "--free"]) == 2
     assert "error: free = True" in capsys.readouterr().err
-    assert main(["kgqa", "ask", " ", "--run", str(trained.run)]) == 2
-    assert "error: question: " in capsys.readouterr().err
+    for words, error in (([" "], "question: "), (["the year of film 3", "--beam", "0"], "beam = 0")):
+        assert main(["kgqa", "ask", *words, "--run", str(trained.run)]) == 2
+        assert f"error: {error}" in capsys.readouterr().err
 
 
 def test_a_question_that_names_no_entity_is_answered_by_text(

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from film_samples import BOTH, CONFIG, DIRECTORS, GRAPH, IDS, TRIPLES, Words, retriever_of
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.kgqa.data import KnowledgeGraph, Questions, entity_table
+from jepakit.kgqa.linking.matches import mask_topics
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
 from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.retriever import PathRetriever, mask_topics, open_retriever
+from jepakit.kgqa.retriever import PathRetriever, open_retriever
 from jepakit.kgqa.retrievers import BM25, Query
 from jepakit.training import RunFolder, load_encoder_as
 
@@ -56,6 +57,7 @@ def test_without_neighbours_or_known_words_nothing_is_ranked() -> None:
         retriever_of().explain(ranked[1])
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=8))
 def test_questions_without_topic_are_answered_by_text_beside_others(kinds: list[int]) -> None:
     text = BM25(GRAPH)

@@ -14,6 +14,7 @@ from jepakit.cli.kgqa_options import (
     FitOptions,
     GraphOptions,
     PretrainOptions,
+    RetrievingOptions,
     counts,
     open_retriever_of,
     saved_options,
@@ -30,7 +31,6 @@ from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.presets import PRESETS
 from jepakit.kgqa.pretrain import pretrain
 from jepakit.kgqa.report.curve import label_curve
-from jepakit.kgqa.retrievers.named import ClassicName
 from jepakit.kgqa.storage import write_graph
 from jepakit.text import load_cached_encoder
 from jepakit.training import RunFolder, load_encoder_as
@@ -49,18 +49,16 @@ class BuildOptions(GraphOptions):
 
 
 @dataclass
-class EvaluateOptions(EvaluateConfig):
-    """Measuring a run again.
+class EvaluateOptions(EvaluateConfig, RetrievingOptions):
+    """Measuring a run again; an answerer has the default beam, and ``bm25`` for questions without a topic.
 
     Args:
         run: folder of a finished run.
         questions: other questions about the same graph.
-        by_text: what answers questions without a topic, as for ``ask``; an answerer has ``bm25``.
     """
 
     run: Path | None = None
     questions: str | None = None
-    by_text: ClassicName = "bm25"
 
 
 def run_build(options: BuildOptions, out: Console) -> None:
@@ -123,9 +121,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         evaluation = measure_run(run, graph, questions, MeasureConfig(options.sample, options.examples))
     else:
         untrained = load_encoder_as(PathMatcher, run.random_encoder)
-        evaluation = evaluate(
-            graph, questions, open_retriever_of(run, graph, by_text=options.by_text), untrained, options
-        )
+        evaluation = evaluate(graph, questions, open_retriever_of(run, graph, options), untrained, options)
     if run.results.exists():
         # The curve is of several trainings, which are not repeated.
         evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.kgqa_options import RETRIEVER_RUN, open_retriever_of, saved_options
+from jepakit.cli.kgqa_options import RETRIEVER_RUN, RetrievingOptions, open_retriever_of, saved_options
 from jepakit.cli.runs import say, trained_run
 from jepakit.errors import ConfigError
 from jepakit.files import read_text
@@ -17,24 +17,20 @@ from jepakit.kgqa.features import load_features
 from jepakit.kgqa.finetune import FinetuneConfig, open_answerer
 from jepakit.kgqa.pipeline import FINETUNE, RETRIEVER
 from jepakit.kgqa.report.examples import write_answer
-from jepakit.kgqa.retrievers.named import ClassicName
 
 
 @dataclass
-class AnsweringOptions:
+class AnsweringOptions(RetrievingOptions):
     """What answers.
 
     Args:
         run: folder of a finished run of ``fit-retriever`` or ``train``.
         answerer: folder of a finished run of ``finetune`` on the same graph: a language model then chooses among the
             candidates; by default that of ``train`` where ``run`` is one, else none.
-        by_text: what answers a question that names no entity: ``bm25``, which indexes the texts of all entities at the
-            first such question, or ``knn``, ``khop``, ``path``, ``pcst``, ``rrf``, ``weighted``, which encode them.
     """
 
     run: Path = RETRIEVER_RUN
     answerer: Path | None = None
-    by_text: ClassicName = "bm25"
 
     def open(self) -> Asker:
         """Retriever and answerer of the runs.
@@ -45,7 +41,7 @@ class AnsweringOptions:
         whole = (self.run / RETRIEVER).is_dir()
         run = trained_run(self.run / RETRIEVER if whole else self.run)
         graph = saved_options(run).load()
-        retriever = open_retriever_of(run, graph, by_text=self.by_text)
+        retriever = open_retriever_of(run, graph, self)
         folder = self.answerer
         if folder is None and whole and (self.run / FINETUNE).is_dir():
             folder = self.run / FINETUNE
@@ -128,7 +124,7 @@ def _show(reply: Reply, graph: KnowledgeGraph, out: Console) -> None:
             say(out, "not in this graph: no entity has a word of the question")
             return
     elif not ranked.paths:
-        say(out, "not in this graph: no relation leads from " + ", ".join(graph.column("name", reply.topics)))
+        say(out, "not in this graph: no relation was followed from " + ", ".join(graph.column("name", reply.topics)))
         return
     if ranked.abstained:
         doubt = f"confidence {ranked.confidence:.3f}, below {reply.threshold:.3f}"

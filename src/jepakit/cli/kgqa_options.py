@@ -13,6 +13,7 @@ from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.datasets.splits import divided
 from jepakit.kgqa.evaluate import EvaluateConfig
 from jepakit.kgqa.paths.fitting import RetrieverConfig
+from jepakit.kgqa.paths.reach import BEAM
 from jepakit.kgqa.pretrain import PretrainConfig
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
 from jepakit.kgqa.retrievers.named import ClassicName
@@ -154,13 +155,29 @@ def saved_options(run: RunFolder) -> QuestionOptions:
     return QuestionOptions(**options)
 
 
-def open_retriever_of(run: RunFolder, graph: KnowledgeGraph, *, by_text: ClassicName = "bm25") -> PathRetriever:
-    """The learned retriever of a run; ``by_text`` finds what answers questions that have no topic.
+@dataclass
+class RetrievingOptions:
+    """How the learned retriever of a run is used.
+
+    Args:
+        beam: triples that are followed from a topic for the paths of each length. Where all paths need more, as from a
+            hub, those that are most probable for the question are followed. null: all paths.
+        by_text: what answers a question that has no topic: ``bm25``, which indexes the texts of all entities at the
+            first such question, or ``knn``, ``khop``, ``path``, ``pcst``, ``rrf``, ``weighted``, which encode them.
+    """
+
+    beam: int | None = BEAM
+    by_text: ClassicName = "bm25"
+
+
+def open_retriever_of(run: RunFolder, graph: KnowledgeGraph, options: RetrievingOptions | None = None) -> PathRetriever:
+    """The learned retriever of a run.
 
     Raises:
         ModelError: it is of another graph.
     """
-    return open_retriever(run, graph, load_cached_encoder(saved_options(run).text), by_text=by_text)
+    options, encoder = options or RetrievingOptions(), load_cached_encoder(saved_options(run).text)
+    return open_retriever(run, graph, encoder, beam=options.beam, by_text=options.by_text)
 
 
 def counts(graph: KnowledgeGraph) -> str:

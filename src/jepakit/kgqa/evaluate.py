@@ -77,6 +77,7 @@ def evaluate(
     """Measures all retrievers on the same questions, whose topics are given.
 
     Ours finds the answers of a question without a topic in the graph by text; to the ceilings of paths it adds 0.
+    Where a beam leaves paths out, the ceilings are those of the paths that were followed.
     Precision, recall and F1 are those of the entities with at least half of the best score: a path gives the same to
     all that it reaches. Scores by text, and those of the classic retrievers, do not say how many answers there are: of
     them the best entity counts.
@@ -147,12 +148,13 @@ def split_of(splits: dict[str, Questions], name: str | None) -> Questions:
 def _rank_by_paths(
     questions: Questions, retriever: PathRetriever, untrained: PathRetriever, limit: int
 ) -> tuple[dict[str, list[Ranked]], list[BestPath]]:
-    """The answers of both retrievers, and the best path of each question; the paths are walked once."""
+    """The answers of both retrievers, and the best path of each question; the paths are walked once if all are."""
     ranked: dict[str, list[Ranked]] = {OURS: [], UNTRAINED: []}
     best: list[BestPath] = []
     for walked in retriever.walk(questions):
         ranked[OURS] += retriever.rank_walked(walked, limit)
-        ranked[UNTRAINED] += untrained.rank_walked(walked, limit)
+        # A beam follows the paths that its own matcher prefers.
+        ranked[UNTRAINED] += untrained.rank_shared(walked, limit)
         for row, share in zip(*(column.tolist() for column in walked.best()), strict=True):
             best.append(BestPath(() if row < 0 else retriever.table.steps(int(walked.path[row])), share))
     return ranked, best

@@ -8,10 +8,9 @@ without a topic has no paths: its entities are found by their texts.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,9 +22,10 @@ from jepakit.core.packed import segment_softmax
 from jepakit.errors import DataError, ModelError, require_choice
 from jepakit.files import read_json, reading
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions, Subgraph
-from jepakit.kgqa.linking.matches import mask_topic
+from jepakit.kgqa.linking.matches import mask_topics
 from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.paths.reach import PathTable, Walker
+from jepakit.kgqa.paths.preference import LEAST_PROBABILITY, MatcherPreference
+from jepakit.kgqa.paths.reach import BEAM, PathTable, Walker
 from jepakit.kgqa.paths.trace import trace
 from jepakit.kgqa.paths.vectors import PathVectors
 from jepakit.kgqa.paths.walked import WalkedPaths
@@ -35,8 +35,6 @@ from jepakit.kgqa.retrievers.neighbourhood import sampled_around
 from jepakit.text import TextEncoder
 from jepakit.training import RunFolder, load_encoder_as
 
-#: Paths of less probability take no part in the scores.
-_LEAST_PROBABILITY = 1e-3
 _QUESTIONS_AT_ONCE = 64
 SETTINGS = "retriever.json"
 """The file in a run with what a `PathRetriever` needs beside its matcher."""
@@ -67,10 +65,10 @@ class Ranked:
         entities: rows of the graph, ``[K]``; equal scores in the order of their rows.
         scores: of each, ``[K]``. Those by paths sum to at most 1; those by text are those of the text retriever, and no
             probabilities.
-        paths: the most probable paths; none where the entities are found by text.
-        confidence: P(s|q) of the most probable path s, times its cosine to the question (0 where that is negative): low
-            where several paths compete, and where none of them says what the question says. 0 without paths: how likely
-            an entity found by text is right is not known.
+        paths: the most probable of the paths that were followed; none where the entities are found by text.
+        confidence: P(s|q) of the first path s, times its cosine to the question (0 where that is negative): low where
+            several paths compete, and where none of them says what the question says. 0 without paths: how likely an
+            entity found by text is right is not known.
         abstained: the answer is "not in this graph": there is none, or the confidence is below the threshold of the
             retriever. The entities are then what is nearest. What is found by text is an answer only where the
             threshold is 0, which answers every question.
@@ -101,6 +99,10 @@ class PathRetriever:
         wordings: wordings of each path.
         threshold: the least confidence of an answer, see `jepakit.kgqa.abstention`; 0: every question is answered.
         vectors: of paths that are encoded already, of the same graph, encoder and wordings; None: there are none yet.
+        beam: triples that are followed from a topic for the paths of each length, see `Walker`; None: all. Where the
+            paths need more, those that the matcher finds most probable are followed; the others keep their probability
+            and lead to no answers, and those that extend them are not considered. A beam that has room for all paths
+            gives the same answers as none.
         by_text: finds the entities of questions without a topic, see `jepakit.kgqa.retrievers.named`. It is made at the
             first such question: ``bm25`` indexes the texts of all entities, the others encode them.
     """
@@ -115,6 +117,7 @@ class PathRetriever:
         wordings: int,
         threshold: float = 0.0,
         vectors: PathVectors | None = None,
+        beam: int | None = BEAM,
         by_text: ClassicName = "bm25",
     ) -> None:
         require_choice("by_text", by_text, get_args(ClassicName))
@@ -127,7 +130,7 @@ class PathRetriever:
             )
         self.graph, self.encoder, self.matcher = graph, encoder, matcher.eval()
         self.threshold = threshold
-        self.through_topic, self.walker = through_topic, Walker(graph, through_topic=through_topic)
+        self.through_topic, self.walker = through_topic, Walker(graph, through_topic=through_topic, beam=beam)
         self.vectors = vectors or PathVectors(graph, encoder, PathTable(graph.num_steps), matcher.hops, wordings)
         self.table = self.vectors.table
         self._text = cache(lambda: classic_retrievers([by_text], graph, encoder)[by_text])
@@ -153,16 +156,19 @@ class PathRetriever:
         ``vectors`` of the questions, ``[Q, D]``, are those of `embed` unless they are given.
         """
         ranked: list[Ranked] = []
-        for walked in self.walk(questions):
+        for walked in self.walk(questions, vectors):
             given = None if vectors is None else vectors[len(ranked) : len(ranked) + len(walked.questions)]
             ranked += self.rank_walked(walked, limit, paths=paths, vectors=given)
         return ranked
 
-    def walk(self, questions: Questions) -> Iterator[WalkedPaths]:
-        """The paths of the questions, some questions at a time."""
-        for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
-            block = questions[range(start, min(start + _QUESTIONS_AT_ONCE, len(questions)))]
-            yield WalkedPaths.of(self.walker, self.table, block, self.matcher.hops)
+    def walk(self, questions: Questions, vectors: Tensor | None = None) -> Iterator[WalkedPaths]:
+        """The paths of the questions, some questions at a time; ``vectors`` as for `rank`."""
+        at_once = self.walker.at_once(_QUESTIONS_AT_ONCE)
+        for start in range(0, len(questions), at_once):
+            block = questions[range(start, min(start + at_once, len(questions)))]
+            given = None if vectors is None else vectors[start : start + at_once]
+            prefer = MatcherPreference(self.matcher, self.vectors, partial(self.embed, block, given))
+            yield WalkedPaths.of(self.walker, self.table, block, self.matcher.hops, prefer)
 
     def explain(self, ranked: Ranked, limit: int = 64) -> Subgraph:
         """The triples along the most probable path to the best answers; at most ``limit`` entities.
@@ -185,12 +191,19 @@ class PathRetriever:
     def rank_walked(
         self, walked: WalkedPaths, limit: int = 20, *, paths: int = 5, vectors: Tensor | None = None
     ) -> list[Ranked]:
-        """`rank` for the questions of paths that this retriever, or one `with_matcher`, has walked."""
+        """`rank` for the questions of paths that this retriever has walked."""
         ranked = self._by_paths(walked, limit, paths, vectors)
         without = [row for row, topics in enumerate(walked.questions.topics) if not topics]
         for row, one in zip(without, self._by_text(walked.questions[without], limit), strict=True):
             ranked[row] = one
         return ranked
+
+    def rank_shared(self, walked: WalkedPaths, limit: int) -> list[Ranked]:
+        """`rank` for the questions of paths that a retriever `with_matcher` of another has walked.
+
+        They are walked again where its beam left some out, for this matcher may prefer others.
+        """
+        return self.rank_walked(walked, limit) if walked.complete else self.rank(walked.questions, limit)
 
     def _by_text(self, questions: Questions, limit: int) -> list[Ranked]:
         if not len(questions):
@@ -212,19 +225,19 @@ class PathRetriever:
             return [Ranked(np.empty(0, np.int64), np.empty(0), ()) for _ in range(len(questions))]
         different, column = np.unique(walked.path, return_inverse=True)
         path_vectors, steps = self.vectors(different)
-        cosines = self.matcher.cosines(self.embed(questions) if vectors is None else vectors, path_vectors, steps)
+        cosines = self.matcher.cosines(self.embed(questions, vectors), path_vectors, steps)
         logits = self.matcher.logits(cosines, steps)
         candidates = logits[torch.from_numpy(walked.question), torch.from_numpy(column)]
         probability = segment_softmax(candidates[:, None].double(), torch.from_numpy(ptr))[:, 0].numpy()
         confidence = probability * cosines.numpy()[walked.question, column].clip(min=0)
-        likely = np.flatnonzero(probability >= _LEAST_PROBABILITY)
+        likely = np.flatnonzero((probability >= LEAST_PROBABILITY) & (size > 0))
         weight = csr_array(
             (probability[likely] / size[likely], (walked.question[likely], likely)), shape=(len(questions), len(size))
         )
         scores = csr_array(weight @ walked.sets.astype(np.float64))
         ranked: list[Ranked] = []
         for row in range(len(questions)):
-            own = np.arange(ptr[row], ptr[row + 1])
+            own = ptr[row] + np.flatnonzero(size[ptr[row] : ptr[row + 1]])
             own = own[np.argsort(-probability[own], kind="stable")]
             sure = float(confidence[own[0]]) if len(own) else 0.0
             reached = slice(*scores.indptr[row : row + 2])
@@ -239,15 +252,20 @@ class PathRetriever:
         steps = self.table.steps(int(walked.path[row]))
         return RankedPath(int(walked.topic[row]), steps, float(probability[row]), int(walked.size[row]))
 
-    def embed(self, questions: Questions) -> Tensor:
-        """Frozen vectors of the questions with their topics masked, ``[Q, D]``."""
-        return self.encoder.encode(mask_topics(self.graph, questions), "query")
+    def embed(self, questions: Questions, vectors: Tensor | None = None) -> Tensor:
+        """Frozen vectors of the questions with their topics masked, ``[Q, D]``; ``vectors`` where they are given."""
+        return self.encoder.encode(mask_topics(self.graph, questions), "query") if vectors is None else vectors
 
 
 def open_retriever(
-    run: RunFolder, graph: KnowledgeGraph, encoder: TextEncoder, *, by_text: ClassicName = "bm25"
+    run: RunFolder,
+    graph: KnowledgeGraph,
+    encoder: TextEncoder,
+    *,
+    beam: int | None = BEAM,
+    by_text: ClassicName = "bm25",
 ) -> PathRetriever:
-    """The retriever of a run; ``by_text`` as for `PathRetriever`.
+    """The retriever of a run; ``beam`` and ``by_text`` as for `PathRetriever`.
 
     Raises:
         ModelError: the folder has none, or it was trained on another graph or with another text encoder.
@@ -263,23 +281,12 @@ def open_retriever(
                 raise DataError(f"trained with another {name}", field=name, value=value, expected=str(settings[name]))
     matcher = load_encoder_as(PathMatcher, run.encoder)
     return PathRetriever(
-        graph, encoder, matcher, through_topic=through, wordings=wordings, threshold=threshold, by_text=by_text
+        graph,
+        encoder,
+        matcher,
+        through_topic=through,
+        wordings=wordings,
+        threshold=threshold,
+        beam=beam,
+        by_text=by_text,
     )
-
-
-def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:
-    """The questions with the names of their topics replaced by `jepakit.kgqa.paths.wordings.TOPIC`.
-
-    A name is looked for in either case; an underscore in it matches a space. A question that does not contain it stays.
-    """
-    different = sorted({topic for listed in questions.topics for topic in listed})
-    name = dict(zip(different, graph.column("name", different), strict=True))
-    texts: list[str] = []
-    for text, topics in zip(questions.texts, questions.topics, strict=True):
-        masked = text
-        for topic in sorted(topics, key=lambda row: -len(name[row])):
-            pattern = re.escape(name[topic]).replace("_", "[_ ]").replace(r"\ ", "[_ ]")
-            if name[topic] and (found := re.search(pattern, masked, re.IGNORECASE)):
-                masked = mask_topic(masked, found.span())
-        texts.append(masked)
-    return texts

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from jepakit.errors import DataError
-from jepakit.kgqa.data import Questions
+from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.paths.wordings import TOPIC
 
 Method = Literal["exact", "normalised", "fuzzy", "embedding"]
@@ -53,6 +54,24 @@ def mask_topic(question: str, span: tuple[int, int]) -> str:
     if not 0 <= start < end <= len(question):
         raise DataError("no such part of the question", field="span", value=span, expected=f"in 0..{len(question)}")
     return question[:start] + TOPIC + question[end:]
+
+
+def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:
+    """The questions with the names of their topics replaced by `jepakit.kgqa.paths.wordings.TOPIC`.
+
+    A name is looked for in either case; an underscore in it matches a space. A question that does not contain it stays.
+    """
+    different = sorted({topic for listed in questions.topics for topic in listed})
+    name = dict(zip(different, graph.column("name", different), strict=True))
+    texts: list[str] = []
+    for text, topics in zip(questions.texts, questions.topics, strict=True):
+        masked = text
+        for topic in sorted(topics, key=lambda row: -len(name[row])):
+            pattern = re.escape(name[topic]).replace("_", "[_ ]").replace(r"\ ", "[_ ]")
+            if name[topic] and (found := re.search(pattern, masked, re.IGNORECASE)):
+                masked = mask_topic(masked, found.span())
+        texts.append(masked)
+    return texts
 
 
 def best_entities(matches: Sequence[Match], most: int = LINKED_TOPICS) -> tuple[int, ...]:

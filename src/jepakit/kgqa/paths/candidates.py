@@ -22,7 +22,7 @@ class Candidates:
     Args:
         ptr: ``[Q + 1]`` int64.
         path: number of each path in the `PathTable`, ``[C]`` int64.
-        size: entities that it reaches, ``[C]`` int64.
+        size: entities that it reaches, ``[C]`` int64; 0 where the beam of the walker left it out.
         hits: answers of the question among them, ``[C]`` int64.
     """
 
@@ -41,8 +41,8 @@ class Candidates:
 
     @property
     def share(self) -> NDArray[np.float64]:
-        """Share of answers among the entities that each path reaches, ``[C]``."""
-        return self.hits / self.size
+        """Share of answers among the entities that each path reaches, ``[C]``; 0 where it was not followed."""
+        return self.hits / np.maximum(self.size, 1)
 
     @cached_property
     def best_share(self) -> NDArray[np.float64]:
@@ -53,15 +53,18 @@ class Candidates:
 
 
 def find_candidates(walker: Walker, table: PathTable, questions: Questions, hops: int) -> Candidates:
-    """All paths of at most ``hops`` relations from the topics of each question. New paths are added to ``table``.
+    """The paths of at most ``hops`` relations from the topics of each question. New paths are added to ``table``.
 
-    A question with several topics has the paths of each; one without topics has none.
+    A question with several topics has the paths of each; one without topics has none. Where the beam of the walker has
+    no room for all paths from a topic, those of the fewest triples are followed. The others count as reaching no
+    answer, and those that extend them are no candidates.
     """
     # Questions with the same topics are walked together, so most topics are walked once.
     order = np.array(sorted(range(len(questions)), key=questions.topics.__getitem__), np.int64)
     columns: tuple[list[Ids], ...] = ([], [], [], [])
-    for start in range(0, len(order), _QUESTIONS_AT_ONCE):
-        rows = order[start : start + _QUESTIONS_AT_ONCE]
+    at_once = walker.at_once(_QUESTIONS_AT_ONCE)
+    for start in range(0, len(order), at_once):
+        rows = order[start : start + at_once]
         walked = WalkedPaths.of(walker, table, questions[rows], hops)
         for column, part in zip(columns, (rows[walked.question], walked.path, walked.size, walked.hits), strict=True):
             column.append(part)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
+from jepakit.errors import require_at_least
 from jepakit.kgqa.data import Ids, KnowledgeGraph, ranges
+
+BEAM = 2_000_000
+"""Triples that a `Walker` follows from a topic for the paths of each length, unless told otherwise."""
+
+#: On a graph of so many triples paths are followed from one topic at a time.
+_TRIPLES_AT_ONCE = 50_000_000
+
+Preference = Callable[[Ids, Ids], NDArray[np.float64]]
+"""Place of the topic and number of each of G paths of one length, ``[G], [G]`` -> values ``[G]``: higher is followed
+first, and -inf not at all."""
 
 
 class PathTable:
@@ -59,12 +70,12 @@ class PathTable:
 
 @dataclass(frozen=True)
 class Reached:
-    """The paths from some topics, with the entities that each reaches. G rows, in the order of the topics.
+    """The paths of one length from some topics, with what each reaches. G rows, in the order of the topics.
 
     Args:
         topic: place of the topic in the list that was asked for, ``[G]`` int64.
         path: number of the path in the `PathTable`, ``[G]`` int64.
-        sets: ``[G, N]`` bool: the entities that each reaches, sorted in each row.
+        sets: ``[G, N]`` bool: the entities that each reaches, sorted in each row; none for a path that a beam left out.
         num_entities: N.
     """
 
@@ -75,20 +86,31 @@ class Reached:
 
     @property
     def size(self) -> Ids:
-        """Number of entities that each path reaches, ``[G]``."""
+        """Number of entities that each path reaches, ``[G]``; 0 where it was not followed."""
         return np.diff(self.sets.indptr).astype(np.int64)
 
 
 class Walker:
-    """Follows relation paths through a graph.
+    """Follows all relation paths from some entities, shortest first.
+
+    From a hub, or where relations are many, the sets of all paths are too large to compute. A *beam* bounds the triples
+    that are followed from a topic for the paths of one length. Where those of all paths are at most so many, all are
+    followed; else those that are preferred, as many as the beam has room for, and those whose triples may all lead back
+    to the topic. A path that takes more triples than the beam by itself is thus not followed, however preferred. The
+    others are known to exist, but not what they reach, and they are not extended.
 
     Args:
-        graph: where.
-        through_topic: whether a path may return to the topic. A path that may not has the topic in none of its sets.
+        graph: the graph.
+        through_topic: whether a path may come back to its topic and go on; the topic is then an answer like any other.
+        beam: triples that are followed from a topic for the paths of each length; None: all.
+
+    Raises:
+        ConfigError: the beam is less than 1.
     """
 
-    def __init__(self, graph: KnowledgeGraph, *, through_topic: bool = False) -> None:
-        self.graph, self.through_topic = graph, through_topic
+    def __init__(self, graph: KnowledgeGraph, *, through_topic: bool = False, beam: int | None = BEAM) -> None:
+        self.graph, self.through_topic, self.beam = graph, through_topic, beam
+        require_at_least(self, beam=1)
         owner = np.repeat(np.arange(graph.num_entities), graph.degree)
         first = np.ones(len(owner), bool)
         first[1:] = (owner[1:] != owner[:-1]) | (graph.step[1:] != graph.step[:-1])
@@ -100,9 +122,22 @@ class Walker:
         self._neighbours = csr_array(
             (np.ones(len(owner), bool), graph.neighbour, ends), shape=(len(starts), graph.num_entities)
         )
+        #: Triples of each entity by each step.
+        self._triples = csr_array((np.diff(ends), self._step, self._ptr), shape=(graph.num_entities, graph.num_steps))
 
-    def paths(self, topics: Ids, hops: int, table: PathTable) -> list[Reached]:
-        """All paths of 1, 2, ... ``hops`` relations from each topic that reach an entity: one `Reached` a length."""
+    def at_once(self, most: int) -> int:
+        """From how many topics to follow paths together, at most ``most``: fewer on a large graph, for the memory."""
+        return max(1, min(most, _TRIPLES_AT_ONCE // max(1, self.graph.num_triples)))
+
+    def paths(self, topics: Ids, hops: int, table: PathTable, prefer: Preference | None = None) -> list[Reached]:
+        """The paths of 1, 2, ... ``hops`` relations from each topic that reach an entity: one `Reached` a length.
+
+        Args:
+            topics: rows of entities, ``[T]``; each has a beam of its own.
+            hops: relations of the longest paths.
+            table: numbers the paths; new ones are added.
+            prefer: which paths are followed where the beam has no room for all; None: those of the fewest triples.
+        """
         levels: list[Reached] = []
         place, path = np.arange(len(topics)), np.full(len(topics), -1)
         sets = csr_array(
@@ -110,32 +145,67 @@ class Walker:
             shape=(len(topics), self.graph.num_entities),
         )
         for _ in range(hops):
-            group, step, sets = self._expand(sets)
+            triples: Any = sets @ self._triples
+            triples.sort_indices()
+            group = np.repeat(np.arange(len(place)), np.diff(triples.indptr))
+            step = triples.indices.astype(np.int64)
             place, path = place[group], table.extend(path[group], step)
+            followed = self._followed(topics, place, path, step, triples.data, prefer)
+            sets = self._reached(sets, group, step, followed)
             if not self.through_topic:
                 sets = _without(sets, topics[place])
-                kept = np.flatnonzero(np.diff(sets.indptr))
+                kept = np.flatnonzero(np.diff(sets.indptr) + ~followed)
                 place, path, sets = place[kept], path[kept], sets[kept]
             levels.append(Reached(place, path, sets, self.graph.num_entities))
         return levels
 
-    def _expand(self, sets: csr_array) -> tuple[Ids, Ids, csr_array]:
-        """Every step from every set: the row it comes from, the step, and the set that it leads to."""
-        owner = np.repeat(np.arange(len(sets.indptr) - 1), np.diff(sets.indptr))
-        starts = self._ptr[sets.indices]
-        counts = self._ptr[sets.indices + 1] - starts
+    def _followed(
+        self, topics: Ids, place: Ids, path: Ids, step: Ids, triples: Ids, prefer: Preference | None
+    ) -> NDArray[np.bool_]:
+        """Which paths are followed, ``[G]``: each has its topic's place, its last step, and the triples to follow."""
+        if self.beam is None:
+            return np.ones(len(place), bool)
+        wide = np.bincount(place, triples, len(topics)) > self.beam
+        followed = ~wide[place]
+        if not wide.any():
+            return followed
+        if not self.through_topic:
+            # A path whose triples may all lead to the topic exists only if one does not.
+            inverse = (step + len(self.graph.relations)) % self.graph.num_steps
+            followed |= triples <= self._triples[topics].toarray()[place, inverse]
+        rest = np.flatnonzero(~followed & (triples <= self.beam))
+        value = -triples[rest].astype(np.float64) if prefer is None else prefer(place[rest], path[rest])
+        rest, value = rest[value > -np.inf], value[value > -np.inf]
+        rest = rest[np.lexsort((-value, place[rest]))]
+        total = np.cumsum(triples[rest])
+        before = np.searchsorted(place[rest], place[rest])
+        spent = total - np.concatenate([[0], total])[before]
+        followed[rest[spent <= self.beam]] = True
+        return followed
+
+    def _reached(self, sets: csr_array, group: Ids, step: Ids, followed: NDArray[np.bool_]) -> csr_array:
+        """The entities that the followed paths reach, each from a set by a step; none for the others."""
+        rows, steps = len(sets.indptr) - 1, self.graph.num_steps
+        chosen = np.flatnonzero(followed)
+        number = np.full(rows * steps, -1, np.int32)
+        number[group[chosen] * steps + step[chosen]] = np.arange(len(chosen))
+        used = np.zeros(rows, bool)
+        used[group[chosen]] = True
+        owner = np.repeat(np.arange(rows), np.diff(sets.indptr))
+        inside = used[owner]
+        owner, entity = owner[inside], sets.indices[inside]
+        starts = self._ptr[entity]
+        counts = self._ptr[entity + 1] - starts
         pair = ranges(starts, counts)
-        key = np.repeat(owner, counts) * self.graph.num_steps + self._step[pair]
-        order = np.argsort(key, kind="stable")
-        key, pair = key[order], pair[order]
-        first = np.flatnonzero(np.diff(key, prepend=-1))
-        chosen = csr_array(
-            (np.ones(len(pair), bool), pair, np.append(first, len(pair))), shape=(len(first), len(self._step))
-        )
-        reached: Any = chosen @ self._neighbours
+        row = number[np.repeat(owner, counts) * steps + self._step[pair]]
+        pair, row = pair[row >= 0], row[row >= 0]
+        pairs = coo_array((np.ones(len(pair), bool), (row, pair)), shape=(len(chosen), len(self._step))).tocsr()
+        reached: Any = pairs @ self._neighbours
         reached.sort_indices()
-        group, step = np.divmod(key[first], self.graph.num_steps)
-        return group, step, reached
+        lengths = np.zeros(len(group), np.int64)
+        lengths[chosen] = np.diff(reached.indptr)
+        ptr = np.concatenate([[0], np.cumsum(lengths)])
+        return csr_array((reached.data, reached.indices, ptr), shape=(len(group), self.graph.num_entities))
 
 
 def _without(sets: csr_array, entity: NDArray[np.int64]) -> csr_array:

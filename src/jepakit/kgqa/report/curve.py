@@ -52,7 +52,7 @@ def label_curve(
         shares: list[np.ndarray] = []
         for walked in fitted.retriever.walk(measured):
             for place, retriever in enumerate(matchers):
-                ranked[place] += [one.entities for one in retriever.rank_walked(walked, 1)]
+                ranked[place] += [one.entities for one in retriever.rank_shared(walked, 1)]
             shares.append(walked.best()[1])
         missing = measured.missing or None
         hits += [float(answer_metrics(rows, measured.answers, missing=missing)[:, 0].mean()) for rows in ranked]

@@ -113,7 +113,7 @@ def _facts(
     graph: KnowledgeGraph, config: PythonQuestionsConfig, generator: np.random.Generator
 ) -> Iterator[list[_Fact]]:
     """For each template some topics with their answers, in random order."""
-    types, walker = np.array(graph.column("type")), Walker(graph)
+    types, walker = np.array(graph.column("type")), Walker(graph, beam=None)
     for template in templates(graph):
         topics = generator.permutation(np.flatnonzero(np.isin(types, template.types)))
         found: list[_Fact] = []
