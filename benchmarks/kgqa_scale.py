@@ -3,9 +3,8 @@
 The graph is drawn (`jepakit.kgqa.datasets.generated`), because STaRK-Prime's own is a download. Its texts are encoded
 by a random vector for each word, so that an entity is nearest to questions with words of its text; the time of a
 sentence encoder comes on top. Everything is measured in a process that opens graph and vectors from files: retrieval,
-subgraphs for pre-training, and what ``jepakit kgqa ask`` does: entity linking, the ranking of relation paths of two
-steps by an untrained matcher, and the triples of the best path. Growth is measured on graphs of other sizes;
-`benchmarks.render` draws it.
+subgraphs for pre-training, and what ``jepakit kgqa ask`` does (`benchmarks.kgqa_scale_ask`). Growth is measured on
+graphs of other sizes; `benchmarks.render` draws it.
 """
 
 from __future__ import annotations
@@ -17,17 +16,23 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.harness import Options, Steps, main
+from benchmarks.kgqa_scale_ask import ask_rows, measure_ask
 from benchmarks.kgqa_scale_growth import growth_rows, growths, measure
-from benchmarks.kgqa_scale_home import LIMIT, SEED, WordVectors, in_own_process, opened, peak_memory, write
-from jepakit.kgqa.data import KnowledgeGraph, Questions, different
+from benchmarks.kgqa_scale_home import (
+    ASKED,
+    COMPARED,
+    LIMIT,
+    MEMORY,
+    SEED,
+    in_own_process,
+    opened,
+    peak_memory,
+    write,
+)
+from jepakit.kgqa.data import KnowledgeGraph, different
 from jepakit.kgqa.datasets.generated import GeneratedConfig
-from jepakit.kgqa.linking import EntityLinker
-from jepakit.kgqa.paths.matcher import PathMatcher
-from jepakit.kgqa.paths.reach import BEAM
-from jepakit.kgqa.retriever import PathRetriever
 from jepakit.kgqa.retrievers import BM25, KNN, PCST, EntityVectors, KHop, PathConfig, PCSTConfig, Query, Retriever
 from jepakit.kgqa.retrievers import Path as ShortestPaths
 from jepakit.kgqa.retrievers.steiner import steiner_tree
@@ -37,11 +42,10 @@ from jepakit.training.result_rows import ResultRow
 #: Of the triples drawn at the largest hub a quarter is left: about 48,000.
 FULL = GeneratedConfig(hub=200_000)
 QUICK = GeneratedConfig(entities=20_000, triples=800_000, hub=20_000)
-ASKED, COMPARED, SUBGRAPHS, HUBS = {False: 100, True: 20}, {False: 10, True: 4}, {False: 5000, True: 200}, 500
-NODES, HOPS = 256, (2, 3)
-PEAK, TREE, ASK = "jepakit: all retrievers", "jepakit: PCST, k-hop candidates", "jepakit: ask"
+SUBGRAPHS, HUBS = {False: 5000, True: 200}, 500
+NODES = 256
+PEAK, TREE = "jepakit: all retrievers", "jepakit: PCST, k-hop candidates"
 
-MEMORY = "memory, GiB"
 Function = Callable[[Path, bool], dict[str, float]]
 
 
@@ -148,55 +152,6 @@ def measure_subgraphs(folder: Path, quick: bool) -> dict[str, float]:
     return numbers | {"count": len(roots[""]), "memory": peak_memory()}
 
 
-def measure_ask(folder: Path, quick: bool) -> dict[str, float]:
-    """Times of questions that name an entity: random ones, then the largest hubs; and of questions that name none."""
-    start = time.perf_counter()
-    graph, vectors, _ = opened(folder, 1)
-    linker = EntityLinker(graph)
-    torch.manual_seed(SEED)
-
-    def retriever_of(hops: int, beam: int | None = BEAM) -> PathRetriever:
-        matcher = PathMatcher(vectors.encoder.dim, graph.num_steps, hops)
-        return PathRetriever(graph, WordVectors(), matcher, through_topic=False, wordings=1, beam=beam)
-
-    retrievers = {hops: retriever_of(hops) for hops in HOPS}
-    numbers = {"open s": time.perf_counter() - start}
-    draw = np.random.default_rng(SEED)
-    entities = {"": draw.integers(graph.num_entities, size=ASKED[quick]), " hubs": np.argsort(-graph.degree)[:10]}
-    for place, chosen in entities.items():
-        asked = [
-            f"What is the {draw.choice([relation.name for relation in graph.relations])} of {name}?"
-            for name in graph.column("name", chosen)
-        ]
-        for hops, retriever in retrievers.items():
-            times: list[float] = []
-            for text in asked:
-                start = time.perf_counter()
-                topics = tuple(match.entity for match in linker.link([text])[0][:1])
-                (ranked,) = retriever.rank(Questions((text,), (topics,), ((),)), LIMIT)
-                if ranked.paths:
-                    retriever.explain(ranked)
-                times.append(time.perf_counter() - start)
-            numbers |= {f"{hops} p50{place}": float(np.median(times)), f"{hops} most{place}": max(times)}
-        rows = chosen[: COMPARED[quick]].tolist()
-        compared = Questions(tuple(asked[: len(rows)]), tuple((row,) for row in rows), ((),) * len(rows))
-        exact = retriever_of(max(HOPS), None).rank(compared, LIMIT)
-        pairs = [
-            ({*ours.entities.tolist()}, {*theirs.entities.tolist()})
-            for ours, theirs in zip(retrievers[max(HOPS)].rank(compared, LIMIT), exact, strict=True)
-        ]
-        numbers[f"same{place}"] = float(np.mean([len(ours & theirs) / len(ours | theirs) for ours, theirs in pairs]))
-    texts = graph.column("text", draw.integers(graph.num_entities, size=ASKED[quick]))
-    times = []
-    for text in texts:
-        start = time.perf_counter()
-        (ranked,) = retriever.rank(Questions((" ".join(text.split()[:4]),), ((),), ((),)), LIMIT)
-        retriever.explain(ranked)
-        times.append(time.perf_counter() - start)
-    numbers |= {"index s": times[0], "text p50": float(np.median(times[1:])), "text most": max(times[1:])}
-    return numbers | {"memory": peak_memory()}
-
-
 def retrieval_rows(data: str, numbers: dict[str, float]) -> list[ResultRow]:
     """The rows of `measure_retrieval`."""
     times = [
@@ -269,40 +224,6 @@ def subgraph_rows(data: str, numbers: dict[str, float]) -> list[ResultRow]:
             )
     memory = ResultRow(data, "jepakit: subgraphs", MEMORY, numbers["memory"], aim=6.0, ours=True, lower_is_better=True)
     return [*table, memory]
-
-
-def ask_rows(data: str, numbers: dict[str, float]) -> list[ResultRow]:
-    """The rows of `measure_ask`."""
-    names = {
-        f"{hops} {share}{place}": (f"{ASK}, paths of {hops} relations", f"{metric}{about}, s")
-        for hops in HOPS
-        for place, about in {"": "", " hubs": " about the largest hubs"}.items()
-        for share, metric in {"p50": "answer p50", "most": "slowest answer"}.items()
-    }
-    names |= {"text p50": (f"{ASK}, by text", "answer p50, s"), "text most": (f"{ASK}, by text", "slowest answer, s")}
-    aimed = [
-        ResultRow(
-            data, method, metric, numbers[name], aim=1.0, note="no language model", ours=True, lower_is_better=True
-        )
-        for name, (method, metric) in names.items()
-    ]
-    once = [
-        ResultRow(data, ASK, metric, numbers[name], note="once", ours=True, lower_is_better=True)
-        for name, metric in {"open s": "opening, s", "index s": "the first answer by text, s"}.items()
-    ]
-    alike = [
-        ResultRow(
-            data,
-            f"{ASK}, paths of {max(HOPS)} relations",
-            f"Jaccard of the first {LIMIT} entities to those of all paths{about}",
-            numbers[f"same{place}"],
-            note=f"a beam of {BEAM:,} triples; an untrained matcher",
-            ours=True,
-        )
-        for place, about in {"": "", " hubs": ", the largest hubs"}.items()
-    ]
-    memory = ResultRow(data, ASK, MEMORY, numbers["memory"], aim=6.0, ours=True, lower_is_better=True)
-    return [*aimed, *once, *alike, memory]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from jepakit.kgqa.storage import open_graph, write_graph
 from jepakit.text import Kind
 
 SEED, LIMIT = 3, 20
+#: Questions, by ``--quick``: asked, and compared with what takes longer.
+ASKED, COMPARED = {False: 100, True: 20}, {False: 10, True: 4}
+MEMORY = "memory, GiB"
 GRAPH, VECTORS = "graph", "vectors.npy"
 
 

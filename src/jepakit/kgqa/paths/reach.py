@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array
 from jepakit.errors import require_at_least
 from jepakit.kgqa.data import Ids, KnowledgeGraph, ranges
 
-BEAM = 2_000_000
+BEAM = 3_000_000
 """Triples that a `Walker` follows from a topic for the paths of each length, unless told otherwise."""
 
 #: On a graph of so many triples paths are followed from one topic at a time.

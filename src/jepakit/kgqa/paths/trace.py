@@ -24,9 +24,10 @@ def trace(
     """
     forward = [np.array([topic])]
     for step in steps:
-        reached = _follow(graph, forward[-1], step)[1]
-        reached = np.unique(reached if through_topic else reached[reached != topic])
-        forward.append(reached)
+        reached = np.zeros(graph.num_entities, bool)
+        reached[_follow(graph, forward[-1], step)[1]] = True
+        reached[topic] &= through_topic
+        forward.append(np.flatnonzero(reached))
     budget, relations = max(1, (limit - 1) // len(steps)), len(graph.relations)
     kept = [answers[np.isin(answers, forward[-1])][:budget]]
     triples: list[Ids] = []
