@@ -176,8 +176,10 @@ def _recommendation(ours: ProbeResult, floors: dict[str, ProbeResult]) -> str | 
         gain = _Gain.of(floors[best], ours)
         if gain.mean >= -gain.spread:
             known = "" if gain.seeds > 1 else ", on one seed"
-            brought = f" Pre-training brought {_Gain.of(ours, floors[RANDOM])}." if RANDOM in floors else ""
-            return f"Without pre-training, {best} gains {gain} over the pre-trained encoder{known}.{brought}"
+            advice = f"Without pre-training, {best} gains {gain} over the pre-trained encoder{known}."
+            if RANDOM not in floors:
+                return advice
+            return f"{advice} Pre-training gains {_Gain.of(ours, floors[RANDOM])} over the same encoder at random."
     return _against_random(ours, floors[RANDOM]) if RANDOM in floors else None
 
 
