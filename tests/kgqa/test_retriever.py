@@ -103,7 +103,7 @@ def test_another_text_retriever_is_made_when_it_is_needed() -> None:
     (ranked,) = knn.rank(Questions(("film 3",), ((),), ((),)), 2)
     assert (IDS[ranked.entities[0]], ranked.scores[0]) == ("film 3", pytest.approx(1))
     with pytest.raises(ConfigError) as error:
-        PathRetriever(GRAPH, Words(), matcher, through_topic=False, wordings=1, by_text="kn")  # pyright: ignore
+        PathRetriever(GRAPH, Words(), matcher, through_topic=False, wordings=1, by_text="kn")  # pyright: ignore[reportArgumentType]
     assert error.value.field == "by_text"
 
 

@@ -126,7 +126,9 @@ def _show(reply: Reply, graph: KnowledgeGraph, out: Console) -> None:
     elif not ranked.paths:
         say(out, "not in this graph: no relation was followed from " + ", ".join(graph.column("name", reply.topics)))
         return
-    if ranked.abstained:
+    if ranked.abstained and ranked.found_by == "text" and not ranked.confidence:
+        say(out, "how sure this is is not known, so it is no answer; nearest is:")
+    elif ranked.abstained:
         doubt = f"confidence {ranked.confidence:.3f}, below {reply.threshold:.3f}"
         say(out, f"not in this graph ({doubt}); nearest is:")
     for path in ranked.paths:

@@ -172,7 +172,8 @@ class Walker:
         if not self.through_topic:
             # A path whose triples may all lead to the topic exists only if one does not.
             inverse = (step + len(self.graph.relations)) % self.graph.num_steps
-            followed |= triples <= self._triples[topics].toarray()[place, inverse]
+            own: Any = self._triples[topics]
+            followed |= triples <= own.toarray()[place, inverse]
         rest = np.flatnonzero(~followed & (triples <= self.beam))
         value = -triples[rest].astype(np.float64) if prefer is None else prefer(place[rest], path[rest])
         rest, value = rest[value > -np.inf], value[value > -np.inf]
