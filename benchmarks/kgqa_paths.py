@@ -7,6 +7,7 @@ Topics are given, the number of hops is not. A row is the expected hit@1 of the 
 among the entities that it reaches. Seeds draw the labelled questions and initialise the network.
 
 MetaQA: `dev` to train, the whole `test` to measure by hops; the same with a third of the wordings kept for the test.
+Classic retrieval (BM25, KNN, KNN + PCST) is measured by its first entity, on a sample of 1,000 questions.
 PathQuestion: no test question shares topic and path with one to train on. Questions to train on that are not
 labelled are used without their answers, where a row says so.
 """
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.harness import Options, Steps, data_dir, main, mean_row, side_by_side, workers
+from benchmarks.kgqa_floors import FLOORS, floors
 from jepakit.core.packed import segment_max, segment_sum
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets.questions import load_metaqa_questions, load_pathquestion
@@ -37,6 +39,7 @@ from jepakit.kgqa.paths.objective import AnswerLikelihood, ObjectiveConfig, Ques
 from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.vectors import PathVectors
 from jepakit.kgqa.retriever import mask_topics
+from jepakit.kgqa.retrievers.named import TITLES
 from jepakit.text import TextEncoder
 from jepakit.text.cache import load_cached_encoder
 from jepakit.text.encoder import Kind
@@ -47,23 +50,27 @@ METAQA, UNSEEN, PQ2, PQ3 = "MetaQA", "MetaQA, unseen wordings", "PathQuestion-2H
 DATASETS = (METAQA, PQ2, PQ3, UNSEEN)
 HOPS, SEEDS, ALL = 3, (0, 1, 2), -1
 METRIC, CEILING = "hit@1", "ceiling: the best path"
+CLASSIC = tuple(TITLES[name] for name in FLOORS)
+#: Questions of a part that classic retrieval answers; it takes ten times as long as a matcher.
+_CLASSIC_QUESTIONS = 1000
 COSINE, WORDS, BY_HOP = (
     "cosine, nothing learned",
     "answers alone, random word vectors",
     "answers alone, a softmax a hop",
 )
 OURS = "wordings (InfoNCE) + self-training"
-OBJECTIVES: dict[str, dict[str, float]] = {
-    "answers alone": {"wordings_weight": 0, "questions_weight": 0},
-    "wordings (InfoNCE)": {"questions_weight": 0},
-    "wordings (regression)": {"questions_weight": 0, "contrast": 0, "regression": 1},
-    "wordings (InfoNCE + regression)": {"questions_weight": 0, "regression": 1},
-    "self-training": {"wordings_weight": 0},
-    OURS: {},
-    "wordings (InfoNCE + regression) + self-training": {"regression": 1},
+OBJECTIVES: dict[str, ObjectiveConfig] = {
+    "answers alone": ObjectiveConfig(wordings_weight=0, questions_weight=0),
+    "wordings (InfoNCE)": ObjectiveConfig(questions_weight=0),
+    "wordings (regression)": ObjectiveConfig(questions_weight=0, contrast=0, regression=1),
+    "wordings (InfoNCE + regression)": ObjectiveConfig(questions_weight=0, regression=1),
+    "self-training": ObjectiveConfig(wordings_weight=0),
+    OURS: ObjectiveConfig(),
 }
-"""Row -> fields of `ObjectiveConfig`; answers are added where there are labels."""
+"""Row -> what is learned; answers are added where there are labels."""
 LABELS = {METAQA: (0, 10, 30, 75, 100, 1000, ALL), UNSEEN: (0, 75, ALL), PQ2: (0, 10, 30, ALL), PQ3: (0, 10, 30, ALL)}
+_CLASSIC = "classic"
+_UNLEARNED = (CEILING, COSINE, _CLASSIC)
 #: Labels at which every row is measured; at the others, those of `_ALWAYS`.
 _COMPARED, _ALWAYS = (0, 10, 30, 75), ("answers alone", OURS, BY_HOP)
 AIMS: dict[tuple[str, int], tuple[float, ...]] = {
@@ -126,18 +133,19 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         for labels in (LABELS[dataset][:2] if options.quick else LABELS[dataset])
         for method in methods(labels)
     ]
-    floors = [Job(dataset, method, 0, 0, options.quick) for dataset in datasets for method in (COSINE, CEILING)]
+    unlearned = [Job(dataset, method, 0, 0, options.quick) for dataset in datasets for method in _UNLEARNED]
     # What has an aim goes first.
-    ordered = sorted([*floors, *jobs], key=lambda job: ((job.dataset, job.labels) not in AIMS, job.method != OURS))
+    ordered = sorted([*unlearned, *jobs], key=lambda job: ((job.dataset, job.labels) not in AIMS, job.method != OURS))
     with workers() as pool:
         found = side_by_side(pool, steps, {job.key: partial(measure, job) for job in ordered})
     table: list[ResultRow] = []
     for dataset in datasets:
-        parts = list(found[floors[0].key if dataset == datasets[0] else Job(dataset, COSINE, 0, 0, options.quick).key])
+        parts = list(found[Job(dataset, CEILING, 0, 0, options.quick).key])
         for place, part in enumerate(parts):
             name = dataset if len(parts) == 1 else f"{dataset}, {part}"
-            for method in (CEILING, COSINE):
-                value = found[Job(dataset, method, 0, 0, options.quick).key][part]
+            for method, job in {CEILING: CEILING, COSINE: COSINE, **dict.fromkeys(CLASSIC, _CLASSIC)}.items():
+                key = part if method == job else f"{part}: {method}"
+                value = found[Job(dataset, job, 0, 0, options.quick).key][key]
                 table.append(mean_row(name, method, METRIC, [value], seeds=None))
             for labels in sorted({job.labels for job in jobs if job.dataset == dataset}, key=lambda n: n % 10**9):
                 for method in methods(labels):
@@ -159,6 +167,12 @@ def methods(labels: int) -> list[str]:
 def measure(job: Job) -> dict[str, float]:
     """Expected hit@1 by the part of the test."""
     split, encoder = load_split(job.dataset), _Words() if job.method == WORDS else _encoder()
+    if job.method == _CLASSIC:
+        return {
+            f"{part}: {method}": value
+            for part, questions in split.test.items()
+            for method, value in floors(split.graph, questions, _encoder(), _CLASSIC_QUESTIONS, job.seed).items()
+        }
     test = {part: _test_set(job.dataset, part, words=job.method == WORDS) for part in split.test}
     if job.method == CEILING:
         return {part: one.ceiling for part, one in test.items()}
@@ -173,7 +187,7 @@ def measure(job: Job) -> dict[str, float]:
         seed=job.seed,
         progress=False,
         accelerator="cpu",
-        objective=ObjectiveConfig(**OBJECTIVES.get(job.method, OBJECTIVES["answers alone"])),
+        objective=OBJECTIVES.get(job.method, OBJECTIVES["answers alone"]),
         epochs=2 if job.quick else RetrieverConfig.epochs,
     )
     if job.method == BY_HOP:
@@ -290,9 +304,10 @@ class _ByHop(PathMatcher):
     def __init__(self, dim: int, num_steps: int, hops: int) -> None:
         super().__init__(dim, num_steps, hops)
         self.heads = nn.Linear(dim, hops * (num_steps + 1))
+        nn.init.zeros_(self.log_scale)
 
-    def forward(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
-        """See `PathMatcher.forward`; an absent step is one of the choices."""
+    def cosines(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
+        """In place of cosines, log-probabilities; an absent step is one of the choices."""
         # A unit vector has entries of 1 / sqrt(dim), too small to learn from at this rate.
         scores = self.heads(questions * self.dim**0.5).view(len(questions), self.hops, -1).log_softmax(-1)
         return sum((scores[:, hop, steps[:, hop]] for hop in range(self.hops)), torch.zeros(()))
@@ -313,7 +328,7 @@ def _fit_by_hop(split: Split, labelled: Questions, encoder: TextEncoder, config:
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=config.weight_decay)
     for _ in range(config.epochs * config.steps_per_epoch):
         optimizer.zero_grad()
-        loss(batches(torch.arange(config.batch_size), generator)).backward()
+        sum(loss(batches(torch.arange(config.batch_size), generator)).values(), torch.zeros(())).backward()
         optimizer.step()
     return network.eval()
 

@@ -225,8 +225,9 @@ class PathRetriever:
             return [Ranked(np.empty(0, np.int64), np.empty(0), ()) for _ in range(len(questions))]
         different, column = np.unique(walked.path, return_inverse=True)
         path_vectors, steps = self.vectors(different)
-        cosines = self.matcher.cosines(self.embed(questions, vectors), path_vectors, steps)
-        logits = self.matcher.logits(cosines, steps)
+        embedded = self.embed(questions, vectors)
+        cosines = self.matcher.cosines(embedded, path_vectors, steps)
+        logits = self.matcher.logits(cosines, embedded, steps)
         candidates = logits[torch.from_numpy(walked.question), torch.from_numpy(column)]
         probability = segment_softmax(candidates[:, None].double(), torch.from_numpy(ptr))[:, 0].numpy()
         confidence = probability * cosines.numpy()[walked.question, column].clip(min=0)

@@ -139,15 +139,21 @@ def test_the_student_listens_after_its_share_of_the_steps() -> None:
     assert "questions/contrast" not in never(batches(torch.arange(1), torch.Generator())).terms
 
 
-def test_wordings_do_not_move_the_bias_of_the_length() -> None:
+def test_answers_alone_teach_the_number_of_relations() -> None:
     matcher, batches = matcher_of(), batches_of([0])
-    PathJEPA(matcher, ObjectiveConfig(questions_weight=0), steps=1)(
-        batches(torch.arange(1), torch.Generator())
-    ).total.backward()
-    assert matcher.length_bias.grad is None
+    views = batches(torch.arange(1), torch.Generator())
+    jepa = PathJEPA(matcher, ObjectiveConfig(listen_after=0, confidence=0), steps=1)
+    output = jepa(views)
+    assert "questions/contrast" in output.terms
+    output.total.backward()
+    assert matcher.length.bias.grad is None
     assert matcher.log_scale.grad is None
-    AnswerLikelihood(matcher)(batches(torch.arange(1), torch.Generator())).backward()
-    assert matcher.length_bias.grad is not None
+    AnswerLikelihood(matcher)(views)["lengths"].backward()
+    assert matcher.length.bias.grad is not None
+    assert matcher.question[0].weight.grad is not None  # of the step before
+    matcher.zero_grad()
+    AnswerLikelihood(matcher)(views)["lengths"].backward()
+    assert matcher.question[0].weight.grad is None
 
 
 def test_questions_without_answers_are_used_and_their_answers_are_not_read() -> None:
@@ -159,7 +165,7 @@ def test_questions_without_answers_are_used_and_their_answers_are_not_read() -> 
         for more in (None, blank, others)
     )
     assert all(torch.equal(same[name], value) for name, value in taught.items())
-    assert not torch.equal(alone["length_bias"], taught["length_bias"])
+    assert not torch.equal(alone["step.weight"], taught["step.weight"])
 
 
 def test_without_any_label_it_trains_on_questions_alone_or_says_why_not() -> None:
@@ -167,7 +173,7 @@ def test_without_any_label_it_trains_on_questions_alone_or_says_why_not() -> Non
     config = replace(CONFIG, epochs=1)
     fitted = fit_retriever(GRAPH, none, ENCODER, config)
     assert fitted.fit.steps == config.steps_per_epoch
-    assert not torch.equal(fitted.encoder.length_bias, fitted.random_encoder.length_bias)
+    assert not torch.equal(fitted.encoder.step.weight, fitted.random_encoder.step.weight)
     off = replace(config, objective=ObjectiveConfig(wordings_weight=0, questions_weight=0))
     with pytest.raises(DataError) as error:
         fit_retriever(GRAPH, none, ENCODER, off)

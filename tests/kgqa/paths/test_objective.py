@@ -1,6 +1,7 @@
 """The likelihood of answers, computed by hand, and that the frozen start is the cosine."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,20 +38,51 @@ def zeroed(matcher: PathMatcher) -> PathMatcher:
     for parameter in matcher.question.parameters():
         torch.nn.init.zeros_(parameter)
     with torch.no_grad():
-        matcher.length_bias.copy_(torch.tensor([0.0, math.log(3), 0.0, 0.0]))
+        matcher.length.bias.copy_(torch.tensor([0.0, math.log(3), 0.0, 0.0]))
     return matcher
 
 
-def test_the_loss_by_hand() -> None:
+def test_the_losses_by_hand() -> None:
+    losses = AnswerLikelihood(zeroed(matcher_of()), weight=0.5)(batch_of([0, 0.5, 1, 0]))
+    # P = (3/4, 1/4) for both; likelihoods 3/4 · 0 + 1/4 · 1/2 and 3/4 · 1 + 0. Each length has one path.
+    expected = (-math.log(1 / 8) - math.log(3 / 4)) / 2
+    assert losses["lengths"].item() == pytest.approx(expected)
+    assert losses["answers"].item() == pytest.approx(expected / 2)
+
+
+def test_the_best_path_of_a_length_counts_not_how_many_there_are() -> None:
+    views = batch_of([0.5, 0, 1, 0])
+    assert views.labelled is not None
+    # The second question has the wrong path of three relations four times.
+    more = replace(
+        views.labelled,
+        ptr=torch.tensor([0, 2, 7]),
+        path=torch.tensor([0, 1, 0, 2, 2, 2, 2]),
+        share=torch.tensor([0.5, 0, 1, 0, 0, 0, 0]),
+    )
     task = AnswerLikelihood(zeroed(matcher_of()))
-    # P = (3/4, 1/4) for both; likelihoods 3/4 · 0 + 1/4 · 1/2 and 3/4 · 1 + 0.
-    assert task(batch_of([0, 0.5, 1, 0])).item() == pytest.approx((-math.log(1 / 8) - math.log(3 / 4)) / 2)
+    one, four = task(views), task(replace(views, labelled=more))
+    assert four["lengths"].item() == pytest.approx(one["lengths"].item())
+    assert four["answers"].item() == pytest.approx((-math.log(3 / 8) - math.log(3 / 7)) / 2)
 
 
 def test_questions_that_no_path_answers_do_not_count() -> None:
     task = AnswerLikelihood(zeroed(matcher_of()))
-    assert task(batch_of([0, 0, 1, 0])).item() == pytest.approx(-math.log(3 / 4))
-    assert task(batch_of([0, 0, 0, 0])).item() == 0
+    for loss in task(batch_of([0, 0, 1, 0])).values():
+        assert loss.item() == pytest.approx(-math.log(3 / 4))
+    for loss in task(batch_of([0, 0, 0, 0])).values():
+        assert loss.item() == 0
+
+
+def test_a_question_without_paths_has_no_gradient() -> None:
+    views = batch_of([0.5, 0, 1, 0])
+    assert views.labelled is not None
+    first = replace(
+        views.labelled, ptr=torch.tensor([0, 2, 2]), path=torch.tensor([0, 1]), share=torch.tensor([1.0, 0])
+    )
+    matcher = matcher_of()
+    torch.stack([*AnswerLikelihood(matcher)(replace(views, labelled=first)).values()]).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in matcher.parameters() if parameter.grad is not None)
 
 
 def test_probabilities_of_a_question_do_not_depend_on_the_others() -> None:
@@ -77,14 +109,16 @@ def test_paths_of_other_steps_have_other_vectors_after_a_step_of_training() -> N
 
 def test_training_finds_the_path_that_answers() -> None:
     matcher, batch = matcher_of(), batch_of([0, 1, 0, 1])
+    assert batch.labelled is not None
+    batch = replace(batch, labelled=replace(batch.labelled, texts=torch.eye(4)[:2]))
     task = AnswerLikelihood(matcher)
     optimizer = torch.optim.Adam(matcher.parameters(), lr=0.05)
-    before = task(batch).item()
+    before = task(batch)["answers"].item()
     for _ in range(50):
         optimizer.zero_grad()
-        task(batch).backward()
+        task(batch)["answers"].backward()
         optimizer.step()
-    assert task(batch).item() < 0.1 * before
+    assert task(batch)["answers"].item() < 0.1 * before
 
 
 def test_paths_share_the_states_of_their_beginnings() -> None:

@@ -29,6 +29,8 @@ from jepakit.training.results import Pretrained
 _DIAGNOSED = 2000
 #: Parameters of a matcher that learn at ``path_learning_rate``.
 _PATH_SIDE = ("step", "path", "path_out")
+#: The one that learns at ``length_learning_rate``.
+_LENGTH = "length"
 
 
 @dataclass
@@ -39,6 +41,7 @@ class RetrieverConfig(FitConfig):
         hops: relations of the longest path.
         wordings: wordings of each path.
         path_learning_rate: the rate of what embeds paths; ``learning_rate`` is that of what embeds questions.
+        length_learning_rate: the rate of what tells the number of relations. It adds to logits, whose size is 20.
         through_topic: whether a path may return to the topic; None: as the training questions are answered better.
         matcher: the network.
         objective: what is learned without labels, beside the answers of labelled questions.
@@ -47,12 +50,14 @@ class RetrieverConfig(FitConfig):
         max_false: see `jepakit.kgqa.abstention.choose_threshold`.
     """
 
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 5e-4
     path_learning_rate: float = 2e-4
+    length_learning_rate: float = 3e-3
     warmup_epochs: float = 0.0
     weight_decay: float = 0.01
+    clip_norm: float = 0.0
     hops: int = 3
     wordings: int = WORDINGS
     through_topic: bool | None = None
@@ -66,7 +71,7 @@ class RetrieverConfig(FitConfig):
         super().__post_init__()
         require_at_least(self, hops=1, wordings=1, unlabelled=0, steps_per_epoch=1)
         require_within(self, "[0, 1]", "max_false")
-        require_within(self, "(0, inf)", "path_learning_rate")
+        require_within(self, "(0, inf)", "path_learning_rate", "length_learning_rate")
         if self.wordings > WORDINGS:
             raise ConfigError("wordings", self.wordings, f"at most {WORDINGS}")
 
@@ -121,7 +126,7 @@ def fit_retriever(
     embedded = encoder.encode(texts, "query")
     batches = PathBatches(texts, embedded, candidates, vectors, useful, read=config.objective.questions_weight > 0)
     loader = EpochLoader(config.steps_per_epoch * config.batch_size, config.batch_size, batches, seed=config.seed)
-    jepa, task = _losses(matcher, config, steps=config.epochs * len(loader), labelled=len(useful) > 0)
+    jepa, task = _losses(matcher, config, steps=config.epochs * len(loader), labelled=len(useful))
     sample = embedded[:_DIAGNOSED]
 
     def embed() -> tuple[Tensor, None]:
@@ -159,17 +164,19 @@ def fit_retriever(
 
 
 def _losses(
-    matcher: PathMatcher, config: RetrieverConfig, *, steps: int, labelled: bool
+    matcher: PathMatcher, config: RetrieverConfig, *, steps: int, labelled: int
 ) -> tuple[PathJEPA | None, AnswerLikelihood | None]:
     """The loss without labels and the loss with them; None where it has no weight, or nothing to learn from."""
     jepa = PathJEPA(matcher, config.objective, steps=steps) if config.objective.without_labels else None
-    return jepa, AnswerLikelihood(matcher) if labelled else None
+    weight = min(1.0, labelled / config.objective.full_weight)
+    return jepa, AnswerLikelihood(matcher, weight) if labelled else None
 
 
 def _with_rates(config: RetrieverConfig, jepa: PathJEPA | None) -> RetrieverConfig:
-    """The configuration with the rate of the path side by the names of its parameters."""
+    """The configuration with the rates of the parts of a matcher by the names of their parameters."""
     root = "matcher" if jepa is None else "context_encoder.matcher"
     rates = {f"{root}.{name}": config.path_learning_rate for name in _PATH_SIDE if config.matcher.path_residual}
+    rates[f"{root}.{_LENGTH}"] = config.length_learning_rate
     return replace(config, learning_rates=rates | config.learning_rates)
 
 

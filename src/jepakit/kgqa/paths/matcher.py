@@ -40,10 +40,11 @@ class MatcherConfig:
 
 
 class PathMatcher(nn.Module):
-    """Scores of paths for questions: ``τ z·v + b[length]``.
+    """Scores of paths for questions: ``τ z·v + b(m)[length]``.
 
     ``z = norm(m + A(m))`` with the frozen vector m of the question; ``v = norm(t + G(GRU(steps)))`` with t, the mean of
-    the frozen vectors of the path's wordings. A and G start at 0.
+    the frozen vectors of the path's wordings; b, linear in m, is how many relations the question asks for. A, G and b
+    start at 0.
 
     Args:
         dim: width of the frozen vectors.
@@ -64,8 +65,8 @@ class PathMatcher(nn.Module):
         self.path = nn.GRU(self.config.step_dim, hidden, batch_first=True)
         self.path_out = nn.Linear(hidden, dim)
         self.log_scale = nn.Parameter(torch.tensor(self.config.scale).log())
-        self.length_bias = nn.Parameter(torch.zeros(hops + 1))
-        for last in (self.question[-1], self.path_out):
+        self.length = nn.Linear(dim, hops + 1)
+        for last in (self.question[-1], self.path_out, self.length):
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -112,10 +113,14 @@ class PathMatcher(nn.Module):
         """Cosines ``[B, P]`` of B questions and P paths; arguments as in `embed_questions` and `embed_paths`."""
         return self.embed_questions(questions) @ self.embed_paths(vectors, steps).T
 
-    def logits(self, cosines: Tensor, steps: Tensor) -> Tensor:
-        """Logits ``[B, P]`` of the paths from their cosines ``[B, P]`` and steps ``[P, hops]``."""
-        return self.log_scale.exp() * cosines + self.length_bias[(steps < self.num_steps).sum(1)]
+    def logits(self, cosines: Tensor, questions: Tensor, steps: Tensor) -> Tensor:
+        """Logits ``[B, P]`` from the cosines ``[B, P]``; other arguments as in `embed_questions` and `embed_paths`."""
+        return self.log_scale.exp() * cosines + self.length(questions)[:, self.lengths(steps)]
+
+    def lengths(self, steps: Tensor) -> Tensor:
+        """Number of relations of each path, ``[P, hops] -> [P]`` int64."""
+        return (steps < self.num_steps).sum(1)
 
     def forward(self, questions: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
         """Logits ``[B, P]`` of P paths for B questions; arguments as in `embed_questions` and `embed_paths`."""
-        return self.logits(self.cosines(questions, vectors, steps), steps)
+        return self.logits(self.cosines(questions, vectors, steps), questions, steps)

@@ -1,6 +1,7 @@
 """The losses of a path matcher.
 
-Labelled questions: the likelihood of their answers, with the path as a latent variable (`AnswerLikelihood`).
+Labelled questions: the likelihood of their answers, with the path as a latent variable, and the number of relations
+that they ask for (`AnswerLikelihood`).
 Without labels, a JEPA whose context is a text and whose target is a path (`PathJEPA`), on two kinds of pairs:
 
 - a wording of a path predicts the path, known from its other wordings: path pre-training, which needs no question;
@@ -24,13 +25,17 @@ from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.training.objective import RegularizerConfig, build_regularizers
 
 _LEAST = 1e-6
+#: The score of the best path of a length that no path has; finite, so that gradients are.
+_NO_PATH = -1e4
 
 
 @dataclass
 class ObjectiveConfig(RegularizerConfig):
-    """The weights beside the likelihood of answers, which has weight 1.
+    """What is learned beside the likelihood of answers, and how much.
 
     Args:
+        full_weight: labelled questions from which their answers have weight 1; fewer weigh in proportion, since they
+            are soon known by heart.
         wordings_weight: of predicting paths from their wordings; 0: no path pre-training.
         questions_weight: of predicting the path that the teacher reads in a question; 0: no self-training.
         contrast: weight of the cross-entropy of the predicted path among all paths.
@@ -41,6 +46,7 @@ class ObjectiveConfig(RegularizerConfig):
         support: share of the topics of a wording that must have the path.
     """
 
+    full_weight: int = 100
     wordings_weight: float = 0.3
     questions_weight: float = 1.0
     contrast: float = 1.0
@@ -52,7 +58,7 @@ class ObjectiveConfig(RegularizerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, wordings_weight=0, questions_weight=0, contrast=0, regression=0)
+        require_at_least(self, full_weight=1, wordings_weight=0, questions_weight=0, contrast=0, regression=0)
         require_within(self, "[0, 1]", "momentum", "listen_after", "confidence", "support")
 
     @property
@@ -118,25 +124,58 @@ class RetrieverViews(Views):
 
 
 class AnswerLikelihood(nn.Module):
-    """``−log Σ_s P(s|q) |R_s ∩ A| / |R_s|``, averaged over the questions that some path answers.
+    """What labelled questions teach; a question that no path answers teaches nothing.
 
-    The likelihood of an answer that is drawn from the entities a path reaches, with the path as a latent variable.
+    ``answers``: ``−log Σ_s P(s|q) |R_s ∩ A| / |R_s|``, the likelihood of an answer that is drawn from the entities a
+    path reaches, with the path as a latent variable.
+
+    ``lengths``: the same for the best path of each length alone, which trains b. In ``answers`` the many long paths
+    would be one reason for a small b at their length, and so would a question whose path is learned by heart.
+
+    Args:
+        matcher: trained in place.
+        weight: of ``answers``.
     """
 
-    def __init__(self, matcher: PathMatcher) -> None:
+    def __init__(self, matcher: PathMatcher, weight: float = 1.0) -> None:
         super().__init__()
-        self.matcher = matcher
+        self.matcher, self.weight = matcher, weight
 
-    def forward(self, views: RetrieverViews) -> Tensor:
-        """The loss; 0 where no path answers any question."""
+    def forward(self, views: RetrieverViews) -> dict[str, Tensor]:
+        """Both losses, averaged over the questions that some path answers; 0 where there is none."""
         assert views.paths is not None
         assert views.labelled is not None
-        batch = views.labelled
-        logits = self.matcher(batch.texts, views.paths.vectors, views.paths.steps)
-        likelihood = segment_sum(batch.probabilities(logits) * batch.share, batch.ptr)
+        batch, matcher = views.labelled, self.matcher
+        used, column = batch.path.unique(return_inverse=True)
+        steps = views.paths.steps[used]
+        scores = matcher.log_scale.exp() * matcher.cosines(batch.texts, views.paths.vectors[used], steps)
+        of_length, lengths = matcher.length(batch.texts), matcher.lengths(steps)
+        batch = replace(batch, path=column)
+        probability = batch.probabilities(scores + of_length.detach()[:, lengths])
+        answers = segment_sum(probability * batch.share, batch.ptr)
+        best, share = _best_of_length(scores.detach(), lengths, batch, of_length.shape[1])
+        by_length = ((best + of_length[batch.wording]).softmax(1) * share).sum(1)
         answered = segment_sum(batch.share, batch.ptr) > 0
-        losses = torch.where(answered, -likelihood.clamp(min=_LEAST).log(), torch.zeros_like(likelihood))
-        return losses.sum() / answered.sum().clamp(min=1)
+        return {
+            "answers": self.weight * _mean_surprise(answers, answered),
+            "lengths": _mean_surprise(by_length, answered),
+        }
+
+
+def _best_of_length(scores: Tensor, lengths: Tensor, batch: QuestionBatch, count: int) -> tuple[Tensor, Tensor]:
+    """Of the paths of each length, the greatest score and the greatest share, ``[B, count]`` each."""
+    owner = batch.owner
+    cell = owner * count + lengths[batch.path]
+    own = scores[batch.wording[owner], batch.path]
+    size = (len(batch.ptr) - 1) * count
+    best = own.new_full((size,), _NO_PATH).scatter_reduce(0, cell, own, "amax")
+    share = own.new_zeros(size).scatter_reduce(0, cell, batch.share, "amax")
+    return best.view(-1, count), share.view(-1, count)
+
+
+def _mean_surprise(likelihood: Tensor, counted: Tensor) -> Tensor:
+    losses = torch.where(counted, -likelihood.clamp(min=_LEAST).log(), torch.zeros_like(likelihood))
+    return losses.sum() / counted.sum().clamp(min=1)
 
 
 class TwoSides(nn.Module):
@@ -177,26 +216,28 @@ class PathJEPA(JEPA):
     def step(self, views: Views) -> JEPAOutput:
         """One step on a `RetrieverViews`; the names of the terms of questions begin with ``questions/``."""
         assert isinstance(views, RetrieverViews)
-        output = self._predict(views, calibrate=False)
+        output = self._predict(views)
         total, terms = self.config.wordings_weight * output.total, output.terms
         read = self._read(views)
         if read is not None:
-            questions = self._predict(read, calibrate=True)
+            questions = self._predict(read)
             total = total + self.config.questions_weight * questions.total
             terms = terms | {f"questions/{name}": value for name, value in questions.terms.items()}
         return replace(output, total=total, terms=terms)
 
-    def _predict(self, views: Views, *, calibrate: bool) -> JEPAOutput:
-        """The path of each text, by regression and among all paths; τ and the bias learn if ``calibrate``."""
+    def _predict(self, views: Views) -> JEPAOutput:
+        """The path of each text, by regression and among all paths.
+
+        τ and b do not learn: wordings are drawn evenly over the lengths of paths, so they say nothing of how long those
+        of questions are, and a teacher that taught b would hear its own errors.
+        """
         assert isinstance(views.where, Where)
         assert views.where.target_rows is not None
         output, matcher, paths = super().step(views), self._matcher, views.target
         assert isinstance(output.context, Tensor)
         assert isinstance(paths, Paths)
         cosines = output.context @ matcher.embed_paths(paths.vectors, paths.steps).T
-        # Wordings are drawn evenly over the lengths of paths, so they say nothing of how long those of questions are.
-        logits = matcher.logits(cosines, paths.steps) if calibrate else matcher.log_scale.detach().exp() * cosines
-        contrast = F.cross_entropy(logits, views.where.target_rows)
+        contrast = F.cross_entropy(matcher.log_scale.detach().exp() * cosines, views.where.target_rows)
         terms = {**output.terms, "contrast": contrast.detach()}
         return replace(output, total=output.total + self.config.contrast * contrast, terms=terms)
 
