@@ -159,7 +159,7 @@ def test_on_a_real_graph_it_abstains_where_the_graph_has_no_answer() -> None:
     graph = load_graph("python")
     splits = load_splits("python", graph)
     config = RetrieverConfig(
-        epochs=2,
+        epochs=6,
         hops=2,
         wordings=1,
         progress=False,
