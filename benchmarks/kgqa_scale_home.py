@@ -61,8 +61,15 @@ def opened(folder: Path, asked: int) -> tuple[KnowledgeGraph, EntityVectors, lis
 
 
 def peak_memory() -> float:
-    """The most memory of this process so far, GiB; pages of mapped files that were read count."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """The most memory of this process so far, GiB; pages of mapped files that were read count.
+
+    On Linux ``ru_maxrss`` of a new process begins with the memory of the one that started it; ``VmHWM`` does not.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 2**20
 
 
 def in_own_process(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
