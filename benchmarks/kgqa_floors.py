@@ -18,12 +18,12 @@ _QUESTIONS_AT_ONCE = 256
 
 
 def floors(
-    split_graph: KnowledgeGraph, questions: Questions, encoder: TextEncoder, sample: int, seed: int
+    graph: KnowledgeGraph, questions: Questions, encoder: TextEncoder, sample: int, seed: int
 ) -> dict[str, float]:
     """The expected hit@1 of each retriever, by the name of its row; topics are given and are never an answer.
 
     Args:
-        split_graph: the graph; all its entities are encoded, which a `CachedEncoder` does once.
+        graph: the graph; all its entities are encoded, which a `CachedEncoder` does once.
         questions: to measure on.
         encoder: of entities and questions.
         sample: most questions; of more, as many are drawn.
@@ -31,7 +31,7 @@ def floors(
     """
     asked = questions.sample(sample, seed=seed)
     hits: Mapping[ClassicName, list[float]] = {name: [] for name in FLOORS}
-    for name, retriever in classic_retrievers(FLOORS, split_graph, encoder).items():
+    for name, retriever in classic_retrievers(FLOORS, graph, encoder).items():
         for start in range(0, len(asked), _QUESTIONS_AT_ONCE):
             block = slice(start, start + _QUESTIONS_AT_ONCE)
             queries = list(map(Query, asked.texts[block], asked.topics[block]))

@@ -34,8 +34,8 @@ class ObjectiveConfig(RegularizerConfig):
     """What is learned beside the likelihood of answers, and how much.
 
     Args:
-        full_weight: labelled questions from which their answers have weight 1; fewer weigh in proportion, since they
-            are soon known by heart.
+        full_weight: number of labelled questions at which the answers have weight 1. With fewer the weight falls in
+            proportion, against overfitting.
         wordings_weight: of predicting paths from their wordings; 0: no path pre-training.
         questions_weight: of predicting the path that the teacher reads in a question; 0: no self-training.
         contrast: weight of the cross-entropy of the predicted path among all paths.
@@ -129,8 +129,8 @@ class AnswerLikelihood(nn.Module):
     ``answers``: ``−log Σ_s P(s|q) |R_s ∩ A| / |R_s|``, the likelihood of an answer that is drawn from the entities a
     path reaches, with the path as a latent variable.
 
-    ``lengths``: the same for the best path of each length alone, which trains b. In ``answers`` the many long paths
-    would be one reason for a small b at their length, and so would a question whose path is learned by heart.
+    ``lengths``: the same for the best path of each length alone, which trains b. ``answers`` does not train b:
+    long paths are many, so their total probability would lower b at their length. The best path of a length does not.
 
     Args:
         matcher: trained in place.
@@ -229,7 +229,7 @@ class PathJEPA(JEPA):
         """The path of each text, by regression and among all paths.
 
         τ and b do not learn: wordings are drawn evenly over the lengths of paths, so they say nothing of how long those
-        of questions are, and a teacher that taught b would hear its own errors.
+        of questions are, and a b learned from the teacher would repeat its errors.
         """
         assert isinstance(views.where, Where)
         assert views.where.target_rows is not None

@@ -14,7 +14,7 @@ from jepakit.errors import require_at_least
 from jepakit.kgqa.data import Ids, KnowledgeGraph, ranges
 
 BEAM = 3_000_000
-"""Triples that a `Walker` follows from a topic for the paths of each length, unless told otherwise."""
+"""Default beam of a `Walker`: the number of triples it follows from one topic for all paths of one length."""
 
 #: On a graph of so many triples paths are followed from one topic at a time.
 _TRIPLES_AT_ONCE = 50_000_000
