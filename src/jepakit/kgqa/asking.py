@@ -108,7 +108,7 @@ class Asker:
                 ranked, written = self._chosen(self.answerer, question, topics, ranked, free)
                 threshold = self.answerer.settings.threshold
             ranked = replace(ranked, entities=ranked.entities[:limit], scores=ranked.scores[:limit])
-            part = self.retriever.explain(ranked) if ranked.paths or ranked.found_by == "text" else None
+            part = self.retriever.explain(ranked) if ranked.explainable else None
             return Reply(topics, ranked, part, threshold, written)
 
     def _topics(self, question: str, entities: Sequence[str]) -> tuple[int, ...]:

@@ -87,6 +87,11 @@ class Ranked:
         """Logarithms of the scores by paths, ``[K]``; scores by text as they are."""
         return np.log(self.scores) if self.found_by == "paths" else self.scores
 
+    @property
+    def explainable(self) -> bool:
+        """Whether something leads to the entities that `PathRetriever.explain` can show."""
+        return bool(self.paths) or (self.found_by == "text" and len(self.entities) > 0)
+
 
 class PathRetriever:
     """Ranks entities for questions.

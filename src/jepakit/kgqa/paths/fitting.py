@@ -54,7 +54,7 @@ class RetrieverConfig(FitConfig):
     batch_size: int = 256
     learning_rate: float = 5e-4
     path_learning_rate: float = 2e-4
-    length_learning_rate: float = 3e-3
+    length_learning_rate: float = 1e-2
     warmup_epochs: float = 0.0
     weight_decay: float = 0.01
     clip_norm: float = 0.0

@@ -20,8 +20,9 @@ class MatcherConfig:
     """The architecture of a `PathMatcher`.
 
     Args:
-        hidden: width of the residual of the question, and of the recurrent network over a path.
+        hidden: width of the residual of the question.
         step_dim: width of the embedding of a step.
+        path_hidden: width of the recurrent network over the steps of a path.
         path_residual: learn a residual of the path beside that of the question.
         scale: τ at the start, which multiplies the cosine.
         dropout: on the vector of the question, in training.
@@ -29,12 +30,13 @@ class MatcherConfig:
 
     hidden: int = 384
     step_dim: int = 128
+    path_hidden: int = 128
     path_residual: bool = True
     scale: float = 20.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        require_at_least(self, hidden=1, step_dim=1)
+        require_at_least(self, hidden=1, step_dim=1, path_hidden=1)
         require_within(self, "(0, inf)", "scale")
         require_within(self, "[0, 1)", "dropout")
 
@@ -62,8 +64,8 @@ class PathMatcher(nn.Module):
         self.question = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
         # The row after the last is that of an absent step.
         self.step = nn.Embedding(num_steps + 1, self.config.step_dim)
-        self.path = nn.GRU(self.config.step_dim, hidden, batch_first=True)
-        self.path_out = nn.Linear(hidden, dim)
+        self.path = nn.GRU(self.config.step_dim, self.config.path_hidden, batch_first=True)
+        self.path_out = nn.Linear(self.config.path_hidden, dim)
         self.log_scale = nn.Parameter(torch.tensor(self.config.scale).log())
         self.length = nn.Linear(dim, hops + 1)
         for last in (self.question[-1], self.path_out, self.length):
@@ -92,12 +94,12 @@ class PathMatcher(nn.Module):
         return F.normalize(F.normalize(vectors, dim=-1) + self.path_out(self._last_states(steps)), dim=-1)
 
     def _last_states(self, steps: Tensor) -> Tensor:
-        """The state of the recurrent network after the last step of each path, ``[P, hops] -> [P, hidden]``.
+        """The state of the recurrent network after the last step of each path, ``[P, hops] -> [P, path_hidden]``.
 
         Paths share their beginnings, so each different beginning is computed once.
         """
         input_weight, state_weight, input_bias, state_bias = self.path.parameters()
-        states = state_weight.new_zeros(1, self.config.hidden)
+        states = state_weight.new_zeros(1, self.config.path_hidden)
         last = states.expand(len(steps), -1)
         begun = steps.new_zeros(len(steps))
         for hop in range(steps.shape[1]):

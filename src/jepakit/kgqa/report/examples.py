@@ -53,7 +53,7 @@ def example_of(
     ]
     if gold is not None:
         facts.append(("gold", _names(graph, list(gold))))
-    if not ranked.paths and not (ranked.found_by == "text" and len(ranked.entities)):
+    if not ranked.explainable:
         return ReportExample(question, tuple(facts))
     part = retriever.explain(ranked, _DRAWN)
     topics = np.array([path.topic for path in ranked.paths[:1]], np.int64)
@@ -133,7 +133,7 @@ def write_answer(file: Path, retriever: PathRetriever, question: str, ranked: Ra
             ),
         ),
     ]
-    if ranked.paths or ranked.found_by == "text":
+    if ranked.explainable:
         sections.append(triples_section(graph, retriever.explain(ranked)))
     shown = example_of(retriever, question, ranked)
     write_page(file, title=question, eyebrow=f"answered from {graph.name}", examples=[shown], sections=sections)
