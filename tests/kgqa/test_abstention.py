@@ -15,7 +15,6 @@ from jepakit.kgqa.abstention import ALWAYS, choose_threshold, training_and_held_
 from jepakit.kgqa.data import Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
-from jepakit.kgqa.paths.matcher import MatcherConfig
 from jepakit.kgqa.retriever import SETTINGS, open_retriever
 from jepakit.training import RunFolder
 
@@ -159,13 +158,13 @@ def test_on_a_real_graph_it_abstains_where_the_graph_has_no_answer() -> None:
     graph = load_graph("python")
     splits = load_splits("python", graph)
     config = RetrieverConfig(
-        epochs=6,
+        epochs=12,
         hops=2,
         wordings=1,
         progress=False,
         accelerator="cpu",
         learning_rate=5e-3,
-        matcher=MatcherConfig(hidden=64, step_dim=16),
+        path_learning_rate=2e-3,
     )
     train, held_out = splits["train"].sample(400, seed=0), splits["dev"].sample(200, seed=0)
     retriever = fit_retriever(graph, train, Words(), config, held_out=held_out).retriever
