@@ -61,10 +61,13 @@ class LinkHead(nn.Module):
         self.bias = nn.Linear(in_dim, steps)
         nn.init.normal_(self.steps.weight, std=dim**-0.5)
 
-    def forward(self, head: Tensor, step: Tensor, tail: Tensor) -> Tensor:
-        """Scores of all candidates for all queries: ``[B, in_dim], [B], [C, in_dim] -> [B, C]``."""
-        queries = torch.cat([self.project(head) * self.steps(step), F.one_hot(step, self.bias.out_features)], dim=1)
-        return queries @ torch.cat([self.project(tail), self.bias(tail)], dim=1).T
+    def queries(self, head: Tensor, step: Tensor) -> Tensor:
+        """``[B, in_dim], [B] -> [B, dim + steps]``."""
+        return torch.cat([self.project(head) * self.steps(step), F.one_hot(step, self.bias.out_features)], dim=1)
+
+    def candidates(self, tail: Tensor) -> Tensor:
+        """``[C, in_dim] -> [C, dim + steps]``; its product with a query is the score."""
+        return torch.cat([self.project(tail), self.bias(tail)], dim=1)
 
 
 def probe_links(embeddings: Tensor, split: TripleSplit, config: LinkConfig | None = None) -> float:
@@ -168,16 +171,19 @@ def _loss(head: LinkHead, embeddings: Tensor, batch: Tensor, config: LinkConfig,
     # Uniformly random entities, and not the tails of the batch: these are popular, which the head is to learn.
     others = torch.randint(len(embeddings), (config.negatives,), generator=generator).to(embeddings.device)
     first, step, tail = batch.T
-    scores = head(embeddings[first], step, embeddings[torch.cat([tail, others])])
-    own, others_scores = scores[:, : len(batch)].diagonal(), scores[:, len(batch) :]
-    others_scores = others_scores.masked_fill(others == tail[:, None], -torch.inf)
-    return (torch.cat([own[:, None], others_scores], dim=1).logsumexp(1) - own).mean()
+    queries = head.queries(embeddings[first], step)
+    own = (queries * head.candidates(embeddings[tail])).sum(1, keepdim=True)
+    others_scores = (queries @ head.candidates(embeddings[others]).T).masked_fill(others == tail[:, None], -torch.inf)
+    return (torch.cat([own, others_scores], dim=1).logsumexp(1, keepdim=True) - own).mean()
 
 
 def _scorer(head: LinkHead, embeddings: Tensor) -> Callable[[Ids], Tensor]:
+    with torch.no_grad():
+        candidates = head.candidates(embeddings).T.contiguous()
+
     @torch.no_grad()
     def score(queries: Ids) -> Tensor:
         rows = torch.from_numpy(queries).to(embeddings.device)
-        return head(embeddings[rows[:, 0]], rows[:, 1], embeddings)
+        return head.queries(embeddings[rows[:, 0]], rows[:, 1]) @ candidates
 
     return score
