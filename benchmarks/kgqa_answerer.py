@@ -78,7 +78,7 @@ class Sizes:
     pretrain_epochs: int
 
 
-FULL, QUICK = Sizes(600, 400, {"frozen": 10, "lora": 3}, 2, 18), Sizes(24, 24, {"frozen": 2, "lora": 1}, 2, 1)
+FULL, QUICK = Sizes(160, 200, {"frozen": 6, "lora": 1}, 2, 6), Sizes(24, 24, {"frozen": 2, "lora": 1}, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -306,4 +306,4 @@ def _split(graph: KnowledgeGraph, instruction: str, examples: Sequence[Example],
 TASKS = {"ExplaGraphs": _expla_graphs, "PathQuestion-2H": _path_question}
 
 if __name__ == "__main__":
-    main("kgqa_answerer", rows)
+    main("kgqa_answerer", rows, depends_on="kgqa/**/*.py")

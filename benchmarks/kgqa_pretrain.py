@@ -1,6 +1,6 @@
 """Pre-training on a knowledge graph: what frozen embeddings of entities are worth beside floors without a network.
 
-    python -m benchmarks.kgqa_pretrain            # minutes with a GPU and 16 cores; goes on where it was interrupted
+    python -m benchmarks.kgqa_pretrain            # an hour on two cores; goes on where it was interrupted
     python -m benchmarks.kgqa_pretrain --quick    # minutes on two cores: one seed, short training
 
 PrimeKG (subset of 59,478 triples). 30 % of the pairs of entities are held out with all their triples, and no encoder
@@ -82,7 +82,7 @@ class Job:
         method: a name of `VARIANTS`, that of a floor, or the random encoder of a variant.
         seed: of split, initialisation and draws.
         tried: only what is needed to choose a variant.
-        quick: a sixth of the training, one draw.
+        quick: a sixth of the training, one draw of labels.
     """
 
     method: str
@@ -208,7 +208,7 @@ def _lengths(epochs: int, trained: bool) -> dict[str, Any]:
 def _probed(parts: list[Tensor], split: TripleSplit, classes: Ids, job: Job) -> Numbers:
     """All probes; of embeddings side by side no link prediction, whose head would weigh them together."""
     arrays = [part.numpy() for part in parts]
-    draws = range(1 if job.quick or job.tried else DRAWS)
+    draws = range(1 if job.quick else DRAWS)
     numbers: Numbers = {}
     for fraction in FRACTIONS:
         relation = [probe_relations(arrays, split, fraction=fraction, draw=draw) for draw in draws]
@@ -272,4 +272,4 @@ def _row(
 
 
 if __name__ == "__main__":
-    main("kgqa_pretrain", rows)
+    main("kgqa_pretrain", rows, depends_on="kgqa/**/*.py")
