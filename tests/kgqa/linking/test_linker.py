@@ -74,6 +74,39 @@ def test_a_name_is_linked_in_many_spellings(question: str, name: str, method: st
     assert first(question) == (name, method, part)
 
 
+MODULES = ("json", "json.decoder", "json.decoder.JSONDecodeError", "json.decoder.JSONDecoder.__init__", "pathlib.Path")
+MODULES += ("pathlib.Path.read_text", "zipfile.Path", "zipfile.Path.read_text", "G.B.F.", "error", "os.error")
+
+
+@pytest.mark.parametrize(
+    ("question", "names", "part"),
+    [
+        ("What does json.JSONDecodeError inherit?", ["json.decoder.JSONDecodeError"], "json.JSONDecodeError"),
+        ("What does JSONDecodeError inherit?", ["json.decoder.JSONDecodeError"], "JSONDecodeError"),
+        ("what does jsondecoder.__init__ call", ["json.decoder.JSONDecoder.__init__"], "jsondecoder.__init__"),
+        ("What does read_text call?", ["pathlib.Path.read_text", "zipfile.Path.read_text"], "read_text"),
+        ("What does pathlib.read_text call?", ["pathlib.Path.read_text"], "pathlib.read_text"),
+        # Whole names stay what they were.
+        ("What does json.decoder define?", ["json.decoder"], "json.decoder"),
+        ("Where is pathlib.Path?", ["pathlib.Path"], "pathlib.Path"),
+        ("Which error?", ["error"], "error"),
+        # Neither parts in another order nor a plain word are a shorter form.
+        ("What does JSONDecodeError.json inherit?", ["json"], "json"),
+        ("the path of json", ["json"], "json"),
+    ],
+)
+def test_names_with_dots_are_linked_by_shorter_forms(question: str, names: list[str], part: str) -> None:
+    matches = EntityLinker(graph_of(MODULES), LinkingConfig(fuzzy=1)).link([question])[0]
+    assert [MODULES[match.entity] for match in matches] == names
+    assert question[slice(*matches[0].span)] == part
+
+
+@given(st.text(alphabet="ab.A_1 é東", max_size=20))
+def test_any_text_with_dots_and_underscores_has_valid_matches(question: str) -> None:
+    for match in EntityLinker(graph_of(("a.b", "A_b.ab1.aaa", "a")), LinkingConfig(fuzzy=1)).link([question])[0]:
+        assert 0 <= match.start < match.end <= len(question)
+
+
 @pytest.mark.parametrize(
     "question", ["who is it", "Who made what", "which of Rocky IV or Rocky II", "?!", "", "Is it up"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,12 @@ from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.linking.fuzzy import FuzzyNames
 from jepakit.kgqa.linking.matches import METHODS, Match, Method
 from jepakit.kgqa.linking.names import ARTICLES, COMMON_WORDS, NameIndex, Words, without_overlap
+from jepakit.kgqa.linking.qualified import QualifiedNames
 from jepakit.search.vectors import VectorIndex
 from jepakit.text import TextEncoder
 
 _Rank = tuple[bool, bool, int, bool, int, int, int]
+_Group = tuple[_Rank, list[Match]]
 #: Words of one stem are taken to begin with the same letters: "directors", "directed_by".
 _STEM = 4
 #: The longest part of a question that is embedded, in words.
@@ -49,6 +52,8 @@ class EntityLinker:
     The longest name wins. Normal forms have no capitals, accents, punctuation, underscores or article. Of several
     entities of one name all are matches, the one with most triples first.
 
+    A shorter form of a name with dots ("json.JSONDecodeError") is a normalised match, and none of its parts is a name.
+
     Names of two words, and names with a capital or a digit, are sure. Others ("film") come after them, and last those
     that also stand in names of relations and types. Names of common words alone ("It") count only with a capital, and
     not at the beginning. Fuzzy matches are looked for where no name of two words stands in the question, nor a sure one
@@ -68,6 +73,7 @@ class EntityLinker:
         self._names = graph.column("name")
         self._degree = graph.degree
         self._index = NameIndex(self._names)
+        self._qualified = QualifiedNames(self._names)
         schema = [relation.name for relation in graph.relations] + pc.unique(graph.entities["type"]).to_pylist()
         self._schema = {word[:_STEM] for name in schema for word in Words.of(name).texts}
         self._keys = list(self._index.rows)
@@ -85,9 +91,13 @@ class EntityLinker:
         return [tuple(matches[: self.config.limit]) for matches in linked]
 
     def _by_words(self, question: str, words: Words) -> list[Match]:
-        groups: list[tuple[_Rank, list[Match]]] = []
-        for start, stop in self._index.spans(words):
+        spans = self._index.spans(words)
+        groups = self._shortened(question, words, spans)
+        shortened = [matches[0] for _, matches in groups]
+        for start, stop in spans:
             matches = self._of_span(question, words, start, stop)
+            if any(_contains(other, matches[0]) for other in shortened):
+                continue
             striking = start > 0 and _is_striking(question, matches[0])
             parts = words.texts[start:stop]
             common = all(word in COMMON_WORDS for word in parts) or (len(parts) == 1 and len(parts[0]) == 1)
@@ -110,6 +120,17 @@ class EntityLinker:
         striking = [match for match in resembling if match not in wider and _is_striking(question, match)]
         rest = [match for match in resembling if match not in wider and match not in striking]
         return wider + sure + striking + unsure + rest
+
+    def _shortened(self, question: str, words: Words, spans: Sequence[tuple[int, int]]) -> list[_Group]:
+        """Groups of the shorter forms of names with dots that are no names themselves."""
+        groups: list[_Group] = []
+        for start, end, rows in self._qualified.matches(question):
+            place, stop = bisect_left(words.starts, start), bisect_right(words.ends, end)
+            if (place, stop) not in spans:
+                # Of the rank of a name of two words at least: it is sure.
+                rank = (False, False, METHODS.index("normalised"), False, min(place - stop, -2), start - end, place)
+                groups.append((rank, self._ranked([Match(row, "normalised", 1.0, start, end) for row in rows])))
+        return groups
 
     def _of_span(self, question: str, words: Words, start: int, stop: int) -> list[Match]:
         """All entities of the name in these words."""
