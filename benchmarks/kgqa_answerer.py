@@ -78,7 +78,7 @@ class Sizes:
     pretrain_epochs: int
 
 
-FULL, QUICK = Sizes(160, 200, {"frozen": 6, "lora": 1}, 2, 6), Sizes(24, 24, {"frozen": 2, "lora": 1}, 2, 1)
+FULL, QUICK = Sizes(160, 200, {"frozen": 6, "lora": 1}, 2, 18), Sizes(24, 24, {"frozen": 2, "lora": 1}, 2, 1)
 
 
 @dataclass(frozen=True)
