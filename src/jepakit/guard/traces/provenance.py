@@ -1,0 +1,218 @@
+"""Where the values of arguments come from, by the places where they stand in what the agent has read."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+
+from jepakit.guard.data import Call, Edge, Origin, SourceKind, Trace
+from jepakit.guard.traces.folding import Folded, fold
+from jepakit.guard.traces.records import Span, records
+from jepakit.guard.traces.strict_json import JsonValue, exact_number, is_number, leaves
+
+#: Places of a value in one text.
+_PLACES = 8
+#: A part of a value that stands in a text counts from so many words on.
+_WORDS = 4
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(?!\w)", re.ASCII)
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class Read:
+    """A value, or a part of it, that stands in a text the agent has read.
+
+    Args:
+        origin: where.
+        share: of the characters of the value that stand there; 1 for all of it.
+    """
+
+    origin: Origin
+    share: float
+
+
+@dataclass(frozen=True)
+class Value:
+    """A leaf of a call's arguments.
+
+    Args:
+        pointer: its JSON pointer.
+        value: itself.
+        reads: where it comes from; empty where it stands in nothing that the agent has read.
+    """
+
+    pointer: str
+    value: JsonValue
+    reads: tuple[Read, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The values of all calls of a trace, and the data flow between the calls.
+
+    Args:
+        values: of each call, in the order of its arguments; None where its arguments are not known.
+        edges: those of the trace, then those derived.
+    """
+
+    values: tuple[tuple[Value, ...] | None, ...]
+    edges: tuple[Edge, ...]
+
+
+def data_flow(trace: Trace) -> Flow:
+    """Finds each argument in the user's and the system's words and in the outputs of earlier calls.
+
+    Texts are compared after `fold`; a number is equal to a number written otherwise ("1,000.00"). A text that stands
+    nowhere as a whole is found by its runs of four words or more. Origins that the trace gives are kept as they are.
+
+    Raises:
+        DataError: the arguments of a call are not JSON, or more of it than is read.
+    """
+    sources = Sources()
+    sources.add("user", trace.context.task)
+    sources.add("system", trace.context.system)
+    values: list[tuple[Value, ...] | None] = []
+    edges = {(edge.source, edge.target, edge.argument): edge for edge in trace.edges}
+    for call in trace.calls:
+        of_call = sources.values(call)
+        values.append(of_call)
+        for value in of_call or ():
+            for read in value.reads:
+                if read.origin.call is not None:
+                    key = (read.origin.call, call.id, value.pointer)
+                    edges.setdefault(key, Edge(source=key[0], target=key[1], argument=key[2]))
+        if call.output:
+            sources.add("output", call.output, call.id)
+    return Flow(tuple(values), tuple(edges.values()))
+
+
+class Sources:
+    """The texts that an agent has read so far."""
+
+    def __init__(self) -> None:
+        self._texts: list[_Text] = []
+
+    def add(self, kind: SourceKind, text: str, call: str | None = None) -> None:
+        """Adds a text; ``call`` is the id of the call that returned it."""
+        self._texts.append(_Text.of(kind, text, call))
+
+    def values(self, call: Call) -> tuple[Value, ...] | None:
+        """The leaves of a call's arguments with their origins; None where the arguments are not known."""
+        if call.arguments is None:
+            return None
+        found: list[Value] = []
+        for leaf in leaves(call.arguments):
+            given = call.origins.get(leaf.pointer)
+            reads = self.reads(leaf.value) if given is None else tuple(Read(origin, 1.0) for origin in given)
+            found.append(Value(leaf.pointer, leaf.value, reads))
+        return tuple(found)
+
+    def reads(self, value: JsonValue) -> tuple[Read, ...]:
+        """Where a value stands; true, false, null and empty values are said to stand nowhere."""
+        number = exact_number(value)
+        # A number in quotes is a text too: a phone number, an identifier.
+        sought = "" if is_number(value) or not isinstance(value, str) else fold(value).text
+        return tuple(read for text in self._texts for read in text.reads(number, sought))
+
+
+@dataclass
+class _Text:
+    """A text with what is needed to find values in it."""
+
+    kind: SourceKind
+    call: str | None
+    folded: Folded
+    records: list[Span]
+    _numbers: dict[Decimal, list[Span]] | None = field(default=None)
+    _runs: dict[tuple[str, ...], list[int]] | None = field(default=None)
+    _words: list[Span] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kind: SourceKind, text: str, call: str | None) -> _Text:
+        return cls(kind, call, fold(text), records(text) if kind == "output" else [])
+
+    def reads(self, number: Decimal | None, sought: str) -> list[Read]:
+        places = [] if number is None else self.numbers.get(number.normalize(), [])[:_PLACES]
+        if sought:
+            places = list(dict.fromkeys([*places, *islice(self._of_text(sought), _PLACES)]))[:_PLACES]
+        if places or number is not None:
+            return [Read(self._origin(place), 1.0) for place in places]
+        return [Read(self._origin(place), share) for place, share in self._parts(sought)]
+
+    @property
+    def numbers(self) -> dict[Decimal, list[Span]]:
+        """The numbers of the folded text."""
+        if self._numbers is None:
+            self._numbers = {}
+            for match in _NUMBER.finditer(self.folded.text):
+                number = Decimal(match[0].replace(",", "")).normalize()
+                self._numbers.setdefault(number, []).append(match.span())
+        return self._numbers
+
+    def _of_text(self, sought: str) -> Iterator[Span]:
+        """Places of a folded text that are not inside a longer word."""
+        text, start = self.folded.text, -1
+        while (start := text.find(sought, start + 1)) >= 0:
+            if not _inside_word(text, start) and not _inside_word(text, start + len(sought)):
+                yield start, start + len(sought)
+
+    def _parts(self, sought: str) -> list[tuple[Span, float]]:
+        """The longest runs of at least `_WORDS` words that both texts have, without overlap in ``sought``."""
+        words = [match.span() for match in _WORD.finditer(sought)]
+        if len(words) < _WORDS:
+            return []
+        runs, own = self.runs, [sought[slice(*word)] for word in words]
+        parts: list[tuple[Span, float]] = []
+        at = 0
+        while at + _WORDS <= len(own):
+            starts = runs.get(tuple(own[at : at + _WORDS]), ())
+            length = max((self._run_length(own, at, start) for start in starts), default=0)
+            if length:
+                start = next(start for start in starts if self._run_length(own, at, start) == length)
+                share = (words[at + length - 1][1] - words[at][0]) / len(sought)
+                parts.append(((self._words[start][0], self._words[start + length - 1][1]), share))
+                at += length
+            else:
+                at += 1
+        return sorted(parts, key=lambda part: -part[1])[:_PLACES]
+
+    @property
+    def runs(self) -> dict[tuple[str, ...], list[int]]:
+        """The first places (words) of each run of `_WORDS` words."""
+        if self._runs is None:
+            self._words = [match.span() for match in _WORD.finditer(self.folded.text)]
+            own = [self.folded.text[slice(*word)] for word in self._words]
+            self._runs = {}
+            for at in range(len(own) - _WORDS + 1):
+                listed = self._runs.setdefault(tuple(own[at : at + _WORDS]), [])
+                if len(listed) < _PLACES:
+                    listed.append(at)
+        return self._runs
+
+    def _run_length(self, own: list[str], at: int, start: int) -> int:
+        length = _WORDS
+        while (
+            at + length < len(own)
+            and start + length < len(self._words)
+            and own[at + length] == self.folded.text[slice(*self._words[start + length])]
+        ):
+            length += 1
+        return length
+
+    def _origin(self, place: Span) -> Origin:
+        start, end = self.folded.span(*place)
+        return Origin(source=self.kind, call=self.call, start=start, end=end, record=self._record(start))
+
+    def _record(self, place: int) -> int | None:
+        number = bisect_right(self.records, (place, 1 << 62)) - 1
+        return number if number >= 0 and place < self.records[number][1] else None
+
+
+def _inside_word(text: str, place: int) -> bool:
+    """Whether letters or digits of ASCII stand on both sides: other scripts do without spaces."""
+    beside = text[max(place - 1, 0) : place + 1]
+    return 0 < place < len(text) and beside.isascii() and beside.isalnum()
