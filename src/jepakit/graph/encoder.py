@@ -123,7 +123,7 @@ class GraphEncoder(NodeEncoder):
         self.position_dim = 0 if self.config.position == "none" else self.config.position_size
         hidden = self.config.hidden
         self.features = nn.Linear(in_dim, hidden)
-        self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
+        self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(hidden), std=0.02))
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
         self.edges = nn.Linear(edge_dim, hidden) if edge_dim else None
         norm = NORMS[self.config.norm]

@@ -108,7 +108,7 @@ class KnowledgeEncoder(NodeEncoder):
         self.kinds = nn.Embedding(len(types) + 1, hidden)
         nn.init.normal_(self.kinds.weight, std=0.5)
         nn.init.zeros_(self.kinds.weight[0])
-        self.mask_token = nn.Parameter(torch.randn(hidden) * 0.02)
+        self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(hidden), std=0.02))
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
         norm = NORMS[self.config.norm]
         self.layers = nn.ModuleList(self._layer(norm) for _ in range(self.config.layers))

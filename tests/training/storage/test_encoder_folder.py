@@ -372,3 +372,20 @@ def test_a_malformed_card_is_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         save_encoder(trained(), tmp_path / "encoder", config={"width": 4}, card=card)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_does_not_import_the_compiler_of_torch(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from jepakit.graph.encoder import GraphEncoder
+from jepakit.kgqa.encoder import KnowledgeEncoder
+from jepakit.training.storage.encoder_folder import load_encoder, save_encoder
+
+encoders = [GraphEncoder(5, 2, conv=conv) for conv in ("gin", "gcn")]
+encoders += [KnowledgeEncoder(5, ["of"], ["film"], conv=conv) for conv in ("rgcn", "gat", "transformer")]
+for number, encoder in enumerate(encoders):
+    load_encoder(save_encoder(encoder, Path({str(tmp_path)!r}) / str(number), config=encoder.arguments))
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

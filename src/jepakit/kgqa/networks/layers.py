@@ -79,7 +79,7 @@ class RelationalGAT(nn.Module):
         self.heads = heads
         self.edges = TypedEdges(steps, dim)
         self.own, self.source, self.target = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
-        self.score = nn.Parameter(torch.randn(heads, dim // heads) * (heads / dim) ** 0.5)
+        self.score = nn.Parameter(nn.init.normal_(torch.empty(heads, dim // heads), std=(heads / dim) ** 0.5))
 
     def forward(self, x: Tensor, messages: Messages) -> Tensor:
         """See the module."""

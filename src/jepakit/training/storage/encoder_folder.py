@@ -6,17 +6,18 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from huggingface_hub import HfApi
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.files import digest_of, read_json, reading, stated_digest, whole_folder, write_json, write_text
@@ -122,7 +123,7 @@ def load_encoder(
     architecture = encoder_class or _import_class(saved.architecture, folder)
     shapes = read_shapes(file)
     # Before anything is allocated the weights are compared with the class, where it can be built without memory.
-    with suppress(NotImplementedError, RuntimeError), torch.device("meta"):
+    with suppress(NotImplementedError, RuntimeError), torch.device("meta"), _NothingDrawn():
         require_shapes(_build(architecture, saved, folder), shapes, file)
     weights = read_weights(file)
     encoder = _build(architecture, saved, folder)
@@ -280,6 +281,22 @@ def _import_class(architecture: str, folder: Path) -> type[nn.Module]:
     if not (isinstance(named, type) and issubclass(named, nn.Module) and named.__module__.startswith(_OURS)):
         raise ModelError(f"{folder / _CONFIG}: {architecture} is no encoder class of jepakit's")
     return named
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Draws no normal numbers: for a tensor without memory, torch would import what takes seconds to do so."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if func in (nn.init.normal_, torch.Tensor.normal_):
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _build(encoder_class: type[nn.Module], saved: _EncoderConfig, folder: Path) -> nn.Module:
