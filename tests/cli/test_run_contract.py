@@ -115,6 +115,14 @@ def training_commands() -> list[str]:
     ]
 
 
+#: The other commands, which train by the same function, are the long test's: each takes most of a minute.
+for_one_command = pytest.mark.parametrize(
+    "finished",
+    [pytest.param(name, marks=[] if name == "lp train" else pytest.mark.torture) for name in training_commands()],
+    indirect=True,
+)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A finished run, the command line that made it without its folder, and what came before it in that folder."""
@@ -181,12 +189,7 @@ def test_encoders_and_the_sections_of_the_report(finished: Finished) -> None:
         assert not re.search(rf"class=.missing.[^<]*{re.escape(file)}", report)
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
-def test_a_run_that_was_ended_is_resumed_to_the_same_numbers(
-    number: signal.Signals, status: int, finished: Finished, tmp_path: Path
-) -> None:
+def check_resumed(number: signal.Signals, status: int, finished: Finished, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     process = start_command([*finished.words, "--run", str(run)], log)
     wait_for_epoch(run, 1)
@@ -203,6 +206,18 @@ def test_a_run_that_was_ended_is_resumed_to_the_same_numbers(
     resume = [system, verb, "--config", f"{run}/config.yaml", "--run", str(run), "--resume"]
     assert ended(resume, log) == 0, log.read_text()
     assert_same_run(run, finished.run)
+
+
+def test_a_run_that_was_killed_is_resumed_to_the_same_numbers(finished: Finished, tmp_path: Path) -> None:
+    check_resumed(signal.SIGKILL, -signal.SIGKILL, finished, tmp_path)
+
+
+@for_one_command
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_was_ended_is_resumed_to_the_same_numbers(
+    number: signal.Signals, status: int, finished: Finished, tmp_path: Path
+) -> None:
+    check_resumed(number, status, finished, tmp_path)
 
 
 @contextmanager
@@ -244,6 +259,7 @@ def any_process_of(group: int) -> bool:
     return True
 
 
+@for_one_command
 def test_two_devices_train_one_model_and_write_one_run(
     finished: Finished, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
