@@ -18,7 +18,7 @@ questions to train on; that the number of relations is learned apart was found i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -135,7 +135,7 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         Job(dataset, method, labels, seed, options.quick)
         for seed in seeds
         for dataset in datasets
-        for labels in (LABELS[dataset][:2] if options.quick else LABELS[dataset])
+        for labels in _labels(dataset, options.quick)
         for method in methods(dataset, labels)
     ]
     unlearned = [Job(dataset, method, 0, 0, options.quick) for dataset in datasets for method in _UNLEARNED]
@@ -146,25 +146,32 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     )
     with workers() as pool:
         found = side_by_side(pool, steps, {job.key: partial(measure, job) for job in ordered})
-    table: list[ResultRow] = []
-    for dataset in datasets:
-        parts = list(found[Job(dataset, CEILING, 0, 0, options.quick).key])
-        for place, part in enumerate(parts):
-            name = dataset if len(parts) == 1 else f"{dataset}, {part}"
-            fixed: dict[str, float] = {}
-            for method, job in {CEILING: CEILING, COSINE: COSINE, **dict.fromkeys(CLASSIC, _CLASSIC)}.items():
-                key = part if method == job else f"{part}: {method}"
-                fixed[method] = found[Job(dataset, job, 0, 0, options.quick).key][key]
-            table += [mean_row(name, method, METRIC, [value], seeds=None) for method, value in fixed.items()]
-            for labels in sorted({job.labels for job in jobs if job.dataset == dataset}, key=lambda n: n % 10**9):
-                for method in methods(dataset, labels):
-                    values = [found[Job(dataset, method, labels, seed, options.quick).key][part] for seed in seeds]
-                    shown = f"{'all' if labels == ALL else labels} labels: {method}"
-                    # Without labels the aim is to be above the cosine.
-                    aims = AIMS.get((dataset, labels), ()) if labels else (fixed[COSINE],) * len(parts)
-                    aim = aims[place] if aims and method == OURS else None
-                    table.append(mean_row(name, shown, METRIC, values, aim=aim, ours=method == OURS))
-    return table
+    return [row for dataset in datasets for row in _table(dataset, found, seeds, options.quick)]
+
+
+def _table(
+    dataset: str, found: Mapping[tuple[Any, ...], Mapping[str, float]], seeds: Sequence[int], quick: bool
+) -> Iterator[ResultRow]:
+    """The rows of a data set, for each part of its test: what is not learned, then by labels."""
+    unlearned = {job: found[Job(dataset, job, 0, 0, quick).key] for job in _UNLEARNED}
+    parts = list(unlearned[CEILING])
+    for place, part in enumerate(parts):
+        name = dataset if len(parts) == 1 else f"{dataset}, {part}"
+        fixed = {method: unlearned[method][part] for method in (CEILING, COSINE)}
+        fixed |= {method: unlearned[_CLASSIC][f"{part}: {method}"] for method in CLASSIC}
+        yield from (mean_row(name, method, METRIC, [value], seeds=None) for method, value in fixed.items())
+        for labels in _labels(dataset, quick):
+            # Without labels the aim is to be above the cosine.
+            aims = AIMS.get((dataset, labels), ()) if labels else (fixed[COSINE],) * len(parts)
+            for method in methods(dataset, labels):
+                values = [found[Job(dataset, method, labels, seed, quick).key][part] for seed in seeds]
+                shown = f"{'all' if labels == ALL else labels} labels: {method}"
+                aim = aims[place] if aims and method == OURS else None
+                yield mean_row(name, shown, METRIC, values, aim=aim, ours=method == OURS)
+
+
+def _labels(dataset: str, quick: bool) -> tuple[int, ...]:
+    return LABELS[dataset][:2] if quick else LABELS[dataset]
 
 
 def methods(dataset: str, labels: int) -> list[str]:
