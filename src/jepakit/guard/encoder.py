@@ -114,8 +114,9 @@ class ExecutionEncoder(nn.Module):
     """The calls of a plan -> z_e of each: attention over the data flow, by where values come from.
 
     A value is made of its place, itself, the text and the record that it was read in, and its sources. A call is the
-    sum of its tool, its values weighted by attention, its tier and its scope. A call then attends to itself and to earlier
-    calls, with a bias for what joins them: its embedding is that of the plan up to it, which later calls do not change.
+    sum of its tool, its values weighted by attention, its tier and its scope. A call then attends to itself and to
+    earlier calls, with a bias for what joins them: its embedding is that of the plan up to it, which later calls do not
+    change.
 
     Args:
         config: fields of `EncoderConfig`; ``window`` is not used.
