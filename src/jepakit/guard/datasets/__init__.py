@@ -1,0 +1,1 @@
+"""Traces that need no download."""
