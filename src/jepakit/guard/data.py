@@ -71,6 +71,7 @@ class Call(_Model):
         tool: the tool's name.
         server: of the tool.
         arguments: a JSON object; None: they are not known, and such a call is never allowed.
+        arguments_error: why they are not known, where they could not be read; it repeats nothing of them.
         output: what the tool returned, as the agent read it; None: nothing yet.
         error: what the tool failed with.
         origins: of arguments by JSON pointer, where the caller knows them; others are derived from the texts.
@@ -84,6 +85,7 @@ class Call(_Model):
     tool: str
     server: str = ""
     arguments: dict[str, Any] | None = None
+    arguments_error: str | None = None
     output: str | None = None
     error: str | None = None
     origins: dict[str, tuple[Origin, ...]] = Field(default_factory=dict)
@@ -91,6 +93,12 @@ class Call(_Model):
     volume: float | None = Field(default=None, ge=0, allow_inf_nan=False, strict=True)
     sensitivity: int | None = Field(default=None, ge=0, le=5, strict=True)
     label: Label | None = None
+
+    @model_validator(mode="after")
+    def _checked(self) -> Call:
+        if self.arguments is not None and self.arguments_error is not None:
+            raise ValueError("arguments that are known have no error")
+        return self
 
 
 class Edge(_Model):
