@@ -35,6 +35,8 @@ RUNTIME = (
     "ladybug",
     "neo4j",
     "lp",
+    "guard",
+    "cedar",
     "modelling",
     "minilm",
     "openvino",
@@ -48,7 +50,7 @@ RUNTIME = (
     "wandb",
 )
 #: A part of the package -> the extra it may import when it is imported itself.
-EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "lp": "lp", "kgqa": "kgqa", "text": "retrieval"}
+EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "lp": "lp", "kgqa": "kgqa", "text": "retrieval", "guard": "guard"}
 #: Imported by Lightning on our behalf, never by us.
 INDIRECT = {"tensorboard", "wandb"}
 
@@ -222,6 +224,7 @@ def test_files_that_are_not_code_are_in_the_package() -> None:
     package = files("jepakit")
     assert package.joinpath("py.typed").is_file()
     assert package.joinpath("training", "report", "report.html.j2").is_file()
+    assert package.joinpath("guard", "policy", "ready", "agentdojo", "banking.yaml").is_file()
 
 
 def test_names_that_a_package_exports_exist() -> None:

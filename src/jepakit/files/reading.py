@@ -6,12 +6,16 @@ import json
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
 from jepakit.errors import ConfigError, DataError, JepakitError, ModelError, in_one_line
 from jepakit.files.digests import unsealed
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_BYTES = 1 << 32
 """Of a file that is read as a whole, unpacked: text of this size takes most of a workstation's memory as objects."""
@@ -163,6 +167,27 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
+    with _yaml_faults():
+        return yaml.load(text, _yaml_loader())
+
+
+def compose_yaml(text: str) -> yaml.Node | None:
+    """The tree of a YAML text, in which every part knows its line; None for an empty text.
+
+    Raises:
+        DataError: as for `parse_yaml`.
+    """
+    import yaml
+
+    with _yaml_faults():
+        return yaml.compose(text, _yaml_loader())
+
+
+@cache
+def _yaml_loader() -> type[yaml.SafeLoader]:
+    """Plain values only, without anchors and aliases, and not too deep."""
+    import yaml
+
     class Loader(yaml.SafeLoader):
         depth = 0
 
@@ -176,8 +201,15 @@ def parse_yaml(text: str) -> Any:
             self.depth -= 1
             return node
 
+    return Loader
+
+
+@contextmanager
+def _yaml_faults() -> Generator[None]:
+    import yaml
+
     try:
-        return yaml.load(text, Loader)
+        yield
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
         problem = " ".join(f"{fault.context or ''} {fault.problem or ''}".split())
