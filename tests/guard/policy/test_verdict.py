@@ -329,7 +329,7 @@ def severities(policy: dict[str, Any], task: str, calls: list[dict[str, Any]]) -
     return [SEVERITY[one.decision] for one in found[1:]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(policies(), CALLS)
 def test_verdicts_are_monotone(policy: dict[str, Any], calls: list[dict[str, Any]]) -> None:
     before = severities(policy, SAID, calls)
