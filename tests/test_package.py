@@ -50,7 +50,14 @@ RUNTIME = (
     "wandb",
 )
 #: A part of the package -> the extra it may import when it is imported itself.
-EXTRA_OF = {"graph": "graph", "retrieval": "retrieval", "lp": "lp", "kgqa": "kgqa", "text": "retrieval", "guard": "guard"}
+EXTRA_OF = {
+    "graph": "graph",
+    "retrieval": "retrieval",
+    "lp": "lp",
+    "kgqa": "kgqa",
+    "text": "retrieval",
+    "guard": "guard",
+}
 #: Imported by Lightning on our behalf, never by us.
 INDIRECT = {"tensorboard", "wandb"}
 
