@@ -254,13 +254,13 @@ def test_a_changed_record_is_a_trace_or_an_error(
     record = copy.deepcopy(write(SAMPLE))
     for _ in range(data.draw(st.integers(1, 3))):
         holder, key = data.draw(st.sampled_from(places_of(record)))
-        kind = data.draw(st.sampled_from(["value", "nan", "key", "gone"]))
+        kind = data.draw(st.sampled_from(["value", "nan", "surrogate", "key", "gone"]))
         if kind == "gone":
             del holder[key]
         elif kind == "key" and isinstance(holder, dict):
             holder[data.draw(TEXTS)] = holder.pop(key)
         else:
-            holder[key] = float("nan") if kind == "nan" else data.draw(VALUES)
+            holder[key] = {"nan": float("nan"), "surrogate": "\ud800"}.get(kind) or data.draw(VALUES)
         if not record:
             return
     for strict in (True, False):

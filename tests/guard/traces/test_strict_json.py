@@ -117,6 +117,15 @@ def test_ten_megabytes_are_refused_at_once() -> None:
     assert time.perf_counter() - began < 5
 
 
+def test_a_key_that_stands_twice_among_many_is_found_in_linear_time() -> None:
+    keys = ",".join(f'"{number}":0' for number in range(200_000))
+    began = time.perf_counter()
+    with pytest.raises(DataError) as caught:
+        parse(f'{{{keys},"199999":1}}')
+    assert caught.value.field == "199999"
+    assert time.perf_counter() - began < 5
+
+
 def test_values_that_are_no_json_are_refused() -> None:
     itself: list[Any] = []
     itself.append(itself)

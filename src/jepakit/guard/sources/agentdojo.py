@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.files import read_json
+from jepakit.files import reading as reading_file
 from jepakit.guard.data import Context, Label, Tool, Trace
 from jepakit.guard.sources.calls import Calls, Reading
 from jepakit.guard.sources.fields import Fields, as_text, build, json_object
@@ -73,9 +74,10 @@ def _label(run: Fields) -> Label | None:
 @lru_cache(maxsize=4)
 def _tools(file: Path, changed: int) -> dict[str, tuple[Tool, ...]]:  # noqa: ARG001 -- a file that changed is read again
     """The tools of each suite, in the newest version of the benchmark."""
-    content = read_json(file)
-    suites = Fields.of(content[max(content, key=_version)], "")
-    return {suite: tuple(_tool(name, one) for name, one in _suite(suites, suite)) for suite in suites.content}
+    with reading_file(file):
+        content = read_json(file)
+        suites = Fields.of(content[max(content, key=_version)])
+        return {suite: tuple(_tool(name, one) for name, one in _suite(suites, suite)) for suite in suites.content}
 
 
 def _suite(suites: Fields, suite: str) -> list[tuple[str, Fields]]:

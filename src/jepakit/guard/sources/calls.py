@@ -70,6 +70,7 @@ class Calls:
         self._calls: list[dict[str, Any]] = []
         self._places: list[str] = []
         self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
         self._first: dict[str, int] = {}
         self._open: dict[str | None, deque[int]] = {}
 
@@ -135,10 +136,11 @@ class Calls:
         return tuple(build(Call, at, **values) for values, at in zip(self._calls, self._places, strict=True))
 
     def _new_id(self, wanted: str) -> str:
-        new, count = wanted, 1
+        new = wanted
         while new in self._taken:
-            count += 1
-            new = f"{wanted}#{count}"
+            # The count goes on where it ended: thousands of equal ids take no longer than others.
+            self._counts[wanted] = self._counts.get(wanted, 1) + 1
+            new = f"{wanted}#{self._counts[wanted]}"
         self._taken.add(new)
         return new
 

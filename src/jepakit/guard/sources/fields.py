@@ -56,10 +56,8 @@ class Fields:
         Raises:
             DataError: it is no text.
         """
-        value = self.get(*keys)
-        if value is not None and not isinstance(value, str):
-            raise DataError("not a text", field=self.place(keys[0]), value=value, expected="a text")
-        return value
+        key = next((key for key in keys if self.content.get(key) is not None), None)
+        return None if key is None else text_of(self.content[key], self.place(key))
 
     def required(self, key: str) -> str:
         """The text in a field.
@@ -117,6 +115,22 @@ class Fields:
             DataError: an element is no object.
         """
         return [Fields.of(value, where) for value, where in self.items(*keys)]
+
+
+def text_of(value: object, where: str) -> str:
+    """The text that a value is.
+
+    Raises:
+        DataError: it is none, or holds half of a surrogate pair, which no file can.
+    """
+    if not isinstance(value, str):
+        raise DataError("not a text", field=where or None, value=value, expected="a text")
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError("half of a surrogate pair in a text", field=where or None) from error
+    return value
 
 
 def elements(value: object, where: str) -> list[tuple[Any, str]]:
@@ -201,7 +215,7 @@ def as_text(value: object, where: str) -> str:
         DataError: it is not JSON.
     """
     if isinstance(value, str):
-        return value
+        return text_of(value, where)
     with place(where):
         leaves(value, WHOLE)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -220,12 +234,12 @@ def content_text(content: object, where: str, *, texts_only: bool = False) -> st
         DataError: it is neither.
     """
     if content is None or isinstance(content, str):
-        return content or ""
+        return text_of(content or "", where)
     if isinstance(content, Mapping):
         return as_text(content, where)
     texts: list[str] = []
     for part, at in elements(content, where):
-        text = part if isinstance(part, str) else Fields.of(part, at).text("text", "content", "refusal")
+        text = text_of(part, at) if isinstance(part, str) else Fields.of(part, at).text("text", "content", "refusal")
         if text is not None:
             texts.append(text)
         elif not texts_only:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from jepakit.errors import DataError
 from jepakit.guard.data import Context, Edge, SourceKind, Trace
 from jepakit.guard.sources.calls import Calls, Reading
-from jepakit.guard.sources.fields import Fields, build, elements, json_object
+from jepakit.guard.sources.fields import Fields, build, elements, json_object, text_of
 
 #: The three tiers of trust by number: internal, signed partner, public. What comes from outside is an output.
 _TIERS: dict[object, SourceKind] = {
@@ -55,11 +55,11 @@ def read(value: object, reading: Reading) -> list[Trace]:
         calls[number].update(
             tier=_tier(node), volume=node.get("scope_volume"), sensitivity=node.get("scope_sensitivity")
         )
-    policy = governance.get("policy")
+    policy, where = governance.get("policy"), governance.place("policy")
     context = build(
         Context,
         governance.where,
-        policy=policy if policy is None or isinstance(policy, str) else json_object(policy, governance.place("policy")),
+        policy=governance.text("policy") if policy is None or isinstance(policy, str) else json_object(policy, where),
         role=governance.text("user_role"),
         session=json_object(governance.get("session_context"), governance.place("session_context")),
     )
@@ -91,7 +91,7 @@ def _node_id(value: object, where: str) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if value is None or isinstance(value, str):
-        return value
+        return None if value is None else text_of(value, where)
     raise DataError("not an id", field=where, value=value, expected="a text or a whole number")
 
 

@@ -165,6 +165,8 @@ def _at(item: _Item) -> Generator[None]:
     try:
         yield
     except DataError as fault:
+        if fault.file is not None:
+            raise
         field = f"{item.where}.{fault.field or ''}".strip(".") or None
         raise DataError(
             fault.problem, line=item.line, field=field, value=fault.value, expected=fault.expected

@@ -13,8 +13,11 @@ from typing import Any
 from jepakit.errors import DataError
 from jepakit.guard.data import Context, Tool, Trace
 from jepakit.guard.sources.calls import Calls, Reading, tools_of
-from jepakit.guard.sources.fields import Fields, as_text, build, content_text, elements
+from jepakit.guard.sources.fields import Fields, as_text, build, content_text, elements, text_of
 from jepakit.guard.traces.strict_json import parse
+
+#: Requests that servers make, with a field that only their answers have.
+_OF_SERVER = {"sampling/createMessage": "model", "elicitation/create": "action", "roots/list": "roots"}
 
 
 def is_part(value: object) -> bool:
@@ -56,8 +59,10 @@ class _Session:
         self.calls = Calls(reading)
         self.server = server
         self.tools: dict[str, Tool] = {}
-        # Method of each request without an answer, and the fields of the request.
-        self.requests: dict[str, deque[tuple[str, Fields]]] = {}
+        # Method and parameters of each request without an answer. Client and server number theirs apart, so that two
+        # may have one id.
+        self.of_client: dict[str, deque[tuple[str, Fields]]] = {}
+        self.of_server: dict[str, deque[tuple[str, Fields]]] = {}
 
     def take(self, message: Fields) -> None:
         method = message.text("method")
@@ -68,7 +73,8 @@ class _Session:
 
     def _request(self, message: Fields, method: str) -> None:
         given, params = _id(message), message.fields("params")
-        self.requests.setdefault(given, deque()).append((method, params))
+        requests = self.of_server if method in _OF_SERVER else self.of_client
+        requests.setdefault(given, deque()).append((method, params))
         if method == "tools/call":
             arguments = params.content.get("arguments", {})
             where = params.place("arguments")
@@ -79,12 +85,13 @@ class _Session:
             # To a message that the other side could not read.
             return
         given = _id(message)
-        waiting = self.requests.get(given)
+        result = message.fields("result")
+        of_client, of_server = self.of_client.get(given), self.of_server.get(given)
+        waiting = of_server if of_server and _OF_SERVER[of_server[0][0]] in result.content else of_client or of_server
         if not waiting:
             problem = "an answer to a request that does not stand before it"
             raise DataError(problem, field=message.place("id"), value=given)
         method, params = waiting.popleft()
-        result = message.fields("result")
         if not self.server:
             self.server = result.fields("serverInfo").text("name") or ""
         if method == "tools/list":
@@ -133,7 +140,7 @@ def _id(message: Fields) -> str:
     """The id of a request or its answer; a number and a text of digits are two ids."""
     given = message.get("id")
     if isinstance(given, str):
-        return given
+        return text_of(given, message.place("id"))
     if isinstance(given, int) and not isinstance(given, bool):
         return f"#{given}"
     raise DataError("not an id", field=message.place("id"), value=given, expected="a text or a whole number")

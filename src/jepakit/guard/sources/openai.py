@@ -14,6 +14,8 @@ from jepakit.guard.data import Context, Tool, Trace
 from jepakit.guard.sources.calls import Calls, Reading, tools_of
 from jepakit.guard.sources.fields import Fields, as_text, build, content_text, elements, joined
 
+#: Fields of a record with messages or items, in the order in which they follow each other.
+_LISTS = ("messages", "input", "output", "choices")
 _CALL, _OUTPUT = "_call", "_call_output"
 #: Items of the Responses API without a role that are no calls.
 _ITEMS = (
@@ -39,11 +41,11 @@ def is_part(value: object) -> bool:
 
 
 def is_record(value: object) -> bool:
-    """Whether a value is a conversation: a request, a response, or a line of a file for fine-tuning."""
+    """Whether a value is a conversation: a request, a response, both in one, or a line of a file for fine-tuning."""
     if not isinstance(value, Mapping):
         return False
-    listed = next((value[key] for key in ("messages", "input", "output") if isinstance(value.get(key), list)), None)
-    return bool(listed) and is_part(listed[0])
+    listed = next((value[key] for key in _LISTS if isinstance(value.get(key), list)), None)
+    return bool(listed) and (is_part(listed[0]) or "choices" in value)
 
 
 def read(value: object, reading: Reading) -> list[Trace]:
@@ -75,7 +77,7 @@ class _Conversation:
         return build(Trace, "", id=self.id, context=context, calls=self.calls.done())
 
     def _record(self, record: Fields) -> None:
-        record.require("messages", "input", "output")
+        record.require(*_LISTS)
         self.id = record.text("id") or ""
         self.system.append(content_text(record.get("instructions", "system"), record.place("instructions")))
         self.tools += tools_of([tool for tool in record.objects("tools", "functions") if tool.get("type") != "mcp"])
@@ -86,6 +88,8 @@ class _Conversation:
             messages = [*record.items("messages"), *record.items("input")]
         for message, where in [*messages, *record.items("output")]:
             self._part(Fields.of(message, where))
+        for choice in record.objects("choices"):
+            self._part(choice.fields("message"))
 
     def _part(self, part: Fields) -> None:
         kind, role = part.text("type") or "message", part.text("role")
@@ -154,10 +158,12 @@ class _Conversation:
 
     def _block(self, block: Fields) -> None:
         """A block of the content of a message of Anthropic."""
-        if block.get("type") == "tool_use":
+        kind = block.text("type") or ""
+        if kind.endswith("tool_use"):
             where = block.place("input")
-            self.calls.add(block.required("name"), block.get("input"), where, given=block.text("id"))
-        elif block.get("type") == "tool_result":
+            server = block.text("server_name") or ""
+            self.calls.add(block.required("name"), block.get("input"), where, given=block.text("id"), server=server)
+        elif kind.endswith("tool_result"):
             output = content_text(block.get("content"), block.place("content"))
             error = output if block.boolean("is_error") else None
             self.calls.result(block.text("tool_use_id"), output, block.place("tool_use_id"), error=error)
@@ -166,4 +172,8 @@ class _Conversation:
         """The content of a user's message without results of tools."""
         if not isinstance(content, list | tuple):
             return content
-        return [part for part in content if not (isinstance(part, Mapping) and part.get("type") == "tool_result")]
+        return [
+            part
+            for part in content
+            if not (isinstance(part, Mapping) and str(part.get("type")).endswith("tool_result"))
+        ]

@@ -6,6 +6,7 @@ the user asked for it. A tool that was run without its arguments being recorded 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from jepakit.errors import DataError
 from jepakit.guard.data import Context, Tool, Trace
 from jepakit.guard.sources.calls import Calls, Reading, tools_of
-from jepakit.guard.sources.fields import Fields, as_text, build, content_text, elements, joined, json_of
+from jepakit.guard.sources.fields import Fields, as_text, build, content_text, elements, joined, json_of, text_of
 from jepakit.guard.sources.spans import Span, is_batch, is_span, spans_of
 
 _OPERATION, _TOOL = "gen_ai.operation.name", "gen_ai.tool.name"
@@ -71,6 +72,8 @@ class _Run:
         self.tools: dict[str, Tool] = {}
         self.about: dict[str, str] = {}
         self.results: set[int] = set()
+        # Calls that messages ask for, by tool, of which some may be carried out.
+        self.waiting: dict[str, deque[int]] = {}
         # Number of the call that each span carries out, and of those calls.
         self.of_span: dict[str, int] = {}
         self.executed: set[int] = set()
@@ -94,7 +97,7 @@ class _Run:
         where = span.place(_INSTRUCTIONS)
         instructions = span.value(_INSTRUCTIONS)
         if isinstance(instructions, str) and not instructions.lstrip().startswith("["):
-            self.system.append(instructions)
+            self.system.append(text_of(instructions, where))
         else:
             self.system.append(content_text(json_of(instructions, where), where, texts_only=True))
         where = span.place(_DEFINITIONS)
@@ -124,7 +127,9 @@ class _Run:
     def _requested(self, part: Fields, given: str) -> None:
         # Each request to a model repeats the history.
         if self.calls.first(given) is None:
-            self.calls.add(part.required("name"), part.get("arguments"), part.place("arguments"), given=given)
+            tool, where = part.required("name"), part.place("arguments")
+            number = self.calls.add(tool, part.get("arguments"), where, given=given)
+            self.waiting.setdefault(tool, deque()).append(number)
 
     def _answered(self, part: Fields, given: str) -> None:
         number = self.calls.first(given)
@@ -161,8 +166,10 @@ class _Run:
         if given:
             number = self.calls.first(given)
             return None if number in self.executed else number
-        waiting = (number for number in range(len(self.calls)) if number not in self.executed)
-        return next((number for number in waiting if self.calls[number]["tool"] == tool), None)
+        waiting = self.waiting.get(tool, deque())
+        while waiting and waiting[0] in self.executed:
+            waiting.popleft()
+        return waiting[0] if waiting else None
 
     def _arguments(self, span: Span) -> dict[str, Any]:
         try:

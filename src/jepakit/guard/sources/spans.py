@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jepakit.errors import DataError
-from jepakit.guard.sources.fields import WHOLE, Fields, elements
+from jepakit.guard.sources.fields import WHOLE, Fields, elements, text_of
 from jepakit.guard.traces.strict_json import TooLargeError
 
 _RESOURCES, _SCOPES = ("resourceSpans", "resource_spans"), ("scopeSpans", "scope_spans")
-_IDS = ("traceId", "trace_id", "spanId", "span_id", "context")
+_IDS = ("traceId", "trace_id", "spanId", "span_id")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Whole numbers of so many bits are exact as doubles.
 _EXACT_BITS = 53
@@ -63,9 +63,7 @@ class Span:
             DataError: it is no text.
         """
         value = self.value(name)
-        if value is not None and not isinstance(value, str):
-            raise DataError("not a text", field=self.place(name), value=value, expected="a text")
-        return value
+        return None if value is None else text_of(value, self.place(name))
 
 
 def is_batch(value: object) -> bool:
@@ -75,7 +73,10 @@ def is_batch(value: object) -> bool:
 
 def is_span(value: object) -> bool:
     """Whether a value is a span."""
-    return isinstance(value, Mapping) and "attributes" in value and any(key in value for key in _IDS)
+    if not isinstance(value, Mapping):
+        return False
+    context = value.get("context")
+    return any(key in value or (isinstance(context, Mapping) and key in context) for key in _IDS)
 
 
 def spans_of(value: object, where: str) -> Iterator[Span]:
