@@ -132,6 +132,9 @@ def exact_number(value: object) -> Decimal | None:
 
 def _children(pointer: str, value: object) -> list[tuple[str, object]] | None:
     """The parts of a list or an object that is not empty."""
+    # Most values: the checks below take longer.
+    if value is None or isinstance(value, (str, int, float)):
+        return None
     if isinstance(value, Mapping) and value:
         return [(f"{pointer}/{_token(key, pointer)}", child) for key, child in value.items()]
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray) and len(value):
