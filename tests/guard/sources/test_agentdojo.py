@@ -57,7 +57,8 @@ def test_every_hundredth_recorded_run(data_dir: Path, tmp_path: Path) -> None:
         ({"security": False, "label": "attack_resisted"}, "benign"),
         # Without an attack, true says that nothing was attacked.
         ({"attack": None, "label": "benign"}, "benign"),
-        ({"label": "dos_succeeded"}, None),
+        ({"attack": "captcha_dos"}, None),
+        ({"attack": "captcha_dos", "security": False}, "benign"),
         ({"security": None}, None),
     ],
 )
@@ -77,7 +78,7 @@ def test_outputs_that_are_no_texts_and_calls_without_one() -> None:
     ("changes", "field"),
     [
         ({"calls": [{"args": {}}]}, "calls[0].tool"),
-        ({"calls": None}, "calls"),
+        ({"calls": None}, "calls or messages"),
         ({"security": "yes"}, "security"),
         ({"calls": [{"tool": "a", "args": [1]}]}, "calls[0].args"),
     ],
@@ -86,6 +87,40 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(DataError) as caught:
         trace_from(run(**changes))
     assert caught.value.field == field
+
+
+def test_the_files_of_the_benchmark_itself(tmp_path: Path) -> None:
+    calls = [
+        {"function": "read", "args": {"n": 1}, "id": None, "placeholder_args": None},
+        {"function": "send", "args": {"to": "eve"}, "id": "", "placeholder_args": None},
+    ]
+    messages = [
+        {"role": "system", "content": [{"type": "text", "content": "be kind"}]},
+        {"role": "user", "content": [{"type": "text", "content": "the task"}]},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "content": [{"type": "text", "content": "mail"}], "tool_call_id": None, "error": None},
+        {"role": "tool", "content": "", "tool_call_id": None, "error": "ValueError: no such user"},
+        {"role": "assistant", "content": "done", "tool_calls": None},
+    ]
+    names = {"suite_name": "slack", "pipeline_name": "p", "user_task_id": "u", "injection_task_id": "i"}
+    content = {**names, "attack_type": "direct", "messages": messages, "utility": False, "security": True}
+    file = tmp_path / "injection_task_1.json"
+    file.write_text(json.dumps(content, indent=4), "utf-8")
+    (trace,) = load_traces(file)
+    assert (trace.context.system, trace.context.task, trace.label) == ("be kind", "the task", "malicious")
+    assert [(call.tool, call.arguments, call.output, call.error, call.label) for call in trace.calls] == [
+        ("read", {"n": 1}, "mail", None, None),
+        ("send", {"to": "eve"}, "ValueError: no such user", "ValueError: no such user", None),
+    ]
+    assert trace.about == {
+        "suite": "slack",
+        "pipeline": "p",
+        "attack": "direct",
+        "user_task_id": "u",
+        "injection_task_id": "i",
+        "utility": False,
+        "security": True,
+    }
 
 
 def test_a_ground_truth_of_another_shape_is_an_error(tmp_path: Path) -> None:

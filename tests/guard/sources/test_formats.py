@@ -168,6 +168,18 @@ def agentdojo_run(run: list[Step]) -> Any:
     return {"id": "one", **about, "user_prompt": "the task", "calls": calls}
 
 
+def agentdojo_messages(run: list[Step]) -> Any:
+    messages: list[Any] = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "the task"}]
+    for step in run:
+        calls = [{"function": tool, "args": args, "id": id_} for id_, tool, args, _ in step.calls]
+        messages.append({"role": "assistant", "content": None, "tool_calls": calls})
+        messages += [
+            {"role": "tool", "content": [{"type": "text", "content": out}], "tool_call_id": id_}
+            for id_, _, _, out in step.calls
+        ]
+    return {"suite_name": "slack", "user_task_id": "user_task_0", "attack_type": None, "messages": messages}
+
+
 def gold_trace(run: list[Step]) -> Any:
     nodes = [
         {
@@ -203,6 +215,7 @@ WRITERS: dict[str, tuple[str, Callable[[list[Step]], Any]]] = {
     "flat_spans": ("otel", flat_spans),
     "otlp": ("otel", otlp),
     "agentdojo": ("agentdojo", agentdojo_run),
+    "agentdojo_messages": ("agentdojo", agentdojo_messages),
     "gold": ("gold", gold_trace),
     "own": ("trace", own),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.guard import Call, Trace
-from jepakit.guard.sources import load_traces, trace_from
+from jepakit.guard.sources import load_traces, loading, trace_from
 
 GOOD = Trace(calls=(Call(id="a", tool="send", arguments={"x": 1}),)).model_dump_json()
 CHAT = '{"role": "user", "content": "go"}'
@@ -96,6 +96,11 @@ def test_a_file_may_be_read_although_arguments_cannot(tmp_path: Path) -> None:
     assert fault.field == "messages[0].tool_calls[0].function.arguments"
     traces = list(load_traces(tmp_path / "traces.jsonl", strict=False))
     assert [trace.calls[0].arguments for trace in traces] == [None, None]
+
+
+def test_a_conversation_of_too_many_lines_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_MOST_CHARACTERS", 100)
+    assert fault_of(f"{CHAT}\n" * 10, tmp_path).line == 100 // len(f"{CHAT}\n") + 1
 
 
 def test_a_named_format_is_not_guessed(tmp_path: Path) -> None:

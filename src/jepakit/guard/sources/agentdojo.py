@@ -1,4 +1,8 @@
-"""AgentDojo: recorded runs, one an object (Debenedetti et al. 2024, arXiv:2406.13352)."""
+"""AgentDojo: recorded runs, one an object (Debenedetti et al. 2024, arXiv:2406.13352).
+
+Two spellings are read: the files that the benchmark writes (``suite_name``, ``messages``), and one with the calls alone
+(``suite``, ``calls``), each with whether it serves the injection (``mal``).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,15 @@ from jepakit.files import read_json
 from jepakit.files import reading as reading_file
 from jepakit.guard.data import Context, Label, Tool, Trace
 from jepakit.guard.sources.calls import Calls, Reading
-from jepakit.guard.sources.fields import Fields, as_text, build, json_object
+from jepakit.guard.sources.fields import Fields, as_text, build, content_text, joined, json_object
 
-_ABOUT = ("suite", "pipeline", "attack", "user_task_id", "injection_task_id", "kind", "utility", "security", "label")
+#: Fields of `Trace.about`, where their names differ the one in the benchmark's files too.
+_ABOUT = {
+    "suite": "suite_name",
+    "pipeline": "pipeline_name",
+    "attack": "attack_type",
+    **{name: name for name in ("user_task_id", "injection_task_id", "kind", "utility", "security", "label")},
+}
 
 
 def is_part(value: object) -> bool:  # noqa: ARG001 -- a run is one object
@@ -23,7 +33,9 @@ def is_part(value: object) -> bool:  # noqa: ARG001 -- a run is one object
 
 def is_record(value: object) -> bool:
     """Whether a value is a run."""
-    return isinstance(value, Mapping) and {"suite", "user_task_id", "calls"} <= value.keys()
+    if not isinstance(value, Mapping) or "user_task_id" not in value:
+        return False
+    return {"suite", "calls"} <= value.keys() or {"suite_name", "messages"} <= value.keys()
 
 
 def read(value: object, reading: Reading) -> list[Trace]:
@@ -37,36 +49,60 @@ def read(value: object, reading: Reading) -> list[Trace]:
         DataError: names the field.
     """
     run = Fields.of(value)
-    run.require("calls")
-    suite, calls = run.required("suite"), Calls(reading)
+    run.require("calls", "messages")
+    run.require("suite", "suite_name")
+    about = {key: run.content.get(key, run.content.get(other)) for key, other in _ABOUT.items()}
+    calls, words = Calls(reading), {"user": run.text("user_prompt") or "", "system": ""}
     for call in run.objects("calls"):
-        output, malicious = call.get("output"), call.get("mal")
-        number = calls.add(call.required("tool"), call.get("args"), call.place("args"))
-        calls[number].update(
-            output=None if output is None else as_text(output, call.place("output")),
-            error=call.text("err"),
-            label=None if malicious is None else "malicious" if malicious else "benign",
-        )
+        _add(call, calls)
+    for message in run.objects("messages"):
+        _take(message, calls, words)
+    suite = run.text("suite", "suite_name") or ""
     beside = None if reading.file is None else reading.file.parent / "ground_truth.json"
     tools = () if beside is None or not beside.is_file() else _tools(beside, beside.stat().st_mtime_ns).get(suite, ())
+    present = {key: value for key, value in about.items() if key in run.content or _ABOUT[key] in run.content}
     return [
         build(
             Trace,
             "",
             id=run.text("id") or "",
-            context=Context(task=run.text("user_prompt") or "", tools=tools),
+            context=Context(task=words["user"], system=words["system"], tools=tools),
             calls=calls.done(),
             label=_label(run),
-            about=json_object({key: run.content[key] for key in _ABOUT if key in run.content}, ""),
+            about=json_object(present, ""),
         )
     ]
 
 
+def _add(call: Fields, calls: Calls) -> None:
+    """A call with its result."""
+    output, malicious = call.get("output"), call.get("mal")
+    number = calls.add(call.required("tool"), call.get("args"), call.place("args"))
+    calls[number].update(
+        output=None if output is None else as_text(output, call.place("output")),
+        error=call.text("err"),
+        label=None if malicious is None else "malicious" if malicious else "benign",
+    )
+
+
+def _take(message: Fields, calls: Calls, words: dict[str, str]) -> None:
+    """A message; the words of the system and of the user are added to ``words``."""
+    role, text = message.required("role"), content_text(message.get("content"), message.place("content"))
+    if role in words:
+        words[role] = joined([words[role], text])
+    elif role == "tool":
+        error = message.text("error")
+        # The model reads the error in place of the output.
+        calls.result(message.text("tool_call_id"), error or text, message.place("tool_call_id"), error=error)
+    for call in message.objects("tool_calls"):
+        calls.add(call.required("function"), call.get("args"), call.place("args"), given=call.text("id"))
+
+
 def _label(run: Fields) -> Label | None:
-    succeeded = run.boolean("security")
-    if run.get("attack") is None:
+    succeeded, attack = run.boolean("security"), run.text("attack", "attack_type")
+    if attack is None:
         return "benign"
-    if succeeded is None or (succeeded and (run.text("label") or "").startswith("dos")):
+    if succeeded is None or (succeeded and attack.endswith("dos")):
         return None
     return "malicious" if succeeded else "benign"
 

@@ -45,11 +45,11 @@ class Format:
 FORMATS = {
     name: Format(module.is_part, module.is_record, module.read)
     for name, module in (
+        ("agentdojo", agentdojo),
         ("mcp", mcp),
         ("otel", opentelemetry),
         ("langchain", langchain),
         ("openai", openai),
-        ("agentdojo", agentdojo),
         ("gold", gold),
         ("trace", own),
     )

@@ -128,17 +128,13 @@ class _Conversation:
         if role in ("tool", "function"):
             self.calls.result(message.text("tool_call_id"), content_text(content, where), message.place("tool_call_id"))
             return
-        blocks = (
-            [(part, at) for part, at in elements(content, where) if isinstance(part, Mapping)]
-            if (isinstance(content, list | tuple))
-            else []
-        )
         if role == "user":
-            self.user.append(content_text(self._words(content), where, texts_only=True))
+            self.user.append(content_text(_words(content), where, texts_only=True))
         elif role in ("system", "developer"):
             self.system.append(content_text(content, where, texts_only=True))
-        for block, at in blocks:
-            self._block(Fields.of(block, at))
+        for block, at in elements(content, where) if isinstance(content, list | tuple) else ():
+            if isinstance(block, Mapping):
+                self._block(Fields.of(block, at))
         for call in message.objects("tool_calls"):
             self._tool_call(call)
         if message.get("function_call") is not None:
@@ -163,17 +159,18 @@ class _Conversation:
             where = block.place("input")
             server = block.text("server_name") or ""
             self.calls.add(block.required("name"), block.get("input"), where, given=block.text("id"), server=server)
-        elif kind.endswith("tool_result"):
+        elif _is_result(kind):
             output = content_text(block.get("content"), block.place("content"))
             error = output if block.boolean("is_error") else None
             self.calls.result(block.text("tool_use_id"), output, block.place("tool_use_id"), error=error)
 
-    def _words(self, content: object) -> object:
-        """The content of a user's message without results of tools."""
-        if not isinstance(content, list | tuple):
-            return content
-        return [
-            part
-            for part in content
-            if not (isinstance(part, Mapping) and str(part.get("type")).endswith("tool_result"))
-        ]
+
+def _words(content: object) -> object:
+    """The content of a user's message without results of tools."""
+    if not isinstance(content, list | tuple):
+        return content
+    return [part for part in content if not (isinstance(part, Mapping) and _is_result(part.get("type")))]
+
+
+def _is_result(kind: object) -> bool:
+    return isinstance(kind, str) and kind.endswith("tool_result")

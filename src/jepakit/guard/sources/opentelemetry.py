@@ -71,7 +71,6 @@ class _Run:
         self.system: list[str] = []
         self.tools: dict[str, Tool] = {}
         self.about: dict[str, str] = {}
-        self.results: set[int] = set()
         # Calls that messages ask for, by tool, of which some may be carried out.
         self.waiting: dict[str, deque[int]] = {}
         # Number of the call that each span carries out, and of those calls.
