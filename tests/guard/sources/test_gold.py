@@ -46,7 +46,15 @@ def test_every_field_arrives() -> None:
         ({"nodes": [{"tool_name": "a", "node_id": 1.5}]}, "execution_plan.nodes[0].node_id"),
         ({"nodes": [{"tool_name": "a", "provenance_tier": 4}]}, "execution_plan.nodes[0].provenance_tier"),
         ({"nodes": [{"tool_name": "a", "provenance_tier": True}]}, "execution_plan.nodes[0].provenance_tier"),
-        ({"nodes": [{"tool_name": "a", "scope_volume": -1}], "edges": []}, "execution_plan.nodes[0].arguments.volume"),
+        ({"nodes": [{"tool_name": "a", "scope_volume": -1}], "edges": []}, "execution_plan.nodes[0].scope_volume"),
+        (
+            {"nodes": [{"tool_name": "a", "scope_sensitivity": 6}], "edges": []},
+            "execution_plan.nodes[0].scope_sensitivity",
+        ),
+        (
+            {"nodes": [{"tool_name": "a", "scope_sensitivity": 1.5}], "edges": []},
+            "execution_plan.nodes[0].scope_sensitivity",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], field: str) -> None:

@@ -43,6 +43,8 @@ def fault_of(text: str | bytes, tmp_path: Path, format_: str = "auto", *, strict
         (f'[{GOOD}, {{"calls": 3}}]', None, "[1].calls"),
         (f'[{CHAT}, {{"role": "user", "content": 3}}]', None, "[1].content"),
         ("[]", None, None),
+        ("\nnot JSON\n", 2, None),
+        ('{\n"a": 1\n', None, None),
         ("  \n\n", None, None),
         ('{"something": "else"}', 1, None),
         (b'{"a": "\xff"}', 1, None),

@@ -59,6 +59,12 @@ def test_arguments_that_cannot_be_read_are_an_error_or_unknown(arguments: Any) -
     assert bad.arguments_error
 
 
+def test_a_key_that_stands_twice_is_named() -> None:
+    with pytest.raises(DataError) as caught:
+        trace_from([asks(function("f", '{"to": "me", "to": "you"}'))])
+    assert caught.value.field == "[0].tool_calls[0].function.arguments.to"
+
+
 def test_the_reason_repeats_nothing_of_the_arguments() -> None:
     (call,) = trace_from([asks(function("pay", '{"secret": 1, "secret": 2}'))], strict=False).calls
     assert call.arguments_error

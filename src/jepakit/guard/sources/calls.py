@@ -68,7 +68,6 @@ class Calls:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self._calls: list[dict[str, Any]] = []
-        self._places: list[str] = []
         self._taken: set[str] = set()
         self._counts: dict[str, int] = {}
         self._first: dict[str, int] = {}
@@ -102,7 +101,6 @@ class Calls:
         number = len(self._calls)
         values = {"id": self._new_id(given or f"call-{number}"), "tool": tool, **fields}
         self._calls.append({**values, **self.reading.arguments(arguments, where)})
-        self._places.append(where)
         self._open.setdefault(given, deque()).append(number)
         if given is not None:
             self._first.setdefault(given, number)
@@ -133,7 +131,7 @@ class Calls:
         Raises:
             DataError: a field of one has a value that it cannot have.
         """
-        return tuple(build(Call, at, **values) for values, at in zip(self._calls, self._places, strict=True))
+        return tuple(build(Call, f"calls[{number}]", **values) for number, values in enumerate(self._calls))
 
     def _new_id(self, wanted: str) -> str:
         new = wanted

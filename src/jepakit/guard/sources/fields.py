@@ -167,9 +167,20 @@ def validated(model: type[M], where: str, value: object) -> M:
         fault = error.errors(include_url=False, include_context=False)[0]
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"])
         field = f"{where}{''.join(steps)}".removeprefix(".")
-        problem = "is missing" if fault["type"] == "missing" else "is not allowed"
-        shown = None if fault["type"] == "missing" or not fault["loc"] else fault["input"]
-        raise DataError(problem, field=field or None, value=shown, expected=fault["msg"]) from error
+        match fault["type"]:
+            case "missing":
+                problem, value, expected = "is missing", None, None
+            case "extra_forbidden":
+                problem, value, expected = "is not a field", None, None
+            case "value_error":
+                problem, value, expected = fault["msg"].removeprefix("Value error, "), None, None
+            case _:
+                problem, value, expected = (
+                    "is not allowed",
+                    fault["input"],
+                    fault["msg"].removeprefix("Input should be "),
+                )
+        raise DataError(problem, field=field or None, value=value, expected=expected) from error
 
 
 @contextmanager
@@ -178,7 +189,9 @@ def place(where: str) -> Generator[None]:
     try:
         yield
     except DataError as fault:
-        field = f"{where}{fault.field or ''}".removeprefix(".") or None
+        # A JSON pointer, or a key.
+        inner = fault.field if not fault.field or fault.field.startswith("/") else f".{fault.field}"
+        field = f"{where}{inner or ''}".removeprefix(".") or None
         raise type(fault)(fault.problem, field=field, value=fault.value, expected=fault.expected) from fault
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from jepakit.errors import DataError
 from jepakit.guard.data import Context, Edge, SourceKind, Trace
 from jepakit.guard.sources.calls import Calls, Reading
 from jepakit.guard.sources.fields import Fields, build, elements, json_object, text_of
+from jepakit.guard.traces.strict_json import is_number
 
 #: The three tiers of trust by number: internal, signed partner, public. What comes from outside is an output.
 _TIERS: dict[object, SourceKind] = {
@@ -53,7 +55,9 @@ def read(value: object, reading: Reading) -> list[Trace]:
             given=_node_id(node.content.get("node_id"), node.place("node_id")),
         )
         calls[number].update(
-            tier=_tier(node), volume=node.get("scope_volume"), sensitivity=node.get("scope_sensitivity")
+            tier=_tier(node),
+            volume=_amount(node, "scope_volume", sys.float_info.max),
+            sensitivity=_amount(node, "scope_sensitivity", 5, whole=True),
         )
     policy, where = governance.get("policy"), governance.place("policy")
     context = build(
@@ -85,6 +89,14 @@ def _tier(node: Fields) -> SourceKind | None:
         expected = ", ".join(map(str, _TIERS))
         raise DataError("not a tier", field=node.place("provenance_tier"), value=tier, expected=f"one of {expected}")
     return _TIERS[tier]
+
+
+def _amount(node: Fields, key: str, most: float, *, whole: bool = False) -> float | None:
+    value = node.get(key)
+    if value is None or (is_number(value) and 0 <= value <= most and (isinstance(value, int) or not whole)):
+        return value
+    kind = "a whole number" if whole else "a number"
+    raise DataError("is not allowed", field=node.place(key), value=value, expected=f"{kind} from 0 to {most}")
 
 
 def _node_id(value: object, where: str) -> str | None:

@@ -180,7 +180,8 @@ def _items(file: Path) -> Iterator[_Item]:
     if first is None:
         raise DataError("the file is empty", file=file)
     if second is None or first[1].rstrip().endswith(_UNFINISHED):
-        value = parse(read_text(file, limit=WHOLE.bytes), WHOLE)
+        with _at(_Item(None, first[0] if second is None else None, "", 0)):
+            value = parse(read_text(file, limit=WHOLE.bytes), WHOLE)
         if not isinstance(value, list):
             yield _Item(value, first[0], "", 0)
         for number, one in enumerate(value if isinstance(value, list) else ()):

@@ -80,7 +80,7 @@ def parse(text: str | bytes, limits: JsonLimits | None = None) -> JsonValue:
     except DataError:
         raise
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {in_one_line(error)}", value=shorten(raw[:80])) from error
+        raise DataError(f"not JSON: {in_one_line(error)}", value=raw[:80].decode("utf-8", "replace")) from error
     leaves(value, limits)
     return value
 
