@@ -89,6 +89,16 @@ def test_what_was_carried_out_wins_over_what_was_asked_for() -> None:
     assert one.arguments == {"to": "eve"}
 
 
+def test_tools_of_the_models_provider_are_calls() -> None:
+    details = {"type": "code_interpreter", "code": "print(1)"}
+    asked = {"type": "server_tool_call", "id": "a", "name": "code", "server_tool_call": details}
+    outcome = {"type": "code_interpreter", "output": "1"}
+    answered = {"type": "server_tool_call_response", "id": "a", "server_tool_call_response": outcome}
+    (one,) = trace_from([span(1, "chat", output__messages=[says("assistant", asked, answered)])]).calls
+    assert (one.id, one.tool, one.arguments) == ("a", "code", {"code": "print(1)"})
+    assert json.loads(one.output or "") == outcome
+
+
 def test_a_call_of_an_mcp_client_within_the_span_of_the_agent_is_the_same_call() -> None:
     inner = span(2, "execute_tool", parent=1, tool__name="read", tool__call__arguments='{"n": 1}')
     inner["attributes"]["mcp.method.name"] = "tools/call"

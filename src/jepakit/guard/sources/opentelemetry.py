@@ -109,11 +109,11 @@ class _Run:
         for one, at in elements(json_of(span.value(name), where), where):
             message = Fields.of(one, at)
             parts, role = message.objects("parts"), message.text("role")
-            if role in ("user", "system"):
+            if role in ("user", "system", "developer"):
                 texts = [part.content for part in parts if part.get("type") == "text"]
                 (self.user if role == "user" else self.system).append(content_text(texts, at, texts_only=True))
             for part in parts:
-                kind = part.text("type") or ""
+                kind = (part.text("type") or "").removeprefix("server_")
                 if kind not in counts:
                     continue
                 given = part.text("id") or f"call-{counts[kind]}"
@@ -125,17 +125,22 @@ class _Run:
 
     def _requested(self, part: Fields, given: str) -> None:
         # Each request to a model repeats the history.
-        if self.calls.first(given) is None:
-            tool, where = part.required("name"), part.place("arguments")
-            number = self.calls.add(tool, part.get("arguments"), where, given=given)
-            self.waiting.setdefault(tool, deque()).append(number)
+        if self.calls.first(given) is not None:
+            return
+        tool, key, arguments = part.required("name"), "arguments", part.get("arguments")
+        if part.get("type") == "server_tool_call":
+            # Carried out by the model's provider; beside its arguments stands its kind.
+            key, details = "server_tool_call", part.fields("server_tool_call").content
+            arguments = {name: value for name, value in details.items() if name != "type"} if details else None
+        number = self.calls.add(tool, arguments, part.place(key), given=given)
+        self.waiting.setdefault(tool, deque()).append(number)
 
     def _answered(self, part: Fields, given: str) -> None:
         number = self.calls.first(given)
         if number is None:
             raise DataError("a result of a call that does not stand before it", field=part.place("id"), value=given)
         if self.calls[number].get("output") is None:
-            output = part.get("response", "result")
+            output = part.get("response", "result", "server_tool_call_response")
             self.calls[number].update(output=as_text("" if output is None else output, part.place("response")))
 
     def _execute(self, span: Span) -> None:
