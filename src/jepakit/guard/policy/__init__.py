@@ -1,5 +1,7 @@
 """Policies: which calls of an agent's tools are allowed, and the verdict over a trace."""
 
+from jepakit.guard.policy.draft import draft_policy, draft_text
+from jepakit.guard.policy.importers import iam_policies, iam_policy, service_policy
 from jepakit.guard.policy.load import load_policy, parse_policy, ready_policies
 from jepakit.guard.policy.schema import Decision, Policy
 from jepakit.guard.policy.verdict import Reason, Verdict, judge, strictest
@@ -9,9 +11,14 @@ __all__ = [
     "Policy",
     "Reason",
     "Verdict",
+    "draft_policy",
+    "draft_text",
+    "iam_policies",
+    "iam_policy",
     "judge",
     "load_policy",
     "parse_policy",
     "ready_policies",
+    "service_policy",
     "strictest",
 ]
