@@ -145,6 +145,15 @@ def test_parts_taint_from_a_quarter_on() -> None:
     assert last(outputs, ("pay", {"to": long, "amount": 1})) == ("ask", {"defaults.write_unread_sink"})
 
 
+def test_what_is_sent_counts_where_the_policy_says_so() -> None:
+    said = {"to": "ann@example.org", "amount": 30}
+    assert last(READ, ("pay", said)) == ("allow", set())
+    strict = {**POLICY, "defaults": {"write_tainted_argument": "ask"}}
+    assert last(READ, ("pay", said), policy=strict) == ("ask", {"defaults.write_tainted_argument"})
+    assert last(READ, ("read", said), policy=strict) == ("allow", set())
+    assert last(READ, ("pay", {**said, "amount": 20}), policy=strict) == ("allow", set())
+
+
 def test_edges_and_tiers_of_the_trace_count() -> None:
     calls = (READ, ("pay", {"to": "zoe@example.org", "amount": 1}))
     for edge in (Edge(source="c0", target="c1"), Edge(source="c0", target="c1", argument="/to")):
@@ -256,6 +265,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     defaults = {
         "write_tainted_sink": tainted,
         "write_unread_sink": draw(milder),
+        "write_tainted_argument": draw(milder),
         "read_tainted_sink": draw(milder),
         "unknown_volume": draw(DECISIONS),
     }

@@ -156,6 +156,7 @@ class Defaults(_Model):
         missing_arguments: it is not known what the tool is called with.
         write_tainted_sink: a value from an untrusted output stands in a sink, of a call that does more than read.
         write_unread_sink: a value that was read nowhere stands in such a sink: the agent has made it up, or changed it.
+        write_tainted_argument: a value from an untrusted output stands in any other argument of such a call.
         read_tainted_sink: a value from an untrusted output stands in a sink of a call that reads.
         output_driven_write: an untrusted output made the agent call a tool that does more than read.
         limit_passed: more than a limit allows.
@@ -167,6 +168,7 @@ class Defaults(_Model):
     missing_arguments: Literal["ask", "deny"] = "ask"
     write_tainted_sink: Decision = "deny"
     write_unread_sink: Decision = "ask"
+    write_tainted_argument: Decision = "allow"
     read_tainted_sink: Decision = "ask"
     output_driven_write: Decision = "ask"
     limit_passed: Literal["ask", "deny"] = "deny"
@@ -174,7 +176,7 @@ class Defaults(_Model):
 
     @model_validator(mode="after")
     def _taint_is_never_milder(self) -> Defaults:
-        for milder in ("write_unread_sink", "read_tainted_sink"):
+        for milder in ("write_unread_sink", "write_tainted_argument", "read_tainted_sink"):
             if SEVERITY[getattr(self, milder)] > SEVERITY[self.write_tainted_sink]:
                 raise ValueError(f"write_tainted_sink ({self.write_tainted_sink}) is milder than {milder}")
         return self

@@ -172,6 +172,10 @@ def _of_sinks(
     for argument, one in zip(arguments, tainted, strict=True):
         below = [keys for pattern in tool.sink_patterns if (keys := pattern.below(argument)) is not None]
         if not below:
+            if one.tainted and not reads:
+                problem = "a value from an untrusted output stands in an argument"
+                decision = defaults.write_tainted_argument
+                yield Reason("defaults.write_tainted_argument", decision, call.id, problem, one.pointer, one.origins)
             continue
         if one.tainted:
             problem = "a value from an untrusted output stands where the call sends something"
