@@ -149,7 +149,8 @@ def _drafted(tool: Tool) -> _Drafted:
 def _effect(tool: Tool, words: list[str]) -> tuple[Effect, list[str]]:
     """What the name says, or something worse that the server says, and why."""
     found: dict[Effect, str] = {}
-    for effect, verbs in (("execute", _EXECUTES), ("external", _SENDS), ("write", _CHANGES), ("read", _READS)):
+    known: dict[Effect, frozenset[str]] = {"execute": _EXECUTES, "external": _SENDS, "write": _CHANGES, "read": _READS}
+    for effect, verbs in known.items():
         if verb := next((word for place, word in enumerate(words) if word in verbs and _is_verb(words, place)), None):
             found[effect] = f"{verb!r} in its name: {effect}"
     if not found:

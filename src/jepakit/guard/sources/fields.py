@@ -252,8 +252,11 @@ def content_text(content: object, where: str, *, texts_only: bool = False) -> st
         return as_text(content, where)
     texts: list[str] = []
     for part, at in elements(content, where):
-        text = text_of(part, at) if isinstance(part, str) else Fields.of(part, at).text("text", "content", "refusal")
-        if text is not None:
+        if isinstance(part, str):
+            texts.append(text_of(part, at))
+            continue
+        fields = Fields.of(part, at)
+        if (text := fields.text("text", "content", "refusal")) is not None:
             texts.append(text)
         elif not texts_only:
             texts.append(as_text({key: value for key, value in part.items() if key not in ("data", "blob")}, at))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from itertools import islice
 
 from jepakit.guard.data import Call, Edge, Origin, SourceKind, Trace
 from jepakit.guard.traces.folding import Folded, fold
 from jepakit.guard.traces.records import Span, records
+from jepakit.guard.traces.runs import WORDS, Words, common_runs
 from jepakit.guard.traces.strict_json import JsonValue, exact_number, is_number, leaves
 
 #: Places of a value in one text.
 _PLACES = 8
-#: A part of a value that stands in a text counts from so many words on.
-_WORDS = 4
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(?!\w)", re.ASCII)
-_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,12 @@ class Sources:
 
     def __init__(self) -> None:
         self._texts: list[_Text] = []
+        self._vocabulary: dict[str, int] = {}
 
     def add(self, kind: SourceKind, text: str, call: str | None = None) -> None:
         """Adds a text; ``call`` is the id of the call that returned it."""
-        self._texts.append(_Text.of(kind, text, call))
+        listed = records(text) if kind == "output" else []
+        self._texts.append(_Text(kind, call, fold(text), listed, self._vocabulary))
 
     def values(self, call: Call) -> tuple[Value, ...] | None:
         """The leaves of a call's arguments with their origins; None where the arguments are not known."""
@@ -116,7 +117,14 @@ class Sources:
         number = exact_number(value)
         # A number in quotes is a text too: a phone number, an identifier.
         sought = "" if is_number(value) or not isinstance(value, str) else fold(value).text
-        return tuple(read for text in self._texts for read in text.reads(number, sought))
+        words = Words(sought, self._vocabulary) if number is None else Words("", {})
+        listed: list[Read] = []
+        for text in self._texts:
+            reads = text.reads(number, sought)
+            if not reads and len(words.ids) >= WORDS:
+                reads = [Read(text.origin(place), share) for place, share in text.parts(words)]
+            listed += reads
+        return tuple(listed)
 
 
 @dataclass
@@ -127,31 +135,27 @@ class _Text:
     call: str | None
     folded: Folded
     records: list[Span]
-    _numbers: dict[Decimal, list[Span]] | None = field(default=None)
-    _runs: dict[tuple[str, ...], list[int]] | None = field(default=None)
-    _words: list[Span] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, kind: SourceKind, text: str, call: str | None) -> _Text:
-        return cls(kind, call, fold(text), records(text) if kind == "output" else [])
+    vocabulary: dict[str, int]
 
     def reads(self, number: Decimal | None, sought: str) -> list[Read]:
+        """The places of a value as a whole: of its number and of its folded text."""
         places = [] if number is None else self.numbers.get(number.normalize(), [])[:_PLACES]
         if sought:
             places = list(dict.fromkeys([*places, *islice(self._of_text(sought), _PLACES)]))[:_PLACES]
-        if places or number is not None:
-            return [Read(self._origin(place), 1.0) for place in places]
-        return [Read(self._origin(place), share) for place, share in self._parts(sought)]
+        return [Read(self.origin(place), 1.0) for place in places]
 
-    @property
+    @cached_property
     def numbers(self) -> dict[Decimal, list[Span]]:
         """The numbers of the folded text."""
-        if self._numbers is None:
-            self._numbers = {}
-            for match in _NUMBER.finditer(self.folded.text):
-                number = Decimal(match[0].replace(",", "")).normalize()
-                self._numbers.setdefault(number, []).append(match.span())
-        return self._numbers
+        numbers: dict[Decimal, list[Span]] = {}
+        for match in _NUMBER.finditer(self.folded.text):
+            numbers.setdefault(Decimal(match[0].replace(",", "")).normalize(), []).append(match.span())
+        return numbers
+
+    @cached_property
+    def words(self) -> Words:
+        """The words of the folded text."""
+        return Words(self.folded.text, self.vocabulary)
 
     def _of_text(self, sought: str) -> Iterator[Span]:
         """Places of a folded text that are not inside a longer word."""
@@ -160,50 +164,16 @@ class _Text:
             if not _inside_word(text, start) and not _inside_word(text, start + len(sought)):
                 yield start, start + len(sought)
 
-    def _parts(self, sought: str) -> list[tuple[Span, float]]:
-        """The longest runs of at least `_WORDS` words that both texts have, without overlap in ``sought``."""
-        words = [match.span() for match in _WORD.finditer(sought)]
-        if len(words) < _WORDS:
-            return []
-        runs, own = self.runs, [sought[slice(*word)] for word in words]
-        parts: list[tuple[Span, float]] = []
-        at = 0
-        while at + _WORDS <= len(own):
-            starts = runs.get(tuple(own[at : at + _WORDS]), ())
-            length = max((self._run_length(own, at, start) for start in starts), default=0)
-            if length:
-                start = next(start for start in starts if self._run_length(own, at, start) == length)
-                share = (words[at + length - 1][1] - words[at][0]) / len(sought)
-                parts.append(((self._words[start][0], self._words[start + length - 1][1]), share))
-                at += length
-            else:
-                at += 1
-        return sorted(parts, key=lambda part: -part[1])[:_PLACES]
+    def parts(self, sought: Words) -> list[tuple[Span, float]]:
+        """The longest runs of words that both texts have, each with its share of the characters of ``sought``."""
+        runs = common_runs(sought, self.words)[:_PLACES]
+        spans = [
+            (self.words.span(place, place + size), sought.span(start, start + size)) for start, place, size in runs
+        ]
+        return [(place, (end - start) / int(sought.ends[-1])) for place, (start, end) in spans]
 
-    @property
-    def runs(self) -> dict[tuple[str, ...], list[int]]:
-        """The first places (words) of each run of `_WORDS` words."""
-        if self._runs is None:
-            self._words = [match.span() for match in _WORD.finditer(self.folded.text)]
-            own = [self.folded.text[slice(*word)] for word in self._words]
-            self._runs = {}
-            for at in range(len(own) - _WORDS + 1):
-                listed = self._runs.setdefault(tuple(own[at : at + _WORDS]), [])
-                if len(listed) < _PLACES:
-                    listed.append(at)
-        return self._runs
-
-    def _run_length(self, own: list[str], at: int, start: int) -> int:
-        length = _WORDS
-        while (
-            at + length < len(own)
-            and start + length < len(self._words)
-            and own[at + length] == self.folded.text[slice(*self._words[start + length])]
-        ):
-            length += 1
-        return length
-
-    def _origin(self, place: Span) -> Origin:
+    def origin(self, place: Span) -> Origin:
+        """A part of the folded text as a place of the text itself."""
         start, end = self.folded.span(*place)
         return Origin(source=self.kind, call=self.call, start=start, end=end, record=self._record(start))
 
