@@ -134,6 +134,12 @@ def test_later_calls_do_not_change_earlier_ones() -> None:
         torch.testing.assert_close(executed(Trace(context=CONTEXT, calls=CALLS[:count])), whole[:count])
 
 
+def test_an_edge_that_leads_backwards_changes_nothing() -> None:
+    before = executed(Trace(context=CONTEXT, calls=CALLS))
+    edges = (Edge(source="c", target="a"), Edge(source="b", target="b"))
+    torch.testing.assert_close(executed(Trace(context=CONTEXT, calls=CALLS, edges=edges)), before)
+
+
 @pytest.mark.parametrize(
     "change",
     [

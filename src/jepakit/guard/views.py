@@ -119,7 +119,9 @@ class _Plan:
     def __init__(self, trace: Trace, flow: Flow) -> None:
         self.values = [of_call or () for of_call in flow.values]
         place = {call.id: number for number, call in enumerate(trace.calls)}
-        data = {(place[edge.source], place[edge.target]): "data" for edge in trace.edges}
+        # An edge that a trace gives may lead backwards; a call sees no later one.
+        given = [(place[edge.source], place[edge.target]) for edge in trace.edges]
+        data = {(source, target): "data" for source, target in given if source < target}
         for number, of_call in enumerate(self.values):
             for read in (read for value in of_call for read in value.reads if read.origin.call is not None):
                 key = (place[str(read.origin.call)], number)
