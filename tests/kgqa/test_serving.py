@@ -58,6 +58,15 @@ def test_topics_are_those_named_or_given(retriever: PathRetriever) -> None:
     assert (unknown.value.field, unknown.value.value) == ("entity", "film 99")
 
 
+def test_how_a_topic_is_spelt_does_not_matter(retriever: PathRetriever) -> None:
+    asker = Asker(retriever)
+    exact = asker.ask("who made film 5")
+    for spelt in ("film-5", "Film/5", "film  5"):
+        other = asker.ask(f"who made {spelt}")
+        assert other.topics == exact.topics
+        assert other.ranked.paths == exact.ranked.paths
+
+
 def test_the_answerer_orders_the_candidates_and_abstains(answerer: QuestionAnswerer) -> None:
     # Without training several paths, and so several candidates, are likely.
     retriever = retriever_of()

@@ -8,13 +8,14 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from jepakit.errors import DataError
 from jepakit.kgqa.answerer.answering import QuestionAnswerer
 from jepakit.kgqa.answerer.data import Example
 from jepakit.kgqa.data import KnowledgeGraph, Questions, Subgraph
 from jepakit.kgqa.linking import EntityLinker
-from jepakit.kgqa.linking.matches import best_entities
+from jepakit.kgqa.linking.matches import best_entities, mask_matches
 from jepakit.kgqa.retriever import PathRetriever, Ranked
 from jepakit.kgqa.retrievers.learned import LearnedPaths
 
@@ -99,10 +100,10 @@ class Asker:
         if not question.strip():
             raise DataError("nothing is asked", field="question", value=question, expected="a question")
         with self._lock:
-            topics = self._topics(question, entities)
+            topics, vectors = self._topics(question, entities)
             asked = Questions((question,), (topics,), ((),))
             most = limit if self.answerer is None else max(limit, self.candidates)
-            (ranked,) = self.retriever.rank(asked, most)
+            (ranked,) = self.retriever.rank(asked, most, vectors=vectors)
             threshold, written = self.retriever.threshold, None
             if self.answerer is not None:
                 ranked, written = self._chosen(self.answerer, question, topics, ranked, free)
@@ -111,10 +112,12 @@ class Asker:
             part = self.retriever.explain(ranked) if ranked.explainable else None
             return Reply(topics, ranked, part, threshold, written)
 
-    def _topics(self, question: str, entities: Sequence[str]) -> tuple[int, ...]:
+    def _topics(self, question: str, entities: Sequence[str]) -> tuple[tuple[int, ...], Tensor | None]:
+        """The topics; and the vector of the question without its topics, where it is known how it spells them."""
         if entities:
-            return tuple(self.graph.rows(list(entities), field="entity").tolist())
-        return best_entities(self._linker.link([question])[0])
+            return tuple(self.graph.rows(list(entities), field="entity").tolist()), None
+        (matches,) = self._linker.link([question])
+        return best_entities(matches), self.retriever.encoder.encode([mask_matches(question, matches)], "query")
 
     def _chosen(
         self, answerer: QuestionAnswerer, question: str, topics: tuple[int, ...], ranked: Ranked, free: bool

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jepakit.errors import DataError, require_at_least, require_choice
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions
 from jepakit.kgqa.linking import EntityLinker, Match
-from jepakit.kgqa.linking.matches import best_entities
+from jepakit.kgqa.linking.matches import best_entities, mask_matches, mask_topics
 from jepakit.kgqa.metrics import METRICS, answer_metrics
 from jepakit.kgqa.paths.matcher import PathMatcher
 from jepakit.kgqa.report.examples import examples_of
@@ -165,10 +165,18 @@ def _rank_linked(
 ) -> list[Ranked]:
     """The answers from linked topics; ``ranked`` from the given ones."""
     linked = replace(questions, topics=tuple(best_entities(listed) for listed in matches))
-    other = [row for row, topics in enumerate(questions.topics) if set(topics) != set(linked.topics[row])]
+    masked = [mask_matches(text, listed) for text, listed in zip(questions.texts, matches, strict=True)]
+    given = mask_topics(retriever.graph, questions)
+    other = [
+        row
+        for row, topics in enumerate(questions.topics)
+        if set(topics) != set(linked.topics[row]) or masked[row] != given[row]
+    ]
     answers = list(ranked)
-    for row, one in zip(other, retriever.rank(linked[other], limit), strict=True):
-        answers[row] = one
+    if other:
+        vectors = retriever.encoder.encode([masked[row] for row in other], "query")
+        for row, one in zip(other, retriever.rank(linked[other], limit, vectors=vectors), strict=True):
+            answers[row] = one
     return answers
 
 

@@ -17,6 +17,8 @@ from jepakit.kgqa.data import KnowledgeGraph, Questions, Relation, entity_table
 from jepakit.kgqa.datasets.questions import load_metaqa_questions, load_pathquestion
 from jepakit.kgqa.datasets.triples import load_triples
 from jepakit.kgqa.linking import EntityLinker, LinkingConfig, Match, linking_recall, mask_topic
+from jepakit.kgqa.linking.matches import mask_matches
+from jepakit.kgqa.paths.wordings import TOPIC
 
 NAMES = (
     *("Grégoire Colin", "The Matrix", "It", "film", "Creepshow", "Catch Me If You Can", "Up", "director", "Rocky III"),
@@ -233,3 +235,24 @@ def test_topics_of_paths_are_linked(data_dir: Path, hops: int) -> None:
     graph = load_triples(folder / f"{hops}H-kb.txt")
     questions = load_pathquestion(folder / f"PQ-{hops}H.txt", graph)
     assert linking_recall(EntityLinker(graph).link(questions.texts), questions)["embedding"][1] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("question", "masked"),
+    [
+        ("what did grace kely play in", "what did [MASK] play in"),
+        ("Who made The Matrix?", "Who made [MASK]?"),
+        ("films of laurel and hardy, please", "films of [MASK], please"),
+        ("what is this", "what is this"),
+    ],
+)
+def test_topics_are_masked_however_they_are_spelt(question: str, masked: str) -> None:
+    (matches,) = LINKER.link([question])
+    assert mask_matches(question, matches, most=1) == masked.replace("[MASK]", TOPIC)
+
+
+def test_of_parts_that_overlap_the_longest_is_masked() -> None:
+    question = "the films of Grace Kelly and Up"
+    spans = [(13, 18), (13, 24), (29, 31), (0, 3)]
+    matches = [Match(0, "exact", 1.0, *span) for span in spans]
+    assert mask_matches(question, matches) == f"the films of {TOPIC} and {TOPIC}"

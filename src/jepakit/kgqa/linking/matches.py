@@ -74,6 +74,20 @@ def mask_topics(graph: KnowledgeGraph, questions: Questions) -> list[str]:
     return texts
 
 
+def mask_matches(question: str, matches: Sequence[Match], most: int = LINKED_TOPICS) -> str:
+    """The question with the parts of its first ``most`` matches replaced as in `mask_topic`.
+
+    Of parts that overlap the longest is replaced. How a part is spelt does not matter, other than for `mask_topics`.
+    """
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted({match.span for match in matches[:most]}, key=lambda span: (span[0] - span[1], span)):
+        if all(end <= other or start >= stop for other, stop in spans):
+            spans.append((start, end))
+    for span in sorted(spans, reverse=True):
+        question = mask_topic(question, span)
+    return question
+
+
 def best_entities(matches: Sequence[Match], most: int = LINKED_TOPICS) -> tuple[int, ...]:
     """The different entities of the first ``most`` matches of a question, best first: its topics, as far as known."""
     return tuple(dict.fromkeys(match.entity for match in matches[:most]))
