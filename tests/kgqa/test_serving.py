@@ -65,6 +65,7 @@ def test_how_a_topic_is_spelt_does_not_matter(retriever: PathRetriever) -> None:
         other = asker.ask(f"who made {spelt}")
         assert other.topics == exact.topics
         assert other.ranked.paths == exact.ranked.paths
+        assert asker.ask(f"who made {spelt}", ["film 5"]).ranked.paths == exact.ranked.paths
 
 
 def test_the_answerer_orders_the_candidates_and_abstains(answerer: QuestionAnswerer) -> None:

@@ -114,10 +114,14 @@ class Asker:
 
     def _topics(self, question: str, entities: Sequence[str]) -> tuple[tuple[int, ...], Tensor | None]:
         """The topics; and the vector of the question without its topics, where it is known how it spells them."""
-        if entities:
-            return tuple(self.graph.rows(list(entities), field="entity").tolist()), None
         (matches,) = self._linker.link([question])
-        return best_entities(matches), self.retriever.encoder.encode([mask_matches(question, matches)], "query")
+        topics = best_entities(matches)
+        if entities:
+            topics = tuple(self.graph.rows(list(entities), field="entity").tolist())
+            matches = tuple(match for match in matches if match.entity in topics)
+        if not matches:
+            return topics, None
+        return topics, self.retriever.encoder.encode([mask_matches(question, matches)], "query")
 
     def _chosen(
         self, answerer: QuestionAnswerer, question: str, topics: tuple[int, ...], ranked: Ranked, free: bool
