@@ -120,7 +120,7 @@ class Context(_Model):
 
     Args:
         task: the user's words.
-        system: the words of whoever runs the agent.
+        system: the operator's instructions to the agent.
         policy: a policy document, or its text.
         role: of the user.
         session: further facts, such as a tenant or a time.

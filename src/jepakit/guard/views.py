@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -135,6 +136,8 @@ class _Plan:
             key=lambda edge: edge[1::-1],
         )
         self._texts = {"user": trace.context.task, "system": trace.context.system}
+        # Several values may stand in one output.
+        self._records = lru_cache(records)
         self._outputs = {call.id: call.output or "" for call in trace.calls}
         listed = [value for of_call in self.values for value in of_call]
         contexts = [self._context(value) for value in listed]
@@ -148,7 +151,7 @@ class _Plan:
             return "", ""
         text = self._outputs[origin.call] if origin.call is not None else self._texts[origin.source]
         around = text[max(origin.start - _AROUND, 0) : origin.end + _AROUND]
-        record = "" if origin.record is None else text[slice(*records(text)[origin.record])][:_RECORD]
+        record = "" if origin.record is None else text[slice(*self._records(text)[origin.record])][:_RECORD]
         return around, record
 
 

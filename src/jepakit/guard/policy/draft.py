@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from jepakit.guard.data import Tool
 from jepakit.guard.policy.schema import Effect, Policy, ToolPolicy
+from jepakit.guard.traces.strict_json import escaped
 
 
 def _set(words: str) -> frozenset[str]:
@@ -193,7 +194,7 @@ def _places(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, 
             yield pointer, key, part
         properties = part.get("properties")
         for name, inner in (properties if isinstance(properties, Mapping) else {}).items():
-            stack.append((f"{pointer}/{_token(str(name))}", str(name), inner, depth + 1))
+            stack.append((f"{pointer}/{escaped(str(name))}", str(name), inner, depth + 1))
         if "items" in part:
             stack.append((f"{pointer}/*", key, part["items"], depth + 1))
         for group in ("anyOf", "oneOf", "allOf"):
@@ -249,10 +250,6 @@ def _singular(word: str) -> str:
 def _literal(name: str) -> str:
     # A name of a server is never a pattern of names: its * stands for one character.
     return name.replace("*", "?")
-
-
-def _token(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _yaml_line(key: str, value: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import re2
 
+from jepakit.guard.traces import strict_json
 from jepakit.guard.traces.folding import fold
 from jepakit.guard.traces.strict_json import JsonValue
 
@@ -64,7 +65,7 @@ class Argument:
     @cached_property
     def tokens(self) -> tuple[str, ...]:
         """The keys and indices that lead to it."""
-        return _tokens(self.pointer)
+        return strict_json.tokens(self.pointer)
 
     @cached_property
     def folded_tokens(self) -> tuple[str, ...]:
@@ -124,12 +125,8 @@ def compiled_pattern(text: str, *, folded: bool = False) -> Pattern:
     """
     if not text.startswith("/"):
         raise ValueError(f"{text!r} is no pattern of arguments; it begins with a slash, such as /to/*")
-    tokens = _tokens(text)
+    tokens = strict_json.tokens(text)
     return Pattern(tuple(_folded_key(token) for token in tokens) if folded else tokens, folded)
-
-
-def _tokens(pointer: str) -> tuple[str, ...]:
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
 def _folded_key(key: str) -> str:

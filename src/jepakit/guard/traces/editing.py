@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jepakit.guard.data import Call, Trace
-from jepakit.guard.traces.strict_json import leaves
+from jepakit.guard.traces.strict_json import leaves, tokens
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,13 @@ def at(value: Any, pointer: str) -> Any:
 
 def with_leaf(value: Any, pointer: str, new: Any) -> Any:
     """A copy of a JSON value with another leaf at the pointer."""
-    if not pointer:
+    return _with(value, tokens(pointer), new)
+
+
+def _with(value: Any, path: tuple[str, ...], new: Any) -> Any:
+    if not path:
         return new
-    token, *rest = tokens(pointer)
-    inner = "".join(f"/{one.replace('~', '~0').replace('/', '~1')}" for one in rest)
+    token, rest = path[0], path[1:]
     if isinstance(value, list):
-        return [with_leaf(one, inner, new) if place == int(token) else one for place, one in enumerate(value)]
-    return {key: with_leaf(one, inner, new) if key == token else one for key, one in value.items()}
-
-
-def tokens(pointer: str) -> list[str]:
-    """The keys and places of a JSON pointer."""
-    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+        return [_with(one, rest, new) if place == int(token) else one for place, one in enumerate(value)]
+    return {key: _with(one, rest, new) if key == token else one for key, one in value.items()}

@@ -130,6 +130,16 @@ def exact_number(value: object) -> Decimal | None:
     return None
 
 
+def escaped(key: str) -> str:
+    """A key as it stands in a JSON pointer (RFC 6901, section 3)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def tokens(pointer: str) -> tuple[str, ...]:
+    """The keys and places of a JSON pointer."""
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+
+
 def _children(pointer: str, value: object) -> list[tuple[str, object]] | None:
     """The parts of a list or an object that is not empty."""
     # Most values: the checks below take longer.
@@ -146,7 +156,7 @@ def _token(key: object, pointer: str) -> str:
     if not isinstance(key, str):
         raise DataError("the key of an object is no text", field=pointer, value=key, expected="a text")
     _encoded(key, pointer)
-    return key.replace("~", "~0").replace("/", "~1")
+    return escaped(key)
 
 
 def _checked_leaf(pointer: str, value: object) -> Any:
