@@ -1,0 +1,7 @@
+"""Running agents: their history, approvals by people, and pins of the tools that servers offer."""
+
+from jepakit.guard.live.approvals import Approvals
+from jepakit.guard.live.pins import Pins
+from jepakit.guard.live.requests import Request, RequestFolder
+
+__all__ = ["Approvals", "Pins", "Request", "RequestFolder"]
