@@ -6,11 +6,13 @@ where at least `TAINTED_SHARE` of its characters stand in untrusted outputs and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from jepakit.errors import DataError
 from jepakit.guard.data import Call, Edge, Origin, Trace
-from jepakit.guard.traces.provenance import Read, Value
+from jepakit.guard.policy.schema import Policy, ToolPolicy
+from jepakit.guard.traces.provenance import Flow, Read, Value
 
 TAINTED_SHARE = 0.25
 """Of the characters of a value, in runs of four words or more, that untrusted outputs may not have together. A mail
@@ -26,16 +28,58 @@ class Taint:
         tainted: it comes from untrusted outputs.
         unread: it has something in it, and no text that the agent has read has the whole of it.
         origins: the places in untrusted outputs, if it is tainted.
+        share: of its characters that stand in untrusted outputs, in [0, 1]; 0 where it is not tainted.
     """
 
     pointer: str
     tainted: bool
     unread: bool
     origins: tuple[Origin, ...]
+    share: float = 0.0
 
 
-class TaintedCalls:
-    """The calls of a trace, one after the other, and which of their outputs are trusted."""
+@dataclass(frozen=True)
+class TaintedCall:
+    """A call with what its values come from.
+
+    Args:
+        call: the call.
+        values: of its arguments; None where they are not known.
+        taints: of the values, in their order.
+        tools: what the policy says about the tool; empty where it does not name it.
+        trusted: nobody but the user and the system can write its output.
+    """
+
+    call: Call
+    values: tuple[Value, ...] | None
+    taints: tuple[Taint, ...]
+    tools: tuple[ToolPolicy, ...]
+    trusted: bool
+
+
+def tainted_calls(policy: Policy, trace: Trace, flow: Flow) -> Iterator[TaintedCall]:
+    """The calls of a trace, each with its taint by the outputs of the calls before it.
+
+    Raises:
+        DataError: the flow is of another trace.
+    """
+    if len(flow.values) != len(trace.calls):
+        problem = "the data flow is of another trace"
+        raise DataError(problem, value=len(flow.values), expected=f"that of {len(trace.calls)} calls")
+    outputs = _Outputs(trace)
+    for call, values in zip(trace.calls, flow.values, strict=True):
+        tools = policy.of_tool(call.tool, call.server)
+        taints = outputs.taints(call, values)
+        trusted = bool(tools) and all(tool.output_trust == "trusted" for tool in tools)
+        # What a tool repeats of a tainted argument is not made trusted by it.
+        trusted = trusted and values is not None and not any(one.tainted for one in taints)
+        if trusted:
+            outputs.trust(call)
+        yield TaintedCall(call, values, taints, tools, trusted)
+
+
+class _Outputs:
+    """Which outputs of a trace are trusted, call by call."""
 
     def __init__(self, trace: Trace) -> None:
         self._trusted: set[str] = set()
@@ -43,15 +87,14 @@ class TaintedCalls:
         for edge in trace.edges:
             self._edges.setdefault(edge.target, []).append(edge)
 
-    def add(self, call: Call, *, trusted: bool) -> None:
-        """The next call has been judged; ``trusted``: others cannot write its output."""
-        if trusted:
-            self._trusted.add(call.id)
+    def trust(self, call: Call) -> None:
+        """Others cannot write the output of the call."""
+        self._trusted.add(call.id)
 
-    def of_call(self, call: Call, values: Sequence[Value] | None) -> list[Taint]:
+    def taints(self, call: Call, values: Sequence[Value] | None) -> tuple[Taint, ...]:
         """What each value of a call comes from, in the order of its values."""
         edges = [edge for edge in self._edges.get(call.id, ()) if edge.source not in self._trusted]
-        return [self._of_value(value, edges) for value in values or ()]
+        return tuple(self._of_value(value, edges) for value in values or ())
 
     def _of_value(self, value: Value, edges: Sequence[Edge]) -> Taint:
         if value.value in (None, "", [], {}) or isinstance(value.value, bool):
@@ -60,9 +103,11 @@ class TaintedCalls:
         whole = [read for read in reads if read.share >= 1.0]
         untrusted = [read for read in reads if not self._is_trusted(read.origin)]
         clean = any(self._is_trusted(read.origin) for read in whole)
-        tainted = not clean and sum(_share(untrusted).values()) >= TAINTED_SHARE
-        origins = tuple(read.origin for read in untrusted) if tainted else ()
-        return Taint(value.pointer, tainted, not whole, origins)
+        share = sum(_share(untrusted).values())
+        if clean or share < TAINTED_SHARE:
+            return Taint(value.pointer, False, not whole, ())
+        origins = tuple(read.origin for read in untrusted)
+        return Taint(value.pointer, True, not whole, origins, min(share, 1.0))
 
     def _is_trusted(self, origin: Origin) -> bool:
         return origin.source != "output" or origin.call in self._trusted

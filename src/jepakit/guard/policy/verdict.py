@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import Decimal
 
 from jepakit.errors import DataError
 from jepakit.guard.data import Call, Origin, Trace
 from jepakit.guard.policy.grants import granted
 from jepakit.guard.policy.patterns import Argument
 from jepakit.guard.policy.schema import SEVERITY, Decision, Policy, Role, ToolPolicy
-from jepakit.guard.policy.taint import Taint, TaintedCalls
+from jepakit.guard.policy.spending import Spent, Use
+from jepakit.guard.policy.taint import Taint, tainted_calls
 from jepakit.guard.traces.provenance import Flow, Value
-from jepakit.guard.traces.strict_json import exact_number
 
-#: Sums are rounded up: one is never smaller than what it adds up.
-_SUM = Context(prec=60, rounding=ROUND_CEILING)
 #: Reasons of one call: a list of a thousand tainted recipients is told by its first ones.
 _MOST_REASONS = 50
 
@@ -78,20 +76,11 @@ def judge(policy: Policy, trace: Trace, flow: Flow) -> tuple[Verdict, ...]:
     Raises:
         DataError: the flow is of another trace.
     """
-    if len(flow.values) != len(trace.calls):
-        problem = "the data flow is of another trace"
-        raise DataError(problem, value=len(flow.values), expected=f"that of {len(trace.calls)} calls")
-    taint = TaintedCalls(trace)
-    spent = _Spent()
+    spent = Spent()
     verdicts: list[Verdict] = []
-    for call, values in zip(trace.calls, flow.values, strict=True):
-        tools = policy.of_tool(call.tool, call.server)
-        tainted = taint.of_call(call, values)
-        reasons = _reasons(policy, trace, call, values, tools, tainted, spent)
-        verdicts.append(Verdict.of(call.id, reasons))
-        trusted = bool(tools) and all(tool.output_trust == "trusted" for tool in tools)
-        # What a tool repeats of a tainted argument is not made trusted by it.
-        taint.add(call, trusted=trusted and values is not None and not any(one.tainted for one in tainted))
+    for one in tainted_calls(policy, trace, flow):
+        reasons = _reasons(policy, trace, one.call, one.values, one.tools, one.taints, spent)
+        verdicts.append(Verdict.of(one.call.id, reasons))
     return tuple(verdicts)
 
 
@@ -116,7 +105,7 @@ def _reasons(
     values: tuple[Value, ...] | None,
     tools: tuple[ToolPolicy, ...],
     tainted: Sequence[Taint],
-    spent: _Spent,
+    spent: Spent,
 ) -> Iterator[Reason]:
     defaults = policy.defaults
     arguments = [Argument(value.pointer, value.value) for value in values or ()]
@@ -144,7 +133,8 @@ def _reasons(
                 name = f"tools.{tool.name}.rules.{rule.id}"
                 yield Reason(name, rule.otherwise, call.id, "an argument breaks the rule", pointer)
         yield from _of_sinks(policy, tool, call, arguments, tainted)
-    yield from _of_limits(policy, call, arguments, tools, role, trace.context.role, spent)
+    named = None if role is None else (f"{trace.context.role}", role)
+    yield from _of_limits(policy, call, spent.add(call, arguments, tools, named))
 
 
 def _default(policy: Policy, call: Call, field: str, problem: str) -> Reason:
@@ -187,66 +177,14 @@ def _of_sinks(
             yield Reason("defaults.write_unread_sink", decision, call.id, problem, one.pointer)
 
 
-class _Spent:
-    """What the calls of a trace have used up so far, by what has limits."""
-
-    def __init__(self) -> None:
-        self._used: dict[int, tuple[int, Decimal, bool]] = {}
-
-    def add(self, key: int, volume: Decimal | None) -> tuple[int, Decimal, bool]:
-        """Counts a call: calls and volume so far, and whether all calls said their volume."""
-        calls, total, known = self._used.get(key, (0, Decimal(0), True))
-        self._used[key] = calls + 1, _SUM.add(total, volume or Decimal(0)), known and volume is not None
-        return self._used[key]
-
-
-def _of_limits(
-    policy: Policy,
-    call: Call,
-    arguments: Sequence[Argument],
-    tools: Sequence[ToolPolicy],
-    role: Role | None,
-    role_name: str | None,
-    spent: _Spent,
-) -> Iterator[Reason]:
-    volume, rows = _volume(call, arguments, tools), _longest_list(arguments)
-    limited: list[tuple[str, ToolPolicy | Role]] = [(f"tools.{tool.name}.limits", tool) for tool in tools]
-    if role is not None:
-        limited.append((f"roles.{role_name}.limits", role))
+def _of_limits(policy: Policy, call: Call, uses: Sequence[Use]) -> Iterator[Reason]:
     decision = policy.defaults.limit_passed
-    for name, owner in limited:
-        limits = owner.limits
-        calls, total, known = spent.add(id(owner), volume)
-        for field, used in (("calls", calls), ("volume", volume), ("trace_volume", total), ("rows", rows)):
-            limit = getattr(limits, field)
+    for use in uses:
+        spent = {"calls": use.calls, "volume": use.volume, "trace_volume": use.trace_volume, "rows": use.rows}
+        for field, used in spent.items():
+            limit = getattr(use.limits, field)
             if limit is not None and used is not None and used > Decimal(repr(limit)):
-                yield Reason(f"{name}.{field}", decision, call.id, "more than the limit")
-        if (volume is None and limits.volume is not None) or (not known and limits.trace_volume is not None):
+                yield Reason(f"{use.name}.{field}", decision, call.id, "more than the limit")
+        unknown = not use.known and use.limits.trace_volume is not None
+        if unknown or (use.volume is None and use.limits.volume is not None):
             yield _default(policy, call, "unknown_volume", "the call does not say how much, and there is a limit")
-
-
-def _volume(call: Call, arguments: Sequence[Argument], tools: Sequence[ToolPolicy]) -> Decimal | None:
-    """How much a call says it reads or changes: the larger of its own word and its arguments; None: it does not say."""
-    said = [] if call.volume is None else [Decimal(repr(call.volume))]
-    for tool in tools:
-        total: Decimal | None = None
-        for one in arguments:
-            if one.is_given and any(pattern.matches(one) for pattern in tool.volume_patterns):
-                number = exact_number(one.value)
-                if number is None:
-                    # A text that is no number is one to some servers.
-                    return None
-                total = _SUM.add(total or Decimal(0), number.copy_abs())
-        if total is not None:
-            said.append(total)
-    return max(said, default=None)
-
-
-def _longest_list(arguments: Sequence[Argument]) -> int:
-    """Elements of the longest list in arguments."""
-    longest = 0
-    for one in arguments:
-        for token in one.tokens:
-            if token.isascii() and token.isdigit() and len(token) < 10:
-                longest = max(longest, int(token) + 1)
-    return longest

@@ -1,0 +1,6 @@
+"""Energies of calls: how far each is from what its task and policy make one expect, explained part by part."""
+
+from jepakit.guard.energies.parts import CallEnergies, EnergyName, Part
+from jepakit.guard.energies.summing import energies
+
+__all__ = ["CallEnergies", "EnergyName", "Part", "energies"]

@@ -1,0 +1,110 @@
+"""The scope energy: how much more a call does than the task says.
+
+    E = Σ_q max(0, ln(v_q / v_task,q))
+
+over the quantities q of the call: each amount (arguments that the policy calls ``volume``; every number of a tool that
+it does not name), the volume that the trace states, the longest list, and, where the policy limits them, the calls and
+the volume of the trace so far. ``v_task`` is the largest of 1, what the policy's limit allows, and the numbers in the
+user's words; of the longest list also the elements that stand in the user's words. An amount that itself stands in
+trusted texts is 0. The unit is the nat: ln 2 for twice as much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import lru_cache
+
+from jepakit.guard.energies.facts import CallFacts
+from jepakit.guard.energies.parts import Part
+from jepakit.guard.policy.patterns import Argument
+from jepakit.guard.policy.taint import Taint
+from jepakit.guard.traces.folding import fold
+from jepakit.guard.traces.provenance import Value
+from jepakit.guard.traces.strict_json import exact_number, is_number
+
+_DATE = re.compile(r"\d{1,4}-\d{1,2}(-\d{1,4})?|\d{1,2}:\d{2}(:\d{2})?|\d{1,2}/\d{1,2}/\d{2,4}", re.ASCII)
+_NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(?!\w)", re.ASCII)
+
+
+def scope(facts: CallFacts) -> Iterator[Part]:
+    """The parts of the energy, one a quantity."""
+    said = numbers_of(facts.trace.context.task)
+    for value, taint, _ in facts.values:
+        number = _amount(facts, value)
+        if number is not None and not _stated(taint):
+            most = _most(said, facts, "volume")
+            yield Part("scope", excess(number, most), "more than the task says", value.pointer)
+    if facts.call.volume is not None:
+        most = _most(said, facts, "volume")
+        yield Part("scope", excess(Decimal(repr(facts.call.volume)), most), "a larger volume than the task says")
+    rows, where = _longest_list(facts)
+    if rows > 1:
+        named = sum(
+            any(read.origin.source == "user" and read.share >= 1.0 for read in value.reads)
+            for value, _, _ in facts.values
+            if value.pointer.startswith(f"{where}/")
+        )
+        yield Part(
+            "scope", excess(rows, [*_most(said, facts, "rows"), named]), "a longer list than the task says", where
+        )
+    yield from _spent(facts)
+
+
+def excess(value: Decimal | float, allowed: Sequence[Decimal | float]) -> float:
+    """max(0, ln(value / largest allowed)); of numbers beyond those of a double, too."""
+    most = max(Decimal(1), *(Decimal(one) for one in allowed)) if allowed else Decimal(1)
+    ratio = abs(Decimal(value)) / most
+    return float(ratio.ln()) if ratio > 1 else 0.0
+
+
+@lru_cache(maxsize=256)
+def numbers_of(text: str) -> tuple[Decimal, ...]:
+    """The numbers in a text, without those of dates and times."""
+    plain = _DATE.sub(" ", fold(text).text)
+    return tuple(Decimal(match[0].replace(",", "")) for match in _NUMBER.finditer(plain))
+
+
+def _amount(facts: CallFacts, value: Value) -> Decimal | None:
+    """The number that a value is, if it says how much."""
+    if not facts.tools:
+        return exact_number(value.value) if is_number(value.value) else None
+    argument = Argument(value.pointer, value.value)
+    patterns = [pattern for tool in facts.tools for pattern in tool.volume_patterns]
+    return exact_number(value.value) if any(pattern.matches(argument) for pattern in patterns) else None
+
+
+def _stated(taint: Taint) -> bool:
+    """Whether a trusted text holds the number."""
+    return not taint.tainted and not taint.unread
+
+
+def _most(said: Sequence[Decimal], facts: CallFacts, limit: str) -> list[Decimal | float]:
+    limits = [getattr(tool.limits, limit) for tool in facts.tools]
+    # Where several entries name a tool all of them hold: the smallest limit does.
+    known = [Decimal(repr(one)) for one in limits if one is not None]
+    return [*said, *([min(known)] if known else [])]
+
+
+def _longest_list(facts: CallFacts) -> tuple[int, str]:
+    """Elements of the longest list in the arguments, and where it stands."""
+    lengths: dict[str, int] = {}
+    for value, _, _ in facts.values:
+        parts = value.pointer.split("/")
+        for end, part in enumerate(parts):
+            if part.isascii() and part.isdigit() and len(part) < 10:
+                where = "/".join(parts[:end])
+                lengths[where] = max(lengths.get(where, 0), int(part) + 1)
+    where = max(lengths, key=lambda one: lengths[one], default="")
+    return lengths.get(where, 0), where
+
+
+def _spent(facts: CallFacts) -> Iterator[Part]:
+    """What the calls of the trace have used together, over the limits."""
+    for use in facts.uses:
+        if use.limits.calls is not None:
+            yield Part("scope", excess(use.calls, [use.limits.calls]), "more calls than the limit")
+        if use.limits.trace_volume is not None:
+            limit = Decimal(repr(use.limits.trace_volume))
+            yield Part("scope", excess(use.trace_volume, [limit]), "a larger volume of the trace than the limit")
