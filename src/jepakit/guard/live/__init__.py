@@ -3,5 +3,6 @@
 from jepakit.guard.live.approvals import Approvals
 from jepakit.guard.live.pins import Pins
 from jepakit.guard.live.requests import Request, RequestFolder
+from jepakit.guard.live.session import Session, SessionLimits
 
-__all__ = ["Approvals", "Pins", "Request", "RequestFolder"]
+__all__ = ["Approvals", "Pins", "Request", "RequestFolder", "Session", "SessionLimits"]

@@ -109,12 +109,12 @@ class _Session:
             # The client asks again, with another id.
             return
         else:
-            output = _output(result)
+            output = output_text(result)
             self.calls.result(given, output, message.place("id"), error=output if result.boolean("isError") else None)
 
 
-def _output(result: Fields) -> str:
-    """The text of the result's blocks, and its structured content where no block repeats that."""
+def output_text(result: Fields) -> str:
+    """What an agent reads of a result: the texts of its blocks, and structured content that no block repeats."""
     texts = [_block(block) for block in result.objects("content")]
     structured = result.get("structuredContent")
     if structured is not None and not any(_says(text, structured) for text in texts):
