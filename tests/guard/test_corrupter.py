@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from jepakit.errors import DataError
-from jepakit.guard.corrupter import ATTACKS, Attack, Corrupter, reads_only, shape_of
+from jepakit.guard.corrupter import ATTACKS, Attack, Corrupter, reads_only
 from jepakit.guard.data import Call, Context, Tool, Trace
 from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
 from jepakit.guard.traces.editing import at, with_leaf
 from jepakit.guard.traces.provenance import data_flow
+from jepakit.guard.traces.shapes import shape_of
 from jepakit.guard.traces.strict_json import leaves
 
 TRACES = list(generated_traces(GeneratedConfig(400)))

@@ -15,6 +15,7 @@ from jepakit.errors import DataError
 from jepakit.guard.data import Call, Trace
 from jepakit.guard.traces.editing import Place, at, places, with_leaf
 from jepakit.guard.traces.records import records
+from jepakit.guard.traces.shapes import shape_of
 from jepakit.guard.traces.strict_json import is_number, leaves
 
 Attack = Literal[
@@ -30,15 +31,6 @@ Attack = Literal[
 ATTACKS: tuple[Attack, ...] = get_args(Attack)
 """The kinds of attack."""
 
-#: What a value is by its looks; the first that matches.
-_SHAPES = {
-    "email": re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"),
-    "account": re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{10,30}"),
-    "url": re.compile(r"(https?://)?(www\.)?[\w-]+(\.[\w-]+)+(/\S*)?"),
-    "path": re.compile(r"[\w.-]+(/[\w.-]+)*\.[a-z]{2,4}"),
-    "date": re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?"),
-    "identifier": re.compile(r"[A-Z]?\d{1,8}"),
-}
 _OUTWARD = ("email", "account", "url")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)")
 _READS = re.compile(
@@ -241,13 +233,6 @@ class Corrupter:
         shape = shape_of(value)
         others = [one for one in self._values.get(shape or "", ()) if one != value]
         return chance.choice(others) if others else None
-
-
-def shape_of(value: object) -> str | None:
-    """What a text is by its looks: email, account, url, path, date or identifier; None: none of these."""
-    if not isinstance(value, str):
-        return None
-    return next((shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(value)), None)
 
 
 def _replaced(

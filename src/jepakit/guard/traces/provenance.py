@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -75,18 +75,23 @@ def data_flow(trace: Trace) -> Flow:
     sources.add("user", trace.context.task)
     sources.add("system", trace.context.system)
     values: list[tuple[Value, ...] | None] = []
-    edges = {(edge.source, edge.target, edge.argument): edge for edge in trace.edges}
     for call in trace.calls:
-        of_call = sources.values(call)
-        values.append(of_call)
+        values.append(sources.values(call))
+        if call.output:
+            sources.add("output", call.output, call.id)
+    return Flow(tuple(values), edges_of(trace, values))
+
+
+def edges_of(trace: Trace, values: Sequence[tuple[Value, ...] | None]) -> tuple[Edge, ...]:
+    """The edges of a trace, then those that the values of its calls make."""
+    edges = {(edge.source, edge.target, edge.argument): edge for edge in trace.edges}
+    for call, of_call in zip(trace.calls, values, strict=True):
         for value in of_call or ():
             for read in value.reads:
                 if read.origin.call is not None:
                     key = (read.origin.call, call.id, value.pointer)
                     edges.setdefault(key, Edge(source=key[0], target=key[1], argument=key[2]))
-        if call.output:
-            sources.add("output", call.output, call.id)
-    return Flow(tuple(values), tuple(edges.values()))
+    return tuple(edges.values())
 
 
 class Sources:

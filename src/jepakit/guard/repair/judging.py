@@ -1,0 +1,123 @@
+"""The energy of a plan: what speaks against each of its calls, with weights that let a denial outweigh all else.
+
+    E(plan) = Σ_calls  w · reasons + hierarchy + provenance + scope + flow + jepa + risk
+
+w is `DENY` for each reason of the policy to deny the call and `ASK` for each to ask; a person who is asked answers for
+the latter, so in a call with an approval they are 0. A risk or an energy that passes a threshold is one reason more.
+The other summands are those of `jepakit.guard.energies` and the learned risk itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Literal
+
+from jepakit.guard.audit import Thresholds
+from jepakit.guard.energies import CallEnergies, EnergyName, Part, energies
+from jepakit.guard.policy import Decision, Policy, Reason, Verdict, judge
+from jepakit.guard.policy.schema import SEVERITY
+from jepakit.guard.repair.plans import Plan
+from jepakit.guard.scorer import CallScore
+
+DENY, ASK = 20.0, 2.0
+"""Energy of a reason to deny, and to ask."""
+
+PlanEnergyName = Literal["deny", "ask", "risk"] | EnergyName
+"""The summands of the energy of a plan."""
+
+_ENERGIES: tuple[EnergyName, ...] = ("hierarchy", "provenance", "scope", "flow", "jepa")
+
+
+@dataclass(frozen=True)
+class JudgedCall:
+    """What speaks against a call.
+
+    Args:
+        call: its id.
+        decision: of the policy and the learned risk; ``allow`` where a person is asked and nothing denies it.
+        reasons: for it.
+        energy: its summands.
+        parts: of the energies among them.
+    """
+
+    call: str
+    decision: Decision
+    reasons: tuple[Reason, ...]
+    energy: Mapping[PlanEnergyName, float]
+    parts: tuple[Part, ...]
+
+    @property
+    def total(self) -> float:
+        """The energy."""
+        return sum(self.energy.values())
+
+
+@dataclass(frozen=True)
+class JudgedPlan:
+    """What speaks against a plan.
+
+    Args:
+        calls: in their order.
+    """
+
+    calls: tuple[JudgedCall, ...]
+
+    @property
+    def total(self) -> float:
+        """The energy."""
+        return sum(one.total for one in self.calls)
+
+    @property
+    def open(self) -> float:
+        """The energy of the calls that are not allowed."""
+        return sum(one.total for one in self.calls if one.decision != "allow")
+
+    @property
+    def energy(self) -> dict[PlanEnergyName, float]:
+        """The sums over the calls."""
+        names = [name for one in self.calls[:1] for name in one.energy]
+        return {name: sum(one.energy[name] for one in self.calls) for name in names}
+
+
+def judged(plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, thresholds: Thresholds) -> JudgedPlan:
+    """What the policy, the energies and a model say about the calls of a plan.
+
+    Args:
+        plan: the plan.
+        policy: what is allowed.
+        scores: of its calls; None: no model takes part.
+        thresholds: of risk and energy, as in `jepakit.guard.audit.Auditor`.
+    """
+    verdicts = judge(policy, plan.trace, plan.flow)
+    listed = energies(policy, plan.trace, plan.flow, scores)
+    known = [None] * len(verdicts) if scores is None else scores
+    return JudgedPlan(
+        tuple(
+            _judged(_with_thresholds(verdict, energy, score, thresholds), energy, score, plan.approved)
+            for verdict, energy, score in zip(verdicts, listed, known, strict=True)
+        )
+    )
+
+
+def _with_thresholds(
+    verdict: Verdict, energy: CallEnergies, score: CallScore | None, thresholds: Thresholds
+) -> Verdict:
+    reasons = list(verdict.reasons)
+    if score is not None:
+        reasons.append(Reason("thresholds.risk", thresholds.of_risk(score), verdict.call, "the learned risk is high"))
+    reasons.append(Reason("thresholds.energy", thresholds.of_energy(energy), verdict.call, "the energy is high"))
+    return Verdict.of(verdict.call, reasons)
+
+
+def _judged(verdict: Verdict, energy: CallEnergies, score: CallScore | None, approved: Set[str]) -> JudgedCall:
+    decisions = [reason.decision for reason in verdict.reasons]
+    is_approved = verdict.call in approved
+    summands: dict[PlanEnergyName, float] = {
+        "deny": DENY * decisions.count("deny"),
+        "ask": 0.0 if is_approved else ASK * decisions.count("ask"),
+        **{name: getattr(energy, name) for name in _ENERGIES},
+        "risk": 0.0 if score is None else score.risk,
+    }
+    decision = "allow" if is_approved and SEVERITY[verdict.decision] < SEVERITY["deny"] else verdict.decision
+    return JudgedCall(verdict.call, decision, verdict.reasons, summands, energy.parts)
