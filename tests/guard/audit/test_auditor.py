@@ -249,7 +249,7 @@ def test_arguments_that_are_too_large_or_no_json_are_denied_fast(arguments: Any,
 
 
 def test_more_text_or_calls_than_allowed_are_denied() -> None:
-    limits = AuditLimits(text_bytes=100, calls=3)
+    limits = AuditLimits(text_size=100, calls=3)
     long = HISTORY.model_copy(update={"calls": (READ.model_copy(update={"output": "x" * 101}),)})
     many = HISTORY.model_copy(update={"calls": tuple(READ.model_copy(update={"id": f"{n}"}) for n in range(3))})
     for history in (long, many):

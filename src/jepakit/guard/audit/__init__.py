@@ -1,7 +1,8 @@
 """The auditor of an agent's calls: decisions, thresholds and their calibration, reports."""
 
-from jepakit.guard.audit.auditor import AuditLimits, Auditor, Gate
+from jepakit.guard.audit.auditor import Auditor, Gate, Mode
 from jepakit.guard.audit.judgement import Judgement
+from jepakit.guard.audit.limits import AuditLimits
 from jepakit.guard.audit.thresholds import Thresholds
 
-__all__ = ["AuditLimits", "Auditor", "Gate", "Judgement", "Thresholds"]
+__all__ = ["AuditLimits", "Auditor", "Gate", "Judgement", "Mode", "Thresholds"]

@@ -5,26 +5,26 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from jepakit.errors import ConfigError, DataError, ModelError, require_at_least, require_choice
+from jepakit.errors import ConfigError, DataError, ModelError, require_choice
 from jepakit.guard.audit.bounded import Bounded
-from jepakit.guard.audit.judgement import Code, Judgement, call_digest
+from jepakit.guard.audit.judgement import Code, Judgement, call_digest, code_of
+from jepakit.guard.audit.limits import AuditLimits
+from jepakit.guard.audit.sessions import Session, Sessions
 from jepakit.guard.audit.thresholds import Thresholds
 from jepakit.guard.data import Call, Trace
-from jepakit.guard.energies import CallEnergies, energies
-from jepakit.guard.policy import Decision, Policy, Reason, Verdict, judge, strictest
+from jepakit.guard.energies import CallEnergies, energies_of
+from jepakit.guard.policy import Decision, Policy, Reason, Verdict, strictest, verdict_of
+from jepakit.guard.policy.running import SeenCall
 from jepakit.guard.scorer import CallScore, Scorer
-from jepakit.guard.traces.provenance import data_flow
+from jepakit.guard.traces.provenance import Value, flow_of
 from jepakit.guard.traces.strict_json import JsonLimits, TooLargeError, leaves
 
 Mode = Literal["enforce", "record"]
 """Whether decisions are enforced, or only recorded while every call goes through."""
 
 _LOGGER = logging.getLogger(__name__)
-#: Rule of a policy, by how it begins or ends -> code; the first that fits.
-_TAINT_RULES = ("tainted_sink", "unread_sink", "tainted_argument", "output_driven_write")
 
 
 class Gate(Protocol):
@@ -35,34 +35,11 @@ class Gate(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class AuditLimits:
-    """How much is looked at; more is denied.
-
-    Args:
-        argument_bytes: of all texts in the arguments of one call.
-        text_bytes: of all that the agent has read: task, system prompt and outputs, in characters.
-        depth: of the arguments, lists and objects inside each other.
-        leaves: values in the arguments of one call.
-        calls: of a trace.
-        checks: at the same time, those that have not ended in time among them.
-    """
-
-    argument_bytes: int = 1 << 20
-    text_bytes: int = 16 << 20
-    depth: int = 64
-    leaves: int = 10_000
-    calls: int = 1000
-    checks: int = 64
-
-    def __post_init__(self) -> None:
-        require_at_least(self, argument_bytes=1, text_bytes=1, depth=1, leaves=1, calls=1, checks=1)
-
-
 class Auditor:
     """Decides over calls by policy, gates, energies and a learned score; the strictest of them wins.
 
     A score only ever makes a decision stricter. What fails, or takes too long, is denied with the code ``internal``.
+    Checks may be made from several threads.
 
     Args:
         policy: what is allowed.
@@ -95,11 +72,13 @@ class Auditor:
         self.thresholds, self.gates = thresholds or Thresholds(), tuple(gates)
         self.limits = limits or AuditLimits()
         self._bounded = Bounded(self.limits.checks)
+        self._sessions = Sessions(self.limits.sessions, 2 * self.limits.text_size)
 
     def check(self, call: Call, history: Trace) -> Judgement:
         """The decision over a call that comes after those of ``history``, before it is carried out.
 
-        It never raises, and never takes much longer than the timeout.
+        It never raises, and takes no longer than the timeout. In a run that goes on, earlier calls that are the same
+        objects as at the check before are not looked at again.
 
         Args:
             call: the call.
@@ -112,7 +91,7 @@ class Auditor:
         return self._refused(call, "internal", "the call could not be judged")
 
     def audit(self, trace: Trace) -> tuple[Judgement, ...]:
-        """The decision over every call of a trace, each judged by what stands before it."""
+        """The decision over every call of a trace, each judged by what stands before it, as `check` does."""
         outcome = self._bounded.run(lambda: self._audited(trace), self.timeout * max(1, len(trace.calls)))
         if outcome.value is not None:
             return outcome.value
@@ -122,23 +101,39 @@ class Auditor:
 
     def _audited(self, trace: Trace) -> tuple[Judgement, ...] | None:
         """The decisions over all calls at once; None where one is unfit, or an edge leads backwards."""
-        last = len(trace.calls) - 1
+        if not trace.calls:
+            return ()
         place = {call.id: number for number, call in enumerate(trace.calls)}
         forward = all(place[edge.source] < place[edge.target] for edge in trace.edges)
-        if last < 0 or not forward or any(self._readable(call) is not call for call in trace.calls):
-            return None if trace.calls else ()
-        unfit = self._unfit(trace.calls[-1], trace.model_copy(update={"calls": trace.calls[:-1]}))
-        return None if unfit is not None else self._judged(trace)
+        if not forward or any(self._readable(call) is not call for call in trace.calls):
+            return None
+        if self._unfit(trace.calls[-1], trace.model_copy(update={"calls": trace.calls[:-1]})) is not None:
+            return None
+        session = Session(self.policy, trace.context, trace.edges)
+        listed = [session.add(call, self._readable) for call in trace.calls]
+        return self._judged(trace, listed, session.values)
 
     def _checked(self, call: Call, history: Trace) -> Judgement:
         refused = self._unfit(call, history)
         if refused is not None:
             return refused
         known = {call.id, *(earlier.id for earlier in history.calls)}
-        edges = [edge for edge in history.edges if edge.source in known and edge.target in known]
-        earlier = tuple(self._readable(one) for one in history.calls)
-        trace = Trace(context=history.context, calls=(*earlier, call), edges=tuple(edges))
-        return self._judged(trace)[-1]
+        edges = tuple(edge for edge in history.edges if edge.source in known and edge.target in known)
+        session = (None if edges else self._sessions.take(history)) or Session(self.policy, history.context, edges)
+        # Calls whose output is still to come look otherwise the next time.
+        waiting = (place for place, one in enumerate(history.calls) if one.output is None and one.error is None)
+        returned = next(waiting, len(history.calls))
+        for earlier in history.calls[len(session.calls) : returned]:
+            session.add(earlier, self._readable)
+        ahead = session if returned == len(history.calls) else session.copy()
+        for earlier in history.calls[returned:]:
+            ahead.add(earlier, self._readable)
+        seen = ahead.see(call)
+        trace = history.model_copy(update={"calls": (*map(self._readable, history.calls), call), "edges": edges})
+        (judgement,) = self._judged(trace, [seen], [*ahead.values, seen.values])
+        if not edges:
+            self._sessions.put(history, session)
+        return judgement
 
     def _unfit(self, call: Call, history: Trace) -> Judgement | None:
         """The denial of what is not looked at."""
@@ -146,7 +141,7 @@ class Auditor:
         if len(history.calls) >= self.limits.calls:
             return self._refused(call, "too_large", "more calls than are looked at")
         read = len(context.task) + len(context.system) + sum(len(one.output or "") for one in history.calls)
-        if read > self.limits.text_bytes:
+        if read > self.limits.text_size:
             return self._refused(call, "too_large", "the agent has read more than is looked at")
         try:
             leaves(call.arguments, self._json_limits)
@@ -170,19 +165,24 @@ class Auditor:
             return call.model_copy(update={"arguments": None})
         return call
 
-    def _judged(self, trace: Trace) -> tuple[Judgement, ...]:
-        flow = data_flow(trace)
-        verdicts = strictest(judge(self.policy, trace, flow), *(gate.judge(trace) for gate in self.gates))
-        scores = None
+    def _judged(
+        self, trace: Trace, listed: Sequence[SeenCall], values: Sequence[tuple[Value, ...] | None]
+    ) -> tuple[Judgement, ...]:
+        """The decisions over the last calls of a trace, of which the values of all calls are known."""
+        count = len(listed)
+        verdicts = [tuple(verdict_of(self.policy, seen) for seen in listed)]
+        verdicts += [tuple(gate.judge(trace))[-count:] for gate in self.gates]
+        scores: Sequence[CallScore | None] = [None] * count
         if self.scorer is not None:
-            scores = _checked_scores(self.scorer.scores(trace, flow), len(trace.calls))
-        listed = energies(self.policy, trace, flow, scores)
+            scores = self.scorer.scores(trace, flow_of(trace, values))
+            _require_scores(scores, len(trace.calls))
         return tuple(
-            self._judgement(call, verdict, energy, None if scores is None else scores[place])
-            for place, (call, verdict, energy) in enumerate(zip(trace.calls, verdicts, listed, strict=True))
+            self._judgement(trace, seen, verdict, score)
+            for seen, verdict, score in zip(listed, strictest(*verdicts), scores[-count:], strict=True)
         )
 
-    def _judgement(self, call: Call, verdict: Verdict, energy: CallEnergies, score: CallScore | None) -> Judgement:
+    def _judgement(self, trace: Trace, seen: SeenCall, verdict: Verdict, score: CallScore | None) -> Judgement:
+        call, energy = seen.call, energies_of(trace.context, seen, score)
         reasons = list(verdict.reasons)
         if score is not None:
             decision = self.thresholds.of_risk(score)
@@ -191,49 +191,33 @@ class Auditor:
         reasons.append(Reason("thresholds.energy", decision, call.id, "the energy is high"))
         final = Verdict.of(call.id, reasons)
         code = code_of(final.reasons[0]) if final.reasons else ""
-        return self._of(call, final.decision, code, final.reasons, energy, score, call_digest(call))
+        return self._made(call, final.decision, code, final.reasons, energy, score, call_digest(call))
 
     def _refused(self, call: Call, code: Code, problem: str) -> Judgement:
-        reason = Reason(f"audit.{code}", "deny", call.id, problem)
-        return self._of(call, "deny", code, (reason,), None, None, "")
+        return self._made(call, "deny", code, (Reason(f"audit.{code}", "deny", call.id, problem),))
 
-    def _of(
+    def _made(
         self,
         call: Call,
         decision: Decision,
         code: Code,
         reasons: tuple[Reason, ...],
-        energy: CallEnergies | None,
-        score: CallScore | None,
-        digest: str,
+        energy: CallEnergies | None = None,
+        score: CallScore | None = None,
+        digest: str = "",
     ) -> Judgement:
         effective: Decision = "allow" if self.mode == "record" else decision
         return Judgement(call.id, call.tool, decision, effective, code, reasons, energy, score, digest)
 
 
-def code_of(reason: Reason) -> Code:
-    """The coarse reason that an agent may know."""
-    rule = reason.rule
-    if rule == "thresholds.risk":
-        return "model"
-    if rule == "defaults.missing_arguments":
-        return "unreadable"
-    if rule.endswith(".requires_approval"):
-        return "approval"
-    if rule == "defaults.unknown_volume" or ".limits." in rule:
-        return "limit"
-    return "taint" if rule.startswith("defaults.") and rule.endswith(_TAINT_RULES) else "policy"
-
-
-def _checked_scores(scores: Sequence[CallScore], count: int) -> Sequence[CallScore]:
-    """The scores, if they are of ``count`` calls.
+def _require_scores(scores: Sequence[CallScore], count: int) -> None:
+    """Checks the answer of a scorer.
 
     Raises:
-        ModelError: they are not, or one is no number in its range.
+        ModelError: it is not of ``count`` calls, or has a number outside of its range.
     """
     if len(scores) != count:
         raise ModelError("the scorer has not scored every call")
     for score in scores:
         if not (0.0 <= score.risk <= 1.0 and 0.0 <= score.jepa < math.inf):
             raise ModelError("the scorer gave a score that is not allowed")
-    return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from jepakit.guard.data import Call
 from jepakit.guard.energies import CallEnergies
@@ -15,7 +15,8 @@ from jepakit.guard.scorer import CallScore
 Code = Literal["", "policy", "taint", "limit", "secret", "model", "too_large", "unreadable", "internal", "approval"]
 """Why a call is not simply allowed, as coarsely as the agent may know it."""
 
-CODES: tuple[Code, ...] = get_args(Code)
+#: How rules of `Defaults` about where values come from end.
+_TAINT_RULES = ("tainted_sink", "unread_sink", "tainted_argument", "output_driven_write")
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,17 @@ def call_digest(call: Call) -> str:
     content = {"server": call.server, "tool": call.tool, "arguments": call.arguments}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def code_of(reason: Reason) -> Code:
+    """The code of a reason."""
+    rule = reason.rule
+    if rule == "thresholds.risk":
+        return "model"
+    if rule == "defaults.missing_arguments":
+        return "unreadable"
+    if rule.endswith(".requires_approval"):
+        return "approval"
+    if rule == "defaults.unknown_volume" or ".limits." in rule:
+        return "limit"
+    return "taint" if rule.startswith("defaults.") and rule.endswith(_TAINT_RULES) else "policy"

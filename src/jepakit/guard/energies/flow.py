@@ -11,30 +11,23 @@ place that nobody has named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from jepakit.guard.data import Call
 from jepakit.guard.energies.facts import CallFacts
 from jepakit.guard.energies.parts import Part
 
 _KNOWN_PLACE, _HIGHEST_SENSITIVITY, _UNKNOWN_SENSITIVITY = 0.25, 5, 2
 
 
-def flow(facts: CallFacts, sources: Mapping[str, tuple[Call, str | None]], impossible: int) -> Iterator[Part]:
-    """The parts of the energy.
-
-    Args:
-        facts: of the call.
-        sources: the calls that it has data from, by id, with the argument.
-        impossible: edges between it and itself or an earlier call that do not lead to the later one.
-    """
-    lost = facts.one.values is None or any(
+def flow(facts: CallFacts) -> Iterator[Part]:
+    """The parts of the energy, one an earlier call that data comes from."""
+    lost = facts.seen.values is None or any(
         is_sink and (taint.tainted or taint.unread) for _, taint, is_sink in facts.values
     )
     place = 1.0 if lost else _KNOWN_PLACE
-    for source, argument in sources.values():
-        known = _UNKNOWN_SENSITIVITY if source.sensitivity is None else source.sensitivity
+    for source in facts.seen.sources:
+        known = _UNKNOWN_SENSITIVITY if source.call.sensitivity is None else source.call.sensitivity
         value = facts.egress * place * known / _HIGHEST_SENSITIVITY
-        yield Part("flow", value, "data of another call goes on", argument, (source.id,))
-    if impossible:
-        yield Part("flow", float(impossible), "data flow from a call that is not earlier")
+        yield Part("flow", value, "data of another call goes on", source.argument, (source.call.id,))
+    if facts.seen.impossible:
+        yield Part("flow", float(facts.seen.impossible), "data flow from a call that is not earlier")

@@ -24,20 +24,19 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 def hierarchy(facts: CallFacts) -> Iterator[Part]:
     """The part of the energy, if it is not 0."""
-    if facts.call.tier == "output":
+    if facts.seen.call.tier == "output":
         yield Part("hierarchy", facts.weight, "an untrusted output made the agent call the tool")
         return
     tainted = [taint for _, taint, _ in facts.values if taint.tainted]
     if not tainted or not facts.weight:
         return
-    context = facts.trace.context
-    asked = folded_text(context.task), folded_text(context.system)
-    words = frozenset(match[0].lower() for match in _WORD.finditer(facts.call.tool))
+    asked = folded_text(facts.context.task), folded_text(facts.context.system)
+    words = frozenset(match[0].lower() for match in _WORD.finditer(facts.seen.call.tool))
     wanted = [word for word in words if not any(word in text for text in asked)]
     if not wanted:
         return
     sources = tuple(dict.fromkeys(source for taint in tainted for source in sources_of(taint)))
-    texts = [folded_text(facts.untrusted[source].output or "") for source in sources if source in facts.untrusted]
+    texts = [folded_text(source.call.output or "") for source in facts.seen.sources if source.call.id in sources]
     named = sum(any(word in text for text in texts) for word in wanted) / len(words)
     value = facts.weight * max(taint.share for taint in tainted) * named
     yield Part("hierarchy", value, "untrusted outputs name the tool, and the user does not", sources=sources)

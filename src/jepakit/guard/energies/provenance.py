@@ -21,7 +21,7 @@ _CONTENT, _UNREAD = 0.25, 0.5
 
 def provenance(facts: CallFacts) -> Iterator[Part]:
     """The parts of the energy, one a value."""
-    if facts.one.values is None:
+    if facts.seen.values is None:
         yield Part("provenance", facts.weight * facts.egress, "it is not known what the tool is called with")
     for _, taint, is_sink in facts.values:
         share, why = _share(taint, is_sink=is_sink)

@@ -30,15 +30,15 @@ _NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(
 
 def scope(facts: CallFacts) -> Iterator[Part]:
     """The parts of the energy, one a quantity."""
-    said = numbers_of(facts.trace.context.task)
+    said = numbers_of(facts.context.task)
     for value, taint, _ in facts.values:
         number = _amount(facts, value)
         if number is not None and not _stated(taint):
             most = _most(said, facts, "volume")
             yield Part("scope", excess(number, most), "more than the task says", value.pointer)
-    if facts.call.volume is not None:
+    if facts.seen.call.volume is not None:
         most = _most(said, facts, "volume")
-        yield Part("scope", excess(Decimal(repr(facts.call.volume)), most), "a larger volume than the task says")
+        yield Part("scope", excess(Decimal(repr(facts.seen.call.volume)), most), "a larger volume than the task says")
     rows, where = _longest_list(facts)
     if rows > 1:
         named = sum(
@@ -68,10 +68,10 @@ def numbers_of(text: str) -> tuple[Decimal, ...]:
 
 def _amount(facts: CallFacts, value: Value) -> Decimal | None:
     """The number that a value is, if it says how much."""
-    if not facts.tools:
+    if not facts.seen.tools:
         return exact_number(value.value) if is_number(value.value) else None
     argument = Argument(value.pointer, value.value)
-    patterns = [pattern for tool in facts.tools for pattern in tool.volume_patterns]
+    patterns = [pattern for tool in facts.seen.tools for pattern in tool.volume_patterns]
     return exact_number(value.value) if any(pattern.matches(argument) for pattern in patterns) else None
 
 
@@ -81,7 +81,7 @@ def _stated(taint: Taint) -> bool:
 
 
 def _most(said: Sequence[Decimal], facts: CallFacts, limit: str) -> list[Decimal | float]:
-    limits = [getattr(tool.limits, limit) for tool in facts.tools]
+    limits = [getattr(tool.limits, limit) for tool in facts.seen.tools]
     # Where several entries name a tool all of them hold: the smallest limit does.
     known = [Decimal(repr(one)) for one in limits if one is not None]
     return [*said, *([min(known)] if known else [])]
@@ -102,7 +102,7 @@ def _longest_list(facts: CallFacts) -> tuple[int, str]:
 
 def _spent(facts: CallFacts) -> Iterator[Part]:
     """What the calls of the trace have used together, over the limits."""
-    for use in facts.uses:
+    for use in facts.seen.uses:
         if use.limits.calls is not None:
             yield Part("scope", excess(use.calls, [use.limits.calls]), "more calls than the limit")
         if use.limits.trace_volume is not None:

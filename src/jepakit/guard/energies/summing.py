@@ -1,22 +1,19 @@
-"""The energies of all calls of a trace."""
+"""The energies of the calls of a trace."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from jepakit.errors import DataError
-from jepakit.guard.data import Call, Trace
+from jepakit.guard.data import Context, Trace
 from jepakit.guard.energies.facts import CallFacts
 from jepakit.guard.energies.flow import flow as flow_parts
 from jepakit.guard.energies.hierarchy import hierarchy
 from jepakit.guard.energies.parts import CallEnergies, Part
 from jepakit.guard.energies.provenance import provenance
 from jepakit.guard.energies.scope import scope
-from jepakit.guard.policy.patterns import Argument
+from jepakit.guard.policy.running import SeenCall, seen_calls
 from jepakit.guard.policy.schema import Policy
-from jepakit.guard.policy.spending import Spent
-from jepakit.guard.policy.taint import tainted_calls
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow
 
@@ -40,40 +37,16 @@ def energies(
     """
     if scores is not None and len(scores) != len(trace.calls):
         raise DataError("the scores are of another trace", value=len(scores), expected=f"{len(trace.calls)} of them")
-    role = None if trace.context.role is None else policy.of_role(trace.context.role)
-    named = None if role is None else (f"{trace.context.role}", role)
-    edges, spent = _Edges(trace, flow), Spent()
-    untrusted: dict[str, Call] = {}
-    listed: list[CallEnergies] = []
-    for place, one in enumerate(tainted_calls(policy, trace, flow)):
-        arguments = [Argument(value.pointer, value.value) for value in one.values or ()]
-        facts = CallFacts(trace, place, one, untrusted, spent.add(one.call, arguments, one.tools, named))
-        parts = [*hierarchy(facts), *provenance(facts), *scope(facts)]
-        parts += flow_parts(facts, edges.sources.get(one.call.id, {}), edges.impossible[one.call.id])
-        if scores is not None:
-            parts.append(Part("jepa", max(0.0, scores[place].jepa), "the model expected another call"))
-        listed.append(CallEnergies.of(one.call.id, parts))
-        if not one.trusted:
-            untrusted[one.call.id] = one.call
-    return tuple(listed)
+    return tuple(
+        energies_of(trace.context, seen, None if scores is None else scores[place])
+        for place, seen in enumerate(seen_calls(policy, trace, flow))
+    )
 
 
-class _Edges:
-    """The data flow of a trace by the call at which it is seen.
-
-    Args:
-        trace: the calls.
-        flow: of the trace.
-    """
-
-    def __init__(self, trace: Trace, flow: Flow) -> None:
-        place = {call.id: number for number, call in enumerate(trace.calls)}
-        self.sources: dict[str, dict[str, tuple[Call, str | None]]] = {}
-        self.impossible: Counter[str] = Counter()
-        for edge in flow.edges:
-            source, target = place[edge.source], place[edge.target]
-            if source < target:
-                of_call = self.sources.setdefault(edge.target, {})
-                of_call.setdefault(edge.source, (trace.calls[source], edge.argument))
-            else:
-                self.impossible[edge.source] += 1
+def energies_of(context: Context, seen: SeenCall, score: CallScore | None = None) -> CallEnergies:
+    """The energies of a call that a run has come to."""
+    facts = CallFacts(context, seen)
+    parts = [*hierarchy(facts), *provenance(facts), *scope(facts), *flow_parts(facts)]
+    if score is not None:
+        parts.append(Part("jepa", max(0.0, score.jepa), "the model expected another call"))
+    return CallEnergies.of(seen.call.id, parts)

@@ -4,7 +4,7 @@ from jepakit.guard.policy.draft import draft_policy, draft_text
 from jepakit.guard.policy.importers import iam_policies, iam_policy, service_policy
 from jepakit.guard.policy.load import load_policy, parse_policy, ready_policies
 from jepakit.guard.policy.schema import Decision, Policy
-from jepakit.guard.policy.verdict import Reason, Verdict, judge, strictest
+from jepakit.guard.policy.verdict import Reason, Verdict, judge, strictest, verdict_of
 
 __all__ = [
     "Decision",
@@ -21,4 +21,5 @@ __all__ = [
     "ready_policies",
     "service_policy",
     "strictest",
+    "verdict_of",
 ]

@@ -13,6 +13,7 @@ from jepakit.guard.traces.strict_json import exact_number
 
 #: Sums are rounded up: one is never smaller than what it adds up.
 _SUM = Context(prec=60, rounding=ROUND_CEILING)
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Use:
     """What a call uses of the limits of a tool or of a role.
 
     Args:
-        limits: the limits.
+        owner: of the limits.
         name: where they stand in the policy.
         calls: in the trace so far, with this one.
         volume: of the call; None: it does not say.
@@ -29,7 +30,7 @@ class Use:
         rows: elements of the longest list in the arguments.
     """
 
-    limits: Limits
+    owner: ToolPolicy | Role
     name: str
     calls: int
     volume: Decimal | None
@@ -37,28 +38,44 @@ class Use:
     known: bool
     rows: int
 
+    @property
+    def limits(self) -> Limits:
+        """The limits."""
+        return self.owner.limits
+
 
 class Spent:
     """What the calls of a trace have used up so far."""
 
     def __init__(self) -> None:
-        self._used: dict[int, tuple[int, Decimal, bool]] = {}
+        self._used: dict[int, Use] = {}
 
-    def add(
+    def copy(self) -> Spent:
+        """Another one that goes on by itself."""
+        other = Spent()
+        other._used = dict(self._used)
+        return other
+
+    def uses(
         self, call: Call, arguments: Sequence[Argument], tools: Sequence[ToolPolicy], role: tuple[str, Role] | None
-    ) -> list[Use]:
-        """Counts a call, for each entry of the policy that names its tool and for the role."""
+    ) -> tuple[Use, ...]:
+        """What a call uses: of each entry of the policy that names its tool, and of the role."""
         volume, rows = volume_of(call, arguments, tools), longest_list(arguments)
         limited: list[tuple[str, ToolPolicy | Role]] = [(f"tools.{tool.name}.limits", tool) for tool in tools]
         if role is not None:
             limited.append((f"roles.{role[0]}.limits", role[1]))
         uses: list[Use] = []
         for name, owner in limited:
-            calls, total, known = self._used.get(id(owner), (0, Decimal(0), True))
-            calls, total, known = calls + 1, _SUM.add(total, volume or Decimal(0)), known and volume is not None
-            self._used[id(owner)] = calls, total, known
-            uses.append(Use(owner.limits, name, calls, volume, total, known, rows))
-        return uses
+            before = self._used.get(id(owner))
+            calls = 1 if before is None else before.calls + 1
+            total = _SUM.add(_ZERO if before is None else before.trace_volume, volume or _ZERO)
+            known = volume is not None and (before is None or before.known)
+            uses.append(Use(owner, name, calls, volume, total, known, rows))
+        return tuple(uses)
+
+    def add(self, uses: Sequence[Use]) -> None:
+        """The call is made."""
+        self._used.update({id(use.owner): use for use in uses})
 
 
 def volume_of(call: Call, arguments: Sequence[Argument], tools: Sequence[ToolPolicy]) -> Decimal | None:

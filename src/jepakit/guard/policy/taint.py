@@ -6,13 +6,11 @@ where at least `TAINTED_SHARE` of its characters stand in untrusted outputs and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jepakit.errors import DataError
-from jepakit.guard.data import Call, Edge, Origin, Trace
-from jepakit.guard.policy.schema import Policy, ToolPolicy
-from jepakit.guard.traces.provenance import Flow, Read, Value
+from jepakit.guard.data import Call, Edge, Origin
+from jepakit.guard.traces.provenance import Read, Value
 
 TAINTED_SHARE = 0.25
 """Of the characters of a value, in runs of four words or more, that untrusted outputs may not have together. A mail
@@ -38,58 +36,32 @@ class Taint:
     share: float = 0.0
 
 
-@dataclass(frozen=True)
-class TaintedCall:
-    """A call with what its values come from.
+class Outputs:
+    """Which outputs of a trace are trusted, call by call.
 
     Args:
-        call: the call.
-        values: of its arguments; None where they are not known.
-        taints: of the values, in their order.
-        tools: what the policy says about the tool; empty where it does not name it.
-        trusted: nobody but the user and the system can write its output.
+        edges: of the trace.
     """
 
-    call: Call
-    values: tuple[Value, ...] | None
-    taints: tuple[Taint, ...]
-    tools: tuple[ToolPolicy, ...]
-    trusted: bool
-
-
-def tainted_calls(policy: Policy, trace: Trace, flow: Flow) -> Iterator[TaintedCall]:
-    """The calls of a trace, each with its taint by the outputs of the calls before it.
-
-    Raises:
-        DataError: the flow is of another trace.
-    """
-    if len(flow.values) != len(trace.calls):
-        problem = "the data flow is of another trace"
-        raise DataError(problem, value=len(flow.values), expected=f"that of {len(trace.calls)} calls")
-    outputs = _Outputs(trace)
-    for call, values in zip(trace.calls, flow.values, strict=True):
-        tools = policy.of_tool(call.tool, call.server)
-        taints = outputs.taints(call, values)
-        trusted = bool(tools) and all(tool.output_trust == "trusted" for tool in tools)
-        # What a tool repeats of a tainted argument is not made trusted by it.
-        trusted = trusted and values is not None and not any(one.tainted for one in taints)
-        if trusted:
-            outputs.trust(call)
-        yield TaintedCall(call, values, taints, tools, trusted)
-
-
-class _Outputs:
-    """Which outputs of a trace are trusted, call by call."""
-
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, edges: Sequence[Edge] = ()) -> None:
         self._trusted: set[str] = set()
         self._edges: dict[str, list[Edge]] = {}
-        for edge in trace.edges:
+        for edge in edges:
             self._edges.setdefault(edge.target, []).append(edge)
+
+    def copy(self) -> Outputs:
+        """Another one that trusts the same outputs, and goes on by itself."""
+        other = Outputs()
+        other._trusted, other._edges = set(self._trusted), self._edges
+        return other
 
     def trust(self, call: Call) -> None:
         """Others cannot write the output of the call."""
         self._trusted.add(call.id)
+
+    def is_trusted(self, call: str) -> bool:
+        """Whether others cannot write the output of the call of this id."""
+        return call in self._trusted
 
     def taints(self, call: Call, values: Sequence[Value] | None) -> tuple[Taint, ...]:
         """What each value of a call comes from, in the order of its values."""
@@ -101,15 +73,15 @@ class _Outputs:
             return Taint(value.pointer, False, False, ())
         reads = [*value.reads, *_stated(value.pointer, edges)]
         whole = [read for read in reads if read.share >= 1.0]
-        untrusted = [read for read in reads if not self._is_trusted(read.origin)]
-        clean = any(self._is_trusted(read.origin) for read in whole)
+        untrusted = [read for read in reads if not self._trusts(read.origin)]
+        clean = any(self._trusts(read.origin) for read in whole)
         share = sum(_share(untrusted).values())
         if clean or share < TAINTED_SHARE:
             return Taint(value.pointer, False, not whole, ())
         origins = tuple(read.origin for read in untrusted)
         return Taint(value.pointer, True, not whole, origins, min(share, 1.0))
 
-    def _is_trusted(self, origin: Origin) -> bool:
+    def _trusts(self, origin: Origin) -> bool:
         return origin.source != "output" or origin.call in self._trusted
 
 

@@ -13,10 +13,11 @@ from jepakit.errors import DataError
 from jepakit.guard.data import Call, Origin, Trace
 from jepakit.guard.policy.grants import granted
 from jepakit.guard.policy.patterns import Argument
-from jepakit.guard.policy.schema import SEVERITY, Decision, Policy, Role, ToolPolicy
-from jepakit.guard.policy.spending import Spent, Use
-from jepakit.guard.policy.taint import Taint, tainted_calls
-from jepakit.guard.traces.provenance import Flow, Value
+from jepakit.guard.policy.running import SeenCall, seen_calls
+from jepakit.guard.policy.schema import SEVERITY, Decision, Policy, ToolPolicy
+from jepakit.guard.policy.spending import Use
+from jepakit.guard.policy.taint import Taint
+from jepakit.guard.traces.provenance import Flow
 
 #: Reasons of one call: a list of a thousand tainted recipients is told by its first ones.
 _MOST_REASONS = 50
@@ -76,12 +77,12 @@ def judge(policy: Policy, trace: Trace, flow: Flow) -> tuple[Verdict, ...]:
     Raises:
         DataError: the flow is of another trace.
     """
-    spent = Spent()
-    verdicts: list[Verdict] = []
-    for one in tainted_calls(policy, trace, flow):
-        reasons = _reasons(policy, trace, one.call, one.values, one.tools, one.taints, spent)
-        verdicts.append(Verdict.of(one.call.id, reasons))
-    return tuple(verdicts)
+    return tuple(verdict_of(policy, seen) for seen in seen_calls(policy, trace, flow))
+
+
+def verdict_of(policy: Policy, seen: SeenCall) -> Verdict:
+    """The verdict over a call that a run has come to."""
+    return Verdict.of(seen.call.id, _reasons(policy, seen))
 
 
 def strictest(*judged: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -98,58 +99,50 @@ def strictest(*judged: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(merged)
 
 
-def _reasons(
-    policy: Policy,
-    trace: Trace,
-    call: Call,
-    values: tuple[Value, ...] | None,
-    tools: tuple[ToolPolicy, ...],
-    tainted: Sequence[Taint],
-    spent: Spent,
-) -> Iterator[Reason]:
-    defaults = policy.defaults
-    arguments = [Argument(value.pointer, value.value) for value in values or ()]
-    if values is None:
+def _reasons(policy: Policy, seen: SeenCall) -> Iterator[Reason]:
+    call, tools = seen.call, seen.tools
+    if seen.values is None:
         yield _default(policy, call, "missing_arguments", "it is not known what the tool is called with")
     if not tools and not policy.grants:
         yield _default(policy, call, "unknown_tool", "the policy does not name the tool")
     yield from (
         Reason(f"grants.{rule}", decision, call.id, problem)
-        for rule, decision, problem in granted(policy.grants, call.tool, arguments)
+        for rule, decision, problem in granted(policy.grants, call.tool, seen.arguments)
     )
-    role = None
     if policy.roles:
-        role = None if trace.context.role is None else policy.of_role(trace.context.role)
-        yield from _of_role(policy, trace.context.role, role, call, tools)
+        yield from _of_role(policy, seen)
     if call.tier == "output" and (not tools or any(tool.effect != "read" for tool in tools)):
-        problem = "an untrusted output made the agent call a tool that does more than read"
-        yield Reason("defaults.output_driven_write", defaults.output_driven_write, call.id, problem)
+        yield _default(
+            policy,
+            call,
+            "output_driven_write",
+            "an untrusted output made the agent call a tool that does more than read",
+        )
     for tool in tools:
         if tool.requires_approval:
             problem = "every call needs an approval"
             yield Reason(f"tools.{tool.name}.requires_approval", "ask", call.id, problem)
-        for rule in tool.rules if values is not None else ():
-            for pointer in rule.broken_at(arguments):
+        for rule in tool.rules if seen.values is not None else ():
+            for pointer in rule.broken_at(seen.arguments):
                 name = f"tools.{tool.name}.rules.{rule.id}"
                 yield Reason(name, rule.otherwise, call.id, "an argument breaks the rule", pointer)
-        yield from _of_sinks(policy, tool, call, arguments, tainted)
-    named = None if role is None else (f"{trace.context.role}", role)
-    yield from _of_limits(policy, call, spent.add(call, arguments, tools, named))
+        yield from _of_sinks(policy, tool, call, seen.arguments, seen.taints)
+    yield from _of_limits(policy, call, seen.uses)
 
 
 def _default(policy: Policy, call: Call, field: str, problem: str) -> Reason:
     return Reason(f"defaults.{field}", getattr(policy.defaults, field), call.id, problem)
 
 
-def _of_role(
-    policy: Policy, name: str | None, role: Role | None, call: Call, tools: Sequence[ToolPolicy]
-) -> Iterator[Reason]:
-    if role is None:
+def _of_role(policy: Policy, seen: SeenCall) -> Iterator[Reason]:
+    call = seen.call
+    if seen.role is None:
         yield _default(policy, call, "unknown_role", "the user has no role of the policy")
         return
+    name, role = seen.role
     if not any(listed.matches(call.tool, call.server) for listed in role.tools):
         yield Reason(f"roles.{name}.tools", "deny", call.id, "the role may not use the tool")
-    privilege = max((tool.privilege for tool in tools), default=0)
+    privilege = max((tool.privilege for tool in seen.tools), default=0)
     if role.max_privilege is not None and privilege > role.max_privilege:
         yield Reason(f"roles.{name}.max_privilege", "deny", call.id, "the tool has more privilege than the role")
 

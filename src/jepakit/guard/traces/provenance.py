@@ -101,6 +101,12 @@ class Sources:
         self._texts: list[_Text] = []
         self._vocabulary: dict[str, int] = {}
 
+    def copy(self) -> Sources:
+        """The same texts; more can be added to either."""
+        other = Sources()
+        other._texts, other._vocabulary = list(self._texts), self._vocabulary
+        return other
+
     def add(self, kind: SourceKind, text: str, call: str | None = None) -> None:
         """Adds a text; ``call`` is the id of the call that returned it."""
         listed = records(text) if kind == "output" else []
