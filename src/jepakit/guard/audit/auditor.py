@@ -129,7 +129,7 @@ class Auditor:
         for earlier in history.calls[returned:]:
             ahead.add(earlier, self._readable)
         seen = ahead.see(call)
-        trace = history.model_copy(update={"calls": (*map(self._readable, history.calls), call), "edges": edges})
+        trace = history.model_copy(update={"calls": (*ahead.readable, call), "edges": edges})
         (judgement,) = self._judged(trace, [seen], [*ahead.values, seen.values])
         if not edges:
             self._sessions.put(history, session)

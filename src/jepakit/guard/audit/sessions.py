@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from jepakit.guard.data import Call, Context, Edge, Trace
 from jepakit.guard.policy import Policy
@@ -21,32 +22,48 @@ class Session:
         policy: what is allowed.
         context: of the run.
         edges: data flow that the trace gives.
+
+    Attributes:
+        calls: so far.
+        readable: the same, without the arguments of those whose arguments are not looked at.
+        values: of their arguments.
+        size: characters of all texts.
     """
 
     def __init__(self, policy: Policy, context: Context, edges: Sequence[Edge] = ()) -> None:
         self.context = context
         self.calls: list[Call] = []
+        self.readable: list[Call] = []
         self.values: list[tuple[Value, ...] | None] = []
         self.size = len(context.task) + len(context.system)
         self._sources, self._running = Sources(context), Running(policy, context, edges)
+        self._next: SeenCall | None = None
 
     def copy(self) -> Session:
         """The same run up to here, which goes on by itself."""
         other = Session(self._running.policy, Context())
-        other.context, other.calls, other.values, other.size = self.context, [*self.calls], [*self.values], self.size
+        other.context, other.size = self.context, self.size
+        other.calls, other.readable, other.values = [*self.calls], [*self.readable], [*self.values]
         other._sources, other._running = self._sources.copy(), self._running.copy()
         return other
 
     def see(self, call: Call) -> SeenCall:
         """The next call, before it is made; nothing changes."""
-        return self._running.see(call, self._sources.values(call))
+        self._next = self._running.see(call, self._sources.values(call))
+        return self._next
 
     def add(self, call: Call, readable: Callable[[Call], Call]) -> SeenCall:
         """The call is made; ``readable`` takes from it what is not looked at."""
-        seen = self.see(readable(call))
+        known = self._next
+        if known is not None and known.call.model_copy(update={"output": call.output, "error": call.error}) == call:
+            seen = replace(known, call=call)
+        else:
+            seen = self.see(readable(call))
+        self._next = None
         self._running.add(seen)
         self._sources.add_output(call)
         self.calls.append(call)
+        self.readable.append(seen.call)
         self.values.append(seen.values)
         self.size += len(call.output or "")
         return seen

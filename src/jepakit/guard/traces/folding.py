@@ -48,9 +48,11 @@ class Folded:
 
 def fold(text: str) -> Folded:
     """The folded text; a run of spaces is one space, and none stands at either end."""
-    if not text:
-        return Folded("", np.zeros(1, np.int64))
-    places = np.arange(len(text))
+    places = np.arange(len(text) + 1)
+    if text.isascii() and text.isprintable() and "  " not in text and text == text.strip():
+        # Most values: the steps below would change nothing but capitals.
+        return Folded(text.lower(), places)
+    places = places[:-1]
     if text.isascii():
         folded = text.lower()
     else:
