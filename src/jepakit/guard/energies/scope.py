@@ -4,15 +4,16 @@
 
 over the quantities q of the call: each amount (arguments that the policy calls ``volume``; every number of a tool that
 it does not name), the volume that the trace states, the longest list, and, where the policy limits them, the calls and
-the volume of the trace so far. ``v_task`` is the largest of 1, what the policy's limit allows, and the numbers in the
-user's words; of the longest list also the elements that stand in the user's words. An amount that itself stands in
-trusted texts is 0. The unit is the nat: ln 2 for twice as much.
+the volume of the trace so far. ``v_task`` of an amount is the largest number in the user's words, of the longest list
+that or the number of its elements that stand in the user's words, but no more than the policy's limit, and at least 1;
+of calls and volume of the trace it is the limit. An amount that itself stands in trusted texts is 0. The unit is the
+nat: ln 2 for twice as much.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 
@@ -24,38 +25,38 @@ from jepakit.guard.traces.folding import fold
 from jepakit.guard.traces.provenance import Value
 from jepakit.guard.traces.strict_json import exact_number, is_number
 
+_ONE = Decimal(1)
 _DATE = re.compile(r"\d{1,4}-\d{1,2}(-\d{1,4})?|\d{1,2}:\d{2}(:\d{2})?|\d{1,2}/\d{1,2}/\d{2,4}", re.ASCII)
 _NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(?!\w)", re.ASCII)
 
 
 def scope(facts: CallFacts) -> Iterator[Part]:
     """The parts of the energy, one a quantity."""
-    said = numbers_of(facts.context.task)
+    said = max(numbers_of(facts.context.task), default=_ONE)
     for value, taint, _ in facts.values:
         number = _amount(facts, value)
         if number is not None and not _stated(taint):
-            most = _most(said, facts, "volume")
-            yield Part("scope", excess(number, most), "more than the task says", value.pointer)
+            yield Part(
+                "scope", excess(number, _allowed(facts, said, "volume")), "more than the task says", value.pointer
+            )
     if facts.seen.call.volume is not None:
-        most = _most(said, facts, "volume")
-        yield Part("scope", excess(Decimal(repr(facts.seen.call.volume)), most), "a larger volume than the task says")
+        volume = Decimal(repr(facts.seen.call.volume))
+        yield Part("scope", excess(volume, _allowed(facts, said, "volume")), "a larger volume than the task says")
     rows, where = _longest_list(facts)
     if rows > 1:
-        named = sum(
-            any(read.origin.source == "user" and read.share >= 1.0 for read in value.reads)
-            for value, _, _ in facts.values
-            if value.pointer.startswith(f"{where}/")
-        )
-        yield Part(
-            "scope", excess(rows, [*_most(said, facts, "rows"), named]), "a longer list than the task says", where
-        )
-    yield from _spent(facts)
+        allowed = _allowed(facts, max(said, Decimal(_named(facts, where))), "rows")
+        yield Part("scope", excess(Decimal(rows), allowed), "a longer list than the task says", where)
+    for use in facts.seen.uses:
+        if use.limits.calls is not None:
+            yield Part("scope", excess(Decimal(use.calls), Decimal(use.limits.calls)), "more calls than the limit")
+        if use.limits.trace_volume is not None:
+            limit = Decimal(repr(use.limits.trace_volume))
+            yield Part("scope", excess(use.trace_volume, limit), "a larger volume of the trace than the limit")
 
 
-def excess(value: Decimal | float, allowed: Sequence[Decimal | float]) -> float:
-    """max(0, ln(value / largest allowed)); of numbers beyond those of a double, too."""
-    most = max(Decimal(1), *(Decimal(one) for one in allowed)) if allowed else Decimal(1)
-    ratio = abs(Decimal(value)) / most
+def excess(value: Decimal, allowed: Decimal) -> float:
+    """max(0, ln(value / max(1, allowed))), also of numbers beyond those of a double."""
+    ratio = abs(value) / max(_ONE, allowed)
     return float(ratio.ln()) if ratio > 1 else 0.0
 
 
@@ -80,11 +81,16 @@ def _stated(taint: Taint) -> bool:
     return not taint.tainted and not taint.unread
 
 
-def _most(said: Sequence[Decimal], facts: CallFacts, limit: str) -> list[Decimal | float]:
-    limits = [getattr(tool.limits, limit) for tool in facts.seen.tools]
-    # Where several entries name a tool all of them hold: the smallest limit does.
-    known = [Decimal(repr(one)) for one in limits if one is not None]
-    return [*said, *([min(known)] if known else [])]
+def _allowed(facts: CallFacts, said: Decimal, limit: str) -> Decimal:
+    """What the task allows, and no limit forbids."""
+    limits = [getattr(use.limits, limit) for use in facts.seen.uses]
+    return min([said, *(Decimal(repr(one)) for one in limits if one is not None)])
+
+
+def _named(facts: CallFacts, where: str) -> int:
+    """Values below a place that stand in the user's words."""
+    below = [value for value, _, _ in facts.values if value.pointer.startswith(f"{where}/")]
+    return sum(any(read.origin.source == "user" and read.share >= 1.0 for read in value.reads) for value in below)
 
 
 def _longest_list(facts: CallFacts) -> tuple[int, str]:
@@ -98,13 +104,3 @@ def _longest_list(facts: CallFacts) -> tuple[int, str]:
                 lengths[where] = max(lengths.get(where, 0), int(part) + 1)
     where = max(lengths, key=lambda one: lengths[one], default="")
     return lengths.get(where, 0), where
-
-
-def _spent(facts: CallFacts) -> Iterator[Part]:
-    """What the calls of the trace have used together, over the limits."""
-    for use in facts.seen.uses:
-        if use.limits.calls is not None:
-            yield Part("scope", excess(use.calls, [use.limits.calls]), "more calls than the limit")
-        if use.limits.trace_volume is not None:
-            limit = Decimal(repr(use.limits.trace_volume))
-            yield Part("scope", excess(use.trace_volume, [limit]), "a larger volume of the trace than the limit")
