@@ -15,8 +15,8 @@ from jepakit.guard.corrupter import Corrupter
 from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
 from jepakit.guard.policy import Policy, draft_policy, judge, load_policy
 from jepakit.guard.policy.conditions import Rule
+from jepakit.guard.policy.running import seen_calls
 from jepakit.guard.policy.schema import Defaults, Limits, ToolPolicy
-from jepakit.guard.policy.taint import tainted_calls
 from jepakit.guard.repair import Repair, RepairConfig, intent_similarity, repair
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow, data_flow
@@ -247,7 +247,7 @@ def tried(repaired: Repair, trace: Trace, policy: Policy) -> None:
     assert allowed - left <= with_it
     # A value that was put in is trusted where it stands now.
     new = {(edit.call, edit.argument) for edit in repaired.edits if edit.kind in ("restore", "swap")}
-    for one in tainted_calls(policy, repaired.plan, data_flow(repaired.plan)):
+    for one in seen_calls(policy, repaired.plan, data_flow(repaired.plan)):
         for taint in one.taints:
             assert (one.call.id, taint.pointer) not in new or not (taint.tainted or taint.unread)
 

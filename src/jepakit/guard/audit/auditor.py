@@ -18,7 +18,7 @@ from jepakit.guard.energies import CallEnergies, energies_of
 from jepakit.guard.policy import Decision, Policy, Reason, Verdict, strictest, verdict_of
 from jepakit.guard.policy.running import SeenCall
 from jepakit.guard.scorer import CallScore, Scorer
-from jepakit.guard.traces.provenance import Value, flow_of
+from jepakit.guard.traces.provenance import Flow, Value, edges_of
 from jepakit.guard.traces.strict_json import JsonLimits, TooLargeError, leaves
 
 Mode = Literal["enforce", "record"]
@@ -174,7 +174,7 @@ class Auditor:
         verdicts += [tuple(gate.judge(trace))[-count:] for gate in self.gates]
         scores: Sequence[CallScore | None] = [None] * count
         if self.scorer is not None:
-            scores = self.scorer.scores(trace, flow_of(trace, values))
+            scores = self.scorer.scores(trace, Flow(tuple(values), edges_of(trace, values)))
             _require_scores(scores, len(trace.calls))
         return tuple(
             self._judgement(trace, seen, verdict, score)
@@ -200,7 +200,7 @@ class Auditor:
         self,
         call: Call,
         decision: Decision,
-        code: Code,
+        code: str,
         reasons: tuple[Reason, ...],
         energy: CallEnergies | None = None,
         score: CallScore | None = None,

@@ -28,7 +28,7 @@ class Judgement:
         tool: its name.
         decision: as decided.
         effective: what is enforced; ``allow`` where decisions are only recorded.
-        code: why, for the agent; empty where the call is allowed.
+        code: one of `Code`, why, for the agent; empty where the call is allowed.
         reasons: why, for people; the most severe first.
         energies: of the call; None where it could not be judged.
         score: of the model; None without one.
@@ -39,7 +39,7 @@ class Judgement:
     tool: str
     decision: Decision
     effective: Decision
-    code: Code
+    code: str
     reasons: tuple[Reason, ...]
     energies: CallEnergies | None
     score: CallScore | None

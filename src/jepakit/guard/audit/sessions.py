@@ -36,7 +36,9 @@ class Session:
         self.readable: list[Call] = []
         self.values: list[tuple[Value, ...] | None] = []
         self.size = len(context.task) + len(context.system)
-        self._sources, self._running = Sources(context), Running(policy, context, edges)
+        self._sources, self._running = Sources(), Running(policy, context, edges)
+        self._sources.add("user", context.task)
+        self._sources.add("system", context.system)
         self._next: SeenCall | None = None
 
     def copy(self) -> Session:
@@ -61,7 +63,8 @@ class Session:
             seen = self.see(readable(call))
         self._next = None
         self._running.add(seen)
-        self._sources.add_output(call)
+        if call.output:
+            self._sources.add("output", call.output, call.id)
         self.calls.append(call)
         self.readable.append(seen.call)
         self.values.append(seen.values)

@@ -10,7 +10,8 @@ from typing import Literal
 from jepakit.guard.data import Call
 from jepakit.guard.policy import Policy, Reason
 from jepakit.guard.policy.conditions import Rule
-from jepakit.guard.policy.taint import Taint, tainted_calls
+from jepakit.guard.policy.running import seen_calls
+from jepakit.guard.policy.taint import Taint
 from jepakit.guard.repair.judging import JudgedCall
 from jepakit.guard.repair.plans import Plan, Planner
 from jepakit.guard.repair.trusted import TrustedValues
@@ -104,7 +105,7 @@ class Editor:
         place = plan.place[call.id]
         return next(
             tuple(one.taints)
-            for number, one in enumerate(tainted_calls(self._policy, plan.trace, plan.flow))
+            for number, one in enumerate(seen_calls(self._policy, plan.trace, plan.flow))
             if number == place
         )
 

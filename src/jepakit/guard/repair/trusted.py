@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jepakit.guard.data import Trace
 from jepakit.guard.energies.scope import numbers_of
 from jepakit.guard.policy import Policy
-from jepakit.guard.policy.taint import tainted_calls
+from jepakit.guard.policy.running import seen_calls
 from jepakit.guard.repair.plans import Plan
 from jepakit.guard.traces.folding import fold
 from jepakit.guard.traces.provenance import Flow, Value
@@ -46,7 +46,7 @@ class TrustedValues:
         self.outputs: set[str] = set()
         self._of_outputs: list[tuple[str, str, JsonValue]] = []
         self._arguments: list[Argument] = []
-        for one in tainted_calls(policy, trace, flow):
+        for one in seen_calls(policy, trace, flow):
             tool = one.call.server, one.call.tool
             for value, taint in zip(one.values or (), one.taints, strict=True):
                 if value.reads and not taint.tainted and not taint.unread:
