@@ -36,6 +36,7 @@ class Command:
         aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
             an earlier version, for the configurations it wrote.
         values: dotted option -> other names of its values -> the values.
+        rest: a field that takes all words after ``--``, as a list; None: there is none.
     """
 
     help: str
@@ -45,6 +46,7 @@ class Command:
     presets: dict[str, dict[str, Any]] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    rest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,10 @@ class _Reader:
         rest = list(words)
         while rest:
             word = rest.pop(0)
-            if word in ("-h", "--help", "--print-config", "--print_config"):
+            if word == "--" and self.command.rest is not None:
+                yield _Given(self.command.rest, list(rest), "--")
+                rest.clear()
+            elif word in ("-h", "--help", "--print-config", "--print_config"):
                 shown.add("help" if word in ("-h", "--help") else "print_config")
             elif not word.startswith("-"):
                 if not places:
@@ -138,7 +143,8 @@ class _Reader:
         """The options; one that is repeated, each time with one element of a list, is the list so far."""
         listed: dict[str, list[Any]] = {}
         for option in given:
-            if option.file is None and is_element(option.value, self.types[option.option]):
+            is_word = option.file is None and isinstance(option.value, str)
+            if is_word and is_element(option.value, self.types[option.option]):
                 listed[option.option] = [*listed.get(option.option, []), option.value]
                 yield replace(option, value=listed[option.option])
             else:
@@ -205,7 +211,14 @@ class _Reader:
         others = [f"--{alias} for --{name}" for alias, name in command.aliases.items()]
         parser = ArgumentParser(
             prog=self.program,
-            usage=" ".join([self.program, *(name.upper() for name in command.positional), "[--option value ...]"]),
+            usage=" ".join(
+                [
+                    self.program,
+                    *(name.upper() for name in command.positional),
+                    "[--option value ...]",
+                    *([] if command.rest is None else [f"-- {command.rest.upper()} ..."]),
+                ]
+            ),
             description=command.help,
             epilog=f"Other names: {', '.join(others)}" if others else None,
         )

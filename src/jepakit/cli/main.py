@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: system -> (module of its commands, what it is for)
 SYSTEMS = {
     "graph": ("jepakit.cli.graph", "self-supervised encoders for graphs"),
+    "guard": ("jepakit.cli.guard", "tool calls of agents, judged before they are carried out"),
     "kgqa": ("jepakit.cli.kgqa", "questions over a knowledge graph"),
     "lp": ("jepakit.cli.lp", "linear programs solved again and again"),
     "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),

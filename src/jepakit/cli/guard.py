@@ -1,0 +1,24 @@
+"""``jepakit guard proxy | pin | approve``."""
+
+from __future__ import annotations
+
+from jepakit.cli.command import Command
+from jepakit.cli.guard_live import ApproveOptions, PinOptions, ProxyOptions, run_approve, run_pin, run_proxy_command
+
+COMMANDS = {
+    "proxy": Command(
+        "judge the calls of an MCP server's tools before the server hears of them: proxy ... -- SERVER COMMAND",
+        ProxyOptions,
+        run_proxy_command,
+        rest="command",
+    ),
+    "pin": Command(
+        "pin the tools of an MCP server as they are now, after you have read them: pin ... -- SERVER COMMAND",
+        PinOptions,
+        run_pin,
+        rest="command",
+    ),
+    "approve": Command(
+        "let a call through that waits for a person", ApproveOptions, run_approve, positional=("folder",)
+    ),
+}

@@ -1,0 +1,190 @@
+"""``jepakit guard proxy | pin | approve``. What these need is imported where it is used: an agent waits for them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from jepakit.errors import ConfigError
+from jepakit.files import read_text
+
+if TYPE_CHECKING:
+    from jepakit.guard.audit import Auditor
+    from jepakit.guard.data import Context
+    from jepakit.guard.live import Pins, RequestFolder, Session
+
+
+@dataclass
+class JudgingOptions:
+    """What judges calls, and by what.
+
+    Args:
+        policy: a file, or the name of a ready policy such as ``agentdojo/banking``.
+        mode: ``record`` decides, logs, and lets everything through.
+        role: of the user, one of the policy's.
+        task: the user's words, where they are known beforehand.
+        timeout: seconds that a check may take.
+    """
+
+    policy: str | None = None
+    mode: Literal["enforce", "record"] = "enforce"
+    role: str | None = None
+    task: str = ""
+    timeout: float = 2.0
+
+    def auditor(self) -> Auditor:
+        """The auditor.
+
+        Raises:
+            ConfigError: there is no policy.
+            DataError: it cannot be read.
+        """
+        from jepakit.guard.audit import Auditor
+        from jepakit.guard.policy import load_policy
+
+        if self.policy is None:
+            raise ConfigError("policy", None, "a policy; jepakit guard draft-policy writes a first one")
+        return Auditor(load_policy(self.policy), mode=self.mode, timeout=self.timeout)
+
+    def context(self) -> Context:
+        """What calls are judged by besides the policy."""
+        from jepakit.guard.data import Context
+
+        return Context(task=self.task, role=self.role)
+
+
+@dataclass
+class ServerOptions:
+    """An MCP server.
+
+    Args:
+        command: of the server, with its arguments; given after ``--``.
+        url: of a server over streamable HTTP, in place of a command.
+        name: under which policy and pins know it; by default its command or its address.
+        pins: a file with the hashes of its tools. Where it is missing, it is written.
+    """
+
+    command: list[str] = field(default_factory=list[str])
+    url: str | None = None
+    name: str | None = None
+    pins: Path | None = None
+
+
+@dataclass
+class ProxyOptions(JudgingOptions, ServerOptions):
+    """A proxy before an MCP server.
+
+    Args:
+        approvals: a folder, for clients that cannot ask a person; see ``approve``.
+        approval_seconds: that a person has to approve a call.
+        port: serve streamable HTTP at 127.0.0.1 in place of stdio; 0 is any free port.
+        token_file: a file with the token that clients over HTTP have to know.
+        log: what is written to stderr: ``info`` has a line for every call.
+    """
+
+    approvals: Path | None = None
+    approval_seconds: int = 600
+    port: int | None = None
+    token_file: Path | None = None
+    log: Literal["warning", "info"] = "warning"
+
+
+@dataclass
+class PinOptions(ServerOptions):
+    """The tools of an MCP server.
+
+    Args:
+        accept: write them to the file of pins; without it the differences are shown.
+    """
+
+    accept: bool = False
+
+
+@dataclass
+class ApproveOptions:
+    """Calls that wait for a person.
+
+    Args:
+        folder: the one that ``proxy --approvals`` has.
+        call: id of the call to let through; without it all that wait are listed.
+    """
+
+    folder: Path | None = None
+    call: str | None = None
+
+
+def run_proxy_command(options: ProxyOptions, out: Console) -> None:
+    """Serves until the client goes. Nothing is written to stdout but messages of the protocol."""
+    import logging
+
+    from jepakit.guard.live import Session
+    from jepakit.guard.proxy import ProxyConfig, run_proxy
+
+    config = ProxyConfig(
+        command=tuple(options.command),
+        url=options.url,
+        name=options.name,
+        pins=options.pins,
+        approvals=options.approvals,
+        seconds=options.approval_seconds,
+        port=options.port,
+        token=None if options.token_file is None else read_text(options.token_file).strip(),
+    )
+    auditor, context = options.auditor(), options.context()
+    logging.getLogger("jepakit").setLevel(options.log.upper())
+
+    def session(pins: Pins, requests: RequestFolder | None) -> Session:
+        approvals = None if requests is None else requests.approvals
+        return Session(auditor, context, approvals=approvals, pins=pins)
+
+    run_proxy(config, session, lambda address: out.print(f"serving {config.server} at {address}", soft_wrap=True))
+
+
+def run_pin(options: PinOptions, out: Console) -> None:
+    """Shows how the tools of a server differ from their pins, and pins them."""
+    from jepakit.guard.live import Pins
+    from jepakit.guard.proxy import ProxyConfig, list_server
+
+    if options.pins is None:
+        raise ConfigError("pins", None, "the file of pins")
+    config = ProxyConfig(command=tuple(options.command), url=options.url, name=options.name)
+    pins = Pins.load(options.pins) if options.pins.exists() else Pins()
+    tools, difference = list_server(config, pins)
+    for tool in tools:
+        # What a server says goes to the screen in ASCII: nothing in it moves the cursor or is invisible.
+        out.print(json.dumps(tool.model_dump(exclude_defaults=True), indent=1), soft_wrap=True)
+    for kind in ("added", "changed", "removed"):
+        out.print(f"{kind}: {json.dumps(getattr(difference, kind))}", soft_wrap=True)
+    if options.accept:
+        pins.accept(config.server)
+        pins.save(options.pins)
+        out.print(f"pinned in {options.pins}", soft_wrap=True)
+
+
+def run_approve(options: ApproveOptions, out: Console) -> None:
+    """Lists the calls that wait, or lets one through after a person at the terminal has said so."""
+    from jepakit.guard.live import RequestFolder
+
+    if options.folder is None or not options.folder.is_dir():
+        raise ConfigError("folder", options.folder, "the folder that proxy --approvals has")
+    folder = RequestFolder(options.folder)
+    waiting = folder.waiting()
+    for request in waiting:
+        if options.call in (None, request.call):
+            shown = {"server": request.server, "tool": request.tool, "arguments": request.arguments}
+            out.print(f"{request.call} ({request.code}) {json.dumps(shown, indent=1)}", soft_wrap=True)
+    if options.call is None:
+        out.print(f"{len(waiting)} calls wait; approve {options.folder} --call ID lets one through", soft_wrap=True)
+        return
+    if not sys.stdin.isatty():
+        # The agent may be able to run commands, and to read that this one helps.
+        raise ConfigError("call", options.call, "a person at a terminal, who is asked")
+    if out.input("carry it out? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ConfigError("call", options.call, "yes; nothing was approved")
+    folder.grant(options.call)
+    out.print("approved, for one time; the agent can make the call again", soft_wrap=True)
