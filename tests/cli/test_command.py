@@ -214,3 +214,26 @@ def flat(options: dict[str, object], prefix: str = "") -> set[str]:
     nested = {name: value for name, value in options.items() if isinstance(value, dict) and value}
     inner = {below for name, value in nested.items() for below in flat(value, f"{prefix}{name}.")}
     return {f"{prefix}{name}" for name in options.keys() - nested.keys()} | inner
+
+
+@dataclass
+class WrappingOptions:
+    """A command in front of another.
+
+    Args:
+        words: of the other.
+        quiet: or not.
+    """
+
+    words: list[str] = field(default_factory=list[str])
+    quiet: bool = False
+
+
+def test_words_after_two_dashes_belong_to_the_other_command() -> None:
+    command = Command("", WrappingOptions, lambda *_: None, rest="words")
+    assert parse(command, "p", ["--quiet", "--", "a", "--quiet", "false", "--", "1"]) == WrappingOptions(
+        ["a", "--quiet", "false", "--", "1"], quiet=True
+    )
+    assert parse(command, "p", ["--"]) == WrappingOptions()
+    with pytest.raises(ConfigError):
+        parse(Command("", WrappingOptions, lambda *_: None), "p", ["--", "a"])
