@@ -1,11 +1,13 @@
-"""``jepakit guard proxy | pin | approve``."""
+"""``jepakit guard repair | proxy | pin | approve``."""
 
 from __future__ import annotations
 
 from jepakit.cli.command import Command
 from jepakit.cli.guard_live import ApproveOptions, PinOptions, ProxyOptions, run_approve, run_pin, run_proxy_command
+from jepakit.cli.guard_repair import RepairOptions, run_repair
 
 COMMANDS = {
+    "repair": Command("take the harm out of plans", RepairOptions, run_repair, positional=("traces",)),
     "proxy": Command(
         "judge the calls of an MCP server's tools before the server hears of them: proxy ... -- SERVER COMMAND",
         ProxyOptions,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jepakit.errors import require_at_least
 
 
-@dataclass(frozen=True)
+@dataclass
 class RepairConfig:
     """How long a repair is searched.
 

@@ -1,0 +1,102 @@
+"""``jepakit guard repair``: plans with the harm taken out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from jepakit.cli.runs import say
+from jepakit.errors import ConfigError, shorten
+from jepakit.files import whole_file
+from jepakit.guard import load_traces
+from jepakit.guard.audit import Thresholds
+from jepakit.guard.policy import load_policy
+from jepakit.guard.repair import Edit, Repair, RepairConfig, repair
+
+
+@dataclass
+class RepairOptions(RepairConfig):
+    """Repairing plans.
+
+    Args:
+        traces: a file with traces, in any format that is read.
+        policy: a policy file, or the name of a ready one.
+        format: of the traces.
+        thresholds: a file that ``guard calibrate`` has written; by default the thresholds are the defaults.
+        out: a file for the repairs, one JSON object a line, in the order of the traces.
+        strict: arguments that cannot be read are an error; else such a call is there to be denied.
+    """
+
+    traces: Path | None = None
+    policy: str | None = None
+    format: str = "auto"
+    thresholds: Path | None = None
+    out: Path | None = None
+    strict: bool = False
+
+
+def run_repair(options: RepairOptions, out: Console) -> None:
+    """Repairs every trace of a file.
+
+    Raises:
+        ConfigError: no traces or no policy are named.
+        DataError: traces, policy or thresholds cannot be read.
+        ModelError: the repairs cannot be written.
+    """
+    if options.traces is None:
+        raise ConfigError("traces", None, "a file with traces")
+    if options.policy is None:
+        raise ConfigError("policy", None, "a policy file, or the name of a ready policy")
+    policy = load_policy(options.policy)
+    thresholds = Thresholds() if options.thresholds is None else Thresholds.read(options.thresholds)
+    config = RepairConfig(options.beam, options.most_plans)
+    traces = load_traces(options.traces, options.format, strict=options.strict)
+    repairs = ((trace.id, repair(trace, policy, thresholds=thresholds, config=config)) for trace in traces)
+    if options.out is None:
+        _show(repairs, out)
+        return
+    with whole_file(options.out) as part, part.open("w", encoding="utf-8") as stream:
+        _show(_written(repairs, stream), out)
+    say(out, f"repairs: {options.out}")
+
+
+def _written(repairs: Iterator[tuple[str, Repair]], stream: TextIO) -> Iterator[tuple[str, Repair]]:
+    for name, one in repairs:
+        stream.write(json.dumps({"id": name, **one.as_json()}, ensure_ascii=False) + "\n")
+        yield name, one
+
+
+def _show(repairs: Iterator[tuple[str, Repair]], out: Console) -> None:
+    counts: Counter[str] = Counter()
+    for number, (name, one) in enumerate(repairs, start=1):
+        counts["traces"] += 1
+        counts["repaired"] += bool(one.edits)
+        counts["with what no edit takes away"] += not one.passes
+        counts.update(edit.kind for edit in one.edits)
+        if one.edits or not one.passes:
+            before, after = one.before.total, one.after.total
+            say(out, f"{name or f'trace {number}'}: energy {before:.2f} -> {after:.2f}, kept {one.similarity:.0%}")
+            for edit in one.edits:
+                say(out, f"  {described(edit)}")
+            if not one.passes:
+                say(out, "  something is still denied")
+    say(out, ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "repaired"))
+
+
+def described(edit: Edit) -> str:
+    """An edit in one line: what was done, to which call, and why. Values are shown without control characters."""
+    fell = ", ".join(f"{name} -{value:.2f}" for name, value in edit.lowered.items() if value > 0)
+    what = {
+        "drop": f"without call {edit.call}" + "".join(f" and {other}" for other in edit.others),
+        "move": f"call {edit.call} behind call {''.join(edit.others)}",
+        "approve": f"a person is asked about call {edit.call}",
+    }
+    value = f"call {edit.call}: {edit.argument} {shorten(edit.old)} -> {shorten(edit.new)}"
+    rules = ", ".join(dict.fromkeys(reason.rule for reason in edit.reasons))
+    return f"{edit.kind}: {what.get(edit.kind, value)} ({edit.tool}; {rules}; {fell})"
