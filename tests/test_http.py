@@ -235,6 +235,19 @@ def test_searchers_of_another_name_are_refused(client: httpx.Client) -> None:
         assert client.get("/health", headers={"host": host}).status_code == status
 
 
+def test_web_pages_of_another_machine_are_refused(client: httpx.Client) -> None:
+    for origin, status in (
+        ("https://evil.example", 403),
+        ("https://localhost.evil.example", 403),
+        ("https://evil.example//localhost", 403),
+        ("null", 403),
+        ("localhost", 403),
+        ("http://localhost:3000", 200),
+        ("http://[::1]", 200),
+    ):
+        assert client.get("/health", headers={"origin": origin}).status_code == status, origin
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "search.example", ""])
 def test_without_a_token_only_this_machine_may_ask(host: str) -> None:
     with pytest.raises(ConfigError) as refused:

@@ -47,8 +47,9 @@ def make_service(
 ) -> FastAPI:
     """An application with ``/health`` and ``/metrics``, to which a system adds its routes.
 
-    Without a token requests whose Host header names another machine are refused: a web page could lead a browser here
-    (DNS rebinding). A `ModelError` in a route is answered with 409, any other `JepakitError` with 422.
+    Without a token requests whose Host or Origin header names another machine are refused: a web page could lead a
+    browser here (DNS rebinding), or send it. A `ModelError` in a route is answered with 409, any other `JepakitError`
+    with 422.
 
     Args:
         title: of the interface's description in ``/openapi.json``.
@@ -229,6 +230,9 @@ def _refusal(headers: Mapping[str, str], token: str | None, body_bytes: int) -> 
     """The answer to a request that is not even read; None: it is."""
     if token is None and not _is_loopback(_host_name(headers.get("host", ""))):
         return json_response({"error": "without a token this server answers to 127.0.0.1 and localhost only"}, 403)
+    origin = headers.get("origin")
+    if token is None and origin is not None and not _is_loopback(_host_name(origin.partition("//")[2])):
+        return json_response({"error": "without a token this server answers to no web page of another machine"}, 403)
     if token is not None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):

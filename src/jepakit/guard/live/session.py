@@ -66,6 +66,7 @@ class Session:
     ) -> None:
         self.auditor, self.pins, self.limits = auditor, pins, limits or SessionLimits()
         self.approvals = approvals or Approvals()
+        self._id = token_hex(8)
         self._context = context or Context()
         self._lock = RLock()
         self._calls: list[Call] = []
@@ -80,7 +81,7 @@ class Session:
     def trace(self) -> Trace:
         """The calls that were let through so far, with their outputs."""
         with self._lock:
-            return Trace(context=self._context, calls=tuple(self._calls))
+            return Trace(id=self._id, context=self._context, calls=tuple(self._calls))
 
     def say(self, text: str) -> None:
         """Adds words of the user. They are trusted: no tool and no model can have written them."""
