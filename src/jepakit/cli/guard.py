@@ -1,13 +1,23 @@
-"""``jepakit guard repair | proxy | pin | approve``."""
+"""``jepakit guard repair | serve | proxy | pin | approve``."""
 
 from __future__ import annotations
 
 from jepakit.cli.command import Command
-from jepakit.cli.guard_live import ApproveOptions, PinOptions, ProxyOptions, run_approve, run_pin, run_proxy_command
+from jepakit.cli.guard_live import (
+    ApproveOptions,
+    PinOptions,
+    ProxyOptions,
+    ServeOptions,
+    run_approve,
+    run_pin,
+    run_proxy_command,
+    run_serve,
+)
 from jepakit.cli.guard_repair import RepairOptions, run_repair
 
 COMMANDS = {
     "repair": Command("take the harm out of plans", RepairOptions, run_repair, positional=("traces",)),
+    "serve": Command("judge traces and running sessions, and repair plans, over HTTP", ServeOptions, run_serve),
     "proxy": Command(
         "judge the calls of an MCP server's tools before the server hears of them: proxy ... -- SERVER COMMAND",
         ProxyOptions,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from jepakit.cli.messages import say
 from jepakit.errors import ConfigError
 from jepakit.files import read_text
 
 if TYPE_CHECKING:
     from jepakit.guard.audit import Auditor
-    from jepakit.guard.data import Context
     from jepakit.guard.live import Pins, RequestFolder, Session
 
 
@@ -27,14 +27,14 @@ class JudgingOptions:
         policy: a file, or the name of a ready policy such as ``agentdojo/banking``.
         mode: ``record`` decides, logs, and lets everything through.
         role: of the user, one of the policy's.
-        task: the user's words, where they are known beforehand.
+        thresholds: a file that ``calibrate`` has written; by default the thresholds are the defaults.
         timeout: seconds that a check may take.
     """
 
     policy: str | None = None
     mode: Literal["enforce", "record"] = "enforce"
     role: str | None = None
-    task: str = ""
+    thresholds: Path | None = None
     timeout: float = 2.0
 
     def auditor(self) -> Auditor:
@@ -44,18 +44,13 @@ class JudgingOptions:
             ConfigError: there is no policy.
             DataError: it cannot be read.
         """
-        from jepakit.guard.audit import Auditor
+        from jepakit.guard.audit import Auditor, Thresholds
         from jepakit.guard.policy import load_policy
 
         if self.policy is None:
             raise ConfigError("policy", None, "a policy; jepakit guard draft-policy writes a first one")
-        return Auditor(load_policy(self.policy), mode=self.mode, timeout=self.timeout)
-
-    def context(self) -> Context:
-        """What calls are judged by besides the policy."""
-        from jepakit.guard.data import Context
-
-        return Context(task=self.task, role=self.role)
+        thresholds = None if self.thresholds is None else Thresholds.read(self.thresholds)
+        return Auditor(load_policy(self.policy), thresholds=thresholds, mode=self.mode, timeout=self.timeout)
 
 
 @dataclass
@@ -80,6 +75,7 @@ class ProxyOptions(JudgingOptions, ServerOptions):
     """A proxy before an MCP server.
 
     Args:
+        task: the user's words, where they are known beforehand: an MCP client does not tell them.
         approvals: a folder, for clients that cannot ask a person; see ``approve``.
         approval_seconds: that a person has to approve a call.
         port: serve streamable HTTP at 127.0.0.1 in place of stdio; 0 is any free port.
@@ -87,6 +83,7 @@ class ProxyOptions(JudgingOptions, ServerOptions):
         log: what is written to stderr: ``info`` has a line for every call.
     """
 
+    task: str = ""
     approvals: Path | None = None
     approval_seconds: int = 600
     port: int | None = None
@@ -118,10 +115,49 @@ class ApproveOptions:
     call: str | None = None
 
 
+@dataclass
+class ServeOptions(JudgingOptions):
+    """The guard over HTTP.
+
+    Args:
+        host: address to listen on; one that others reach needs a token.
+        port: port to listen on.
+        token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
+        trusts_callers: roles, tiers, origins and edges of traces are taken as they are sent; needs a token.
+        details: answers have reasons and energies; nothing of them may reach the agent.
+        sessions: running at the same time.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+    trusts_callers: bool = False
+    details: bool = False
+    sessions: int = 256
+
+
+def run_serve(options: ServeOptions, out: Console) -> None:
+    """Serves until it is stopped."""
+    from jepakit.guard.serving import ServingConfig, make_app
+    from jepakit.http import run_service
+
+    config = ServingConfig(
+        role=options.role,
+        token=None if options.token_file is None else read_text(options.token_file).strip(),
+        trusts_callers=options.trusts_callers,
+        details=options.details,
+        sessions=options.sessions,
+    )
+    app = make_app(options.auditor(), config)
+    say(out, f"serving {options.policy} at http://{options.host}:{options.port}")
+    run_service(app, host=options.host, port=options.port)
+
+
 def run_proxy_command(options: ProxyOptions, out: Console) -> None:
     """Serves until the client goes. Nothing is written to stdout but messages of the protocol."""
     import logging
 
+    from jepakit.guard.data import Context
     from jepakit.guard.live import Session
     from jepakit.guard.proxy import ProxyConfig, run_proxy
 
@@ -135,14 +171,14 @@ def run_proxy_command(options: ProxyOptions, out: Console) -> None:
         port=options.port,
         token=None if options.token_file is None else read_text(options.token_file).strip(),
     )
-    auditor, context = options.auditor(), options.context()
+    auditor, context = options.auditor(), Context(task=options.task, role=options.role)
     logging.getLogger("jepakit").setLevel(options.log.upper())
 
     def session(pins: Pins, requests: RequestFolder | None) -> Session:
         approvals = None if requests is None else requests.approvals
         return Session(auditor, context, approvals=approvals, pins=pins)
 
-    run_proxy(config, session, lambda address: out.print(f"serving {config.server} at {address}", soft_wrap=True))
+    run_proxy(config, session, lambda address: say(out, f"serving {config.server} at {address}"))
 
 
 def run_pin(options: PinOptions, out: Console) -> None:
@@ -157,13 +193,13 @@ def run_pin(options: PinOptions, out: Console) -> None:
     tools, difference = list_server(config, pins)
     for tool in tools:
         # What a server says goes to the screen in ASCII: nothing in it moves the cursor or is invisible.
-        out.print(json.dumps(tool.model_dump(exclude_defaults=True), indent=1), soft_wrap=True)
+        say(out, json.dumps(tool.model_dump(exclude_defaults=True), indent=1))
     for kind in ("added", "changed", "removed"):
-        out.print(f"{kind}: {json.dumps(getattr(difference, kind))}", soft_wrap=True)
+        say(out, f"{kind}: {json.dumps(getattr(difference, kind))}")
     if options.accept:
         pins.accept(config.server)
         pins.save(options.pins)
-        out.print(f"pinned in {options.pins}", soft_wrap=True)
+        say(out, f"pinned in {options.pins}")
 
 
 def run_approve(options: ApproveOptions, out: Console) -> None:
@@ -177,9 +213,9 @@ def run_approve(options: ApproveOptions, out: Console) -> None:
     for request in waiting:
         if options.call in (None, request.call):
             shown = {"server": request.server, "tool": request.tool, "arguments": request.arguments}
-            out.print(f"{request.call} ({request.code}) {json.dumps(shown, indent=1)}", soft_wrap=True)
+            say(out, f"{request.call} ({request.code}) {json.dumps(shown, indent=1)}")
     if options.call is None:
-        out.print(f"{len(waiting)} calls wait; approve {options.folder} --call ID lets one through", soft_wrap=True)
+        say(out, f"{len(waiting)} calls wait; approve {options.folder} --call ID lets one through")
         return
     if not sys.stdin.isatty():
         # The agent may be able to run commands, and to read that this one helps.
@@ -187,4 +223,4 @@ def run_approve(options: ApproveOptions, out: Console) -> None:
     if out.input("carry it out? [y/N] ").strip().lower() not in ("y", "yes"):
         raise ConfigError("call", options.call, "yes; nothing was approved")
     folder.grant(options.call)
-    out.print("approved, for one time; the agent can make the call again", soft_wrap=True)
+    say(out, "approved, for one time; the agent can make the call again")

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from jepakit.cli.runs import say
+from jepakit.cli.messages import say
 from jepakit.errors import ConfigError, shorten
 from jepakit.files import whole_file
 from jepakit.guard import load_traces

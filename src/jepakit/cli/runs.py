@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jepakit.cli.command import config_yaml
+from jepakit.cli.messages import say
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.files import locked, write_json
@@ -84,11 +85,6 @@ def training_run(
             colour = "red" if finding.severity == "error" else "yellow"
             out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
         write_results(run, training.evaluation, out)
-
-
-def say(out: Console, sentence: str) -> None:
-    """Prints plain text: brackets in a path are no markup, and a long line is not wrapped."""
-    out.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:

@@ -71,9 +71,6 @@ def test_traces_are_judged_as_by_the_auditor(client: httpx.Client) -> None:
         },
     ]
     assert decisions(client.post("/v1/audit", json={"trace": messages})) == [("allow", "")]
-    with serving(app(details=True)) as detailed:
-        (_, denied) = detailed.post("/v1/audit", json={"trace": TRACE}).json()["judgements"]
-        assert denied["details"]["reasons"][0]["rule"] == "defaults.write_tainted_sink"
 
 
 CLAIMS: list[dict[str, Any]] = [
