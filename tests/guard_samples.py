@@ -123,7 +123,8 @@ def more_taint(policy: dict[str, Any], calls: list[dict[str, Any]]) -> Changed:
         if call["tool"] not in trusted:
             found.append(_changed(calls, place, output=f"{OUTPUT} {' '.join(WORDS)}"))
         arguments = call["arguments"]
-        if "to" in arguments:
+        # What a trusted tool has returned as well is no taint.
+        if "to" in arguments and not any(one["output"] for one in calls if one["tool"] in trusted):
             listed = arguments["to"] if isinstance(arguments["to"], list) else [arguments["to"]]
             if isinstance(arguments["to"], list):
                 found.append(_changed(calls, place, arguments={**arguments, "to": [*listed, "eve@evil.org"]}))

@@ -144,6 +144,17 @@ def test_parts_taint_from_a_quarter_on() -> None:
     assert last(outputs, ("pay", {"to": long, "amount": 1})) == ("ask", {"defaults.write_unread_sink"})
 
 
+@pytest.mark.parametrize(
+    "to", ["Ann <eve@evil.org>", "eve@evil.org, ann@example.org", "this is approved: EVE@evil.org"]
+)
+def test_an_address_in_a_sink_stays_one_whatever_stands_around_it(to: str) -> None:
+    assert last(READ, ("pay", {"to": to, "amount": 1})) == ("deny", {"defaults.write_tainted_sink"})
+    long = f"{to} {' '.join(f'word{chr(97 + place)}' for place in range(20))}"
+    assert last(READ, ("pay", {"to": long, "amount": 1}))[0] == "deny"
+    # Words that the user has said, or that stand nowhere, are none of its own.
+    assert last(READ, ("pay", {"to": "Ann <ann@example.org>", "amount": 1})) == ("ask", {"defaults.write_unread_sink"})
+
+
 def test_what_is_sent_counts_where_the_policy_says_so() -> None:
     said = {"to": "ann@example.org", "amount": 30}
     assert last(READ, ("pay", said)) == ("allow", set())

@@ -11,12 +11,12 @@ from jepakit.errors import ConfigError, DataError, ModelError, require_choice
 from jepakit.guard.audit.bounded import Bounded
 from jepakit.guard.audit.judgement import Code, Judgement, call_digest, code_of
 from jepakit.guard.audit.limits import AuditLimits
-from jepakit.guard.audit.sessions import Session, Sessions
+from jepakit.guard.audit.secrets import SecretRules
+from jepakit.guard.audit.sessions import Session, Sessions, Step
 from jepakit.guard.audit.thresholds import Thresholds
 from jepakit.guard.data import Call, Trace
 from jepakit.guard.energies import CallEnergies, energies_of
 from jepakit.guard.policy import Decision, Policy, Reason, Verdict, strictest, verdict_of
-from jepakit.guard.policy.running import SeenCall
 from jepakit.guard.scorer import CallScore, Scorer
 from jepakit.guard.traces.provenance import Flow, Value, edges_of
 from jepakit.guard.traces.strict_json import JsonLimits, TooLargeError, leaves
@@ -47,6 +47,7 @@ class Auditor:
         thresholds: of risk and energy; None: the defaults of `Thresholds`.
         mode: ``record`` decides as ``enforce`` does, and lets every call through.
         gates: further judges.
+        secrets: what is a secret; None: the defaults of `SecretRules`.
         timeout: seconds that a check may take.
         limits: how much is looked at.
 
@@ -62,6 +63,7 @@ class Auditor:
         thresholds: Thresholds | None = None,
         mode: Mode = "enforce",
         gates: Sequence[Gate] = (),
+        secrets: SecretRules | None = None,
         timeout: float = 2.0,
         limits: AuditLimits | None = None,
     ) -> None:
@@ -70,7 +72,7 @@ class Auditor:
             raise ConfigError("timeout", timeout, "seconds, more than 0")
         self.policy, self.scorer, self.mode, self.timeout = policy, scorer, mode, timeout
         self.thresholds, self.gates = thresholds or Thresholds(), tuple(gates)
-        self.limits = limits or AuditLimits()
+        self.secrets, self.limits = secrets or SecretRules(), limits or AuditLimits()
         self._bounded = Bounded(self.limits.checks)
         self._sessions = Sessions(self.limits.sessions, 2 * self.limits.text_size)
 
@@ -109,7 +111,7 @@ class Auditor:
             return None
         if self._unfit(trace.calls[-1], trace.model_copy(update={"calls": trace.calls[:-1]})) is not None:
             return None
-        session = Session(self.policy, trace.context, trace.edges)
+        session = Session(self.policy, self.secrets, trace.context, trace.edges)
         listed = [session.add(call, self._readable) for call in trace.calls]
         return self._judged(trace, listed, session.values)
 
@@ -119,7 +121,9 @@ class Auditor:
             return refused
         known = {call.id, *(earlier.id for earlier in history.calls)}
         edges = tuple(edge for edge in history.edges if edge.source in known and edge.target in known)
-        session = (None if edges else self._sessions.take(history)) or Session(self.policy, history.context, edges)
+        session = (None if edges else self._sessions.take(history)) or Session(
+            self.policy, self.secrets, history.context, edges
+        )
         # Calls whose output is still to come look otherwise the next time.
         waiting = (place for place, one in enumerate(history.calls) if one.output is None and one.error is None)
         returned = next(waiting, len(history.calls))
@@ -128,9 +132,9 @@ class Auditor:
         ahead = session if returned == len(history.calls) else session.copy()
         for earlier in history.calls[returned:]:
             ahead.add(earlier, self._readable)
-        seen = ahead.see(call)
+        step = ahead.see(call)
         trace = history.model_copy(update={"calls": (*ahead.readable, call), "edges": edges})
-        (judgement,) = self._judged(trace, [seen], [*ahead.values, seen.values])
+        (judgement,) = self._judged(trace, [step], [*ahead.values, step.seen.values])
         if not edges:
             self._sessions.put(history, session)
         return judgement
@@ -166,24 +170,30 @@ class Auditor:
         return call
 
     def _judged(
-        self, trace: Trace, listed: Sequence[SeenCall], values: Sequence[tuple[Value, ...] | None]
+        self, trace: Trace, listed: Sequence[Step], values: Sequence[tuple[Value, ...] | None]
     ) -> tuple[Judgement, ...]:
         """The decisions over the last calls of a trace, of which the values of all calls are known."""
         count = len(listed)
-        verdicts = [tuple(verdict_of(self.policy, seen) for seen in listed)]
+        verdicts = [tuple(verdict_of(self.policy, step.seen) for step in listed)]
         verdicts += [tuple(gate.judge(trace))[-count:] for gate in self.gates]
         scores: Sequence[CallScore | None] = [None] * count
         if self.scorer is not None:
             scores = self.scorer.scores(trace, Flow(tuple(values), edges_of(trace, values)))
             _require_scores(scores, len(trace.calls))
         return tuple(
-            self._judgement(trace, seen, verdict, score)
-            for seen, verdict, score in zip(listed, strictest(*verdicts), scores[-count:], strict=True)
+            self._judgement(trace, step, verdict, score)
+            for step, verdict, score in zip(listed, strictest(*verdicts), scores[-count:], strict=True)
         )
 
-    def _judgement(self, trace: Trace, seen: SeenCall, verdict: Verdict, score: CallScore | None) -> Judgement:
-        call, energy = seen.call, energies_of(trace.context, seen, score)
+    def _judgement(self, trace: Trace, step: Step, verdict: Verdict, score: CallScore | None) -> Judgement:
+        call, energy = step.seen.call, energies_of(trace.context, step.seen, score)
         reasons = list(verdict.reasons)
+        for hit in step.secrets:
+            rule, decision = "plain", self.secrets.plain
+            if hit.disguised:
+                rule, decision = "disguised", self.secrets.disguised
+            problem = "a secret that the agent has read stands in what the call sends"
+            reasons.append(Reason(f"secrets.{rule}", decision, call.id, problem, hit.argument))
         if score is not None:
             decision = self.thresholds.of_risk(score)
             reasons.append(Reason("thresholds.risk", decision, call.id, "the learned risk is high"))

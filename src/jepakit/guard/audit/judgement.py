@@ -50,14 +50,14 @@ class Judgement:
         return {"call": self.call, "decision": self.effective, "code": self.code if self.effective != "allow" else ""}
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for people and their records; no value of an argument or output is in it."""
+        """All of it, for people and their records: keys of arguments and places in outputs, and values of neither."""
         return {
             "call": self.call,
             "tool": self.tool,
             "decision": self.decision,
             "effective": self.effective,
             "code": self.code,
-            "reasons": [asdict(reason) for reason in self.reasons],
+            "reasons": [_reason(reason) for reason in self.reasons],
             "energies": None if self.energies is None else self.energies.as_json(),
             "score": None if self.score is None else asdict(self.score),
             "digest": self.digest,
@@ -77,11 +77,23 @@ def call_digest(call: Call) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {
+        "rule": reason.rule,
+        "decision": reason.decision,
+        "problem": reason.problem,
+        "argument": reason.argument,
+        "taint": [origin.model_dump(exclude_none=True) for origin in reason.taint],
+    }
+
+
 def code_of(reason: Reason) -> Code:
     """The code of a reason."""
     rule = reason.rule
     if rule == "thresholds.risk":
         return "model"
+    if rule.startswith("secrets."):
+        return "secret"
     if rule == "defaults.missing_arguments":
         return "unreadable"
     if rule.endswith(".requires_approval"):

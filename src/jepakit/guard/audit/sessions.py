@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from jepakit.guard.audit.secrets import SecretHit, SecretRules, Secrets, sent_texts
 from jepakit.guard.data import Call, Context, Edge, Trace
 from jepakit.guard.policy import Policy
 from jepakit.guard.policy.running import Running, SeenCall
@@ -15,11 +17,25 @@ from jepakit.guard.traces.provenance import Sources, Value
 Key = tuple[str, str, str, str]
 
 
+@dataclass(frozen=True)
+class Step:
+    """A call that a run has come to.
+
+    Args:
+        seen: what the policy sees of it.
+        secrets: that stand in what it sends.
+    """
+
+    seen: SeenCall
+    secrets: tuple[SecretHit, ...]
+
+
 class Session:
     """A run up to a call.
 
     Args:
         policy: what is allowed.
+        rules: what is a secret.
         context: of the run.
         edges: data flow that the trace gives.
 
@@ -30,7 +46,7 @@ class Session:
         size: characters of all texts.
     """
 
-    def __init__(self, policy: Policy, context: Context, edges: Sequence[Edge] = ()) -> None:
+    def __init__(self, policy: Policy, rules: SecretRules, context: Context, edges: Sequence[Edge] = ()) -> None:
         self.context = context
         self.calls: list[Call] = []
         self.readable: list[Call] = []
@@ -39,37 +55,44 @@ class Session:
         self._sources, self._running = Sources(), Running(policy, context, edges)
         self._sources.add("user", context.task)
         self._sources.add("system", context.system)
-        self._next: SeenCall | None = None
+        self._secrets = Secrets(rules, context.task)
+        self._secrets.read(context.system)
+        if context.session:
+            self._secrets.read(json.dumps(context.session, ensure_ascii=False))
+        self._next: Step | None = None
 
     def copy(self) -> Session:
         """The same run up to here, which goes on by itself."""
-        other = Session(self._running.policy, Context())
+        other = Session(self._running.policy, self._secrets.rules, Context())
         other.context, other.size = self.context, self.size
         other.calls, other.readable, other.values = [*self.calls], [*self.readable], [*self.values]
         other._sources, other._running = self._sources.copy(), self._running.copy()
+        other._secrets = self._secrets.copy()
         return other
 
-    def see(self, call: Call) -> SeenCall:
+    def see(self, call: Call) -> Step:
         """The next call, before it is made; nothing changes."""
-        self._next = self._running.see(call, self._sources.values(call))
+        seen = self._running.see(call, self._sources.values(call))
+        self._next = Step(seen, tuple(self._secrets.found_in(sent_texts(seen))))
         return self._next
 
-    def add(self, call: Call, readable: Callable[[Call], Call]) -> SeenCall:
+    def add(self, call: Call, readable: Callable[[Call], Call]) -> Step:
         """The call is made; ``readable`` takes from it what is not looked at."""
-        known = self._next
-        if known is not None and known.call.model_copy(update={"output": call.output, "error": call.error}) == call:
-            seen = replace(known, call=call)
+        step = self._next
+        if step is not None and _same(step.seen.call.model_copy(update=_results(call)), call):
+            step = replace(step, seen=replace(step.seen, call=call))
         else:
-            seen = self.see(readable(call))
+            step = self.see(readable(call))
         self._next = None
-        self._running.add(seen)
+        self._running.add(step.seen)
         if call.output:
             self._sources.add("output", call.output, call.id)
+            self._secrets.read(call.output)
         self.calls.append(call)
-        self.readable.append(seen.call)
-        self.values.append(seen.values)
+        self.readable.append(step.seen.call)
+        self.values.append(step.seen.values)
         self.size += len(call.output or "")
-        return seen
+        return step
 
     def begins(self, history: Trace) -> bool:
         """Whether it is a run that ``history`` goes on with."""
@@ -114,3 +137,8 @@ def _key(history: Trace) -> Key:
 
 def _same(one: Call, other: Call) -> bool:
     return one is other or one == other
+
+
+def _results(call: Call) -> dict[str, str | None]:
+    """What a call has that it had not before it was made."""
+    return {"output": call.output, "error": call.error}

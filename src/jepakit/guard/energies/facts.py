@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from jepakit.guard.data import Context
-from jepakit.guard.policy.patterns import Argument
 from jepakit.guard.policy.running import SeenCall
 from jepakit.guard.policy.schema import Effect
 from jepakit.guard.policy.taint import Taint
@@ -53,10 +52,4 @@ class CallFacts:
     def values(self) -> tuple[tuple[Value, Taint, bool], ...]:
         """The values of the arguments, their taint, and whether each stands in a sink."""
         seen = self.seen
-        triples = zip(seen.values or (), seen.taints, seen.arguments, strict=True)
-        return tuple((value, taint, self._is_sink(argument)) for value, taint, argument in triples)
-
-    def _is_sink(self, argument: Argument) -> bool:
-        """Of a tool that the policy does not name every argument may be one."""
-        patterns = (pattern for tool in self.seen.tools for pattern in tool.sink_patterns)
-        return not self.seen.tools or any(pattern.matches(argument) for pattern in patterns)
+        return tuple(zip(seen.values or (), seen.taints, seen.sinks, strict=True))

@@ -37,6 +37,7 @@ class SeenCall:
         call: the call.
         values: of its arguments; None where they are not known.
         arguments: the values as patterns match them, in their order.
+        sinks: whether each value stands in a sink; of a tool that the policy does not name each may.
         taints: of the values, in their order.
         tools: what the policy says about the tool; empty where it does not name it.
         trusted: others cannot write its output.
@@ -49,6 +50,7 @@ class SeenCall:
     call: Call
     values: tuple[Value, ...] | None
     arguments: tuple[Argument, ...]
+    sinks: tuple[bool, ...]
     taints: tuple[Taint, ...]
     tools: tuple[ToolPolicy, ...]
     trusted: bool
@@ -89,16 +91,18 @@ class Running:
     def see(self, call: Call, values: tuple[Value, ...] | None) -> SeenCall:
         """The next call, before it is made; nothing changes."""
         tools = self.policy.of_tool(call.tool, call.server)
-        taints = self._outputs.taints(call, values)
+        arguments = tuple(Argument(value.pointer, value.value) for value in values or ())
+        patterns = [pattern for tool in tools for pattern in tool.sink_patterns]
+        sinks = tuple(not tools or any(pattern.matches(one) for pattern in patterns) for one in arguments)
+        taints = self._outputs.taints(call, values, sinks)
         trusted = bool(tools) and all(tool.output_trust == "trusted" for tool in tools)
         # What a tool repeats of a tainted argument is not made trusted by it.
         trusted = trusted and values is not None and not any(one.tainted for one in taints)
-        arguments = tuple(Argument(value.pointer, value.value) for value in values or ())
         uses = self._spent.uses(call, arguments, tools, self._role)
         known = {*self._calls, call.id}
         impossible = sum(edge.target in known for edge in self._from.get(call.id, ()))
         sources = self._sources(call, values)
-        return SeenCall(call, values, arguments, taints, tools, trusted, self._role, uses, sources, impossible)
+        return SeenCall(call, values, arguments, sinks, taints, tools, trusted, self._role, uses, sources, impossible)
 
     def add(self, seen: SeenCall) -> None:
         """The call is made."""

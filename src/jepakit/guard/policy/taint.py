@@ -1,7 +1,8 @@
 """Which values of a call come from what others can write.
 
 The user's and the system's words are trusted, and so are outputs of tools that the policy trusts. A value is tainted
-where at least `TAINTED_SHARE` of its characters stand in untrusted outputs and no trusted text has the whole of it.
+where at least `TAINTED_SHARE` of its characters stand in untrusted outputs and no trusted text has the whole of it. In
+a sink one word is enough that stands in untrusted outputs alone: an address with other words around it stays one.
 """
 
 from __future__ import annotations
@@ -63,12 +64,13 @@ class Outputs:
         """Whether others cannot write the output of the call of this id."""
         return call in self._trusted
 
-    def taints(self, call: Call, values: Sequence[Value] | None) -> tuple[Taint, ...]:
-        """What each value of a call comes from, in the order of its values."""
+    def taints(self, call: Call, values: Sequence[Value] | None, sinks: Sequence[bool]) -> tuple[Taint, ...]:
+        """What each value of a call comes from, in the order of its values; of each it is known if it is in a sink."""
         edges = [edge for edge in self._edges.get(call.id, ()) if edge.source not in self._trusted]
-        return tuple(self._of_value(value, edges) for value in values or ())
+        pairs = zip(values or (), sinks, strict=True)
+        return tuple(self._of_value(value, edges, is_sink=is_sink) for value, is_sink in pairs)
 
-    def _of_value(self, value: Value, edges: Sequence[Edge]) -> Taint:
+    def _of_value(self, value: Value, edges: Sequence[Edge], *, is_sink: bool) -> Taint:
         if value.value in (None, "", [], {}) or isinstance(value.value, bool):
             return Taint(value.pointer, False, False, ())
         reads = [*value.reads, *_stated(value.pointer, edges)]
@@ -76,10 +78,16 @@ class Outputs:
         untrusted = [read for read in reads if not self._trusts(read.origin)]
         clean = any(self._trusts(read.origin) for read in whole)
         share = sum(_share(untrusted).values())
-        if clean or share < TAINTED_SHARE:
+        if is_sink and not clean and share < TAINTED_SHARE:
+            untrusted, share = [read for word in value.words if not self._knows(word) for read in word], TAINTED_SHARE
+        if clean or share < TAINTED_SHARE or not untrusted:
             return Taint(value.pointer, False, not whole, ())
         origins = tuple(read.origin for read in untrusted)
         return Taint(value.pointer, True, not whole, origins, min(share, 1.0))
+
+    def _knows(self, word: Sequence[Read]) -> bool:
+        """Whether a word stands in a trusted text."""
+        return any(self._trusts(read.origin) for read in word)
 
     def _trusts(self, origin: Origin) -> bool:
         return origin.source != "output" or origin.call in self._trusted

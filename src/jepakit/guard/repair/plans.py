@@ -131,15 +131,26 @@ class Planner:
         if known is None or call.arguments is None:
             return None
         if anew:
-            known = tuple(Value(leaf.pointer, leaf.value, self._found(call, leaf)) for leaf in leaves(call.arguments))
-        return tuple(
-            replace(value, reads=tuple(read for read in value.reads if not _is_gone(read.origin, readable)))
-            for value in known
-        )
+            known = tuple(self._value(call, leaf) for leaf in leaves(call.arguments))
+        return tuple(self._left(call, value, readable) for value in known)
 
-    def _found(self, call: Call, leaf: Leaf) -> tuple[Read, ...]:
+    def _left(self, call: Call, value: Value, readable: Set[str]) -> Value:
+        """A value without what it has from outputs that are not there."""
+        reads, words = _left(value.reads, readable), value.words
+        if len(reads) < len(value.reads) and value.pointer not in call.origins:
+            words = self._sources.words(value.value, reads)
+        return replace(value, reads=reads, words=tuple(left for word in words if (left := _left(word, readable))))
+
+    def _value(self, call: Call, leaf: Leaf) -> Value:
         given = call.origins.get(leaf.pointer)
-        return self.reads(leaf.value) if given is None else tuple(Read(origin, 1.0) for origin in given)
+        if given is not None:
+            return Value(leaf.pointer, leaf.value, tuple(Read(origin, 1.0) for origin in given))
+        reads = self.reads(leaf.value)
+        return Value(leaf.pointer, leaf.value, reads, self._sources.words(leaf.value, reads))
+
+
+def _left(reads: Sequence[Read], readable: Set[str]) -> tuple[Read, ...]:
+    return tuple(read for read in reads if not _is_gone(read.origin, readable))
 
 
 def _is_gone(origin: Origin, readable: Set[str]) -> bool:

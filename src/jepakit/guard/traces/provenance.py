@@ -18,6 +18,11 @@ from jepakit.guard.traces.strict_json import JsonValue, exact_number, is_number,
 
 #: Places of a value in one text.
 _PLACES = 8
+#: Words of a text of which each counts, and of any text.
+_SHORT, _MOST_WORDS = 16, 256
+#: Words inside of a text, those of addresses among them: they hold a digit, an @, or a point between letters.
+_PART, _ADDRESS = re.compile(r"\w[\w@.+-]*\w"), re.compile(r"[\d@]|\w\.\w")
+_WEB = frozenset(("http", "https", "www", "mailto"))
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(?!\w)", re.ASCII)
 
 
@@ -42,11 +47,14 @@ class Value:
         pointer: its JSON pointer.
         value: itself.
         reads: where it comes from; empty where it stands in nothing that the agent has read.
+        words: of a short text that stands nowhere as a whole, and of addresses in a longer one, where each word stands
+            that stands somewhere.
     """
 
     pointer: str
     value: JsonValue
     reads: tuple[Read, ...]
+    words: tuple[tuple[Read, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,8 @@ class Sources:
         for leaf in leaves(call.arguments):
             given = call.origins.get(leaf.pointer)
             reads = self.reads(leaf.value) if given is None else tuple(Read(origin, 1.0) for origin in given)
-            found.append(Value(leaf.pointer, leaf.value, reads))
+            words = self.words(leaf.value, reads) if given is None else ()
+            found.append(Value(leaf.pointer, leaf.value, reads, words))
         return tuple(found)
 
     def reads(self, value: JsonValue) -> tuple[Read, ...]:
@@ -137,6 +146,18 @@ class Sources:
             listed += reads
         return tuple(listed)
 
+    def words(self, value: JsonValue, reads: Sequence[Read]) -> tuple[tuple[Read, ...], ...]:
+        """See `Value.words`; ``reads`` are those of the value."""
+        if not isinstance(value, str) or any(read.share >= 1.0 for read in reads):
+            return ()
+        share = 1.0 / max(len(value), 1)
+        places = ([(text, span) for text in self._texts for span in text.places(word)] for word in _words_of(value))
+        return tuple(
+            tuple(Read(text.origin(span), share * (span[1] - span[0])) for text, span in of_word)
+            for of_word in places
+            if of_word
+        )
+
 
 @dataclass
 class _Text:
@@ -152,8 +173,12 @@ class _Text:
         """The places of a value as a whole: of its number and of its folded text."""
         places = [] if number is None else self.numbers.get(number.normalize(), [])[:_PLACES]
         if sought:
-            places = list(dict.fromkeys([*places, *islice(self._of_text(sought), _PLACES)]))[:_PLACES]
+            places = list(dict.fromkeys([*places, *self.places(sought)]))[:_PLACES]
         return [Read(self.origin(place), 1.0) for place in places]
+
+    def places(self, sought: str) -> list[Span]:
+        """Places of a folded text."""
+        return list(islice(self._of_text(sought), _PLACES))
 
     @cached_property
     def numbers(self) -> dict[Decimal, list[Span]]:
@@ -191,6 +216,16 @@ class _Text:
     def _record(self, place: int) -> int | None:
         number = bisect_right(self.records, (place, 1 << 62)) - 1
         return number if number >= 0 and place < self.records[number][1] else None
+
+
+def _words_of(value: str) -> list[str]:
+    """The words of a short text, and those of a longer one that look like addresses; not a text that is one word."""
+    text = fold(value).text
+    found = _PART.findall(text)
+    words = [word for word in dict.fromkeys(found) if word not in _WEB and word != text]
+    if len(found) > _SHORT:
+        words = [word for word in words if _ADDRESS.search(word) is not None]
+    return words[:_MOST_WORDS]
 
 
 def _inside_word(text: str, place: int) -> bool:
