@@ -73,6 +73,12 @@ def test_traces_are_judged_as_by_the_auditor(client: httpx.Client) -> None:
     assert decisions(client.post("/v1/audit", json={"trace": messages})) == [("allow", "")]
 
 
+def test_reasons_are_for_operators_who_want_them() -> None:
+    with serving(app(details=True)) as detailed:
+        (_, denied) = detailed.post("/v1/audit", json={"trace": TRACE}).json()["judgements"]
+        assert denied["details"]["reasons"][0]["rule"] == "defaults.write_tainted_sink"
+
+
 CLAIMS: list[dict[str, Any]] = [
     {"context": {"role": "writer"}},
     {"calls": [READ, {**SEND, "origins": {"/to": [{"source": "user"}]}}]},
