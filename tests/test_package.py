@@ -37,6 +37,8 @@ RUNTIME = (
     "lp",
     "guard",
     "cedar",
+    "langgraph",
+    "openai-agents",
     "modelling",
     "minilm",
     "openvino",

@@ -88,6 +88,16 @@ def test_an_approval_is_for_one_call_once() -> None:
     assert mine.approve(later.call, token).effective == "ask"
 
 
+def test_a_waiting_call_that_is_made_with_other_arguments_needs_another_approval() -> None:
+    mine = session()
+    first = mine.check("wipe", {"path": "a"}, call="x")
+    edited = mine.check("wipe", {"path": "b"}, call="x")
+    assert (first.call, edited.call) == ("x", "x")
+    assert mine.approve("x", mine.approvals.grant("x", first.digest)).effective == "ask"
+    assert mine.approve("x", mine.approvals.grant("x", edited.digest)).effective == "allow"
+    assert [call.arguments for call in mine.trace.calls] == [{"path": "b"}]
+
+
 def test_what_was_read_after_the_question_counts() -> None:
     mine = session()
     asked = mine.check("send_mail", {"to": "eve@evil.example"})

@@ -105,7 +105,8 @@ class Session:
             tool: its name.
             arguments: what it is called with; None: not known.
             server: where the tool lives.
-            call: its id; None: a new one. An id that is taken gets a suffix.
+            call: its id; None: a new one. That of a call which was let through gets a suffix; a call that waits for an
+                approval is made anew, and no approval of what it was before holds.
             unreadable: why the arguments are not known.
 
         Returns:
@@ -117,6 +118,7 @@ class Session:
             made = Call(id=self._new_id(call), tool=tool, server=server, arguments=given, arguments_error=unreadable)
             judgement = self._judge(made)
             if judgement.effective == "ask" and call is None:
+                # The same call once more: one request is enough.
                 made = next((one for one, digest in self._waiting.values() if digest == judgement.digest), made)
                 reasons = tuple(replace(reason, call=made.id) for reason in judgement.reasons)
                 judgement = replace(judgement, call=made.id, reasons=reasons)
@@ -222,7 +224,7 @@ class Session:
     def _new_id(self, wanted: str | None) -> str:
         # An approval names a call by its id: one that cannot be guessed is none that a later session has too.
         new = wanted or token_hex(8)
-        while new in self._places or new in self._waiting:
+        while new in self._places or (wanted is None and new in self._waiting):
             new = f"{wanted or ''}#{token_hex(4)}"
         return new
 

@@ -1,0 +1,108 @@
+"""LangGraph: ``ToolNode(tools, wrap_tool_call=guard.wrap, awrap_tool_call=guard.awrap)``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command, interrupt
+
+from jepakit.guard.audit import Judgement
+from jepakit.guard.connectors.outcomes import INTERNAL, GuardFailedError, contained, refusal, text_of
+from jepakit.guard.live import Session
+
+Result = ToolMessage | Command[Any]
+"""Of a tool call."""
+
+
+class ToolCallGuard:
+    """Judges tool calls before a ``ToolNode`` carries them out, and records what they return.
+
+    A call that is denied becomes a message with the coarse reason. For one that is asked about the graph is
+    interrupted, which needs a checkpointer: ``{"call", "tool", "arguments", "code", "digest"}`` goes to the
+    application, and it is carried out after ``Command(resume={"approve": digest})`` with the digest that was shown.
+
+    Args:
+        session: of the agent.
+        server: where the tools live, as the policy names it.
+        interrupts: ask by interrupts; else such a call is not carried out, and its message says why.
+    """
+
+    def __init__(self, session: Session, *, server: str = "", interrupts: bool = True) -> None:
+        self.session, self._server, self._interrupts = session, server, interrupts
+
+    def wrap(self, request: Any, execute: Callable[[Any], Result]) -> Result:
+        """The wrapper of ``wrap_tool_call``."""
+        try:
+            judgement = contained(lambda: self._check(request))
+            judgement = self._asked(request, judgement)
+        except GuardFailedError:
+            return _message(request, INTERNAL)
+        if judgement.effective != "allow":
+            return _message(request, refusal(judgement))
+        try:
+            result = execute(request)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            # The node may show it to the model.
+            self.session.finish(judgement.call, error=repr(error))
+            raise
+        self._record(judgement, result)
+        return result
+
+    async def awrap(self, request: Any, execute: Callable[[Any], Awaitable[Result]]) -> Result:
+        """The wrapper of ``awrap_tool_call``."""
+        try:
+            judgement = await asyncio.to_thread(contained, lambda: self._check(request))
+            judgement = self._asked(request, judgement)
+        except GuardFailedError:
+            return _message(request, INTERNAL)
+        if judgement.effective != "allow":
+            return _message(request, refusal(judgement))
+        try:
+            result = await execute(request)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            self.session.finish(judgement.call, error=repr(error))
+            raise
+        self._record(judgement, result)
+        return result
+
+    def _check(self, request: Any) -> Judgement:
+        call = request.tool_call
+        return self.session.check(call["name"], call["args"], server=self._server, call=call.get("id"))
+
+    def _asked(self, request: Any, judgement: Judgement) -> Judgement:
+        """The judgement after a person was asked."""
+        if judgement.effective != "ask" or not self._interrupts:
+            return judgement
+        shown = {"call": judgement.call, "tool": judgement.tool, "arguments": request.tool_call["args"]}
+        answer = interrupt({**shown, "code": judgement.code, "digest": judgement.digest})
+        if not isinstance(answer, Mapping) or answer.get("approve") != judgement.digest:
+            return judgement
+        token = self.session.approvals.grant(judgement.call, judgement.digest)
+        return contained(lambda: self.session.approve(judgement.call, token))
+
+    def _record(self, judgement: Judgement, result: Result) -> None:
+        texts = [text_of(message.content) for message in _messages(result)]
+        failed = any(message.status == "error" for message in _messages(result))
+        output = "\n".join(texts) if texts else text_of(getattr(result, "update", None) or "")
+        self.session.finish(judgement.call, output, error=output or "error" if failed else None)
+
+
+def _messages(result: Result) -> list[ToolMessage]:
+    if isinstance(result, ToolMessage):
+        return [result]
+    update = result.update
+    listed = update.get("messages", []) if isinstance(update, Mapping) else update
+    return [one for one in listed if isinstance(one, ToolMessage)] if isinstance(listed, list) else []
+
+
+def _message(request: Any, text: str) -> ToolMessage:
+    call = request.tool_call
+    return ToolMessage(content=text, name=call.get("name"), tool_call_id=call.get("id") or "", status="error")
