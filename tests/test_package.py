@@ -112,14 +112,15 @@ def imported(node: ast.AST) -> set[str]:
 @cache
 def owners_of_packages() -> Mapping[str, list[str]]:
     """Package -> distributions; it reads the metadata of all that is installed, for a second or more."""
-    return packages_distributions()
+    return {package: [normalized(one) for one in names] for package, names in packages_distributions().items()}
 
 
 def distributions(packages: set[str]) -> set[str]:
     """The distributions that packages come from, without Python's own and ours."""
     foreign = packages - sys.stdlib_module_names - {"jepakit"}
     owners = owners_of_packages()
-    return {normalized(owners[package][0]) if package in owners else package for package in foreign}
+    # Several distributions may share a package; that of its name is meant.
+    return {package if package in (listed := owners.get(package, [package])) else listed[0] for package in foreign}
 
 
 def at_import(tree: ast.Module) -> Iterator[ast.AST]:

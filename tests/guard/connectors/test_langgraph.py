@@ -17,7 +17,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 
 from guard_samples import MAIL, fails, mail_session
-from jepakit.guard.connectors.langchain import GuardMiddleware
+from jepakit.guard.connectors.langchain import guard_middleware
 from jepakit.guard.connectors.langgraph import ToolCallGuard
 from jepakit.guard.live import Session
 
@@ -85,7 +85,7 @@ def outcomes(messages: list[AnyMessage]) -> list[str]:
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_agent_with_the_middleware_does_not_do_what_the_mail_says(is_async: bool) -> None:
     model = Scripted(messages=script(*ATTACK, HARMLESS))
-    agent = create_agent(model, TOOLS, middleware=[GuardMiddleware(mail_session())])
+    agent = create_agent(model, TOOLS, middleware=[guard_middleware(mail_session())])
     asked: Any = {"messages": [HumanMessage("Answer bob@example.com")]}
     state = asyncio.run(agent.ainvoke(asked)) if is_async else agent.invoke(asked)
     read, denied, sent = outcomes(state["messages"])
@@ -135,7 +135,7 @@ def test_a_person_approves_what_was_shown(is_async: bool) -> None:
 
 def test_without_interrupts_the_model_reads_that_a_person_is_needed() -> None:
     model = Scripted(messages=script(calling("wipe", "1", path="old.txt")))
-    agent = create_agent(model, TOOLS, middleware=[GuardMiddleware(mail_session(), interrupts=False)])
+    agent = create_agent(model, TOOLS, middleware=[guard_middleware(mail_session(), interrupts=False)])
     (refused,) = outcomes(agent.invoke({"messages": [HumanMessage("Wipe")]})["messages"])
     assert '"decision": "ask"' in refused
     assert done == []

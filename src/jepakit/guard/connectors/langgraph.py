@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
-from langchain_core.messages import ToolMessage
-from langgraph.errors import GraphBubbleUp
-from langgraph.types import Command, interrupt
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from jepakit.guard.audit import Judgement
 from jepakit.guard.connectors.outcomes import INTERNAL, GuardFailedError, contained, refusal, text_of
 from jepakit.guard.live import Session
 
-Result = ToolMessage | Command[Any]
-"""Of a tool call."""
+if TYPE_CHECKING:
+    from langchain_core.messages import ToolMessage
+    from langgraph.types import Command
+
+    Result = ToolMessage | Command[Any]
 
 
 class ToolCallGuard:
@@ -43,14 +43,8 @@ class ToolCallGuard:
             return _message(request, INTERNAL)
         if judgement.effective != "allow":
             return _message(request, refusal(judgement))
-        try:
+        with self._recording_faults(judgement):
             result = execute(request)
-        except GraphBubbleUp:
-            raise
-        except Exception as error:
-            # The node may show it to the model.
-            self.session.finish(judgement.call, error=repr(error))
-            raise
         self._record(judgement, result)
         return result
 
@@ -63,13 +57,8 @@ class ToolCallGuard:
             return _message(request, INTERNAL)
         if judgement.effective != "allow":
             return _message(request, refusal(judgement))
-        try:
+        with self._recording_faults(judgement):
             result = await execute(request)
-        except GraphBubbleUp:
-            raise
-        except Exception as error:
-            self.session.finish(judgement.call, error=repr(error))
-            raise
         self._record(judgement, result)
         return result
 
@@ -79,6 +68,8 @@ class ToolCallGuard:
 
     def _asked(self, request: Any, judgement: Judgement) -> Judgement:
         """The judgement after a person was asked."""
+        from langgraph.types import interrupt
+
         if judgement.effective != "ask" or not self._interrupts:
             return judgement
         shown = {"call": judgement.call, "tool": judgement.tool, "arguments": request.tool_call["args"]}
@@ -88,6 +79,19 @@ class ToolCallGuard:
         token = self.session.approvals.grant(judgement.call, judgement.digest)
         return contained(lambda: self.session.approve(judgement.call, token))
 
+    @contextmanager
+    def _recording_faults(self, judgement: Judgement) -> Generator[None]:
+        """The node may show the text of a tool's fault to the model, which has then read it."""
+        from langgraph.errors import GraphBubbleUp
+
+        try:
+            yield
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            self.session.finish(judgement.call, error=repr(error))
+            raise
+
     def _record(self, judgement: Judgement, result: Result) -> None:
         texts = [text_of(message.content) for message in _messages(result)]
         failed = any(message.status == "error" for message in _messages(result))
@@ -96,6 +100,8 @@ class ToolCallGuard:
 
 
 def _messages(result: Result) -> list[ToolMessage]:
+    from langchain_core.messages import ToolMessage
+
     if isinstance(result, ToolMessage):
         return [result]
     update = result.update
@@ -104,5 +110,7 @@ def _messages(result: Result) -> list[ToolMessage]:
 
 
 def _message(request: Any, text: str) -> ToolMessage:
+    from langchain_core.messages import ToolMessage
+
     call = request.tool_call
     return ToolMessage(content=text, name=call.get("name"), tool_call_id=call.get("id") or "", status="error")

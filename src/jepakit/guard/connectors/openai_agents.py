@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agents import (
-    FunctionTool,
-    RunContextWrapper,
-    ToolGuardrailFunctionOutput,
-    ToolInputGuardrail,
-    ToolInputGuardrailData,
-    ToolOutputGuardrail,
-    ToolOutputGuardrailData,
-)
-
-from jepakit.errors import DataError
+from jepakit.errors import DataError, MissingExtraError
 from jepakit.guard.audit import Judgement
 from jepakit.guard.audit.judgement import call_digest
 from jepakit.guard.connectors.outcomes import INTERNAL, GuardFailedError, contained, refusal, text_of
 from jepakit.guard.data import Call
 from jepakit.guard.live import Session
 from jepakit.guard.traces.strict_json import parse
+
+if TYPE_CHECKING:
+    from agents import (
+        FunctionTool,
+        RunContextWrapper,
+        ToolGuardrailFunctionOutput,
+        ToolInputGuardrailData,
+        ToolOutputGuardrailData,
+    )
 
 
 def guarded(session: Session, tools: Iterable[FunctionTool], *, server: str = "") -> list[FunctionTool]:
@@ -37,7 +36,14 @@ def guarded(session: Session, tools: Iterable[FunctionTool], *, server: str = ""
         session: of the agent.
         tools: function tools.
         server: where they live, as the policy names it.
+
+    Raises:
+        MissingExtraError: OpenAI Agents is not installed.
     """
+    try:
+        from agents import ToolInputGuardrail, ToolOutputGuardrail
+    except ImportError as error:
+        raise MissingExtraError("openai-agents", "openai-agents") from error
     guard = _Guard(session, server)
     return [
         replace(
@@ -84,6 +90,8 @@ class _Guard:
 
     async def before(self, data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
         """Lets a call through or not, right before it is carried out."""
+        from agents import ToolGuardrailFunctionOutput
+
         try:
             judgement = await asyncio.to_thread(contained, lambda: self._judgement(data))
         except GuardFailedError:
@@ -95,6 +103,8 @@ class _Guard:
 
     async def after(self, data: ToolOutputGuardrailData) -> ToolGuardrailFunctionOutput:
         """Records what a call returned, as the model reads it."""
+        from agents import ToolGuardrailFunctionOutput
+
         judgement = self._judged.pop(data.context.tool_call_id)
         self._session.finish(judgement.call, text_of(data.output))
         return ToolGuardrailFunctionOutput.allow()
