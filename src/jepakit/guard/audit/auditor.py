@@ -101,6 +101,19 @@ class Auditor:
         histories = (trace.model_copy(update={"calls": trace.calls[:place]}) for place in range(len(trace.calls)))
         return tuple(self.check(call, history) for call, history in zip(trace.calls, histories, strict=True))
 
+    def with_thresholds(self, thresholds: Thresholds) -> Auditor:
+        """Another auditor, with other thresholds."""
+        return Auditor(
+            self.policy,
+            scorer=self.scorer,
+            thresholds=thresholds,
+            mode=self.mode,
+            gates=self.gates,
+            secrets=self.secrets,
+            timeout=self.timeout,
+            limits=self.limits,
+        )
+
     def _audited(self, trace: Trace) -> tuple[Judgement, ...] | None:
         """The decisions over all calls at once; None where one is unfit, or an edge leads backwards."""
         if not trace.calls:
@@ -194,11 +207,7 @@ class Auditor:
                 rule, decision = "disguised", self.secrets.disguised
             problem = "a secret that the agent has read stands in what the call sends"
             reasons.append(Reason(f"secrets.{rule}", decision, call.id, problem, hit.argument))
-        if score is not None:
-            decision = self.thresholds.of_risk(score)
-            reasons.append(Reason("thresholds.risk", decision, call.id, "the learned risk is high"))
-        decision = self.thresholds.of_energy(energy)
-        reasons.append(Reason("thresholds.energy", decision, call.id, "the energy is high"))
+        reasons += self.thresholds.reasons(energy, score)
         final = Verdict.of(call.id, reasons)
         code = code_of(final.reasons[0]) if final.reasons else ""
         return self._made(call, final.decision, code, final.reasons, energy, score, call_digest(call))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.files import read_json, reading, write_json
 from jepakit.guard.energies import CallEnergies
-from jepakit.guard.policy import Decision
+from jepakit.guard.policy import Decision, Reason
 from jepakit.guard.scorer import CallScore
 
 
@@ -69,16 +69,19 @@ class Thresholds:
         """
         write_json(file, {"thresholds": asdict(self), **about})
 
-    def of_risk(self, score: CallScore) -> Decision:
-        """The decision that the learned risk makes."""
-        return _decision(score.risk, self.ask_risk, self.deny_risk)
+    def reasons(self, energies: CallEnergies, score: CallScore | None) -> list[Reason]:
+        """What the thresholds say about a call; ``allow`` is among the decisions."""
+        call = energies.call
+        by_energy = self.of(energies.policy, "energy")
+        reasons = [Reason("thresholds.energy", by_energy, call, "the energy is above the threshold")]
+        if score is not None:
+            by_risk = self.of(score.risk, "risk")
+            reasons.insert(0, Reason("thresholds.risk", by_risk, call, "the learned risk is above the threshold"))
+        return reasons
 
-    def of_energy(self, energies: CallEnergies) -> Decision:
-        """The decision that the energies make."""
-        return _decision(energies.policy, self.ask_energy, self.deny_energy)
-
-
-def _decision(value: float, ask: float | None, deny: float | None) -> Decision:
-    if deny is not None and value >= deny:
-        return "deny"
-    return "ask" if ask is not None and value >= ask else "allow"
+    def of(self, value: float, score: Literal["risk", "energy"]) -> Decision:
+        """The decision that a learned risk, or an energy, makes."""
+        ask, deny = (self.ask_risk, self.deny_risk) if score == "risk" else (self.ask_energy, self.deny_energy)
+        if deny is not None and value >= deny:
+            return "deny"
+        return "ask" if ask is not None and value >= ask else "allow"

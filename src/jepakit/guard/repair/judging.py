@@ -103,10 +103,7 @@ def judged(plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, thres
 def _with_thresholds(
     verdict: Verdict, energy: CallEnergies, score: CallScore | None, thresholds: Thresholds
 ) -> Verdict:
-    reasons = list(verdict.reasons)
-    if score is not None:
-        reasons.append(Reason("thresholds.risk", thresholds.of_risk(score), verdict.call, "the learned risk is high"))
-    reasons.append(Reason("thresholds.energy", thresholds.of_energy(energy), verdict.call, "the energy is high"))
+    reasons = [*verdict.reasons, *thresholds.reasons(energy, score)]
     return Verdict.of(verdict.call, reasons)
 
 
