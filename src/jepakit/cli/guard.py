@@ -1,8 +1,9 @@
-"""``jepakit guard repair | serve | proxy | pin | approve``."""
+"""``jepakit guard audit | calibrate | draft-policy | repair | serve | proxy | pin | approve``."""
 
 from __future__ import annotations
 
 from jepakit.cli.command import Command
+from jepakit.cli.guard_audit import AuditOptions, run_audit
 from jepakit.cli.guard_live import (
     ApproveOptions,
     PinOptions,
@@ -13,9 +14,17 @@ from jepakit.cli.guard_live import (
     run_proxy_command,
     run_serve,
 )
+from jepakit.cli.guard_policy import CalibrateOptions, DraftOptions, run_calibrate, run_draft_policy
 from jepakit.cli.guard_repair import RepairOptions, run_repair
 
 COMMANDS = {
+    "audit": Command("judge every call of recorded runs", AuditOptions, run_audit, positional=("traces",)),
+    "calibrate": Command(
+        "thresholds from recorded runs, at rates of yours", CalibrateOptions, run_calibrate, positional=("traces",)
+    ),
+    "draft-policy": Command(
+        "write a first policy from descriptions of tools", DraftOptions, run_draft_policy, positional=("tools",)
+    ),
     "repair": Command("take the harm out of plans", RepairOptions, run_repair, positional=("traces",)),
     "serve": Command("judge traces and running sessions, and repair plans, over HTTP", ServeOptions, run_serve),
     "proxy": Command(

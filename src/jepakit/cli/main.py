@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ======  ==========================================================================================
     0       done
     2       not done; one line on stderr says why: an option, the data, a file, the disk or the memory
+    3       ``jepakit guard audit --fail-on``: a call was denied, or asked about
     130     interrupted (Ctrl-C); a training that can be resumed says how
     141     the reader of the output (head, less) has gone
     143     terminated (SIGTERM); as for 130
@@ -160,7 +161,8 @@ def _run(system: str, words: list[str], out: Console) -> None:
     module, summary = SYSTEMS[system]
     commands: dict[str, Command] = import_module(module).COMMANDS
     if not words or words[0] in ("-h", "--help", "help"):
-        lines = [f"  {verb:12}{command.help}" for verb, command in commands.items()]
+        width = max(map(len, commands)) + 2
+        lines = [f"  {verb:{width}}{command.help}" for verb, command in commands.items()]
         out.print(f"jepakit {system}: {summary}", "", *lines, "", sep="\n")
         out.print(f"`jepakit {system} VERB --help` lists its options.")
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jepakit.guard.data import SCHEMA_VERSION, Call, Context, Edge, Origin, Tool, Trace
-    from jepakit.guard.sources import load_traces, trace_from, trace_schema
+    from jepakit.guard.sources import load_tools, load_traces, trace_from, trace_schema
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -18,6 +18,7 @@ __all__ = [
     "Origin",
     "Tool",
     "Trace",
+    "load_tools",
     "load_traces",
     "trace_from",
     "trace_schema",
@@ -25,6 +26,7 @@ __all__ = [
 
 #: Where the names stand; all others are in `jepakit.guard.data`.
 _MODULES = {
+    "load_tools": "jepakit.guard.sources",
     "load_traces": "jepakit.guard.sources",
     "trace_from": "jepakit.guard.sources",
     "trace_schema": "jepakit.guard.sources",

@@ -97,11 +97,15 @@ class ReportExample:
         title: what was asked.
         facts: names and texts.
         diagram: the part of the graph that leads to the answer.
+        tables: below the diagram.
+        start: the name of the diagram's nodes of the kind ``start``.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...]
     diagram: Diagram | None = None
+    tables: tuple[ReportSection, ...] = ()
+    start: str = "topic"
 
     __pydantic_config__ = STRICT
 

@@ -15,9 +15,9 @@ Source: Angelopoulos, Bates, Fisch, Lei, Schuster, "Conformal Risk Control" (ICL
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class RunScores:
     energy: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class CalibrationConfig:
     """Rates of runs without attacks.
 
@@ -114,13 +114,18 @@ class Calibration:
     notes: tuple[str, ...]
 
 
-def run_scores(auditor: Auditor, traces: Iterable[Trace]) -> Iterator[RunScores]:
+def run_scores(auditor: Auditor | Callable[[Trace], Auditor], traces: Iterable[Trace]) -> Iterator[RunScores]:
     """The scores of runs; the thresholds of the auditor count for nothing.
 
     Runs are of one task where ``suite`` and ``user_task_id`` in `Trace.about` are the same, or else the user's words.
+
+    Args:
+        auditor: that judges them, or a function that gives the one for a trace.
+        traces: the runs.
     """
-    without = auditor.with_thresholds(Thresholds(None, None, None, None))
     for trace in traces:
+        given = auditor if isinstance(auditor, Auditor) else auditor(trace)
+        without = given.with_thresholds(Thresholds(None, None, None, None))
         judged = without.audit(trace)
         suite = str(trace.about.get("suite", ""))
         task = trace.about.get("user_task_id")
@@ -131,7 +136,7 @@ def run_scores(auditor: Auditor, traces: Iterable[Trace]) -> Iterator[RunScores]
             suite,
             trace.label,
             max((one.decision for one in judged), key=lambda one: SEVERITY[one], default="allow"),
-            None if auditor.scorer is None else max(risks, default=0.0),
+            None if given.scorer is None else max(risks, default=0.0),
             max(energies, default=0.0),
         )
 
@@ -223,8 +228,3 @@ def _notes(config: CalibrationConfig, scores: int, tasks: int) -> Iterator[str]:
         if (tasks + 1) * rate < 1:
             needed = math.ceil(1 / rate - 1e-9) - 1
             yield f"no threshold for {name} {getattr(config, name):g}: it needs {needed} tasks, and there are {tasks}"
-
-
-def facts_of(calibration: Calibration) -> dict[str, Any]:
-    """What stands beside thresholds in their file."""
-    return {"tasks": calibration.tasks, "notes": list(calibration.notes)}

@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-NodeKind = Literal["start", "between", "answer", "gold"]
+NodeKind = Literal["start", "between", "answer", "gold", "asked", "denied"]
+EdgeKind = Literal["plain", "warned"]
 
 _WIDTH, _HEIGHT = 168, 30
 _ROW, _GAP = 44, 132
@@ -31,7 +32,8 @@ class DiagramNode:
     Args:
         name: of which the label shows the beginning.
         layer: 0 for those on the left.
-        kind: ``start`` of the paths, ``between``, ``answer``, or ``gold``: an answer that is right.
+        kind: ``start`` of the paths, ``between``, ``answer``, or ``gold``: an answer that is right; of a plan also
+            ``asked`` and ``denied``.
         title: what is shown under the pointer, beside the name.
     """
 
@@ -49,11 +51,13 @@ class DiagramEdge:
         source: place of a node.
         target: place of a node.
         name: of which the label shows the beginning.
+        kind: ``warned``: the reader is to look at it.
     """
 
     source: int
     target: int
     name: str
+    kind: EdgeKind = "plain"
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def _edge(diagram: Diagram, edge: DiagramEdge, places: np.ndarray, *, offset: fl
         f'<text x="{middle[0]:.1f}" y="{middle[1]:.1f}">{_shown(edge.name, _EDGE_CHARACTERS)}</text>' if label else ""
     )
     return (
-        f'<g class="edge"><title>{title}</title>'
+        f'<g class="edge {edge.kind}"><title>{title}</title>'
         f'<path class="line" d="M{start[0]:.1f},{start[1]:.1f} C{points}"/>'
         f'<path class="head" d="{_arrow(end, end - bend_end)}"/>{text}</g>'
     )

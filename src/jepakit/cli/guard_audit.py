@@ -1,0 +1,229 @@
+"""``jepakit guard audit``, and what its options have in common with those of ``calibrate``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TextIO, get_args
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from jepakit.cli.runs import say
+from jepakit.errors import ConfigError, DataError, require_at_least
+from jepakit.files import whole_file
+from jepakit.guard import Trace, load_traces
+from jepakit.guard.audit import Auditor, Judgement, Thresholds
+from jepakit.guard.audit.report import AuditedRun, most_severe, visible, write_audit_report
+from jepakit.guard.energies import EnergyName
+from jepakit.guard.policy import Decision, load_policy
+from jepakit.guard.policy.schema import SEVERITY
+from jepakit.training.results import ReportSection
+
+ENERGIES = get_args(EnergyName)
+FLAGGED = 3
+"""Exit status of ``guard audit --fail-on``."""
+
+
+@dataclass
+class JudgedTraces:
+    """Traces, and what judges them.
+
+    Args:
+        traces: a file with traces.
+        policy: a policy file, or the name of a ready one such as ``agentdojo/banking``; ``agentdojo/{suite}`` takes for
+            each trace the one that its fact ``suite`` names.
+        format: of the traces; by default it is found out.
+        strict: arguments that cannot be read are an error; else such a call is there to be denied.
+        timeout: seconds that a call may take.
+    """
+
+    traces: Path | None = None
+    policy: str | None = None
+    format: str = "auto"
+    strict: bool = False
+    timeout: float = 2.0
+
+    def load(self) -> Iterator[Trace]:
+        """The traces of the file.
+
+        Raises:
+            ConfigError: no file is named.
+        """
+        if self.traces is None:
+            raise ConfigError("traces", None, "a file with traces")
+        return load_traces(self.traces, self.format, strict=self.strict)
+
+    def auditors(
+        self, thresholds: Thresholds | None = None, mode: Literal["enforce", "record"] = "enforce"
+    ) -> Callable[[Trace], Auditor]:
+        """What judges a trace.
+
+        Raises:
+            ConfigError: no policy is named.
+            DataError: it cannot be read; from the function also where a trace has no fact that names it.
+        """
+        pattern = self.policy
+        if pattern is None:
+            raise ConfigError("policy", None, "a policy; jepakit guard draft-policy writes a first one")
+
+        @lru_cache(maxsize=16)
+        def auditor(policy: str) -> Auditor:
+            return Auditor(load_policy(policy), thresholds=thresholds, mode=mode, timeout=self.timeout)
+
+        if "{suite}" not in pattern:
+            auditor(pattern)
+
+        def of(trace: Trace) -> Auditor:
+            suite = f"{trace.about.get('suite', '')}"
+            if "{suite}" in pattern and not suite.replace("-", "").replace("_", "").isalnum():
+                expected = "letters and digits, in a policy with {suite}"
+                raise DataError("no name of a policy", field="about.suite", value=suite, expected=expected)
+            return auditor(pattern.replace("{suite}", suite))
+
+        return of
+
+
+@dataclass
+class AuditOptions(JudgedTraces):
+    """Judging every call of recorded runs.
+
+    Args:
+        thresholds: a file that ``guard calibrate`` has written.
+        mode: ``record`` decides and lets everything through; the file of ``--out`` has both.
+        show: calls in the table: ``flagged``, those that are asked about or denied; ``all``; or ``none``.
+        most: rows of the table.
+        out: a file for the judgements, one JSON object a line.
+        report: a folder for ``report.html`` with the most severe runs.
+        report_runs: how many of them.
+        fail_on: exit status 3 where a call was denied, or also where one was asked about.
+    """
+
+    thresholds: Path | None = None
+    mode: Literal["enforce", "record"] = "enforce"
+    show: Literal["flagged", "all", "none"] = "flagged"
+    most: int = 100
+    out: Path | None = None
+    report: Path | None = None
+    report_runs: int = 20
+    fail_on: Literal["never", "deny", "ask"] = "never"
+
+    def __post_init__(self) -> None:
+        require_at_least(self, most=0, report_runs=1)
+
+
+class _Counts:
+    """Calls and runs by suite, label and decision."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[str, str, Decision]] = Counter()
+        self.runs: Counter[tuple[str, str, Decision]] = Counter()
+
+    def add(self, run: AuditedRun) -> None:
+        suite, label = f"{run.trace.about.get('suite', '')}", run.trace.label or ""
+        decisions = [one.decision for one in run.judgements]
+        self.calls.update((suite, label, decision) for decision in decisions)
+        self.runs[suite, label, max(decisions, key=lambda one: SEVERITY[one], default="allow")] += 1
+
+    def sections(self) -> list[ReportSection]:
+        """Two tables."""
+        columns = ("suite", "label", "allowed", "asked about", "denied")
+        return [
+            ReportSection(title, columns, _rows(counts))
+            for title, counts in (("Runs, by their most severe call", self.runs), ("Calls", self.calls))
+        ]
+
+    def shown(self, show: str) -> int:
+        """Calls that a table of all would have."""
+        return sum(count for (_, _, decision), count in self.calls.items() if show == "all" or decision != "allow")
+
+
+def run_audit(options: AuditOptions, out: Console) -> None:
+    """Judges every call of a file, each by what stands before it.
+
+    Raises:
+        ConfigError, DataError: options, traces, policy or thresholds cannot be used.
+        ModelError: a file cannot be written.
+        SystemExit: as ``fail_on`` says.
+    """
+    thresholds = None if options.thresholds is None else Thresholds.read(options.thresholds)
+    auditor, counts = options.auditors(thresholds, options.mode), _Counts()
+    runs = (AuditedRun(trace, auditor(trace).audit(trace)) for trace in options.load())
+    rows: list[tuple[AuditedRun, Judgement]] = []
+    with ExitStack() as stack:
+        if options.out is not None:
+            part = stack.enter_context(whole_file(options.out))
+            runs = _written(runs, stack.enter_context(part.open("w", encoding="utf-8")))
+        severe = most_severe(_counted(runs, counts, rows, options), options.report_runs if options.report else 1)
+    if options.show != "none":
+        _show_calls(rows[: options.most], out)
+        if (more := counts.shown(options.show) - options.most) > 0:
+            say(out, f"{more} more calls are not shown; --most {more + options.most} shows them")
+    sections = counts.sections()
+    for section in sections:
+        show_section(section, out)
+    if options.out is not None:
+        say(out, f"judgements: {options.out}")
+    if options.report is not None:
+        page = write_audit_report(options.report, severe, title=f"{options.traces}", sections=sections)
+        say(out, f"report: {page}")
+    worst = severe[0].rank[0] if severe else 0
+    if options.fail_on != "never" and worst >= SEVERITY[options.fail_on]:
+        raise SystemExit(FLAGGED)
+
+
+def _counted(
+    runs: Iterable[AuditedRun], counts: _Counts, rows: list[tuple[AuditedRun, Judgement]], options: AuditOptions
+) -> Iterator[AuditedRun]:
+    """The runs, which are counted on their way; calls that are shown are put into ``rows``."""
+    for run in runs:
+        counts.add(run)
+        if options.show != "none" and len(rows) < options.most:
+            chosen = (one for one in run.judgements if options.show == "all" or one.decision != "allow")
+            rows.extend((run, one) for one in chosen)
+        yield run
+
+
+def _written(runs: Iterable[AuditedRun], stream: TextIO) -> Iterator[AuditedRun]:
+    """The runs, whose judgements are written on their way."""
+    for run in runs:
+        for one in run.judgements:
+            stream.write(json.dumps({"run": run.trace.id, **one.as_json()}, ensure_ascii=False) + "\n")
+        yield run
+
+
+def _rows(counts: Counter[tuple[str, str, Decision]]) -> tuple[tuple[str | int, ...], ...]:
+    groups = sorted({(suite, label) for suite, label, _ in counts})
+    return tuple((suite, label, *(counts[suite, label, decision] for decision in SEVERITY)) for suite, label in groups)
+
+
+def _show_calls(rows: Iterable[tuple[AuditedRun, Judgement]], out: Console) -> None:
+    """A line for each call; what strangers have written is shown as it is, and moves nothing."""
+    listed = list(rows)
+    scored = any(one.score is not None for _, one in listed)
+    columns = ["run", "call", "decision", "code", "energies", *(["risk"] if scored else [])]
+    table = Table(*(Column(name, overflow="fold") for name in columns))
+    for run, one in listed:
+        values = asdict(one.energies) if one.energies is not None else {}
+        energies = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if name in ENERGIES and value)
+        risk = [] if not scored else ["" if one.score is None else f"{one.score.risk:.2f}"]
+        table.add_row(visible(run.trace.id), visible(one.tool), one.decision, one.code, energies, *risk)
+    if listed:
+        out.print(table)
+
+
+def show_section(section: ReportSection, out: Console) -> None:
+    """A table of the report at the terminal."""
+    if not section.rows:
+        return
+    table = Table(*section.columns, title=section.title, title_justify="left")
+    for row in section.rows:
+        table.add_row(
+            *("" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else f"{cell}" for cell in row)
+        )
+    out.print(table)
