@@ -13,11 +13,12 @@ class RepairConfig:
 
     Args:
         beam: plans that are kept at each step.
-        most_plans: plans that are judged in all; what is denied then is dropped without a search.
+        most_values: calls and values of arguments that are judged in all; what is denied then is dropped without a
+            search. A plan of 30 calls is judged some thirty times.
     """
 
     beam: int = 3
-    most_plans: int = 60
+    most_values: int = 6000
 
     def __post_init__(self) -> None:
-        require_at_least(self, beam=1, most_plans=1)
+        require_at_least(self, beam=1, most_values=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -94,12 +94,27 @@ class Editor:
         yield self.drop(plan, call.id)
 
     def drop(self, plan: Plan, call: str) -> Proposal:
-        """The plan without a call, and without the calls that have a value from its output alone."""
-        gone = [call]
+        """The plan without a call, and without the calls that depend on it."""
+        others = self.depending(plan, [call])[call]
+        return Proposal("drop", call, self._planner.dropped(plan, (call, *others)), others=others)
+
+    def depending(self, plan: Plan, calls: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Of each of some calls those that go with it: they have a value from its output, or theirs, alone.
+
+        A call that goes with an earlier one has no entry of its own.
+        """
+        cause: dict[str, str] = {}
         for one, values in zip(plan.trace.calls, plan.flow.values, strict=True):
-            if one.id not in gone and any(_is_only_from(value, gone) for value in values or ()):
-                gone.append(one.id)
-        return Proposal("drop", call, self._planner.dropped(plan, gone), others=tuple(gone[1:]))
+            lost = next((value for value in values or () if _is_only_from(value, cause.keys())), None)
+            if lost is not None:
+                cause[one.id] = cause[str(lost.reads[0].origin.call)]
+            elif one.id in calls:
+                cause[one.id] = one.id
+        others: dict[str, list[str]] = {call: [] for call, first in cause.items() if call == first}
+        for call, first in cause.items():
+            if call != first:
+                others[first].append(call)
+        return {call: tuple(listed) for call, listed in others.items()}
 
     def _taints(self, plan: Plan, call: Call) -> tuple[Taint, ...]:
         place = plan.place[call.id]
@@ -226,5 +241,5 @@ def _stands_twice(plan: Plan, call: str) -> bool:
     )
 
 
-def _is_only_from(value: Value, calls: list[str]) -> bool:
+def _is_only_from(value: Value, calls: Set[str]) -> bool:
     return bool(value.reads) and all(read.origin.call in calls for read in value.reads)

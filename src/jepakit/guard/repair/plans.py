@@ -33,6 +33,11 @@ class Plan:
         """The place of each call by its id."""
         return {call.id: number for number, call in enumerate(self.trace.calls)}
 
+    @cached_property
+    def size(self) -> int:
+        """Its calls and their values."""
+        return sum(1 + len(values or ()) for values in self.flow.values)
+
     def values(self, call: str) -> Mapping[str, Value]:
         """The values of a call by their pointers."""
         return {value.pointer: value for value in self.flow.values[self.place[call]] or ()}

@@ -10,16 +10,15 @@ energies say of an allowed call does not make it one to drop. See `jepakit.guard
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jepakit.guard.audit import Thresholds
 from jepakit.guard.data import Trace
-from jepakit.guard.policy import Policy
-from jepakit.guard.policy.schema import SEVERITY
+from jepakit.guard.policy import Decision, Policy
 from jepakit.guard.repair.config import RepairConfig
 from jepakit.guard.repair.edits import Editor, Proposal
-from jepakit.guard.repair.judging import JudgedCall, JudgedPlan, judged
+from jepakit.guard.repair.judging import JudgedCall, JudgedPlan, PlanEnergyName, judged
 from jepakit.guard.repair.plans import Plan, Planner
 from jepakit.guard.repair.result import Edit, Repair, intent_similarity
 from jepakit.guard.scorer import CallScore, Scorer
@@ -90,6 +89,10 @@ class _State:
     def total(self) -> float:
         return self.judged.open + self.cost
 
+    def order(self) -> tuple[float, int]:
+        """The better, the smaller."""
+        return self.total, len(self.edits)
+
 
 class _Search:
     def __init__(
@@ -105,7 +108,7 @@ class _Search:
         self._thresholds, self._config, self._done = thresholds, config, done
         self._editor = Editor(planner, policy)
         self._scores: dict[str, CallScore] = {}
-        self._left = config.most_plans
+        self._left = config.most_values
 
     def run(self) -> tuple[JudgedPlan, _State]:
         """What speaks against the plan at first, and the best plan."""
@@ -132,20 +135,24 @@ class _Search:
                 children += found
                 if not found:
                     ended.append(state)
-            beam = sorted(children, key=lambda state: (state.total, len(state.edits)))[: self._config.beam]
-            if beam and self._left <= 0:
-                ended.append(self._without_search(beam[0]))
+            if self._left <= 0:
+                ended.append(self._without_search(min([*children, *beam], key=_State.order)))
                 break
-        return min(ended, key=lambda state: (state.denied, state.total, len(state.edits)))
+            beam = sorted(children, key=_State.order)[: self._config.beam]
+        return min(ended, key=lambda state: (state.denied, *state.order()))
 
     def _target(self, state: _State) -> JudgedCall | None:
         """The first of the calls that most speaks against."""
-        open_calls = [one for one in state.judged.calls if one.decision != "allow" and one.call not in self._done]
-        return max(open_calls, key=lambda one: SEVERITY[one.decision], default=None)
+        return next(iter([*self._open(state, "deny"), *self._open(state, "ask")]), None)
+
+    def _open(self, state: _State, decision: Decision) -> list[JudgedCall]:
+        return [one for one in state.judged.calls if one.decision == decision and one.call not in self._done]
 
     def _children(self, state: _State, target: JudgedCall) -> list[_State]:
         children: list[_State] = []
         for proposal in self._editor.proposals(state.plan, target):
+            if self._left <= 0:
+                break
             after = self._judged(proposal.plan, proposal)
             if after.total < state.judged.total - _LEAST:
                 children.append(self._after(state, target, proposal, after))
@@ -153,43 +160,53 @@ class _Search:
 
     def _without_search(self, state: _State) -> _State:
         """All that is denied is dropped, and a person is asked about all that is to be asked about."""
-        while (target := self._target(state)) is not None:
-            if target.decision == "ask":
-                proposal = Proposal("approve", target.call, self._planner.approved(state.plan, target.call))
-            else:
-                proposal = self._editor.drop(state.plan, target.call)
-            state = self._after(state, target, proposal, self._judged(proposal.plan, proposal))
-        return state
+        while targets := self._open(state, "deny"):
+            going = self._editor.depending(state.plan, {one.call for one in targets})
+            proposals = [
+                (one, Proposal("drop", one.call, state.plan, others=going[one.call]))
+                for one in targets
+                if one.call in going
+            ]
+            gone = [call for first, others in going.items() for call in (first, *others)]
+            state = self._at_once(state, proposals, self._planner.dropped(state.plan, gone))
+        proposals = [(one, Proposal("approve", one.call, state.plan)) for one in self._open(state, "ask")]
+        plan = state.plan
+        for target, _ in proposals:
+            plan = self._planner.approved(plan, target.call)
+        return self._at_once(state, proposals, plan) if proposals else state
+
+    def _at_once(self, state: _State, proposals: Sequence[tuple[JudgedCall, Proposal]], plan: Plan) -> _State:
+        """Several edits, each with the energy of its call as what has fallen."""
+        after = self._judged(plan)
+        edits = tuple(self._edit(state.plan, target, one, dict(target.energy)) for target, one in proposals)
+        return _State(plan, after, (*state.edits, *edits), state.cost + sum(one.cost for _, one in proposals))
 
     def _after(self, state: _State, target: JudgedCall, proposal: Proposal, after: JudgedPlan) -> _State:
         before, now = state.judged.energy, after.energy
-        call = state.plan.trace.calls[state.plan.place[target.call]]
-        edit = Edit(
-            proposal.kind,
-            call.id,
-            call.tool,
-            proposal.argument,
-            proposal.old,
-            proposal.new,
-            proposal.others,
-            target.reasons,
-            {name: before[name] - now.get(name, 0.0) for name in before},
-        )
+        lowered = {name: before[name] - now.get(name, 0.0) for name in before}
+        edit = self._edit(state.plan, target, proposal, lowered)
         return _State(proposal.plan, after, (*state.edits, edit), state.cost + proposal.cost)
 
-    def _judged(self, plan: Plan, proposal: Proposal) -> JudgedPlan:
+    def _edit(
+        self, plan: Plan, target: JudgedCall, proposal: Proposal, lowered: Mapping[PlanEnergyName, float]
+    ) -> Edit:
+        call = plan.trace.calls[plan.place[target.call]]
+        argument, old, new = proposal.argument, proposal.old, proposal.new
+        return Edit(proposal.kind, call.id, call.tool, argument, old, new, proposal.others, target.reasons, lowered)
+
+    def _judged(self, plan: Plan, proposal: Proposal | None = None) -> JudgedPlan:
         """What speaks against a plan; a model looks at a call again where its arguments are other ones."""
-        self._left -= 1
+        self._left -= plan.size
         if self._scorer is None:
             return judged(plan, self._policy, None, self._thresholds)
         scores = [self._scores[call.id] for call in plan.trace.calls]
-        if proposal.argument is not None:
+        if proposal is not None and proposal.argument is not None:
             place = plan.place[proposal.call]
             scores[place] = self._scorer.scores(plan.trace, plan.flow)[place]
         return judged(plan, self._policy, scores, self._thresholds)
 
     def _judged_whole(self, plan: Plan) -> JudgedPlan:
-        self._left -= 1
+        self._left -= plan.size
         scores: Sequence[CallScore] | None = None
         if self._scorer is not None:
             scores = self._scorer.scores(plan.trace, plan.flow)
