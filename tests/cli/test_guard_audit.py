@@ -116,8 +116,8 @@ def test_thresholds_come_from_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     file, out = written(tmp_path, *runs), tmp_path / "thresholds.json"
     assert main(["guard", "calibrate", file, *POLICY, "--ask-rate", "0.1", "--out", str(out)]) == 0
     found = Thresholds.read(out)
-    # Every payment is ten times the user's number: ln 10.
-    assert found.ask_energy == pytest.approx(2.302585, abs=1e-5)
+    # Every payment is ten times the user's number: ln 10, of which ten nats count as one.
+    assert found.ask_energy == pytest.approx(0.2302585, abs=1e-6)
     assert (found.deny_energy, found.ask_risk, found.deny_risk) == (None, None, None)
     assert "99" in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["tasks"] == 39

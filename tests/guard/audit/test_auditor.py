@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard_samples import CALLS, SAID, more_taint, policies, stricter_policies, trace_of
 from jepakit.errors import ConfigError
 from jepakit.guard.audit import AuditLimits, Auditor, Judgement, Thresholds
 from jepakit.guard.data import Call, Context, Edge, Trace
@@ -22,6 +21,7 @@ from jepakit.guard.policy.cedar import CedarGate
 from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow, data_flow
+from policy_samples import CALLS, SAID, more_taint, policies, stricter_policies, trace_of
 
 POLICY = Policy.model_validate(
     {

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from guard_samples import CALLS, SAID, larger_scope, more_taint, policies, stricter_policies, trace_of
 from jepakit.errors import DataError
 from jepakit.guard.data import Call, Context, Edge, Trace
 from jepakit.guard.energies import CallEnergies, energies
 from jepakit.guard.policy import Policy
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import data_flow
+from policy_samples import CALLS, SAID, larger_scope, more_taint, policies, stricter_policies, trace_of
 
 POLICY: dict[str, Any] = {
     "tools": [
@@ -63,7 +63,7 @@ def test_a_stolen_payment_by_hand() -> None:
         ("scope", "/amount", ()),
         ("flow", "/to", ("r",)),
     }
-    assert found.total == found.policy == pytest.approx(sum(part.value for part in found.parts))
+    assert found.total == found.policy == pytest.approx(0.8 + 1.0 + math.log(1.5) / 10 + 0.4)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from guard_samples import CALLS, SAID, policies, stricter_policies, trace_of, worse_traces
 from jepakit.errors import DataError
 from jepakit.guard.data import Call, Context, Edge, Trace
 from jepakit.guard.policy import Policy, Verdict, judge, strictest
 from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.traces.provenance import data_flow
+from policy_samples import CALLS, SAID, policies, stricter_policies, trace_of, worse_traces
 
 POLICY: dict[str, Any] = {
     "tools": [

@@ -10,6 +10,10 @@ EnergyName = Literal["hierarchy", "provenance", "scope", "flow", "jepa"]
 """The energies of a call."""
 
 
+SCOPE_NATS = 10.0
+"""An excess that weighs as much as a tainted sink of a call of the highest privilege: e^10, 22,000 times too much."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A summand of an energy.
@@ -62,12 +66,12 @@ class CallEnergies:
 
     @property
     def policy(self) -> float:
-        """The sum of those that no model takes part in."""
-        return self.hierarchy + self.provenance + self.scope + self.flow
+        """The sum of those that no model takes part in; `SCOPE_NATS` of scope count as much as one of the others."""
+        return self.hierarchy + self.provenance + self.scope / SCOPE_NATS + self.flow
 
     @property
     def total(self) -> float:
-        """The sum of all."""
+        """`policy` and ``jepa``."""
         return self.policy + self.jepa
 
     def as_json(self) -> dict[str, Any]:
