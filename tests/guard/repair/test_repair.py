@@ -169,7 +169,7 @@ def test_a_list_shrinks_to_the_limit() -> None:
 def test_an_amount_that_only_its_energy_speaks_against_shrinks_to_the_user_s() -> None:
     trace = plan("Pay 4 to NL11222233334444", ("pay", {"account": "NL11222233334444", "amount": 400}, None))
     assert repair(trace, POLICY).edits == ()
-    strict = repair(trace, POLICY, thresholds=Thresholds(ask_energy=1.0, deny_energy=2.0))
+    strict = repair(trace, POLICY, thresholds=Thresholds(ask_energy=0.1, deny_energy=0.2))
     assert arguments(strict) == [{"account": "NL11222233334444", "amount": 4}]
 
 

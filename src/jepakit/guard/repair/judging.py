@@ -4,7 +4,7 @@
 
 w is `DENY` for each reason of the policy to deny the call and `ASK` for each to ask; a person who is asked answers for
 the latter, so in a call with an approval they are 0. A risk or an energy that passes a threshold is one reason more.
-The other summands are those of `jepakit.guard.energies` and the learned risk itself.
+The other summands are those of `jepakit.guard.energies`, as `CallEnergies.total` weighs them, and the learned risk.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Literal
 
 from jepakit.guard.audit import Thresholds
 from jepakit.guard.energies import CallEnergies, EnergyName, Part, energies
+from jepakit.guard.energies.parts import SCOPE_NATS
 from jepakit.guard.policy import Decision, Policy, Reason, Verdict, judge
 from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.repair.plans import Plan
@@ -114,6 +115,7 @@ def _judged(verdict: Verdict, energy: CallEnergies, score: CallScore | None, app
         "deny": DENY * decisions.count("deny"),
         "ask": 0.0 if is_approved else ASK * decisions.count("ask"),
         **{name: getattr(energy, name) for name in _ENERGIES},
+        "scope": energy.scope / SCOPE_NATS,
         "risk": 0.0 if score is None else score.risk,
     }
     decision = "allow" if is_approved and SEVERITY[verdict.decision] < SEVERITY["deny"] else verdict.decision
