@@ -90,6 +90,9 @@ def test_what_has_two_meanings_or_is_too_large_is_denied_and_stdout_is_pure(fold
         answer = ask((CALL % (99, hidden)).replace('"name"', meta))
         assert answer["result"]["isError"]
         assert ask(CALL % (100, '{"to":"bob@example.com","body":"\\u00e9"}'))["result"]["isError"] is False
+        process.terminate()
+        # The agent's end of stdin is still open.
+        assert process.wait(60) == 143
         rest, errors = process.communicate(timeout=60)
     finally:
         process.kill()

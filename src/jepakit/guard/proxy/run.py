@@ -118,10 +118,13 @@ def list_server(config: ProxyConfig, pins: Pins) -> tuple[list[Tool], Difference
 
 @contextmanager
 def _named(config: ProxyConfig) -> Generator[None]:
-    """One error for a server that cannot be reached, out of all tasks that it ends."""
+    """One error for a server that cannot be reached, and for a stop, out of all tasks that it ends."""
     try:
         yield
     except BaseExceptionGroup as group:
+        stops, _ = group.split(KeyboardInterrupt)
+        if stops is not None:
+            raise first_error(stops) from group
         failures, others = group.split(UpstreamError)
         if failures is None or others is not None:
             raise
@@ -158,7 +161,7 @@ _Run = Callable[[Server[Any]], Any]
 
 @asynccontextmanager
 async def _over_stdio() -> Any:
-    lines = StrictLines(sys.stdin.buffer)
+    lines = StrictLines(sys.stdin.fileno())
     # From here on whatever else is written to stdout, in this process and those it starts, goes to stderr.
     async with stdio_server(stdin=lines) as (read, write):  # pyright: ignore[reportArgumentType]
 

@@ -6,13 +6,18 @@ so that no later reader can understand it otherwise.
 
 from __future__ import annotations
 
+import hmac
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, BinaryIO
+from contextlib import suppress
+from threading import Thread
+from typing import Any
 
 import anyio
-from anyio import to_thread
+from anyio import from_thread
+from anyio.lowlevel import current_token
 from mcp import types
 
 from jepakit.errors import DataError
@@ -45,15 +50,14 @@ def refused(raw: bytes, code: str) -> types.JSONRPCError:
 
 
 class StrictLines:
-    """The lines of a stream, each a message; what is refused is answered, and not in the lines.
+    """The lines that an agent writes, each a message; what is refused is answered, and not in the lines.
 
     Args:
-        stream: what the agent writes.
-        answer: sends the answer to a message that is refused; set when there is a way to.
+        descriptor: of the file that is read: 0 for stdin.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._answer: Callable[[types.JSONRPCError], Awaitable[None]] | None = None
         self._can_answer = anyio.Event()
 
@@ -64,17 +68,48 @@ class StrictLines:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         await self._can_answer.wait()
-        while raw := await to_thread.run_sync(self._stream.readline, MAX_LINE_BYTES, abandon_on_cancel=True):
-            if raw.endswith(b"\n") or len(raw) < MAX_LINE_BYTES:
-                message = strict_message(raw) if raw.strip() else None
-            else:
-                message = refused(raw, "too_large")
-                while raw and not raw.endswith(b"\n"):
-                    raw = await to_thread.run_sync(self._stream.readline, MAX_LINE_BYTES, abandon_on_cancel=True)
+        async for raw, is_whole in _lines(self._chunks()):
+            message = strict_message(raw) if is_whole else refused(raw, "too_large")
             if isinstance(message, str):
                 yield message
-            elif message is not None and self._answer is not None:
+            elif self._answer is not None:
                 await self._answer(message)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        """What is read, until the end; in a thread that does not keep the process alive while nothing comes."""
+        send, receive = anyio.create_memory_object_stream[bytes](0)
+        token = current_token()
+
+        def pump() -> None:
+            chunk = b"more"
+            # The loop may end before the agent does.
+            with suppress(RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                while chunk:
+                    chunk = os.read(self._descriptor, 1 << 16)
+                    from_thread.run(send.send, chunk, token=token)
+
+        Thread(target=pump, daemon=True, name="jepakit-stdin").start()
+        async with send, receive:
+            while chunk := await receive.receive():
+                yield chunk
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+    """Lines that are not blank, and whether they are whole: of one that is too long its beginning."""
+    buffer, skips = bytearray(), False
+    async for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            if not skips and (line := bytes(buffer + end)).strip():
+                yield line, True
+            buffer, skips = bytearray(), False
+        if not skips:
+            buffer += rest
+            if len(buffer) > MAX_LINE_BYTES:
+                skips = True
+                yield bytes(buffer), False
+    if not skips and buffer.strip():
+        yield bytes(buffer), True
 
 
 class StrictBodies:
@@ -113,8 +148,6 @@ class StrictBodies:
         return await self._app({**scope, "headers": [*headers, length]}, receive_strict, send)
 
     def _is_known(self, scope: Any) -> bool:
-        import hmac
-
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, token = given.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), (self._token or "").encode())

@@ -199,7 +199,7 @@ class Upstream:
             raise UpstreamError("the server's list of tools has no end")
         self.tools = tools
         difference = self.pins.listed(self.name, self.described(client))
-        if difference:
+        if difference and self.name in self.pins.pinned:
             _LOGGER.warning("tools of %s differ from their pins: %s", self.name, difference)
 
     def described(self, client: Client) -> list[Tool]:
