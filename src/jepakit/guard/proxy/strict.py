@@ -101,7 +101,7 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, boo
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             if not skips and (line := bytes(buffer + end)).strip():
-                yield line, True
+                yield line, len(line) <= MAX_LINE_BYTES
             buffer, skips = bytearray(), False
         if not skips:
             buffer += rest
