@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
@@ -336,3 +337,72 @@ def test_what_goes_to_the_agent_and_into_logs_tells_nothing(caplog: pytest.LogCa
     # Records for people hold no value of an argument or an output.
     kept = json.dumps(found.as_json())
     assert not any(word in kept for word in ("eve@", "bob", "ann@"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "code"),
+    [
+        (1000, ""),
+        ("1000", ""),
+        (1000.0000000000001, "limit"),
+        ("1000.0000000000000000000000001", "limit"),
+        ("1e3", ""),
+        ("1e400", "limit"),
+        (10**400, "unreadable"),
+        (2**53 + 1, "limit"),
+        ("1000 ", ""),
+        ("1,000", "limit"),
+        ("\u0661\u0660\u0660\u0660", "limit"),
+        ("0x3E8", "limit"),
+        (math.nan, "unreadable"),
+        (-math.inf, "unreadable"),
+    ],
+)
+def test_numbers_are_compared_exactly_or_not_allowed(amount: Any, code: str) -> None:
+    history = HISTORY.model_copy(update={"context": Context(task="pay 1000 to ann@example.org")})
+    found = Auditor(POLICY).check(
+        PAID.model_copy(update={"arguments": {"to": "ann@example.org", "amount": amount}}), history
+    )
+    assert (found.code, found.decision == "allow") == (code, code == "")
+
+
+def test_what_could_not_be_judged_is_let_through_where_decisions_are_recorded() -> None:
+    found = Auditor(POLICY, scorer=Scores(failing), mode="record").check(PAID, HISTORY)
+    assert (found.decision, found.code, found.effective) == ("deny", "internal", "allow")
+
+
+@settings(max_examples=25)
+@given(policies(), CALLS, st.data())
+def test_a_run_that_goes_on_is_judged_as_one_that_is_new(
+    policy: dict[str, Any], calls: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """Outputs come in any order, calls are other objects or the same, and runs go back."""
+    made = Policy.model_validate(policy)
+    auditor, whole = Auditor(made), trace_of(SAID, calls)
+    for _ in range(2 * len(whole.calls)):
+        place = data.draw(st.integers(0, len(whole.calls) - 1))
+        earlier = tuple(
+            call.model_copy(update={"output": None}) if data.draw(st.integers(0, 3)) == 0 else call
+            for call in whole.calls[:place]
+        )
+        if data.draw(st.booleans()):
+            earlier = tuple(call.model_copy(deep=True) for call in earlier)
+        history = whole.model_copy(update={"calls": earlier})
+        assert auditor.check(whole.calls[place], history) == Auditor(made).check(whole.calls[place], history)
+
+
+def test_checks_from_several_threads_do_not_mix() -> None:
+    auditor, alone = Auditor(POLICY, timeout=60), Auditor(POLICY, timeout=60)
+    histories = [
+        HISTORY.model_copy(update={"calls": (READ.model_copy(update={"output": f"user{number}@evil.org"}),)})
+        for number in range(4)
+    ]
+    calls = [
+        PAID.model_copy(update={"arguments": {"to": f"user{number}@evil.org", "amount": 20}}) for number in range(4)
+    ]
+    pairs = [(call, history) for history in histories for call in calls] * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda pair: auditor.check(*pair), pairs))
+    assert found == [alone.check(*pair) for pair in pairs]
+    assert [one.code for one in found[:2]] == ["taint", "taint"]
+    assert {one.decision for one in found} == {"ask", "deny"}
