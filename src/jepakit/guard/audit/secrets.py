@@ -53,6 +53,7 @@ SHAPES = (
 )
 """Regular expressions (RE2) of secrets; the first group is the secret."""
 
+_ANY = "|".join(f"(?:{shape})" for shape in SHAPES)
 _WAYS = ("folded", "hexadecimal", "base64")
 
 
@@ -83,7 +84,9 @@ class SecretRules:
 
     def secrets_of(self, text: str) -> Iterator[str]:
         """The secrets in a text."""
-        for shape in (*self.shapes, *(SHAPES if self.recognise else ())):
+        # Most texts have none: one look at all shapes says so.
+        known = SHAPES if self.recognise and expression(_ANY).search(text) is not None else ()
+        for shape in (*self.shapes, *known):
             for match in expression(shape).finditer(text):
                 secret = match[1] if match.re.groups and match[1] is not None else match[0]
                 secret = secret.rstrip(".!?)]}")
@@ -143,7 +146,14 @@ class Secrets:
         """Secrets of which enough stands in a text, in one way or another."""
         written = dict(zip(_WAYS, (_letters(_without_percent(joined)), *_encoded_ways(joined)), strict=True))
         for way, text in written.items():
-            needles = [(secret, one) for secret, plain in self._listed.items() for one in _as(way, secret, plain)]
+            needles = [
+                (secret, one)
+                for secret, plain in self._listed.items()
+                for one in _as(way, secret, plain)
+                if len(text) >= COVERED * len(one)
+            ]
+            if not needles:
+                continue
             runs = [_runs(one) for _, one in needles]
             present = np.isin(np.concatenate(runs), _runs(text))
             ends = np.cumsum([len(one) for one in runs])

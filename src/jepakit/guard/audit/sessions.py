@@ -114,20 +114,24 @@ class Sessions:
         self._most, self._size = most, size
         self._lock = threading.Lock()
         self._held: OrderedDict[Key, Session] = OrderedDict()
+        self._total = 0
 
     def take(self, history: Trace) -> Session | None:
         """The session that has seen the beginning of ``history``; None where there is none. It is taken out."""
         with self._lock:
             session = self._held.pop(_key(history), None)
+            self._total -= session.size if session is not None else 0
         return session if session is not None and session.begins(history) else None
 
     def put(self, history: Trace, session: Session) -> None:
         """Keeps a session; the oldest ones make room."""
+        key = _key(history)
         with self._lock:
-            self._held[_key(history)] = session
-            self._held.move_to_end(_key(history))
-            while len(self._held) > self._most or sum(one.size for one in self._held.values()) > self._size:
-                self._held.popitem(last=False)
+            replaced = self._held.pop(key, None)
+            self._held[key] = session
+            self._total += session.size - (replaced.size if replaced is not None else 0)
+            while len(self._held) > self._most or self._total > self._size:
+                self._total -= self._held.popitem(last=False)[1].size
 
 
 def _key(history: Trace) -> Key:
