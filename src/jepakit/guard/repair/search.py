@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jepakit.guard.audit import Thresholds
-from jepakit.guard.data import Trace
+from jepakit.guard.data import Call, Trace
 from jepakit.guard.policy import Decision, Policy
 from jepakit.guard.repair.config import RepairConfig
 from jepakit.guard.repair.edits import Editor, Proposal
@@ -25,8 +25,6 @@ from jepakit.guard.scorer import CallScore, Scorer
 from jepakit.guard.traces.provenance import Flow, data_flow
 
 _LEAST = 1e-9
-#: A model scores the repaired plan as a whole, and what it says then may ask for further edits.
-_PASSES = 3
 
 
 def repair(
@@ -108,22 +106,17 @@ class _Search:
         self._thresholds, self._config, self._done = thresholds, config, done
         self._editor = Editor(planner, policy)
         self._scores: dict[str, CallScore] = {}
+        self._rescored: dict[tuple[str, str], CallScore] = {}
         self._left = config.most_values
 
     def run(self) -> tuple[JudgedPlan, _State]:
         """What speaks against the plan at first, and the best plan."""
-        first = last = _State(self._planner.first, self._judged_whole(self._planner.first))
-        for _ in range(_PASSES):
-            found = self._best(last)
-            if not found.edits[len(last.edits) :]:
-                break
-            whole = found if self._scorer is None else self._with(found, self._judged_whole(found.plan))
-            if whole.judged.total >= last.judged.total:
-                break
-            last = whole
-            if self._scorer is None:
-                break
-        return first.judged, last
+        plan = self._planner.first
+        if self._scorer is not None:
+            scores = self._scorer.scores(plan.trace, plan.flow)
+            self._scores = {call.id: score for call, score in zip(plan.trace.calls, scores, strict=True)}
+        start = _State(plan, self._judged(plan))
+        return start.judged, self._best(start)
 
     def _best(self, start: _State) -> _State:
         beam, ended = [start], [start]
@@ -195,23 +188,19 @@ class _Search:
         return Edit(proposal.kind, call.id, call.tool, argument, old, new, proposal.others, target.reasons, lowered)
 
     def _judged(self, plan: Plan, proposal: Proposal | None = None) -> JudgedPlan:
-        """What speaks against a plan; a model looks at a call again where its arguments are other ones."""
+        """What speaks against a plan.
+
+        A model looks at a call again where its arguments are other ones. The others keep the score that they have in
+        the plan as the agent has made it: what goes beside them makes them neither better nor worse.
+        """
         self._left -= plan.size
         if self._scorer is None:
             return judged(plan, self._policy, None, self._thresholds)
-        scores = [self._scores[call.id] for call in plan.trace.calls]
         if proposal is not None and proposal.argument is not None:
-            place = plan.place[proposal.call]
-            scores[place] = self._scorer.scores(plan.trace, plan.flow)[place]
+            score = self._scorer.scores(plan.trace, plan.flow)[plan.place[proposal.call]]
+            self._rescored[proposal.call, repr(plan.trace.calls[plan.place[proposal.call]].arguments)] = score
+        scores = [self._score(call) for call in plan.trace.calls]
         return judged(plan, self._policy, scores, self._thresholds)
 
-    def _judged_whole(self, plan: Plan) -> JudgedPlan:
-        self._left -= plan.size
-        scores: Sequence[CallScore] | None = None
-        if self._scorer is not None:
-            scores = self._scorer.scores(plan.trace, plan.flow)
-            self._scores.update({call.id: score for call, score in zip(plan.trace.calls, scores, strict=True)})
-        return judged(plan, self._policy, scores, self._thresholds)
-
-    def _with(self, state: _State, whole: JudgedPlan) -> _State:
-        return _State(state.plan, whole, state.edits, state.cost)
+    def _score(self, call: Call) -> CallScore:
+        return self._rescored.get((call.id, repr(call.arguments)), self._scores[call.id])
