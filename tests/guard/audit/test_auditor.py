@@ -6,6 +6,7 @@ import json
 import math
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -166,7 +167,7 @@ def test_a_scorer_that_hangs_is_waited_for_no_longer_than_allowed() -> None:
 
     def hang(trace: Trace) -> Sequence[CallScore]:
         release.wait(20)
-        return []
+        return [CallScore(0.0, 0.0)] * len(trace.calls)
 
     auditor = Auditor(POLICY, scorer=Scores(hang), timeout=0.1, limits=AuditLimits(checks=2))
     before = threading.active_count()
@@ -177,6 +178,9 @@ def test_a_scorer_that_hangs_is_waited_for_no_longer_than_allowed() -> None:
     # What hangs does not pile up.
     assert threading.active_count() <= before + 2
     release.set()
+    while threading.active_count() > before:
+        time.sleep(0.01)
+    assert auditor.check(PAID, HISTORY).decision == "allow"
 
 
 def test_a_gate_can_only_be_stricter() -> None:
@@ -205,7 +209,7 @@ def test_thresholds() -> None:
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 1) | st.none()
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4), st.sampled_from([PAID, STOLEN, READ]), st.booleans())
 def test_a_learned_score_never_makes_a_decision_milder(pairs: list[Any], call: Call, raises: bool) -> None:
     def score(trace: Trace) -> Sequence[CallScore]:
@@ -241,11 +245,15 @@ def nested(depth: int) -> Any:
     ],
 )
 def test_arguments_that_are_too_large_or_no_json_are_denied_fast(arguments: Any, code: str) -> None:
-    start = time.monotonic()
     call = PAID.model_copy(update={"arguments": arguments})
+    start = time.process_time()
     found = Auditor(POLICY).check(call, HISTORY)
+    assert time.process_time() - start < 1
     assert (found.decision, found.code) == ("deny", code)
-    assert time.monotonic() - start < 1
+    tracemalloc.start()
+    Auditor(POLICY).check(call, HISTORY)
+    assert tracemalloc.get_traced_memory()[1] < 40e6
+    tracemalloc.stop()
     # The calls after it are judged.
     later = HISTORY.model_copy(update={"calls": (READ, call.model_copy(update={"id": "bad"}))})
     assert Auditor(POLICY).check(STOLEN, later).code == "taint"
@@ -286,7 +294,7 @@ AIMED = (
 SWITCHES = st.lists(st.booleans(), min_size=10, max_size=10)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(policies(), CALLS, st.sampled_from(AIMED), SWITCHES, SWITCHES, st.booleans())
 def test_text_aimed_at_the_auditor_never_makes_a_decision_milder(
     policy: dict[str, Any], calls: list[dict[str, Any]], aimed: str, outputs: Any, arguments: Any, before: bool
@@ -315,7 +323,7 @@ def test_text_aimed_at_the_auditor_never_makes_a_decision_milder(
         assert SEVERITY[old.decision] <= SEVERITY[new.decision]
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(policies(), CALLS)
 def test_decisions_are_monotone(policy: dict[str, Any], calls: list[dict[str, Any]]) -> None:
     def severities(policy: dict[str, Any], task: str, calls: list[dict[str, Any]]) -> list[int]:

@@ -24,7 +24,7 @@ class AuditLimits:
     argument_bytes: int = 1 << 20
     depth: int = 64
     leaves: int = 10_000
-    text_size: int = 16 << 20
+    text_size: int = 8 << 20
     calls: int = 1000
     checks: int = 64
     sessions: int = 64

@@ -24,6 +24,8 @@ from jepakit.training.results import ReportExample, ReportSection
 
 #: Characters of a value or of a place in an output, and around the place; calls of a drawing; rows of a table.
 _SHOWN, _AROUND, _MOST_CALLS, _MOST_ROWS = 200, 60, 60, 100
+#: Edges of a drawing; more cannot be told apart.
+_MOST_EDGES = 150
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,14 @@ def _diagram(run: AuditedRun) -> Diagram:
     for number, one in enumerate(judgements, start=1):
         title = f"{visible(one.call, 80)}: {one.decision} {one.code}".strip()
         nodes.append(DiagramNode(visible(f"{number} {one.tool}", 80), layers[number], kinds[one.decision], title))
+    drawn = sorted(arguments, key=lambda edge: (edge not in tainted, edge))[:_MOST_EDGES]
     edges: list[DiagramEdge] = []
-    for (source, target), pointers in arguments.items():
-        name = visible(", ".join(dict.fromkeys(pointers)), 80)
+    for source, target in drawn:
+        name = visible(", ".join(dict.fromkeys(arguments[source, target])), 80)
         edges.append(DiagramEdge(source, target, name, "warned" if (source, target) in tainted else "plain"))
-    more = len(run.trace.calls) - len(calls)
-    described = f"{len(calls)} calls and their data flow" + (f"; {more} more are not drawn" if more else "")
+    described = (
+        f"{len(calls)} of {len(run.trace.calls)} calls, {len(edges)} of {len(arguments)} edges of their data flow"
+    )
     return Diagram(tuple(nodes), tuple(edges), described)
 
 

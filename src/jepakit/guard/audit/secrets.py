@@ -17,6 +17,7 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import unquote
 
 import numpy as np
@@ -120,6 +121,10 @@ class Secrets:
     known: str = ""
     _listed: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def _said(self) -> str:
+        return _letters(self.known)
+
     def copy(self) -> Secrets:
         """The same secrets; more can be added to either."""
         return Secrets(self.rules, self.known, dict(self._listed))
@@ -128,7 +133,7 @@ class Secrets:
         """Takes the secrets out of a text that the agent has read."""
         for secret in self.rules.secrets_of(text):
             plain = _letters(secret)
-            if len(plain) >= _SHORTEST and len(self._listed) < _MOST_SECRETS and plain not in _letters(self.known):
+            if len(plain) >= _SHORTEST and len(self._listed) < _MOST_SECRETS and plain not in self._said:
                 self._listed[plain] = secret
 
     def found_in(self, texts: Sequence[tuple[str, str]]) -> list[SecretHit]:

@@ -54,12 +54,9 @@ def fold(text: str) -> Folded:
         return Folded(text.lower(), places)
     places = places[:-1]
     if text.isascii():
-        folded = text.lower()
+        codes = _codes(text.lower())
     else:
-        parts = [_folded_character(character) for character in text]
-        places = np.repeat(places, np.fromiter(map(len, parts), np.int64, len(parts)))
-        folded = "".join(parts)
-    codes = np.frombuffer(folded.encode("utf-32-le", "surrogatepass"), np.uint32)
+        codes, places = _folded_codes(text)
     space = (codes == 32) | ((codes >= 9) & (codes <= 13))
     seen = space | ((codes > 32) & (codes != 127))
     codes, places, space = np.where(space, 32, codes)[seen].astype(np.uint32), places[seen], space[seen]
@@ -68,6 +65,23 @@ def fold(text: str) -> Folded:
     kept[1:] |= ~space[:-1]
     kept[np.flatnonzero(~space).max(initial=-1) + 1 :] = False
     return Folded(codes[kept].tobytes().decode("utf-32-le", "surrogatepass"), np.append(places[kept], len(text)))
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _folded_codes(text: str) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The folded characters of a text, and the place of the one that each comes from."""
+    # Each different character is folded once, however long the text is.
+    different, which = np.unique(_codes(text), return_inverse=True)
+    parts = [_folded_character(chr(code)) for code in different.tolist()]
+    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+    starts = np.cumsum(lengths) - lengths
+    of_each = lengths[which]
+    places = np.repeat(np.arange(len(text)), of_each)
+    inside = np.arange(len(places)) - np.repeat(np.cumsum(of_each) - of_each, of_each)
+    return _codes("".join(parts))[starts[which][places] + inside], places
 
 
 @lru_cache(maxsize=1 << 16)
