@@ -207,6 +207,13 @@ def test_the_objective_needs_torch_alone() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+def test_an_agent_does_not_wait_for_torch() -> None:
+    modules = ["cli.guard_live", "guard.live", "guard.serving", "guard.proxy", "guard.connectors.langgraph"]
+    imports = "; ".join(f"import jepakit.{module}" for module in modules)
+    code = f"import sys; {imports}; print([name for name in ('torch', 'scipy', 'sklearn') if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
 @pytest.mark.parametrize("system", ["graph", "kgqa", "lp", "retrieval"])
 def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
     code = (

@@ -1,4 +1,4 @@
-"""``jepakit guard proxy | pin | approve``. What these need is imported where it is used: an agent waits for them."""
+"""``jepakit guard serve | proxy | pin | approve``: modules are imported where they are used, because an agent waits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from jepakit.cli.command import Command
 from jepakit.cli.messages import say
 from jepakit.errors import ConfigError
 from jepakit.files import read_text
@@ -224,3 +225,23 @@ def run_approve(options: ApproveOptions, out: Console) -> None:
         raise ConfigError("call", options.call, "yes; nothing was approved")
     folder.grant(options.call)
     say(out, "approved, for one time; the agent can make the call again")
+
+
+COMMANDS = {
+    "serve": Command("judge traces and running sessions, and repair plans, over HTTP", ServeOptions, run_serve),
+    "proxy": Command(
+        "judge the calls of an MCP server's tools before the server hears of them: proxy ... -- SERVER COMMAND",
+        ProxyOptions,
+        run_proxy_command,
+        rest="command",
+    ),
+    "pin": Command(
+        "pin the tools of an MCP server as they are now, after you have read them: pin ... -- SERVER COMMAND",
+        PinOptions,
+        run_pin,
+        rest="command",
+    ),
+    "approve": Command(
+        "let a call through that waits for a person", ApproveOptions, run_approve, positional=("folder",)
+    ),
+}

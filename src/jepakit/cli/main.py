@@ -39,6 +39,9 @@ SYSTEMS = {
     "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),
 }
 
+#: system -> module of those of its commands that do without torch, and do not wait for it
+_QUICK = {"guard": "jepakit.cli.guard_live"}
+
 _VERIFY = "whether the files of a run, encoder or index are as they were written"
 
 
@@ -159,7 +162,8 @@ def _dispatch(words: list[str]) -> None:
 
 def _run(system: str, words: list[str], out: Console) -> None:
     module, summary = SYSTEMS[system]
-    commands: dict[str, Command] = import_module(module).COMMANDS
+    quick: dict[str, Command] = import_module(_QUICK[system]).COMMANDS if system in _QUICK else {}
+    commands = quick if words and words[0] in quick else import_module(module).COMMANDS
     if not words or words[0] in ("-h", "--help", "help"):
         width = max(map(len, commands)) + 2
         lines = [f"  {verb:{width}}{command.help}" for verb, command in commands.items()]

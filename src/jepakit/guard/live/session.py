@@ -30,7 +30,7 @@ class SessionLimits:
         beyond: the mildest decision over all further calls, once one of these has been passed.
     """
 
-    calls: int = 2000
+    calls: int = 1000
     output_characters: int = 1 << 20
     characters: int = 8 << 20
     beyond: Literal["ask", "deny"] = "ask"
