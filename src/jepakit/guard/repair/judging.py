@@ -81,7 +81,9 @@ class JudgedPlan:
         return {name: sum(one.energy[name] for one in self.calls) for name in names}
 
 
-def judged(plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, thresholds: Thresholds) -> JudgedPlan:
+def judged(
+    plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, thresholds: Thresholds, least: float = 0.0
+) -> JudgedPlan:
     """What the policy, the energies and a model say about the calls of a plan.
 
     Args:
@@ -89,22 +91,24 @@ def judged(plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, thres
         policy: what is allowed.
         scores: of its calls; None: no model takes part.
         thresholds: of risk and energy, as in `jepakit.guard.audit.Auditor`.
+        least: a risk below this is no reason, whatever the thresholds.
     """
     verdicts = judge(policy, plan.trace, plan.flow)
     listed = energies(policy, plan.trace, plan.flow, scores)
     known = [None] * len(verdicts) if scores is None else scores
     return JudgedPlan(
         tuple(
-            _judged(_with_thresholds(verdict, energy, score, thresholds), energy, score, plan.approved)
+            _judged(_with_thresholds(verdict, energy, score, thresholds, least), energy, score, plan.approved)
             for verdict, energy, score in zip(verdicts, listed, known, strict=True)
         )
     )
 
 
 def _with_thresholds(
-    verdict: Verdict, energy: CallEnergies, score: CallScore | None, thresholds: Thresholds
+    verdict: Verdict, energy: CallEnergies, score: CallScore | None, thresholds: Thresholds, least: float
 ) -> Verdict:
-    reasons = [*verdict.reasons, *thresholds.reasons(energy, score)]
+    counting = None if score is None or score.risk < least else score
+    reasons = [*verdict.reasons, *thresholds.reasons(energy, counting)]
     return Verdict.of(verdict.call, reasons)
 
 

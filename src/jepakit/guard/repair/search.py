@@ -106,6 +106,7 @@ class _Search:
         self._thresholds, self._config, self._done = thresholds, config, done
         self._editor = Editor(planner, policy)
         self._scores: dict[str, CallScore] = {}
+        self._least = 0.0
         self._rescored: dict[tuple[str, str], CallScore] = {}
         self._left = config.most_values
 
@@ -115,6 +116,7 @@ class _Search:
         if self._scorer is not None:
             scores = self._scorer.scores(plan.trace, plan.flow)
             self._scores = {call.id: score for call, score in zip(plan.trace.calls, scores, strict=True)}
+            self._least = self._config.share * max((score.risk for score in scores), default=0.0)
         start = _State(plan, self._judged(plan))
         return start.judged, self._best(start)
 
@@ -200,7 +202,7 @@ class _Search:
             score = self._scorer.scores(plan.trace, plan.flow)[plan.place[proposal.call]]
             self._rescored[proposal.call, repr(plan.trace.calls[plan.place[proposal.call]].arguments)] = score
         scores = [self._score(call) for call in plan.trace.calls]
-        return judged(plan, self._policy, scores, self._thresholds)
+        return judged(plan, self._policy, scores, self._thresholds, self._least)
 
     def _score(self, call: Call) -> CallScore:
         return self._rescored.get((call.id, repr(call.arguments)), self._scores[call.id])
