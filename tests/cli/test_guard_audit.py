@@ -36,7 +36,7 @@ def traces(tmp_path: Path) -> str:
         label="malicious",
         about={"suite": "banking"},
     )
-    paid = Trace(id="paid", context=said, calls=(READ, pay("US99")), label="benign", about={"suite": "banking"})
+    paid = Trace(context=said, calls=(READ, pay("US99")), label="benign", about={"suite": "banking"})
     return written(tmp_path, stolen, paid)
 
 
@@ -53,15 +53,15 @@ def test_calls_are_judged_shown_counted_and_written(
     rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│" in line]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert ["send_money", "deny", "taint"] in [row[1:4] for row in cells]
-    assert "paid" not in [row[0] for row in cells]
+    assert "#2" not in [row[0] for row in cells]
     assert cells.count(["banking", "malicious", "0", "0", "1"]) == 1
     assert cells.count(["banking", "benign", "2", "0", "0"]) == 1
     listed = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert [(one["run"], one["call"], one["decision"]) for one in listed] == [
         ("stolen\x1b", "1", "allow"),
         ("stolen\x1b", "2", "deny"),
-        ("paid", "1", "allow"),
-        ("paid", "2", "allow"),
+        ("#2", "1", "allow"),
+        ("#2", "2", "allow"),
     ]
     assert "UK12345678901234" not in out.read_text("utf-8")
     assert "send_money" in (report / "report.html").read_text("utf-8")

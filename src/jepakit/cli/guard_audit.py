@@ -153,7 +153,7 @@ def run_audit(options: AuditOptions, out: Console) -> None:
     """
     thresholds = None if options.thresholds is None else Thresholds.read(options.thresholds)
     auditor, counts = options.auditors(thresholds, options.mode), _Counts()
-    runs = (AuditedRun(trace, auditor(trace).audit(trace)) for trace in options.load())
+    runs = (AuditedRun(trace, auditor(trace).audit(trace)) for trace in _named(options.load()))
     rows: list[tuple[AuditedRun, Judgement]] = []
     with ExitStack() as stack:
         if options.out is not None:
@@ -175,6 +175,12 @@ def run_audit(options: AuditOptions, out: Console) -> None:
     worst = severe[0].rank[0] if severe else 0
     if options.fail_on != "never" and worst >= SEVERITY[options.fail_on]:
         raise SystemExit(FLAGGED)
+
+
+def _named(traces: Iterable[Trace]) -> Iterator[Trace]:
+    """The traces; one without an id gets its number in the file, from 1."""
+    for number, trace in enumerate(traces, start=1):
+        yield trace if trace.id else trace.model_copy(update={"id": f"#{number}"})
 
 
 def _counted(
