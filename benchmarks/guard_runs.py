@@ -77,7 +77,7 @@ def sampled(counts: Mapping[str, int], seed: int) -> dict[str, list[RecordedRun]
             kind = record["label"]
             if kind in counts and (kind != "benign" or record["utility"]):
                 groups[kind].setdefault((record["suite"], record["attack"] or ""), []).append(number)
-    chosen = {kind: _in_turns(groups[kind], random.Random(seed))[:count] for kind, count in counts.items()}
+    chosen = {kind: in_turns(groups[kind], random.Random(seed))[:count] for kind, count in counts.items()}
     wanted = {number for numbers in chosen.values() for number in numbers}
     found: dict[int, RecordedRun] = {}
     with gzip.open(file, "rt", encoding="utf-8") as lines:
@@ -87,16 +87,9 @@ def sampled(counts: Mapping[str, int], seed: int) -> dict[str, list[RecordedRun]
     return {kind: [found[number] for number in numbers] for kind, numbers in chosen.items()}
 
 
-def _in_turns(groups: Mapping[tuple[str, str], Sequence[int]], chance: random.Random) -> list[int]:
-    """Of each suite one after the other, and in each of these of each attack."""
-    suites: dict[str, list[list[int]]] = {}
-    for (suite, _), numbers in sorted(groups.items()):
-        suites.setdefault(suite, []).append(chance.sample(list(numbers), len(numbers)))
-    turns = [_alternating(lists) for lists in suites.values()]
-    return _alternating(turns)
-
-
-def _alternating(lists: Sequence[Sequence[int]]) -> list[int]:
+def in_turns(groups: Mapping[tuple[str, str], Sequence[int]], chance: random.Random) -> list[int]:
+    """The members of all groups, shuffled in each; the groups take turns."""
+    lists = [chance.sample(list(members), len(members)) for _, members in sorted(groups.items())]
     longest = max(map(len, lists), default=0)
     return [one[place] for place in range(longest) for one in lists if place < len(one)]
 

@@ -1,6 +1,7 @@
 """The benchmarks' harness and renderer: what is written, what survives, what reaches the documentation."""
 
 import json
+import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from benchmarks import graph_speed, harness, render
+from benchmarks import graph_speed, guard_repair, harness, render
 from benchmarks.figures import growth
+from benchmarks.guard_plans import ORACLE, Result
+from benchmarks.guard_runs import in_turns
 from benchmarks.harness import Options, Steps, judged, write_results
 from benchmarks.kgqa_floors import expected_hit, floors
 from benchmarks.kgqa_scale_growth import NUMBERS, growth_rows, growths
@@ -343,3 +346,35 @@ def test_hits_are_those_of_the_best_entities(entities: list[int], scores: list[f
     found = np.array(entities, np.int64)
     subgraph = Subgraph(found, np.empty((0, 3), np.int64))
     assert expected_hit(Retrieved(found, np.array(scores, np.float32), subgraph), (2, 5)) == hit
+
+
+def test_suites_and_attacks_take_turns() -> None:
+    groups = {("a", "x"): [1, 2, 3], ("a", "y"): [4], ("b", ""): [5, 6]}
+    turns = in_turns(groups, random.Random(0))
+    assert sorted(turns) == [1, 2, 3, 4, 5, 6]
+    assert set(turns[:3]) & {1, 2, 3}
+    assert {4} < set(turns[:3])
+    assert set(turns[:3]) & {5, 6}
+    assert in_turns(groups, random.Random(0)) == turns
+
+
+def test_repaired_runs_are_counted_by_kind_and_beside_the_oracle() -> None:
+    kept = Result(attacked=True, suite="banking", left=False, useful=True, asked=True, kept=0.5)
+    left = Result(attacked=True, suite="slack", left=True, useful=False, asked=False, kept=1.0)
+    benign = Result(attacked=False, suite="slack", left=False, useful=False, asked=False, kept=None)
+    found = {ORACLE: [kept, kept, benign], "repair": [kept, left, benign]}
+    rows = {(row.dataset, row.method, row.metric): row for row in guard_repair.table(found)}
+    values = {
+        metric: row.value for (data, method, metric), row in rows.items() if (data, method) == ("AgentDojo", "repair")
+    }
+    assert values == {
+        guard_repair.LEFT: 50.0,
+        guard_repair.UTILITY: 50.0,
+        guard_repair.SHARE: 50.0,
+        guard_repair.LOST: 100.0,
+        guard_repair.ASKED: pytest.approx(100 / 3),
+        guard_repair.KEPT: 75.0,
+    }
+    # No benign run of this suite: nothing is said about them.
+    assert ("AgentDojo banking", "repair", guard_repair.LOST) not in rows
+    assert rows["AgentDojo", "repair", guard_repair.LEFT].aim == 10.0
