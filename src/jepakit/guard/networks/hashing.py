@@ -18,12 +18,16 @@ from jepakit.guard.traces.folding import fold
 
 BUCKETS = 8192
 """Hash values of n-grams."""
+WORD_BUCKETS = 1 << 15
+"""Hash values of words and pairs of words, see `word_grams`."""
 
 #: Lengths of the n-grams of characters.
 _CHARACTERS = (3, 4)
 #: Characters of a text that count; longer ones are split before, see `jepakit.guard.networks.documents`.
 _LONGEST = 2000
 _WORD = re.compile(r"\w+|[^\w\s]")
+#: Letters, or digits: a name with an underscore is its parts.
+_PLAIN = re.compile(r"[^\W\d_]+|\d+|\x1a")
 #: Begin and end of a text; they stand in none that JSON may hold as they are.
 _BEGIN, _END = "\x02", "\x03"
 
@@ -53,6 +57,16 @@ def hashed(texts: Sequence[str]) -> Texts:
     lengths = torch.tensor([len(part) for part in parts], dtype=torch.long)
     ids = np.concatenate(parts) if parts else np.empty(0, np.int64)
     return Texts(torch.from_numpy(ids), offsets(lengths))
+
+
+def word_grams(text: str) -> NDArray[np.int64]:
+    """The distinct words and pairs of words of a text, as numbers below `WORD_BUCKETS`; all numbers are one word."""
+    words = [
+        zlib.crc32(b"0" if word.isdigit() else word.encode("utf-8", "surrogatepass")) for word in _PLAIN.findall(text)
+    ]
+    single = np.array(words, np.uint64)
+    pairs = _mixed(_combined(single, 2) + np.uint64(1 << 40))
+    return np.unique(np.concatenate([_mixed(single), pairs]) % np.uint64(WORD_BUCKETS)).astype(np.int64)
 
 
 class TextEmbedding(nn.Module):

@@ -1,0 +1,184 @@
+"""Trains a guard on labelled runs: a detector of instructions, and encoders by JEPA with the labels of calls."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepakit.core import diagnose
+from jepakit.core.diagnostics import effective_rank
+from jepakit.errors import ModelError, require_at_least, require_within
+from jepakit.guard.data import Trace
+from jepakit.guard.datasets.labelled import LabelledRuns, labelled_runs
+from jepakit.guard.encoder import EncoderConfig
+from jepakit.guard.instructions.fitting import DetectorConfig, FittedDetector, fit_detector
+from jepakit.guard.model import GuardModel
+from jepakit.guard.objective import ObjectiveConfig, build_jepa
+from jepakit.guard.training_views import RunViews, ViewConfig, balanced
+from jepakit.guard.validation import Validation, validate
+from jepakit.guard.views import plans
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, load_encoder, results, save_trained
+
+#: Calls of the diagnosis.
+_DIAGNOSED = 1000
+
+
+@dataclass
+class PretrainConfig(FitConfig):
+    """Everything a training run depends on.
+
+    Args:
+        per_stratum: runs of one goal and attack, or of one task, that are drawn at most.
+        held_out: share of the tasks that only validation sees.
+        encoder: the networks.
+        objective: the loss.
+        views: what is drawn.
+        detector: how the detector is fitted.
+        use_head: the head's score of a call counts for its risk, beside the detector's.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    clip_norm: float = 1.0
+    checkpoint_every: int = 5
+    per_stratum: int = 8
+    held_out: float = 0.2
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    use_head: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, per_stratum=1)
+        require_within(self, "(0, 1)", "held_out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(results.Pretrained[GuardModel]):
+    """A trained model; its diagnosis is of its embeddings of calls.
+
+    Args:
+        validation: of tasks that were held out.
+        detector: how the detector was chosen.
+    """
+
+    validation: Validation
+    detector: FittedDetector
+
+
+def pretrain(
+    traces: Iterable[Trace],
+    config: PretrainConfig,
+    *,
+    run: RunFolder | None = None,
+    resume: bool = False,
+) -> Pretrained:
+    """Trains a model on labelled runs.
+
+    Args:
+        traces: the runs, see `jepakit.guard.datasets.labelled`.
+        config: how.
+        run: the folder that receives checkpoint, metrics and ``encoder/``; None writes nothing.
+        resume: go on from the checkpoint in ``run``.
+
+    Raises:
+        DataError: there are no runs with and without a successful attack.
+    """
+    runs = labelled_runs(traces)
+    fitted = fit_detector(runs, config.detector)
+    model, untrained, unseen, result = _trained(runs, config, fitted, run, resume)
+    validation = validate(model, unseen, config.objective)
+    if config.use_head and validation.high > validation.low:
+        model.scale.copy_(torch.tensor([validation.low, validation.high]))
+    embeddings, labels = _embeddings(model, unseen)
+    reference = effective_rank(_embeddings(untrained, unseen)[0])
+    diagnosis = diagnose(embeddings, group=labels, reference_rank=reference)
+    if run is not None:
+        save_trained(
+            run,
+            model,
+            untrained,
+            devices=config.devices,
+            diagnosis=diagnosis,
+            embeddings=embeddings,
+            labels=labels,
+            label_names=("benign", "malicious"),
+            card={
+                "dataset": f"{len(runs)} labelled runs of agents, {len(np.unique(runs.group))} groups of tools",
+                "method": "detector of instructions, JEPA from policy and task to calls, labels of calls",
+            },
+        )
+    return Pretrained(
+        encoder=model,
+        random_encoder=untrained,
+        fit=result,
+        diagnosis=diagnosis,
+        validation=validation,
+        detector=fitted,
+    )
+
+
+def train_encoders(runs: LabelledRuns, config: PretrainConfig) -> tuple[GuardModel, LabelledRuns]:
+    """A model without a detector, and the runs whose tasks it has not seen."""
+    model, _, unseen, _ = _trained(runs, config, None, None, False)
+    return model, unseen
+
+
+def _trained(
+    runs: LabelledRuns, config: PretrainConfig, fitted: FittedDetector | None, run: RunFolder | None, resume: bool
+) -> tuple[GuardModel, GuardModel, LabelledRuns, FitResult]:
+    """The trained model, the same one before training, the held-out runs, and what training did."""
+    held_out, drawn = held_out_runs(runs, config.held_out, config.seed), balanced(runs, config.per_stratum, config.seed)
+    chosen, unseen = runs.select(drawn & ~held_out), runs.select(drawn & held_out)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = GuardModel(asdict(config.encoder), fitted and fitted.detector.arguments)
+        if fitted is not None and model.detector is not None:
+            model.detector.load_state_dict(fitted.detector.state_dict())
+        untrained = copy.deepcopy(model).eval()
+    loader = EpochLoader(len(chosen), config.batch_size, RunViews(chosen, config.views), seed=config.seed)
+    embed = partial(_embeddings, model, unseen)
+    result = fit(build_jepa(model, config.objective), loader, config, run=run, resume=resume, embed=embed)
+    model.cpu().eval()
+    return model, untrained, unseen, result
+
+
+def load_guard(folder: str | Path) -> GuardModel:
+    """The model of a run, of its ``encoder/`` folder, or of a hub id.
+
+    Raises:
+        ModelError: it is no guard.
+    """
+    inside = Path(folder) / "encoder"
+    model = load_encoder(inside if inside.is_dir() else folder)
+    if not isinstance(model, GuardModel):
+        raise ModelError(f"{folder}: holds a {type(model).__name__}, not a GuardModel")
+    return model
+
+
+def held_out_runs(runs: LabelledRuns, share: float, seed: int) -> NDArray[np.bool_]:
+    """Runs of a share of the tasks, drawn at random in each group: ``[R]`` bool."""
+    tasks = np.unique(runs.task)
+    drawn = np.random.default_rng(seed).permutation(tasks)[: max(1, round(share * len(tasks)))]
+    return np.isin(runs.task, drawn)
+
+
+@torch.no_grad()
+def _embeddings(model: GuardModel, runs: LabelledRuns) -> tuple[Tensor, Tensor | None]:
+    """Embeddings of the first calls, and whether each is malicious."""
+    count = int(np.searchsorted(np.cumsum([len(trace.calls) for trace in runs.traces]), _DIAGNOSED)) + 1
+    # A copy: the model may be in training, and on another device.
+    encoder = copy.deepcopy(model.execution).cpu().eval()
+    calls = encoder(plans(runs.traces[:count], runs.flows[:count]))
+    return calls, torch.from_numpy(runs.malicious[: len(calls)]).long()
