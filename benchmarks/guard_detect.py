@@ -98,10 +98,13 @@ def of_detector(suite: str, one: bool, without: tuple[str, ...], quick: bool) ->
 
 def of_encoders(suite: str, changes: dict[str, Any], seed: int, quick: bool) -> dict[str, list[float]]:
     """Energy and head's logit of each call of a suite."""
-    sizes = {"epochs": 1, "per_stratum": 1} if quick else {"epochs": 3, "per_stratum": 2}
-    base = PretrainConfig(**sizes, learning_rate=1e-3, warmup_epochs=0.3, progress=False, seed=seed)
+    epochs, few = (1, 1) if quick else (3, 2)
+    base = PretrainConfig(
+        epochs=epochs, per_stratum=few, learning_rate=1e-3, warmup_epochs=0.3, progress=False, seed=seed
+    )
+    config = configured(base, {"variant": changes}, "variant")
     runs = labelled(quick)
-    model, _ = train_encoders(runs.select(runs.group != suite), configured(base, changes))
+    model, _ = train_encoders(runs.select(runs.group != suite), config)
     tested = runs.select(runs.group == suite)
     with torch.no_grad():
         predicted, owner = predictions(model, tested)
@@ -121,8 +124,8 @@ def of_features(suite: str, method: str, seed: int, quick: bool) -> list[float]:
         # Both labels are equally many: the classifier takes no weights.
         generator = np.random.default_rng(seed)
         places = np.flatnonzero(learned)
-        few = generator.choice(places[label], int((~label).sum()))
-        rows = np.concatenate([places[~label], few])
+        again = generator.choice(places[label], int((~label).sum()))
+        rows = np.concatenate([places[~label], again])
         network = MLPClassifier((32,), alpha=1.0, max_iter=10, learning_rate_init=3e-3, random_state=seed)
         score = network.fit(scaled[rows], runs.malicious[rows]).predict_proba(scaled)[:, 1]
     else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jepakit.guard.data import Trace
 from jepakit.guard.policy import judge, load_policy
-from jepakit.guard.policy.taint import TaintedCalls
+from jepakit.guard.policy.running import seen_calls
 from jepakit.guard.traces.provenance import Flow, Value
 
 _WORD = re.compile(r"[a-z0-9]{3,}")
@@ -21,13 +21,12 @@ _SOURCES = ("user", "system", "output")
 def call_features(trace: Trace, flow: Flow, suite: str) -> NDArray[np.float32]:
     """``[calls, features]`` of a run, each call from what stands before it; ``suite`` names the ready policy."""
     policy = load_policy(f"agentdojo/{suite}")
-    tainted, verdicts = TaintedCalls(trace), judge(policy, trace, flow)
+    verdicts = judge(policy, trace, flow)
     described = {tool.name: tool.description for tool in trace.context.tools}
-    task, seen, read, rows = _words(trace.context.task), Counter[str](), 0, list[list[float]]()
-    for number, (call, values) in enumerate(zip(trace.calls, flow.values, strict=True)):
-        tools = policy.of_tool(call.tool, call.server)
+    task, earlier, read, rows = _words(trace.context.task), Counter[str](), 0, list[list[float]]()
+    for number, seen in enumerate(seen_calls(policy, trace, flow)):
+        call, values, tools, taints = seen.call, seen.values, seen.tools, seen.taints
         effect = max((_EFFECTS.index(tool.effect) for tool in tools), default=2)
-        taints = tainted.of_call(call, values)
         name, description = _words(call.tool), _words(described.get(call.tool, ""))
         words = set(name).union(*(_words(str(value.value)) for value in values or ()))
         verdict = verdicts[number]
@@ -38,7 +37,7 @@ def call_features(trace: Trace, flow: Flow, suite: str) -> NDArray[np.float32]:
             np.log1p(sum(taint.unread for taint in taints)),
             np.log1p(len(values or ())),
             np.log1p(number),
-            np.log1p(seen[call.tool]),
+            np.log1p(earlier[call.tool]),
             np.log1p(read),
             *(_shared(some, task) for some in (name, description, words)),
             float(verdict.decision == "ask"),
@@ -47,9 +46,8 @@ def call_features(trace: Trace, flow: Flow, suite: str) -> NDArray[np.float32]:
         ]
         of_values = np.array([_of_value(value, task) for value in values or ()] or [[0.0] * _VALUE])
         rows.append([*of_call, *of_values.max(0), *of_values.mean(0)])
-        seen[call.tool] += 1
+        earlier[call.tool] += 1
         read += len(call.output or "")
-        tainted.add(call, trusted=bool(tools) and all(tool.output_trust == "trusted" for tool in tools))
     return np.array(rows, np.float32)
 
 
