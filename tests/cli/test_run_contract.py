@@ -94,8 +94,14 @@ def subgraphs_and_questions(folder: Path) -> str:
     return f"{plain} --retriever {retriever} {parts} --tuning lora --lora-rank 2"
 
 
+def agent_runs(_folder: Path) -> str:
+    sizes = "--encoder.hidden 8 --encoder.heads 2 --encoder.text_dim 8 --latent_dim 16 --detector.steps 5"
+    return f"--generated 40 --batch_size 8 {sizes}"
+
+
 INPUTS: dict[str, Callable[[Path], str]] = {
     "graph pretrain": graphs,
+    "guard train": agent_runs,
     "kgqa finetune": subgraphs_and_questions,
     "kgqa fit-retriever": questions,
     "kgqa pretrain": subgraphs,

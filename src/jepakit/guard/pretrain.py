@@ -42,7 +42,8 @@ class PretrainConfig(FitConfig):
         objective: the loss.
         views: what is drawn.
         detector: how the detector is fitted.
-        use_head: the head's score of a call counts for its risk, beside the detector's.
+        use_head: the head's score of a call counts for its risk, beside the detector's; without a detector it does in
+            any case.
     """
 
     epochs: int = 20
@@ -99,7 +100,7 @@ def pretrain(
     fitted = fit_detector(runs, config.detector)
     model, untrained, unseen, result = _trained(runs, config, fitted, run, resume)
     validation = validate(model, unseen, config.objective)
-    if config.use_head and validation.high > validation.low:
+    if (config.use_head or model.detector is None) and validation.high > validation.low:
         model.scale.copy_(torch.tensor([validation.low, validation.high]))
     embeddings, labels = _embeddings(model, unseen)
     reference = effective_rank(_embeddings(untrained, unseen)[0])
@@ -143,9 +144,10 @@ def _trained(
     chosen, unseen = runs.select(drawn & ~held_out), runs.select(drawn & held_out)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = GuardModel(asdict(config.encoder), fitted and fitted.detector.arguments)
-        if fitted is not None and model.detector is not None:
-            model.detector.load_state_dict(fitted.detector.state_dict())
+        detector = fitted and fitted.detector
+        model = GuardModel(asdict(config.encoder), detector and detector.arguments)
+        if detector is not None and model.detector is not None:
+            model.detector.load_state_dict(detector.state_dict())
         untrained = copy.deepcopy(model).eval()
     loader = EpochLoader(len(chosen), config.batch_size, RunViews(chosen, config.views), seed=config.seed)
     embed = partial(_embeddings, model, unseen)

@@ -24,7 +24,8 @@ class LabelledRuns:
     Args:
         traces: the runs, ``[R]``.
         flows: their data flow.
-        group: the agent of each run, whose tools and tasks others do not share: ``about.suite``, or else its tools.
+        group: the agent of each run, whose tools and tasks others do not share: ``about.suite`` or ``about.family``, or
+            else its tools.
         family: the kind of attack in it, ``about.attack``; `NO_ATTACK` for none.
         goal: what the attack of each run wants, ``about.injection_task_id``; many runs share one.
         task: what the user of each run wants.
@@ -112,7 +113,7 @@ def _identity(trace: Trace) -> str:
 
 def _group(trace: Trace) -> str:
     tools = sorted({(tool.server, tool.name) for tool in trace.context.tools})
-    return str(trace.about.get("suite") or json.dumps(tools))
+    return str(trace.about.get("suite") or trace.about.get("family") or json.dumps(tools))
 
 
 def _texts(values: Sequence[str]) -> NDArray[np.str_]:

@@ -21,6 +21,8 @@ from jepakit.guard.networks.hashing import WORD_BUCKETS
 ANY = "any"
 """The family of all attacks together, each with the same weight."""
 
+#: Groups beyond so many are held out together.
+_FOLDS = 5
 #: Words and bias of each family.
 _Fitted = Mapping[str, tuple[Tensor, Tensor]]
 #: The scores that become 0 and 1 of each family.
@@ -55,14 +57,14 @@ class FittedDetector:
     """A detector and what chose it.
 
     Args:
-        detector: fitted to all runs.
+        detector: fitted to all runs; None where attacks do not score above benign runs of groups that were held out.
         penalty: the chosen weight of ‖w‖².
         recall: of each candidate (penalty, innocence): the mean over families of the share of held-out attacked runs
             above the score that `DetectorConfig.false_alarms` of held-out benign runs exceed.
         held_out: of each call the score by detectors that saw no run of its group, ``[C]``.
     """
 
-    detector: InstructionDetector
+    detector: InstructionDetector | None
     penalty: float
     recall: dict[tuple[float, float], float]
     held_out: NDArray[np.float64]
@@ -90,7 +92,7 @@ def fit_detector(runs: LabelledRuns, config: DetectorConfig) -> FittedDetector:
     penalty, innocence = max(recall, key=lambda setting: recall[setting])
     scores, scales = held[penalty, innocence]
     if not scales:
-        raise DataError("no family of attacks is told from benign runs of a group that was held out", field="traces")
+        return FittedDetector(None, penalty, recall, _combined(scores, scales))
     fitted = _fit(runs, seen, np.ones(len(runs), bool), penalty, config)
     detector = InstructionDetector(list(scales), innocence)
     with torch.no_grad():
@@ -116,10 +118,9 @@ def _by_family(runs: LabelledRuns) -> dict[str, NDArray[np.bool_]]:
 
 def _folds(runs: LabelledRuns) -> NDArray[np.str_]:
     """The fold of each run: its group; with one group, its task, in five folds."""
-    if len(np.unique(runs.group)) > 1:
-        return runs.group
-    number = np.unique(runs.task, return_inverse=True)[1]
-    return (number % 5).astype(np.str_)
+    parts = runs.group if len(np.unique(runs.group)) > 1 else runs.task
+    number = np.unique(parts, return_inverse=True)[1]
+    return number.astype(np.str_) if number.max() < _FOLDS else (number % _FOLDS).astype(np.str_)
 
 
 def _fit(

@@ -1,0 +1,128 @@
+"""``jepakit guard train | evaluate``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.errors import ConfigError, require_at_least
+from jepakit.guard.corrupter import Corrupter
+from jepakit.guard.data import Trace
+from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
+from jepakit.guard.evaluate import EvaluateConfig, evaluate
+from jepakit.guard.model import GuardModel
+from jepakit.guard.pretrain import PretrainConfig, load_guard, pretrain
+from jepakit.guard.sources import load_traces
+from jepakit.training import RunFolder, load_encoder_as, push_to_hub
+from jepakit.training.results import Evaluation, ReportSection
+
+
+@dataclass
+class TrainOptions(PretrainConfig):
+    """Training and what surrounds it.
+
+    Args:
+        dataset: a file with labelled runs; None: generated ones, to see that everything works. A model of those
+            protects nothing.
+        format: of the runs; by default it is found out.
+        generated: how many are generated, half of them with an attack.
+        push_to_hub: a hub id that gets the model.
+        run: folder of the run.
+        resume: go on with an interrupted run.
+    """
+
+    dataset: Path | None = None
+    format: str = "auto"
+    generated: int = 600
+    push_to_hub: str | None = None
+    run: Path = Path("runs/guard")
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, generated=20)
+
+    def traces(self) -> Iterator[Trace]:
+        """The runs."""
+        if self.dataset is not None:
+            return load_traces(self.dataset, self.format)
+        return with_attacks(generated_traces(GeneratedConfig(self.generated // 2, self.seed)), self.seed)
+
+
+@dataclass
+class EvaluateOptions(EvaluateConfig):
+    """Comparing a model with floors on runs that it was not trained on.
+
+    Args:
+        run: folder of a finished run.
+        dataset: a file with labelled runs.
+        format: of the runs; by default it is found out.
+    """
+
+    run: Path | None = None
+    dataset: Path | None = None
+    format: str = "auto"
+
+
+def run_train(options: TrainOptions, out: Console) -> None:
+    """Trains a model.
+
+    Raises:
+        ConfigError, DataError, ModelError: options, runs or folder cannot be used.
+    """
+    run = RunFolder(options.run)
+    with training_run(run, options, out) as training:
+        result = pretrain(options.traces(), options, run=run, resume=options.resume)
+        training.diagnosis = result.diagnosis
+        numbers = tuple((name, float(value)) for name, value in asdict(result.validation).items())
+        chosen = tuple(
+            (f"{penalty:g}", f"{innocence:g}", recall)
+            for (penalty, innocence), recall in result.detector.recall.items()
+        )
+        training.evaluation = Evaluation(
+            title="A guard",
+            summary=("Numbers of tasks that were held out, and of groups of tools that were held out.",),
+            sections=(
+                ReportSection("Tasks that were held out", ("number", "value"), numbers),
+                ReportSection(
+                    "The detector, by settings", ("penalty", "innocence", "attacks told at 1 % of benign runs"), chosen
+                ),
+            ),
+        )
+        say(out, f"trained for {result.fit.epochs} epochs: {run.path}")
+        if options.dataset is None:
+            say(out, "the runs were generated: this model shows that everything works, and protects nothing")
+        if options.push_to_hub is not None:
+            push_to_hub(run.encoder, options.push_to_hub, message=f"epoch {result.fit.epochs}")
+
+
+def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+    """Writes the table of a model.
+
+    Raises:
+        ConfigError, DataError, ModelError: options, runs or model cannot be used.
+    """
+    run = trained_run(options.run)
+    if options.dataset is None:
+        raise ConfigError("dataset", None, "a file with labelled runs")
+    random_model = load_encoder_as(GuardModel, run.random_encoder) if run.random_encoder.exists() else None
+    traces = load_traces(options.dataset, options.format)
+    evaluation = evaluate(traces, load_guard(run.encoder), options, random_model=random_model)
+    show_rows(out, evaluation.rows)
+    write_results(run, evaluation, out)
+
+
+def with_attacks(benign: Iterator[Trace], seed: int) -> Iterator[Trace]:
+    """Benign traces, and of each one with an attack in it, where it has a place for one."""
+    traces, chance = list(benign), random.Random(seed)
+    corrupter = Corrupter(traces)
+    for trace in traces:
+        yield trace
+        attacks = list(corrupter.attacks(trace, chance))
+        if attacks:
+            yield chance.choice(attacks)
