@@ -92,6 +92,8 @@ def of_detector(suite: str, one: bool, without: tuple[str, ...], quick: bool) ->
     config = DetectorConfig(least_runs=1 << 30) if one else DetectorConfig()
     tested = runs.select(runs.group == suite)
     detector = fit_detector(runs.select(seen), config).detector
+    if detector is None:
+        return [LOWEST] * len(tested.run)
     with torch.no_grad():
         return detector(windows(tested.traces, tested.flows)).double().numpy().round(5).tolist()
 
@@ -127,7 +129,7 @@ def of_features(suite: str, method: str, seed: int, quick: bool) -> list[float]:
         again = generator.choice(places[label], int((~label).sum()))
         rows = np.concatenate([places[~label], again])
         network = MLPClassifier((32,), alpha=1.0, max_iter=10, learning_rate_init=3e-3, random_state=seed)
-        score = network.fit(scaled[rows], runs.malicious[rows]).predict_proba(scaled)[:, 1]
+        score = np.asarray(network.fit(scaled[rows], runs.malicious[rows]).predict_proba(scaled))[:, 1]
     else:
         weight = np.where(label, (~label).sum() / label.sum(), 1.0)
         trees = HistGradientBoostingClassifier(

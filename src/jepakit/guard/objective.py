@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.core import JEPA, LOSSES, InfoNCE, JEPAOutput, SeparateTarget, Views, Where
+from jepakit.core import JEPA, InfoNCE, JEPAOutput, SeparateTarget, Views, Where, cosine
 from jepakit.errors import ConfigError, require_at_least, require_within
 from jepakit.guard.model import GuardModel
 from jepakit.training.objective import RegularizerConfig, build_regularizers
@@ -77,7 +77,7 @@ class GuardJEPA(JEPA):
             model.governance,
             SeparateTarget(model.execution),
             model.predictor,
-            LOSSES["cosine"],
+            _distance,
             build_regularizers(config),
             weight=config.predictive,
         )
@@ -117,6 +117,11 @@ class GuardJEPA(JEPA):
         excluded = excluded.scatter(1, benign[:, None], False)
         to_calls = self._forward(predicted[owner], calls, benign, excluded=excluded)
         return (to_calls + self._forward(calls[benign], predicted, owner)) / 2
+
+
+def _distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """2 - 2 cos, 0 for a batch without a benign call."""
+    return cosine(prediction, target) if len(target) else prediction.sum()
 
 
 def _margin(energy: Tensor, views: Judged, margin: float) -> Tensor:

@@ -60,8 +60,8 @@ def validate(model: GuardModel, runs: LabelledRuns, config: ObjectiveConfig) -> 
     predicted, owner = predictions(model, runs)
     calls = embedded_calls(model, runs)
     energy, logits = model.judge(predicted[owner[runs.run]], calls)
-    benign = ~runs.malicious
-    similarity = F.normalize(predicted, dim=1) @ F.normalize(calls[benign], dim=1).T
+    benign = np.flatnonzero(~runs.malicious)
+    similarity = F.normalize(predicted, dim=1) @ F.normalize(calls[torch.from_numpy(benign)], dim=1).T
     own = torch.from_numpy(owner[runs.run[benign]])[None, :] == torch.arange(len(predicted))[:, None]
     hits, gallery = _nearest(predicted, calls, runs, owner)
     of_runs = runs.highest(logits.numpy())

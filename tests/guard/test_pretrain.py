@@ -1,0 +1,145 @@
+"""Training a guard: what it learns from generated runs, what it gives back, and what its scores are."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jepakit.cli.guard_train import with_attacks
+from jepakit.errors import ConfigError, ModelError
+from jepakit.guard.data import Call, Trace
+from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
+from jepakit.guard.datasets.labelled import labelled_runs
+from jepakit.guard.encoder import EncoderConfig
+from jepakit.guard.evaluate import ENERGY, RISK, UNTRAINED, EvaluateConfig, evaluate
+from jepakit.guard.instructions.fitting import DetectorConfig
+from jepakit.guard.model import GuardModel
+from jepakit.guard.pretrain import PretrainConfig, Pretrained, load_guard, pretrain
+from jepakit.guard.sources import load_traces
+from jepakit.guard.traces.provenance import data_flow
+from jepakit.guard.training_views import RunViews, ViewConfig, balanced
+from jepakit.guard.validation import auroc
+from jepakit.training import RunFolder
+
+SMALL = PretrainConfig(
+    epochs=4,
+    batch_size=16,
+    learning_rate=3e-3,
+    progress=False,
+    encoder=EncoderConfig(latent_dim=32, hidden=32, heads=2, layers=1, text_dim=32),
+    detector=DetectorConfig(penalties=[1.0], steps=10),
+)
+RUNS = list(with_attacks(generated_traces(GeneratedConfig(100)), 0))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pretrained, Path]:
+    folder = tmp_path_factory.mktemp("guard") / "run"
+    run = RunFolder(folder)
+    run.start("", resume=False)
+    return pretrain(RUNS, SMALL, run=run), folder
+
+
+def test_attacks_of_tasks_that_were_held_out_have_higher_energies(trained: tuple[Pretrained, Path]) -> None:
+    result, _ = trained
+    assert result.validation.energy_auroc > 0.75
+    assert result.validation.head_auroc > 0.75
+
+
+def test_a_model_gives_the_same_scores_after_it_was_saved(trained: tuple[Pretrained, Path]) -> None:
+    result, folder = trained
+    loaded = load_guard(folder)
+    for trace in RUNS[:5]:
+        flow = data_flow(trace)
+        assert loaded.scores(trace, flow) == result.encoder.scores(trace, flow)
+    with pytest.raises(ModelError):
+        load_guard(folder / "nothing")
+
+
+def test_a_score_does_not_depend_on_later_calls(trained: tuple[Pretrained, Path]) -> None:
+    model = trained[0].encoder
+    for trace in islice((trace for trace in RUNS if len(trace.calls) > 2), 10):
+        whole = model.scores(trace, data_flow(trace))
+        for count in range(1, len(trace.calls)):
+            part = trace.model_copy(update={"calls": trace.calls[:count], "edges": ()})
+            few = model.scores(part, data_flow(part))
+            assert [one.risk for one in few] == pytest.approx([one.risk for one in whole[:count]], abs=1e-5)
+            assert [one.jepa for one in few] == pytest.approx([one.jepa for one in whole[:count]], abs=1e-5)
+
+
+def test_scores_are_in_their_ranges_also_of_calls_without_arguments(trained: tuple[Pretrained, Path]) -> None:
+    model = trained[0].encoder
+    strange = Trace(
+        calls=(Call(id="0", tool=""), Call(id="1", tool="x" * 5000, arguments={"": [None, {}, 1e300, "\x00"]}))
+    )
+    scores = model.scores(strange, data_flow(strange))
+    assert len(scores) == 2
+    assert all(0 <= one.jepa <= 2 and 0 <= one.risk <= 1 for one in scores)
+    assert model.scores(Trace(), data_flow(Trace())) == ()
+
+
+def test_the_table_has_the_floors(trained: tuple[Pretrained, Path]) -> None:
+    result, _ = trained
+    unseen = list(with_attacks(generated_traces(GeneratedConfig(60, seed=1)), 1))
+    table = evaluate(unseen, result.encoder, EvaluateConfig(), random_model=result.random_encoder)
+    values = {row.method: row.value for row in table.rows if (row.dataset, row.metric) == ("all runs", "AUROC")}
+    assert {RISK, ENERGY, UNTRAINED} <= values.keys()
+    assert (values[ENERGY] or 0) > (values[UNTRAINED] or 0)
+
+
+def test_views_hide_tools_and_names_in_training_alone() -> None:
+    runs = labelled_runs(RUNS[:20])
+    generator = torch.Generator().manual_seed(0)
+    shown = RunViews(runs, ViewConfig(corrupted=0, shown_tools=1, hidden_names=1.0))(torch.arange(10), generator)
+    assert not len(shown.target.tools.ids)
+    whole = RunViews(runs, ViewConfig(shown_tools=1, hidden_names=1.0), train=False)(torch.arange(10), generator)
+    assert len(whole.target.tools.ids)
+    assert len(whole.context.kind) > len(shown.context.kind)
+
+
+def test_a_stratum_has_no_more_runs_than_asked_for() -> None:
+    runs = labelled_runs(RUNS)
+    chosen = balanced(runs, 1, 0)
+    strata = [
+        (str(family), str(goal if attacked else task), bool(attacked))
+        for family, goal, task, attacked in zip(runs.family, runs.goal, runs.task, runs.attacked, strict=True)
+    ]
+    kept = [one for one, is_chosen in zip(strata, chosen, strict=True) if is_chosen]
+    assert sorted(kept) == sorted(set(strata))
+
+
+def test_auroc_is_the_share_of_ordered_pairs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(5, (40,), generator=generator).double().numpy()
+    positive = (torch.rand(40, generator=generator) < 0.4).numpy()
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[positive] for b in scores[~positive]]
+    assert auroc(scores, positive) == pytest.approx(sum(pairs) / len(pairs))
+
+
+@pytest.mark.parametrize("field", ["per_stratum", "held_out"])
+def test_sizes_of_nothing_are_refused(field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        PretrainConfig(**{field: 0})
+
+
+def test_recorded_runs_train_a_detector(data_dir: Path) -> None:
+    file = data_dir / "guard" / "agentdojo" / "traces_full.jsonl.gz"
+    kinds = ("attack_succeeded", "benign")
+    recorded = [trace for trace in islice(load_traces(file), 0, 9000, 6) if trace.about["label"] in kinds]
+    config = PretrainConfig(
+        epochs=1,
+        per_stratum=1,
+        progress=False,
+        encoder=SMALL.encoder,
+        detector=DetectorConfig(penalties=[3.0], steps=10),
+    )
+    result = pretrain(recorded, config)
+    assert isinstance(result.encoder, GuardModel)
+    assert result.encoder.detector is not None
+    runs = labelled_runs(recorded)
+    pairs = zip(runs.traces, runs.flows, strict=True)
+    risk = runs.highest(np.array([one.risk for pair in pairs for one in result.encoder.scores(*pair)]))
+    assert (risk[runs.attacked] >= 0.5).mean() > 0.6
+    assert (risk[runs.benign] >= 0.5).mean() < 0.03
