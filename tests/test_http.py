@@ -171,6 +171,16 @@ def test_the_second_request_of_a_connection_has_deadlines_too(client: httpx.Clie
         assert received(connection).startswith(b"HTTP/1.1 408 ")
 
 
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head(client: httpx.Client) -> None:
+    seconds: list[float] = []
+    for _ in range(30):
+        began = time.perf_counter()
+        assert client.post("/double/a", json=[1]).json() == [2]
+        seconds.append(time.perf_counter() - began)
+    # Such a wait is 40 ms on Linux.
+    assert min(seconds) < 0.03
+
+
 def test_300_half_requests_leave_the_server_answering(tmp_path: Path) -> None:
     with (
         server(tmp_path, head_seconds=600.0, body_seconds=600.0, stop_seconds=600) as (client, process),

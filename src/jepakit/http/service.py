@@ -265,6 +265,10 @@ def _listening(host: str, port: int) -> socket.socket:
         raise ConfigError("port", port, "from 1 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigError("port", port, f"one that is free at {host} ({error})") from error
+    # Connections inherit it. Without it the body of an answer waits for the client to acknowledge its head, for 40 ms:
+    # asyncio sets it only for listeners of another kind.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

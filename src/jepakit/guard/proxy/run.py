@@ -183,6 +183,9 @@ async def _over_http(config: ProxyConfig, port: int, started: Callable[[str], No
     except OSError as error:
         raise ConfigError("port", port, f"one that is free at 127.0.0.1 ({error})") from error
 
+    # As for `jepakit.http`: else answers wait for clients to acknowledge them.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     async def run(server: Server[Any]) -> None:
         app = StrictBodies(server.streamable_http_app(streamable_http_path=PATH), token=config.token)
         options = uvicorn.Config(

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.guard.audit import Auditor, Judgement
@@ -44,6 +45,9 @@ from jepakit.guard.serving.schema import (
 from jepakit.guard.sources import trace_from
 from jepakit.guard.traces.strict_json import JsonLimits, parse
 from jepakit.http import ServiceLimits, json_response, make_service
+
+#: Bytes of a body that is read faster than another thread is woken.
+_SHORT = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -186,14 +190,14 @@ class _Service:
         return {**judgement.public(), **({"details": details} if details else {})}
 
 
-async def _raw(request: Request) -> bytes:
-    return await request.body()
-
-
 def _strict(limits: JsonLimits) -> Any:
     """A dependency that refuses a body which has more than one meaning."""
 
-    def strict(body: Annotated[bytes, Depends(_raw)]) -> None:
-        parse(body, limits)
+    async def strict(request: Request) -> None:
+        body = await request.body()
+        if len(body) <= _SHORT:
+            parse(body, limits)
+        else:
+            await run_in_threadpool(parse, body, limits)
 
     return strict
