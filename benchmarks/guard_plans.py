@@ -185,15 +185,19 @@ class Plans:
         return Planned(calls, bool(repaired.approvals), kept)
 
     def _online(self, run: RecordedRun, setting: Setting) -> Planned:
-        """Each call judged when it comes; what is left of the earlier ones is what came before."""
+        """Each call judged when it comes. An agent sees that a call of its own was denied, and its history has it."""
+        history: list[Call] = []
         calls: list[Call] = []
         asked = False
         for call in run.trace.calls:
-            trace = run.trace.model_copy(update={"calls": (*calls, call), "edges": ()})
-            repaired = self._repair(run, trace, setting, carried_out=len(calls))
-            # What the agent read is what was recorded.
-            calls += [one.model_copy(update={"output": call.output}) for one in repaired.plan.calls[len(calls) :]]
-            asked = asked or bool(repaired.approvals)
+            trace = run.trace.model_copy(update={"calls": (*history, call), "edges": ()})
+            repaired = self._repair(run, trace, setting, carried_out=len(history))
+            left = [one for one in repaired.plan.calls if one.id == call.id]
+            calls += left
+            denied = call.model_copy(update={"output": None, "error": "denied"})
+            # What the agent read of a changed call is what was recorded.
+            history += [one.model_copy(update={"output": call.output}) for one in left] or [denied]
+            asked = asked or call.id in repaired.approvals
         return Planned(calls, asked)
 
     def _repair(self, run: RecordedRun, trace: Trace, setting: Setting, carried_out: int = 0) -> Repair:

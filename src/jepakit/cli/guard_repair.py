@@ -55,7 +55,7 @@ def run_repair(options: RepairOptions, out: Console) -> None:
         raise ConfigError("policy", None, "a policy file, or the name of a ready policy")
     policy = load_policy(options.policy)
     thresholds = Thresholds() if options.thresholds is None else Thresholds.read(options.thresholds)
-    config = RepairConfig(options.beam, options.most_values, options.share)
+    config = RepairConfig(options.beam, options.most_values, options.share, options.asked)
     traces = load_traces(options.traces, options.format, strict=options.strict)
     repairs = ((trace.id, repair(trace, policy, thresholds=thresholds, config=config)) for trace in traces)
     if options.out is None:

@@ -10,7 +10,7 @@ The other summands are those of `jepakit.guard.energies`, as `CallEnergies.total
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jepakit.guard.audit import Thresholds
@@ -81,35 +81,51 @@ class JudgedPlan:
         return {name: sum(one.energy[name] for one in self.calls) for name in names}
 
 
-def judged(
-    plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, thresholds: Thresholds, least: float = 0.0
-) -> JudgedPlan:
+@dataclass(frozen=True)
+class Counting:
+    """From where on a risk or an energy is a reason.
+
+    Args:
+        thresholds: of both, as in `jepakit.guard.audit.Auditor`.
+        least: a risk below this is none, whatever the thresholds.
+        asked: see `jepakit.guard.repair.RepairConfig`.
+    """
+
+    thresholds: Thresholds
+    least: float = 0.0
+    asked: float = 1.0
+
+    def reasons(self, verdict: Verdict, energy: CallEnergies, score: CallScore | None) -> list[Reason]:
+        """The reasons of a call, beside those of the policy."""
+        counting = None if score is None or score.risk < self.least else score
+        if counting is not None and verdict.decision == "ask":
+            counting = replace(counting, risk=min(1.0, counting.risk / self.asked))
+        return self.thresholds.reasons(energy, counting)
+
+
+def judged(plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, counting: Counting) -> JudgedPlan:
     """What the policy, the energies and a model say about the calls of a plan.
 
     Args:
         plan: the plan.
         policy: what is allowed.
         scores: of its calls; None: no model takes part.
-        thresholds: of risk and energy, as in `jepakit.guard.audit.Auditor`.
-        least: a risk below this is no reason, whatever the thresholds.
+        counting: what of risks and energies is a reason.
     """
     verdicts = judge(policy, plan.trace, plan.flow)
     listed = energies(policy, plan.trace, plan.flow, scores)
     known = [None] * len(verdicts) if scores is None else scores
     return JudgedPlan(
         tuple(
-            _judged(_with_thresholds(verdict, energy, score, thresholds, least), energy, score, plan.approved)
+            _judged(
+                Verdict.of(verdict.call, [*verdict.reasons, *counting.reasons(verdict, energy, score)]),
+                energy,
+                score,
+                plan.approved,
+            )
             for verdict, energy, score in zip(verdicts, listed, known, strict=True)
         )
     )
-
-
-def _with_thresholds(
-    verdict: Verdict, energy: CallEnergies, score: CallScore | None, thresholds: Thresholds, least: float
-) -> Verdict:
-    counting = None if score is None or score.risk < least else score
-    reasons = [*verdict.reasons, *thresholds.reasons(energy, counting)]
-    return Verdict.of(verdict.call, reasons)
 
 
 def _judged(verdict: Verdict, energy: CallEnergies, score: CallScore | None, approved: Set[str]) -> JudgedCall:

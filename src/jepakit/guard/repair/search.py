@@ -11,14 +11,14 @@ energies say of an allowed call does not make it one to drop. See `jepakit.guard
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jepakit.guard.audit import Thresholds
 from jepakit.guard.data import Call, Trace
 from jepakit.guard.policy import Decision, Policy
 from jepakit.guard.repair.config import RepairConfig
 from jepakit.guard.repair.edits import Editor, Proposal
-from jepakit.guard.repair.judging import JudgedCall, JudgedPlan, PlanEnergyName, judged
+from jepakit.guard.repair.judging import Counting, JudgedCall, JudgedPlan, PlanEnergyName, judged
 from jepakit.guard.repair.plans import Plan, Planner
 from jepakit.guard.repair.result import Edit, Repair, intent_similarity
 from jepakit.guard.scorer import CallScore, Scorer
@@ -103,10 +103,10 @@ class _Search:
         done: frozenset[str],
     ) -> None:
         self._planner, self._policy, self._scorer = planner, policy, scorer
-        self._thresholds, self._config, self._done = thresholds, config, done
+        self._counting = Counting(thresholds, asked=config.asked)
+        self._config, self._done = config, done
         self._editor = Editor(planner, policy)
         self._scores: dict[str, CallScore] = {}
-        self._least = 0.0
         self._rescored: dict[tuple[str, str], CallScore] = {}
         self._left = config.most_values
 
@@ -116,7 +116,8 @@ class _Search:
         if self._scorer is not None:
             scores = self._scorer.scores(plan.trace, plan.flow)
             self._scores = {call.id: score for call, score in zip(plan.trace.calls, scores, strict=True)}
-            self._least = self._config.share * max((score.risk for score in scores), default=0.0)
+            highest = max((score.risk for score in scores), default=0.0)
+            self._counting = replace(self._counting, least=self._config.share * highest)
         start = _State(plan, self._judged(plan))
         return start.judged, self._best(start)
 
@@ -197,12 +198,12 @@ class _Search:
         """
         self._left -= plan.size
         if self._scorer is None:
-            return judged(plan, self._policy, None, self._thresholds)
+            return judged(plan, self._policy, None, self._counting)
         if proposal is not None and proposal.argument is not None:
             score = self._scorer.scores(plan.trace, plan.flow)[plan.place[proposal.call]]
             self._rescored[proposal.call, repr(plan.trace.calls[plan.place[proposal.call]].arguments)] = score
         scores = [self._score(call) for call in plan.trace.calls]
-        return judged(plan, self._policy, scores, self._thresholds, self._least)
+        return judged(plan, self._policy, scores, self._counting)
 
     def _score(self, call: Call) -> CallScore:
         return self._rescored.get((call.id, repr(call.arguments)), self._scores[call.id])
