@@ -74,7 +74,7 @@ class Auditor:
         self.thresholds, self.gates = thresholds or Thresholds(), tuple(gates)
         self.secrets, self.limits = secrets or SecretRules(), limits or AuditLimits()
         self._bounded = Bounded(self.limits.checks)
-        self._sessions = Sessions(self.limits.sessions, 2 * self.limits.text_size)
+        self._sessions = Sessions(self.limits.sessions, self.limits.text_size)
 
     def check(self, call: Call, history: Trace) -> Judgement:
         """The decision over a call that comes after those of ``history``, before it is carried out.

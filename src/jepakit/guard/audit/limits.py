@@ -18,7 +18,8 @@ class AuditLimits:
         text_size: characters that the agent has read: task, system prompt and outputs.
         calls: of a trace.
         checks: at the same time, those that did not end in time among them.
-        sessions: runs that are remembered between their checks. Others are looked at from their beginning.
+        sessions: runs that are remembered between their checks, while their texts together are no longer than
+            ``text_size``. Others are looked at from their beginning.
     """
 
     argument_bytes: int = 1 << 20
