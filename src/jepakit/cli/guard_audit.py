@@ -14,17 +14,18 @@ from typing import Literal, TextIO, get_args
 from rich.console import Console
 from rich.table import Column, Table
 
-from jepakit.cli.runs import say
+from jepakit.cli.messages import say
 from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.files import whole_file
 from jepakit.guard import Trace, load_traces
 from jepakit.guard.audit import Auditor, Judgement, Thresholds
-from jepakit.guard.audit.report import AuditedRun, most_severe, visible, write_audit_report
+from jepakit.guard.audit.runs import AuditedRun, most_severe, visible
 from jepakit.guard.energies import EnergyName
 from jepakit.guard.policy import Decision, load_policy
 from jepakit.guard.policy.schema import SEVERITY
-from jepakit.training.results import ReportSection
 
+ShownTable = tuple[str, tuple[str, ...], tuple[tuple[str | int, ...], ...]]
+"""Title, names of the columns, and rows of a table."""
 ENERGIES = get_args(EnergyName)
 FLAGGED = 3
 """Exit status of ``guard audit --fail-on``."""
@@ -130,11 +131,11 @@ class _Counts:
         self.calls.update((suite, label, decision) for decision in decisions)
         self.runs[suite, label, max(decisions, key=lambda one: SEVERITY[one], default="allow")] += 1
 
-    def sections(self) -> list[ReportSection]:
+    def tables(self) -> list[ShownTable]:
         """Two tables."""
         columns = ("suite", "label", "allowed", "asked about", "denied")
         return [
-            ReportSection(title, columns, _rows(counts))
+            (title, columns, _rows(counts))
             for title, counts in (("Runs, by their most severe call", self.runs), ("Calls", self.calls))
         ]
 
@@ -164,12 +165,17 @@ def run_audit(options: AuditOptions, out: Console) -> None:
         _show_calls(rows[: options.most], out)
         if (more := counts.shown(options.show) - options.most) > 0:
             say(out, f"{more} more calls are not shown; --most {more + options.most} shows them")
-    sections = counts.sections()
-    for section in sections:
-        show_section(section, out)
+    tables = counts.tables()
+    for table in tables:
+        show_table(table, out)
     if options.out is not None:
         say(out, f"judgements: {options.out}")
     if options.report is not None:
+        # It imports torch, which a command without a report need not wait for.
+        from jepakit.guard.audit.report import write_audit_report
+        from jepakit.training.results import ReportSection
+
+        sections = [ReportSection(*table) for table in tables]
         page = write_audit_report(options.report, severe, title=f"{options.traces}", sections=sections)
         say(out, f"report: {page}")
     worst = severe[0].rank[0] if severe else 0
@@ -223,13 +229,11 @@ def _show_calls(rows: Iterable[tuple[AuditedRun, Judgement]], out: Console) -> N
         out.print(table)
 
 
-def show_section(section: ReportSection, out: Console) -> None:
-    """A table of the report at the terminal."""
-    if not section.rows:
-        return
-    table = Table(*section.columns, title=section.title, title_justify="left")
-    for row in section.rows:
-        table.add_row(
-            *("" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else f"{cell}" for cell in row)
-        )
-    out.print(table)
+def show_table(shown: ShownTable, out: Console) -> None:
+    """Prints a table that has rows."""
+    title, columns, rows = shown
+    if rows:
+        table = Table(*columns, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*(f"{cell}" for cell in row))
+        out.print(table)

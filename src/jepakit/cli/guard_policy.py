@@ -7,14 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.guard_audit import JudgedTraces, show_section
-from jepakit.cli.runs import say
+from jepakit.cli.guard_audit import JudgedTraces, ShownTable, show_table
+from jepakit.cli.messages import say
 from jepakit.errors import ConfigError
 from jepakit.files import write_text
 from jepakit.guard import load_tools
 from jepakit.guard.audit.calibration import Calibration, CalibrationConfig, calibrate, run_scores
 from jepakit.guard.policy import draft_text
-from jepakit.training.results import ReportSection
 
 
 @dataclass
@@ -51,7 +50,7 @@ def run_calibrate(options: CalibrateOptions, out: Console) -> None:
         ModelError: the file cannot be written.
     """
     found = calibrate(list(run_scores(options.auditors(), options.load())), options)
-    show_section(rates_table(found), out)
+    show_table(rates_table(found), out)
     for note in found.notes:
         say(out, note)
     facts = {"policy": options.policy, "ask_rate": options.ask_rate, "deny_rate": options.deny_rate}
@@ -78,7 +77,7 @@ def run_draft_policy(options: DraftOptions, out: Console) -> None:
     say(out, f"a draft for {len(tools)} tools: {options.out}; go through it before it is used")
 
 
-def rates_table(found: Calibration) -> ReportSection:
+def rates_table(found: Calibration) -> ShownTable:
     """Shares in per cent: asked about or denied, and of these denied."""
     rows = tuple(
         (
@@ -103,7 +102,7 @@ def rates_table(found: Calibration) -> ReportSection:
         "attacks",
         "caught",
     )
-    return ReportSection("Runs without attacks that are asked about or denied / denied, %", columns, rows)
+    return "Runs without attacks that are asked about or denied / denied, %", columns, rows
 
 
 def _shares(pair: tuple[float, float]) -> str:

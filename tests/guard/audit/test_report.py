@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from jepakit.guard.audit import Auditor
-from jepakit.guard.audit.report import AuditedRun, most_severe, visible, write_audit_report
+from jepakit.guard.audit.report import write_audit_report
+from jepakit.guard.audit.runs import AuditedRun, most_severe, visible
 from jepakit.guard.data import Call, Context, Trace
 from jepakit.guard.policy import Policy
 

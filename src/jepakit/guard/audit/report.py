@@ -6,51 +6,23 @@ nothing.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from heapq import nsmallest
+from collections.abc import Sequence
 from pathlib import Path
 
 from jepakit.guard.audit.judgement import Judgement
+from jepakit.guard.audit.runs import SHOWN, AuditedRun, visible
 from jepakit.guard.audit.secrets import SecretRules
 from jepakit.guard.data import Origin, Trace
-from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.traces.editing import at
 from jepakit.guard.traces.provenance import data_flow
 from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, NodeKind
 from jepakit.training.report.write import write_page
 from jepakit.training.results import ReportExample, ReportSection
 
-#: Characters of a value or of a place in an output, and around the place; calls of a drawing; rows of a table.
-_SHOWN, _AROUND, _MOST_CALLS, _MOST_ROWS = 200, 60, 60, 100
+#: Characters around a place in an output; calls of a drawing; rows of a table.
+_AROUND, _MOST_CALLS, _MOST_ROWS = 60, 60, 100
 #: Edges of a drawing; more cannot be told apart.
 _MOST_EDGES = 150
-
-
-@dataclass(frozen=True)
-class AuditedRun:
-    """A trace and the judgements of its calls.
-
-    Args:
-        trace: the run.
-        judgements: of all its calls.
-    """
-
-    trace: Trace
-    judgements: tuple[Judgement, ...]
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        """How severe it is: by its most severe decision, then by its largest energy."""
-        energies = [one.energies.total for one in self.judgements if one.energies is not None]
-        return max((SEVERITY[one.decision] for one in self.judgements), default=0), max(energies, default=0.0)
-
-
-def most_severe(runs: Iterable[AuditedRun], count: int) -> list[AuditedRun]:
-    """The ``count`` most severe runs, the most severe first; no more than these are held."""
-    ranked = nsmallest(count, ((-run.rank[0], -run.rank[1], number, run) for number, run in enumerate(runs)))
-    return [run for _, _, _, run in ranked]
 
 
 def write_audit_report(
@@ -74,15 +46,6 @@ def write_audit_report(
     examples = [_example(number, run) for number, run in enumerate(runs, start=1)]
     write_page(file, title=visible(title), eyebrow="jepakit guard audit", examples=examples, sections=sections)
     return file
-
-
-def visible(text: str, limit: int = _SHOWN) -> str:
-    """The beginning of a text in which all that cannot be seen, or moves other characters, stands as its number."""
-    cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
-    return "".join(
-        f"\\u{{{ord(one):x}}}" if unicodedata.category(one) in ("Cc", "Cf", "Co", "Cs") and one not in "\n\t" else one
-        for one in cut
-    )
 
 
 def _example(number: int, run: AuditedRun) -> ReportExample:
@@ -204,7 +167,7 @@ def _excerpt(text: str, origin: Origin) -> str:
     """A place in an output with what stands around it."""
     if origin.start is None or origin.end is None:
         return ""
-    start, end = max(0, origin.start - _AROUND), min(origin.end, origin.start + _SHOWN) + _AROUND
+    start, end = max(0, origin.start - _AROUND), min(origin.end, origin.start + SHOWN) + _AROUND
     return visible(_without_secrets(text)[start:end], end - start)
 
 
