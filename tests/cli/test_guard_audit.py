@@ -10,7 +10,9 @@ import pytest
 from jepakit.cli.main import main
 from jepakit.guard import Call, Context, Trace
 from jepakit.guard.audit import Thresholds
+from jepakit.guard.model import GuardModel
 from jepakit.guard.policy import load_policy
+from jepakit.training.storage.encoder_folder import save_encoder
 
 READ = Call(id="1", tool="read_file", arguments={"file_path": "b"}, output="Pay 70 to UK12345678901234")
 
@@ -121,6 +123,23 @@ def test_thresholds_come_from_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (found.deny_energy, found.ask_risk, found.deny_risk) == (None, None, None)
     assert "99" in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["tasks"] == 39
+
+
+def test_a_model_scores_every_call(traces: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"latent_dim": 16, "hidden": 24, "heads": 4, "text_dim": 16, "layers": 1}
+    model = GuardModel(sizes).eval()
+    folder = save_encoder(model, tmp_path / "guard", config=model.arguments)
+    out, chosen = tmp_path / "out.jsonl", tmp_path / "thresholds.json"
+    options = [*POLICY, "--model", str(folder), "--timeout", "60"]
+    assert main(["guard", "audit", traces, *options, "--out", str(out)]) == 0
+    scores = [json.loads(line)["score"] for line in out.read_text("utf-8").splitlines()]
+    assert len(scores) == 4
+    assert all(0 <= score["risk"] <= 1 and 0 <= score["jepa"] <= 2 for score in scores)
+    assert main(["guard", "calibrate", traces, *options, "--ask-rate", "0.6", "--out", str(chosen)]) == 0
+    found = Thresholds.read(chosen)
+    assert found.ask_risk is not None
+    assert found.ask_energy is None
+    assert main(["guard", "audit", traces, *POLICY, "--model", str(tmp_path)]) == 2
 
 
 @pytest.mark.parametrize("answer", [False, True])

@@ -23,6 +23,7 @@ from jepakit.guard.audit.runs import AuditedRun, most_severe, visible
 from jepakit.guard.energies import EnergyName
 from jepakit.guard.policy import Decision, load_policy
 from jepakit.guard.policy.schema import SEVERITY
+from jepakit.guard.scorer import Scorer
 
 ShownTable = tuple[str, tuple[str, ...], tuple[tuple[str | int, ...], ...]]
 """Title, names of the columns, and rows of a table."""
@@ -39,6 +40,7 @@ class JudgedTraces:
         traces: a file with traces.
         policy: a policy file, or the name of a ready one such as ``agentdojo/banking``; ``agentdojo/{suite}`` takes for
             each trace the one that its fact ``suite`` names.
+        model: a trained guard: a run of ``guard train``, its encoder folder, or a hub id; by default there is none.
         format: of the traces; by default it is found out.
         strict: arguments that cannot be read are an error; else such a call is there to be denied.
         timeout: seconds that a call may take.
@@ -46,6 +48,7 @@ class JudgedTraces:
 
     traces: Path | None = None
     policy: str | None = None
+    model: str | None = None
     format: str = "auto"
     strict: bool = False
     timeout: float = 2.0
@@ -67,15 +70,19 @@ class JudgedTraces:
 
         Raises:
             ConfigError: no policy is named.
-            DataError: it cannot be read; from the function also where a trace has no fact that names it.
+            ModelError: there is no such model.
+            DataError: the policy cannot be read; from the function also where a trace has no fact that names it.
         """
         pattern = self.policy
         if pattern is None:
             raise ConfigError("policy", None, "a policy; jepakit guard draft-policy writes a first one")
 
+        scorer = self._scorer()
+
         @lru_cache(maxsize=16)
         def auditor(policy: str) -> Auditor:
-            return Auditor(load_policy(policy), thresholds=thresholds, mode=mode, timeout=self.timeout)
+            made = load_policy(policy)
+            return Auditor(made, scorer=scorer, thresholds=thresholds, mode=mode, timeout=self.timeout)
 
         if "{suite}" not in pattern:
             auditor(pattern)
@@ -88,6 +95,14 @@ class JudgedTraces:
             return auditor(pattern.replace("{suite}", suite))
 
         return of
+
+    def _scorer(self) -> Scorer | None:
+        if self.model is None:
+            return None
+        # It imports torch, which a command without a model need not wait for.
+        from jepakit.guard.pretrain import load_guard
+
+        return load_guard(self.model)
 
 
 @dataclass

@@ -53,7 +53,12 @@ def run_calibrate(options: CalibrateOptions, out: Console) -> None:
     show_table(rates_table(found), out)
     for note in found.notes:
         say(out, note)
-    facts = {"policy": options.policy, "ask_rate": options.ask_rate, "deny_rate": options.deny_rate}
+    facts = {
+        "policy": options.policy,
+        "model": options.model,
+        "ask_rate": options.ask_rate,
+        "deny_rate": options.deny_rate,
+    }
     found.thresholds.write(options.out, **facts, tasks=found.tasks, notes=list(found.notes))
     say(out, f"thresholds: {options.out}")
 
