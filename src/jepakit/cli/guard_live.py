@@ -26,6 +26,7 @@ class JudgingOptions:
 
     Args:
         policy: a file, or the name of a ready policy such as ``agentdojo/banking``.
+        model: run or folder of a trained guard; by default none, and policy and energies decide.
         mode: ``record`` decides, logs, and lets everything through.
         role: of the user, one of the policy's.
         thresholds: a file that ``calibrate`` has written; by default the thresholds are the defaults.
@@ -33,6 +34,7 @@ class JudgingOptions:
     """
 
     policy: str | None = None
+    model: str | None = None
     mode: Literal["enforce", "record"] = "enforce"
     role: str | None = None
     thresholds: Path | None = None
@@ -43,7 +45,8 @@ class JudgingOptions:
 
         Raises:
             ConfigError: there is no policy.
-            DataError: it cannot be read.
+            DataError: policy or thresholds cannot be read.
+            ModelError: the model cannot be used.
         """
         from jepakit.guard.audit import Auditor, Thresholds
         from jepakit.guard.policy import load_policy
@@ -51,7 +54,13 @@ class JudgingOptions:
         if self.policy is None:
             raise ConfigError("policy", None, "a policy; jepakit guard draft-policy writes a first one")
         thresholds = None if self.thresholds is None else Thresholds.read(self.thresholds)
-        return Auditor(load_policy(self.policy), thresholds=thresholds, mode=self.mode, timeout=self.timeout)
+        scorer = None
+        if self.model is not None:
+            from jepakit.guard.pretrain import load_guard
+
+            scorer = load_guard(self.model)
+        policy = load_policy(self.policy)
+        return Auditor(policy, scorer=scorer, thresholds=thresholds, mode=self.mode, timeout=self.timeout)
 
 
 @dataclass
