@@ -171,6 +171,11 @@ def test_the_second_request_of_a_connection_has_deadlines_too(client: httpx.Clie
         assert received(connection).startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_method_that_is_not_supported_is_told_those_that_are(client: httpx.Client) -> None:
+    answer = client.get("/double/a")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head(client: httpx.Client) -> None:
     seconds: list[float] = []
     for _ in range(30):

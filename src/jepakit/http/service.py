@@ -204,10 +204,12 @@ async def _whole_body(receive: _Receive) -> bytes | None:
 
 def _answer_with(status: int, message: str) -> Callable[[Request, Exception], Awaitable[Response]]:
     # After a fault uvicorn hangs up, which a client that would use the connection again has to know.
-    headers = {"Connection": "close"} if status >= 500 else None
+    headers = {"Connection": "close"} if status >= 500 else {}
 
-    async def answer(_request: Request, _error: Exception) -> Response:
-        return json_response({"error": message}, status, headers)
+    async def answer(_request: Request, error: Exception) -> Response:
+        # Of a method that a path does not support, those that it supports.
+        own: Mapping[str, str] = getattr(error, "headers", None) or {}
+        return json_response({"error": message}, status, {**own, **headers})
 
     return answer
 

@@ -188,6 +188,10 @@ def test_what_stands_around_the_routes(client: httpx.Client) -> None:
     assert (health["policy"], health["mode"], health["model"]) == ("mail", "enforce", False)
     described = client.get("/openapi.json").json()
     assert described["paths"].keys() >= {"/v1/audit", "/v1/repair", "/v1/check", "/v1/finish", "/v1/say", "/health"}
+    refusals = described["paths"]["/v1/check"]["post"]["responses"]
+    assert {refusals[status]["content"]["application/json"]["schema"]["$ref"] for status in ("400", "413", "422")} == {
+        "#/components/schemas/ErrorReply"
+    }
     assert 'route="/v1/audit"' in client.get("/metrics").text
     with pytest.raises(ConfigError) as refused:
         run_service(app(), host="0.0.0.0")

@@ -36,6 +36,7 @@ from jepakit.guard.serving.schema import (
     AuditReply,
     AuditRequest,
     CheckRequest,
+    ErrorReply,
     FinishRequest,
     JudgementReply,
     RepairReply,
@@ -96,6 +97,7 @@ def make_app(auditor: Auditor, config: ServingConfig | None = None) -> FastAPI:
         "jepakit guard", service.health, token=config.token, limits=ServiceLimits(body_bytes=config.body_bytes)
     )
     judged = {200: {"model": JudgementReply}}
+    refused = {status: {"model": ErrorReply} for status in (400, 413, 422)}
     for path, function, responses in (
         ("/v1/audit", service.audit, {200: {"model": AuditReply}}),
         ("/v1/repair", service.repair, {200: {"model": RepairReply}}),
@@ -104,8 +106,8 @@ def make_app(auditor: Auditor, config: ServingConfig | None = None) -> FastAPI:
         ("/v1/say", service.say, {}),
     ):
         strict = [Depends(_strict(JsonLimits(config.body_bytes, leaves=config.leaves)))]
-        app.add_api_route(path, function, methods=["POST"], responses=responses, dependencies=strict)  # pyright: ignore[reportArgumentType]
-    app.add_api_route("/v1/sessions/{session}", service.end, methods=["DELETE"])
+        app.add_api_route(path, function, methods=["POST"], responses={**responses, **refused}, dependencies=strict)  # pyright: ignore[reportArgumentType]
+    app.add_api_route("/v1/sessions/{session}", service.end, methods=["DELETE"], responses={422: refused[422]})  # pyright: ignore[reportArgumentType]
     return app
 
 

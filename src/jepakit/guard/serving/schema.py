@@ -61,6 +61,12 @@ class SayRequest(_Request):
     text: str
 
 
+class ErrorReply(BaseModel):
+    """Why a request was refused."""
+
+    error: str
+
+
 class JudgementReply(BaseModel):
     """What is enforced, and the coarse reason: all of it but ``details`` may reach the agent."""
 
