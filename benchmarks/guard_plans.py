@@ -10,10 +10,16 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from benchmarks.guard_detect import labelled
 from benchmarks.guard_runs import SUITES, Environments, Outcome, RecordedRun, sampled
-from jepakit.guard import Call, Trace
+from jepakit.guard import Call, Trace, load_guard
 from jepakit.guard.audit import Thresholds
+from jepakit.guard.instructions.detector import InstructionDetector
+from jepakit.guard.instructions.fitting import DetectorConfig, fit_detector
+from jepakit.guard.instructions.windows import windows
+from jepakit.guard.model import risk_of
 from jepakit.guard.policy import Decision, Policy, judge, load_policy
 from jepakit.guard.repair import Repair, RepairConfig, intent_similarity, repair
 from jepakit.guard.scorer import CallScore, Scorer
@@ -87,7 +93,7 @@ class Plans:
     """The runs, and the methods that make plans of them.
 
     Args:
-        models: folder with a subfolder for each suite; None: no model takes part.
+        models: folder with a model for each suite in a subfolder; None: detectors are fitted here.
         quick: fewer runs.
     """
 
@@ -105,7 +111,7 @@ class Plans:
             "repair, policy alone, online": Setting(online=True),
             "repair, taint asks, a person answers rightly": Setting(taint="ask", answered=True),
         }
-        for rate in RATES if models is not None else ():
+        for rate in RATES:
             self.methods[f"learned risk over {100 * rate:g} % dropped"] = partial(self._by_risk, rate=rate)
             name = f"repair, taint asks, risk over {100 * rate:g} % denied"
             settings |= {
@@ -132,10 +138,10 @@ class Plans:
         taken: list[float] = []
         for run, _ in self.runs:
             if 0 < len(run.trace.calls) <= 30:
-                scorer = self._scorers.get(run.suite)
+                scorer = self._scorers[run.suite].inner
                 thresholds = self._thresholds(run.suite, RATES[0])
                 begun = time.perf_counter()
-                repair(run.trace, self._policies[run.suite], scorer=scorer and scorer.inner, thresholds=thresholds)
+                repair(run.trace, self._policies[run.suite], scorer=scorer, thresholds=thresholds)
                 taken.append(1000 * (time.perf_counter() - begun))
         return taken
 
@@ -206,15 +212,13 @@ class Plans:
         return repair(
             trace,
             policy.model_copy(update={"defaults": defaults}),
-            scorer=None if setting.rate is None else self._scorers.get(run.suite),
+            scorer=None if setting.rate is None else self._scorers[run.suite],
             thresholds=None if setting.rate is None else self._thresholds(run.suite, setting.rate),
             config=RepairConfig(share=setting.share),
             carried_out=carried_out,
         )
 
     def _thresholds(self, suite: str, rate: float) -> Thresholds:
-        if self._models is None:
-            return Thresholds()
         risk = self._threshold(suite, rate)
         return Thresholds(ask_risk=risk, deny_risk=risk)
 
@@ -233,9 +237,8 @@ class Plans:
 
     @cached_property
     def _scorers(self) -> Mapping[str, Remembering]:
-        if self._models is None:
-            return {}
-        return {suite: Remembering(load_scorer(self._models / suite)) for suite in SUITES}
+        made = scorers(self._models, quick=self._quick)
+        return {suite: Remembering(scorer) for suite, scorer in made.items()}
 
     @cached_property
     def _policies(self) -> Mapping[str, Policy]:
@@ -263,8 +266,29 @@ class Remembering:
         return scores
 
 
-def load_scorer(folder: Path) -> Scorer:
-    """The trained model in a folder."""
-    from jepakit.guard.pretrain import load_guard
+class Detector:
+    """The detector of a model as a scorer: what a model of the defaults says about risk, without its encoders.
 
-    return load_guard(folder)
+    Args:
+        detector: fitted; None: no call has a risk.
+    """
+
+    def __init__(self, detector: InstructionDetector | None) -> None:
+        self._detector = detector
+
+    @torch.no_grad()
+    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+        """The risk of each call; the JEPA energy is 0."""
+        if self._detector is None or not trace.calls:
+            return [CallScore(0.0, 0.0)] * len(trace.calls)
+        return [CallScore(0.0, risk) for risk in risk_of(self._detector(windows([trace], [flow]))).tolist()]
+
+
+def scorers(models: Path | None, *, quick: bool) -> dict[str, Scorer]:
+    """For each suite a scorer that has not seen it: the model of its folder, or else a detector fitted here."""
+    if models is not None:
+        return {suite: load_guard(models / suite) for suite in SUITES}
+    runs = labelled(quick)
+    return {
+        suite: Detector(fit_detector(runs.select(runs.group != suite), DetectorConfig()).detector) for suite in SUITES
+    }

@@ -1,7 +1,7 @@
 """What do repaired plans come to when they are carried out?
 
-    python -m benchmarks.guard_repair --models FOLDER    # half an hour on two cores
-    python -m benchmarks.guard_repair --quick            # three minutes, policy alone
+    python -m benchmarks.guard_repair            # half an hour on two cores
+    python -m benchmarks.guard_repair --quick    # minutes
 
 Recorded runs of AgentDojo whose attack has succeeded, and benign runs whose task was done, are repaired and carried out
 in the environments of AgentDojo. Only runs count whose plain replay comes to what was recorded. The agent is not asked
@@ -10,8 +10,10 @@ call by what came before, as a guard in front of an agent does; else a run is ju
 
 A call that a person is asked about is carried out, unless a row says that the person answers rightly.
 
-FOLDER has a model for each suite, in a subfolder of the suite's name, that was trained without this suite. Thresholds
-of a suite are quantiles over the useful benign runs of the other suites, each scored by its own model.
+The risk is that of the detector, fitted for each suite without its runs, or with --models FOLDER that of the model in
+the subfolder of the suite's name, which must have been trained without it. Thresholds of a suite are quantiles over the
+useful benign runs of the other suites, each scored by its own model. "Every risk for itself" is without
+`RepairConfig.share`.
 """
 
 from __future__ import annotations
