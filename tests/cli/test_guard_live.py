@@ -39,6 +39,7 @@ def test_policy_model_and_thresholds_make_the_auditor(tmp_path: Path) -> None:
         ("proxy", ["--policy", "agentdojo/banking"], "url = "),
         ("proxy", ["--policy", "agentdojo/banking", "--url", "file:///x"], "url = "),
         ("proxy", ["--policy", "agentdojo/banking", "--pins", "bad.json", "--", "true"], "bad.json"),
+        ("proxy", ["--policy", "agentdojo/banking", "--url", "http://127.0.0.1:1/mcp", "--port", "0"], "127.0.0.1:1"),
         ("pin", ["--", "true"], "pins = "),
         ("pin", ["--pins", "new.json", "--", "/nowhere/server"], "/nowhere/server"),
         ("approve", [], "folder = "),

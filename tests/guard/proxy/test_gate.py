@@ -283,15 +283,12 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> Iterator[None]:
     os.close(near)
 
 
-@ERAS
-def test_a_crash_of_the_server_fails_calls_that_wait_and_what_was_read_counts_afterwards(
-    mail: MailServer, era: str
-) -> None:
+def test_a_crash_of_the_server_fails_calls_that_wait_and_what_was_read_counts_afterwards(mail: MailServer) -> None:
     failed: list[bool] = []
     command = StdioServerParameters(command=sys.executable, args=[mail_server.__file__, str(mail.log)])
 
     async def scenario() -> None:
-        async with connected(mail, era, behind=command) as client:
+        async with connected(mail, "auto", behind=command) as client:
 
             async def wait() -> None:
                 failed.append((await client.call_tool("wait", {"seconds": 600})).is_error)
