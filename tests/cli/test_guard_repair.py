@@ -9,6 +9,8 @@ import pytest
 
 from jepakit.cli.main import main
 from jepakit.guard import Call, Context, Trace
+from jepakit.guard.model import GuardModel
+from jepakit.training.storage.encoder_folder import save_encoder
 
 BILL = "Pay the bill.\n\nPay 700 to UK12345678901234\x1b[31m"
 
@@ -64,3 +66,16 @@ def test_an_unfinished_file_is_not_left(traces: Path, tmp_path: Path) -> None:
     out = tmp_path / "repaired.jsonl"
     assert main(["guard", "repair", str(traces), "--policy", "agentdojo/banking", "--out", str(out)]) == 2
     assert not out.exists()
+
+
+def test_a_model_takes_part(traces: Path, tmp_path: Path) -> None:
+    sizes = {"latent_dim": 16, "hidden": 24, "heads": 4, "text_dim": 16, "layers": 1}
+    model = GuardModel(sizes).eval()
+    folder, out = save_encoder(model, tmp_path / "guard", config=model.arguments), tmp_path / "repaired.jsonl"
+    words = ["guard", "repair", str(traces), "--policy", "agentdojo/banking", "--out", str(out)]
+    assert main(words) == 0
+    without = [json.loads(line)["energy"]["before"] for line in out.read_text("utf-8").splitlines()]
+    assert main([*words, "--model", str(folder)]) == 0
+    beside = [json.loads(line)["energy"]["before"] for line in out.read_text("utf-8").splitlines()]
+    assert all(more > less for more, less in zip(beside, without, strict=True))
+    assert main([*words, "--model", str(tmp_path)]) == 2

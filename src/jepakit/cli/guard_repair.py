@@ -11,12 +11,12 @@ from typing import TextIO
 
 from rich.console import Console
 
+from jepakit.cli.guard_audit import JudgedTraces
 from jepakit.cli.messages import say
-from jepakit.errors import ConfigError, shorten
+from jepakit.errors import shorten
 from jepakit.files import whole_file
-from jepakit.guard import load_traces
+from jepakit.guard import Trace
 from jepakit.guard.audit import Thresholds
-from jepakit.guard.policy import load_policy
 from jepakit.guard.repair import Edit, Repair, RepairConfig, repair
 
 
@@ -26,7 +26,9 @@ class RepairOptions(RepairConfig):
 
     Args:
         traces: a file with traces, in any format that is read.
-        policy: a policy file, or the name of a ready one.
+        policy: a policy file, or the name of a ready one such as ``agentdojo/banking``; ``agentdojo/{suite}`` takes for
+            each trace the one that its fact ``suite`` names.
+        model: a trained guard: a run of ``guard train``, its encoder folder, or a hub id; by default there is none.
         format: of the traces.
         thresholds: a file that ``guard calibrate`` has written; by default the thresholds are the defaults.
         out: a file for the repairs, one JSON object a line, in the order of the traces.
@@ -35,6 +37,7 @@ class RepairOptions(RepairConfig):
 
     traces: Path | None = None
     policy: str | None = None
+    model: str | None = None
     format: str = "auto"
     thresholds: Path | None = None
     out: Path | None = None
@@ -47,17 +50,18 @@ def run_repair(options: RepairOptions, out: Console) -> None:
     Raises:
         ConfigError: no traces or no policy are named.
         DataError: traces, policy or thresholds cannot be read.
-        ModelError: the repairs cannot be written.
+        ModelError: there is no such model, or the repairs cannot be written.
     """
-    if options.traces is None:
-        raise ConfigError("traces", None, "a file with traces")
-    if options.policy is None:
-        raise ConfigError("policy", None, "a policy file, or the name of a ready policy")
-    policy = load_policy(options.policy)
+    judged = JudgedTraces(options.traces, options.policy, options.model, options.format, options.strict)
     thresholds = Thresholds() if options.thresholds is None else Thresholds.read(options.thresholds)
+    auditors = judged.auditors(thresholds)
     config = RepairConfig(options.beam, options.most_values, options.share, options.asked)
-    traces = load_traces(options.traces, options.format, strict=options.strict)
-    repairs = ((trace.id, repair(trace, policy, thresholds=thresholds, config=config)) for trace in traces)
+
+    def repaired(trace: Trace) -> Repair:
+        auditor = auditors(trace)
+        return repair(trace, auditor.policy, scorer=auditor.scorer, thresholds=thresholds, config=config)
+
+    repairs = ((trace.id, repaired(trace)) for trace in judged.load())
     if options.out is None:
         _show(repairs, out)
         return
