@@ -18,7 +18,7 @@ from jepakit.guard.instructions.fitting import DetectorConfig
 from jepakit.guard.model import GuardModel
 from jepakit.guard.pretrain import PretrainConfig, Pretrained, load_guard, pretrain
 from jepakit.guard.sources import load_traces
-from jepakit.guard.traces.provenance import data_flow
+from jepakit.guard.traces.provenance import Flow, data_flow
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
 from jepakit.guard.validation import auroc
 from jepakit.training import RunFolder
@@ -143,3 +143,30 @@ def test_recorded_runs_train_a_detector(data_dir: Path) -> None:
     risk = runs.highest(np.array([one.risk for pair in pairs for one in result.encoder.scores(*pair)]))
     assert (risk[runs.attacked] >= 0.5).mean() > 0.6
     assert (risk[runs.benign] >= 0.5).mean() < 0.03
+
+
+def test_a_run_that_goes_on_has_the_scores_of_one_that_is_judged_at_once(trained: tuple[Pretrained, Path]) -> None:
+    model, fresh = trained[0].encoder, trained[0].random_encoder
+    fresh.load_state_dict(model.state_dict())
+    for trace in islice((trace for trace in RUNS if len(trace.calls) > 2), 20):
+        flow = data_flow(trace)
+        for count in range(1, len(trace.calls) + 1):
+            part = trace.model_copy(update={"calls": trace.calls[:count], "edges": ()})
+            edges = tuple(edge for edge in flow.edges if edge.target in {call.id for call in part.calls})
+            # The same objects as at the check before: what was computed then is used.
+            known = model.scores(part, Flow(flow.values[:count], edges))
+        anew = fresh.train().eval().scores(trace, data_flow(trace))
+        assert [one.risk for one in known] == pytest.approx([one.risk for one in anew], abs=1e-5)
+        assert [one.jepa for one in known] == pytest.approx([one.jepa for one in anew], abs=1e-5)
+
+
+def test_a_call_whose_facts_have_changed_is_scored_anew(trained: tuple[Pretrained, Path]) -> None:
+    model = trained[0].encoder
+    trace = next(trace for trace in RUNS if len(trace.calls) > 2)
+    flow = data_flow(trace)
+    model.scores(trace, flow)
+    first = trace.calls[0].model_copy(update={"volume": 10_000.0, "tier": "output"})
+    changed = trace.model_copy(update={"calls": (first, *trace.calls[1:])})
+    known = model.scores(changed, flow)
+    anew = model.train().eval().scores(changed, flow)
+    assert [one.jepa for one in known] == pytest.approx([one.jepa for one in anew], abs=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,6 +146,33 @@ class ExecutionEncoder(nn.Module):
 
     def forward(self, plans: Plans) -> Tensor:
         """C calls -> ``[C, latent_dim]``."""
+        return self.extend(plans, ())[0]
+
+    def extend(self, plans: Plans, past: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The embeddings of the last calls of one plan, whose first P calls were embedded before.
+
+        Args:
+            plans: the whole plan; values of the first calls are not looked at.
+            past: what `extend` returned beside the embeddings of the first calls; empty: there were none.
+
+        Returns:
+            Embeddings of the calls after the first, ``[C - P, latent_dim]``, and what the next ones need of all C.
+        """
+        first = len(past[0]) if past else 0
+        calls = self._calls(plans)[first:]
+        new = plans.edges[1] >= first
+        edges, kind = plans.edges[:, new], plans.edge_kind[new]
+        edges = torch.stack([edges[0], edges[1] - first])
+        ptr = offsets(torch.bincount(edges[1], minlength=len(calls)))
+        seen: list[Tensor] = []
+        for number, layer in enumerate(self.layers):
+            earlier = past[number] if past else None
+            seen.append(calls if earlier is None else torch.cat([earlier, calls]))
+            calls = layer(calls, edges, kind, ptr, earlier)
+        return self.out(self.norm(calls)), tuple(seen)
+
+    def _calls(self, plans: Plans) -> Tensor:
+        """What a call is without those before it, ``[C, hidden]``."""
         kinds = nn.functional.one_hot(plans.kind, len(KINDS)).to(plans.number.dtype)
         texts = [self.texts(part) for part in (plans.pointers, plans.values, plans.around, plans.records)]
         values = self.mixed(self.value(torch.cat([*texts, plans.number, plans.sources, kinds], dim=1)))
@@ -152,8 +180,4 @@ class ExecutionEncoder(nn.Module):
         pooled = segment_sum(
             (values.unflatten(1, (self.config.heads, -1)) * weight[:, :, None]).flatten(1), plans.value_ptr
         )
-        calls = self.tool(self.texts(plans.tools)) + pooled + self.tier(plans.tier) + self.scope(plans.scope)
-        ptr = offsets(torch.bincount(plans.edges[1], minlength=len(calls)))
-        for layer in self.layers:
-            calls = layer(calls, plans.edges, plans.edge_kind, ptr)
-        return self.out(self.norm(calls))
+        return self.tool(self.texts(plans.tools)) + pooled + self.tier(plans.tier) + self.scope(plans.scope)

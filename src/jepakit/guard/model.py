@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from jepakit.guard.data import Context, Trace
 from jepakit.guard.encoder import ExecutionEncoder, GovernanceEncoder
 from jepakit.guard.instructions.detector import LOWEST, InstructionDetector
 from jepakit.guard.instructions.windows import windows
+from jepakit.guard.memory import KnownContexts, ScoredRun, ScoredRuns
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow
 from jepakit.guard.views import governance, plans
@@ -22,8 +22,6 @@ from jepakit.guard.views import governance, plans
 #: The score with a risk of .5, between the highest benign runs, which are at 0, and attacks, which are at 1.
 _EVEN = 0.3
 _STEEPNESS = 12.0
-#: Contexts whose embedding is kept.
-_CONTEXTS = 256
 _HEAD = 64
 
 
@@ -46,7 +44,7 @@ class GuardModel(nn.Module):
         self.head = CallHead(width)
         self.detector = None if detector is None else InstructionDetector(**detector)
         self.register_buffer("scale", torch.zeros(2))
-        self._predicted = lru_cache(maxsize=_CONTEXTS)(self._prediction)
+        self._contexts, self._runs = KnownContexts(), ScoredRuns()
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -55,20 +53,34 @@ class GuardModel(nn.Module):
         return {"encoder": self.governance.arguments, "detector": detector}
 
     def train(self, mode: bool = True) -> GuardModel:
-        """Sets the mode, and forgets embeddings of contexts."""
-        self._predicted.cache_clear()
+        """Sets the mode, and forgets what was computed."""
+        self._contexts, self._runs = KnownContexts(), ScoredRuns()
         super().train(mode)
         return self
 
     @torch.no_grad()
     def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
-        """The score of each call of a trace; the embedding of its context is computed once."""
+        """The score of each call of a trace.
+
+        The embedding of a context is computed once. In a run that goes on, calls whose values are the same objects as
+        before are not scored again.
+        """
         if not trace.calls:
             return ()
-        predicted = self._predicted(trace.context.model_dump_json())
-        energy, logits = self.judge(predicted.expand(len(trace.calls), -1), self.execution(plans([trace], [flow])))
-        risk = self.risk(logits, self.instructions([trace], [flow]))
-        return [CallScore(*pair) for pair in zip(energy.tolist(), risk.tolist(), strict=True)]
+        known = self._runs.take(trace, flow)
+        first = len(known.scores)
+        new = Flow(((None,) * first) + flow.values[first:], flow.edges)
+        calls, past = self.execution.extend(plans([trace], [new]), known.past)
+        predicted = self._contexts.get(trace.context.model_dump_json(), self._prediction)
+        energy, logits = self.judge(predicted.expand(len(calls), -1), calls)
+        risk = self.risk(logits, self.instructions([trace], [new])[first:])
+        scores = [CallScore(*pair) for pair in zip(energy.tolist(), risk.tolist(), strict=True)]
+        return self._runs.put(trace, flow, ScoredRun((*known.scores, *scores), past)).scores
+
+    def prepare(self, context: Context) -> None:
+        """Computes the embedding of a context ahead of the first call."""
+        with torch.no_grad():
+            self._contexts.get(context.model_dump_json(), self._prediction)
 
     def judge(self, predicted: Tensor, calls: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions and embeddings of calls, ``[C, D]`` each -> JEPA energy and the head's logit, ``[C]`` each."""

@@ -25,8 +25,8 @@ class Thresholds:
         deny_energy: of the same.
     """
 
-    ask_risk: float | None = 0.5
-    deny_risk: float | None = 0.9
+    ask_risk: float | None = 0.1
+    deny_risk: float | None = 0.5
     ask_energy: float | None = None
     deny_energy: float | None = None
 

@@ -95,18 +95,20 @@ class CallLayer(nn.Module):
         self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, nodes: Tensor, edges: Tensor, kind: Tensor, ptr: Tensor) -> Tensor:
+    def forward(self, nodes: Tensor, edges: Tensor, kind: Tensor, ptr: Tensor, earlier: Tensor | None = None) -> Tensor:
         """``[C, D] -> [C, D]``.
 
         Args:
             nodes: ``[C, D]``.
-            edges: source and target, ``[2, E]`` int64, ordered by target.
+            edges: source and target, ``[2, E]`` int64, ordered by target. Sources count from the first earlier node.
             kind: of each edge, ``[E]`` int64.
             ptr: the edges of each target, ``[C + 1]`` int64.
+            earlier: nodes that edges may start from and that nothing is computed for, ``[P, D]``; None: there are none.
         """
-        query, key, value = self.project(self.norm(nodes)).chunk(3, dim=1)
+        seen = nodes if earlier is None else torch.cat([earlier, nodes])
+        query, key, value = self.project(self.norm(seen)).chunk(3, dim=1)
         source, target = edges
-        key, value = key[source], value[source] + self.edge[kind]
+        query, key, value = query[len(seen) - len(nodes) :], key[source], value[source] + self.edge[kind]
         heads = (query[target] * key).unflatten(1, (self.heads, -1)).sum(2)
         weight = segment_softmax(heads * (self.heads / nodes.shape[1]) ** 0.5 + self.bias[kind], ptr)
         mixed = (value.unflatten(1, (self.heads, -1)) * weight[:, :, None]).flatten(1)

@@ -1,0 +1,110 @@
+"""What a model has computed before: embeddings of contexts, and scores of the calls of runs that go on.
+
+Several threads may use it. A copy of a model begins with nothing: it may get other weights.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from torch import Tensor
+
+from jepakit.guard.data import Trace
+from jepakit.guard.scorer import CallScore
+from jepakit.guard.traces.provenance import Flow
+
+#: Runs, and contexts, that are remembered.
+_RUNS, _CONTEXTS = 64, 256
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """The calls of a run so far.
+
+    Args:
+        scores: of each.
+        past: what `jepakit.guard.encoder.ExecutionEncoder.extend` needs of them.
+    """
+
+    scores: tuple[CallScore, ...] = ()
+    past: tuple[Tensor, ...] = ()
+
+
+class ScoredRuns:
+    """The last runs, by the values of their calls.
+
+    A call is the same where its values are the same object and its other facts are equal; a trace with edges of its own
+    is not remembered.
+    """
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[int, tuple[tuple[Any, ...], ScoredRun]] = OrderedDict()
+        self._lock = Lock()
+
+    def __deepcopy__(self, memo: object) -> ScoredRuns:
+        return ScoredRuns()
+
+    def take(self, trace: Trace, flow: Flow) -> ScoredRun:
+        """The calls of a trace that were scored before, at most all but the last."""
+        with self._lock:
+            facts, run = self._runs.get(id(flow.values[0]), ((), ScoredRun()))
+        now = _facts(trace, flow)
+        count = (
+            0
+            if trace.edges
+            else next(
+                (place for place, pair in enumerate(zip(facts, now, strict=False)) if not _same(*pair)),
+                min(len(facts), len(now)),
+            )
+        )
+        count = min(count, len(trace.calls) - 1)
+        return ScoredRun(run.scores[:count], tuple(part[:count] for part in run.past)) if count else ScoredRun()
+
+    def put(self, trace: Trace, flow: Flow, run: ScoredRun) -> ScoredRun:
+        """Remembers a run, and gives it back."""
+        if not trace.edges:
+            with self._lock:
+                # The facts hold the values: while they are here, no other object has their identity.
+                self._runs[id(flow.values[0])] = _facts(trace, flow), run
+                self._runs.move_to_end(id(flow.values[0]))
+                while len(self._runs) > _RUNS:
+                    self._runs.popitem(last=False)
+        return run
+
+
+class KnownContexts:
+    """Embeddings of the last contexts, by their text."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Tensor] = OrderedDict()
+        self._lock = Lock()
+
+    def __deepcopy__(self, memo: object) -> KnownContexts:
+        return KnownContexts()
+
+    def get(self, context: str, compute: Callable[[str], Tensor]) -> Tensor:
+        """The embedding of a context, computed now if it is not known."""
+        with self._lock:
+            known = self._known.get(context)
+        if known is None:
+            known = compute(context)
+            with self._lock:
+                self._known[context] = known
+                if len(self._known) > _CONTEXTS:
+                    self._known.popitem(last=False)
+        return known
+
+
+def _facts(trace: Trace, flow: Flow) -> tuple[Any, ...]:
+    return tuple(
+        (values, call.id, call.tool, call.server, call.tier, call.volume, call.sensitivity)
+        for values, call in zip(flow.values, trace.calls, strict=True)
+    )
+
+
+def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+    return before[0] is now[0] and before[1:] == now[1:]
