@@ -200,8 +200,19 @@ def rows_of(seen: Seen, clients: int, seconds: float) -> list[ResultRow]:
     note = f"{len(checks)} checks, load average {busy:.1f} on {os.cpu_count()} cores"
     aim = AIM_MS if clients == 1 else None
 
-    def row(metric: str, value: float, **more: Any) -> ResultRow:
-        return ResultRow(name, "jepakit guard serve", metric, value, ours=True, **{"lower_is_better": True, **more})
+    def row(
+        metric: str, value: float, *, aim: float | None = None, note: str = "", lower_is_better: bool = True
+    ) -> ResultRow:
+        return ResultRow(
+            name,
+            "jepakit guard serve",
+            metric,
+            value,
+            aim=aim,
+            note=note,
+            ours=True,
+            lower_is_better=lower_is_better,
+        )
 
     half = len(seen.memory) // 2
     return [

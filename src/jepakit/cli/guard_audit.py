@@ -142,9 +142,10 @@ class _Counts:
 
     def add(self, run: AuditedRun) -> None:
         suite, label = f"{run.trace.about.get('suite', '')}", run.trace.label or ""
-        decisions = [one.decision for one in run.judgements]
+        decisions: list[Decision] = [one.decision for one in run.judgements]
         self.calls.update((suite, label, decision) for decision in decisions)
-        self.runs[suite, label, max(decisions, key=lambda one: SEVERITY[one], default="allow")] += 1
+        worst: Decision = max(decisions, key=lambda one: SEVERITY[one]) if decisions else "allow"
+        self.runs[suite, label, worst] += 1
 
     def tables(self) -> list[ShownTable]:
         """Two tables."""

@@ -36,13 +36,12 @@ def test_parts_of_call_and_digest_cannot_be_moved() -> None:
     assert not approvals.redeem(token, "a", "b\nc")
 
 
-@given(st.data())
-def test_a_token_with_any_other_character_is_none(data: st.DataObject) -> None:
-    approvals = Approvals(KEY)
+def test_a_token_with_any_other_character_is_none() -> None:
+    approvals = Approvals(KEY, clock=Clock())
     token = approvals.grant("call", "digest")
-    place = data.draw(st.integers(0, len(token) - 1))
-    character = data.draw(st.sampled_from("0123456789abcdef.é٣").filter(lambda one: one != token[place]))
-    assert not approvals.redeem(token[:place] + character + token[place + 1 :], "call", "digest")
+    for place, right in enumerate(token):
+        for character in set("0123456789abcdef.é٣") - {right}:
+            assert not approvals.redeem(token[:place] + character + token[place + 1 :], "call", "digest")
     assert approvals.redeem(token, "call", "digest")
 
 

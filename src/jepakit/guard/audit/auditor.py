@@ -70,7 +70,8 @@ class Auditor:
         require_choice("mode", mode, ("enforce", "record"))
         if not (math.isfinite(timeout) and timeout > 0):
             raise ConfigError("timeout", timeout, "seconds, more than 0")
-        self.policy, self.scorer, self.mode, self.timeout = policy, scorer, mode, timeout
+        self.policy, self.scorer, self.timeout = policy, scorer, timeout
+        self.mode: Mode = mode
         self.thresholds, self.gates = thresholds or Thresholds(), tuple(gates)
         self.secrets, self.limits = secrets or SecretRules(), limits or AuditLimits()
         self._bounded = Bounded(self.limits.checks)

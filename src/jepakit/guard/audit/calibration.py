@@ -130,12 +130,13 @@ def run_scores(auditor: Auditor | Callable[[Trace], Auditor], traces: Iterable[T
         suite = str(trace.about.get("suite", ""))
         task = trace.about.get("user_task_id")
         energies = [one.energies.policy for one in judged if one.energies is not None]
+        decisions: list[Decision] = [one.decision for one in judged]
         risks = [one.score.risk for one in judged if one.score is not None]
         yield RunScores(
             f"{suite}/{task}" if task is not None else trace.context.task,
             suite,
             trace.label,
-            max((one.decision for one in judged), key=lambda one: SEVERITY[one], default="allow"),
+            max(decisions, key=lambda one: SEVERITY[one]) if decisions else "allow",
             None if given.scorer is None else max(risks, default=0.0),
             max(energies, default=0.0),
         )
@@ -218,7 +219,7 @@ def _rates(runs: Sequence[RunScores], thresholds: Thresholds | None) -> tuple[fl
 
 
 def _severity(run: RunScores, thresholds: Thresholds) -> int:
-    decisions = [thresholds.of(run.energy, "energy"), thresholds.of(run.risk or 0.0, "risk")]
+    decisions: list[Decision] = [thresholds.of(run.energy, "energy"), thresholds.of(run.risk or 0.0, "risk")]
     return max(SEVERITY[one] for one in decisions)
 
 

@@ -48,8 +48,7 @@ class Thresholds:
             DataError: names the file and the field.
         """
         with reading(file):
-            content = read_json(file)
-            content = content.get("thresholds") if isinstance(content, dict) else None
+            content = read_json(file).get("thresholds")
             names = list(cls.__dataclass_fields__)
             if not isinstance(content, dict) or set(content) != set(names):
                 raise DataError("not thresholds", field="thresholds", value=content, expected=", ".join(names))

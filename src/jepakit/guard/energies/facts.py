@@ -36,7 +36,8 @@ class CallFacts:
     @cached_property
     def effect(self) -> Effect:
         """The worst of what the policy says; ``execute`` for a tool that it does not name."""
-        return max((tool.effect for tool in self.seen.tools), key=_ORDER.index, default="execute")
+        effects: list[Effect] = [tool.effect for tool in self.seen.tools]
+        return max(effects, key=_ORDER.index) if effects else "execute"
 
     @property
     def egress(self) -> float:

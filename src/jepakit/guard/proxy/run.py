@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,11 +156,11 @@ def _target(config: ProxyConfig) -> StdioServerParameters | str:
     return StdioServerParameters(command=command, args=words, env=dict(os.environ))
 
 
-_Run = Callable[[Server[Any]], Any]
+_Run = Callable[[Server[Any]], Awaitable[None]]
 
 
 @asynccontextmanager
-async def _over_stdio() -> Any:
+async def _over_stdio() -> AsyncGenerator[_Run]:
     lines = StrictLines(sys.stdin.fileno())
     # From here on whatever else is written to stdout, in this process and those it starts, goes to stderr.
     async with stdio_server(stdin=lines) as (read, write):  # pyright: ignore[reportArgumentType]
@@ -177,7 +177,7 @@ async def _over_stdio() -> Any:
 
 
 @asynccontextmanager
-async def _over_http(config: ProxyConfig, port: int, started: Callable[[str], None]) -> Any:
+async def _over_http(config: ProxyConfig, port: int, started: Callable[[str], None]) -> AsyncGenerator[_Run]:
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:

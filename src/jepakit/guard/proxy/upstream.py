@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,7 +64,7 @@ class Upstream:
         self._tasks: anyio.abc.TaskGroup | None = None
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Upstream]:
+    async def running(self) -> AsyncGenerator[Upstream]:
         """Connections are made inside of the block, and end with it."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
@@ -147,7 +147,7 @@ class Upstream:
                 self.lost()
 
     @asynccontextmanager
-    async def _entered(self, scope: anyio.CancelScope) -> AsyncIterator[Client]:
+    async def _entered(self, scope: anyio.CancelScope) -> AsyncGenerator[Client]:
         """A client that is connected, and listens to changes; ``scope`` ends what takes too long until then."""
         try:
             async with Client(self.target, message_handler=self._message, cache=None) as client:

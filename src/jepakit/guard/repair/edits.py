@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -79,10 +79,11 @@ class Editor:
         call = plan.trace.calls[plan.place[judged.call]]
         if call.arguments is not None:
             taints = {one.pointer: one for one in self._taints(plan, call)}
-            pointers = dict.fromkeys(reason.argument for reason in judged.reasons if reason.argument in taints)
+            named = (reason.argument for reason in judged.reasons if reason.argument is not None)
+            pointers = list(dict.fromkeys(pointer for pointer in named if pointer in taints))
             yield from self._lists(plan, call, taints, pointers)
             for pointer in pointers:
-                yield from self._values(plan, call, taints, str(pointer), at(call.arguments, str(pointer)))
+                yield from self._values(plan, call, taints, pointer, at(call.arguments, pointer))
             for reason in judged.reasons:
                 yield from self._limits(plan, call, reason)
             for part in judged.parts:
@@ -163,11 +164,11 @@ class Editor:
         return any(edge.source == call.id and plan.place[edge.target] in between for edge in plan.flow.edges)
 
     def _lists(
-        self, plan: Plan, call: Call, taints: Mapping[str, Taint], pointers: Mapping[str | None, None]
+        self, plan: Plan, call: Call, taints: Mapping[str, Taint], pointers: Sequence[str]
     ) -> Iterator[Proposal]:
         """Lists without the elements that are not trusted."""
         lists = dict.fromkeys(
-            pointer.rpartition("/")[0] for pointer in pointers if pointer and pointer.rpartition("/")[2].isdigit()
+            pointer.rpartition("/")[0] for pointer in pointers if pointer.rpartition("/")[2].isdigit()
         )
         for pointer in lists:
             elements = at(call.arguments, pointer)

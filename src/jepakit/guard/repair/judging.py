@@ -77,7 +77,7 @@ class JudgedPlan:
     @property
     def energy(self) -> dict[PlanEnergyName, float]:
         """The sums over the calls."""
-        names = [name for one in self.calls[:1] for name in one.energy]
+        names: list[PlanEnergyName] = [name for one in self.calls[:1] for name in one.energy]
         return {name: sum(one.energy[name] for one in self.calls) for name in names}
 
 

@@ -179,7 +179,7 @@ class _Search:
 
     def _after(self, state: _State, target: JudgedCall, proposal: Proposal, after: JudgedPlan) -> _State:
         before, now = state.judged.energy, after.energy
-        lowered = {name: before[name] - now.get(name, 0.0) for name in before}
+        lowered: dict[PlanEnergyName, float] = {name: before[name] - now.get(name, 0.0) for name in before}
         edit = self._edit(state.plan, target, proposal, lowered)
         return _State(proposal.plan, after, (*state.edits, edit), state.cost + proposal.cost)
 
