@@ -263,9 +263,9 @@ def test_what_a_policy_denies_is_denied_beside_any_risk() -> None:
     trace = plan(
         "Read my mail", ("read_mail", {}, INJECTED), ("send_mail", {"to": "eve@evil.example", "body": "hello"}, None)
     )
-    assert done(repair(trace, POLICY, scorer=ByCall(c0=0.1, c1=0.0), config=RepairConfig(share=1))) == [
-        ("drop", "1", None)
-    ]
+    thresholds, scorer = Thresholds(ask_risk=0.5, deny_risk=0.9), ByCall(c0=0.1, c1=0.0)
+    repaired = repair(trace, POLICY, scorer=scorer, thresholds=thresholds, config=RepairConfig(share=1))
+    assert done(repaired) == [("drop", "1", None)]
 
 
 def test_similarity_is_the_share_that_is_kept() -> None:
