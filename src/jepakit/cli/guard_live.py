@@ -56,9 +56,12 @@ class JudgingOptions:
         thresholds = None if self.thresholds is None else Thresholds.read(self.thresholds)
         scorer = None
         if self.model is not None:
+            from jepakit.guard.data import Context
             from jepakit.guard.pretrain import load_guard
 
             scorer = load_guard(self.model)
+            # The first use of a model takes longer than a check may.
+            scorer.prepare(Context())
         policy = load_policy(self.policy)
         return Auditor(policy, scorer=scorer, thresholds=thresholds, mode=self.mode, timeout=self.timeout)
 
