@@ -223,8 +223,7 @@ def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-# Guard has no training yet.
-@pytest.mark.parametrize("system", sorted(SYSTEMS.keys() - {"guard"}))
+@pytest.mark.parametrize("system", sorted(SYSTEMS))
 def test_the_same_things_have_the_same_names_in_every_system(system: str) -> None:
     for module in ("data", "views", "encoder", "objective", "pretrain", "evaluate", "presets"):
         importlib.import_module(f"jepakit.{system}.{module}")

@@ -22,9 +22,7 @@ COMMANDS = {
     "train": Command(
         "learn from labelled runs of agents", TrainOptions, run_train, ("dataset",), PRESETS, aliases=ORIGINAL_NAMES
     ),
-    "evaluate": Command(
-        "compare a model with floors on other labelled runs", EvaluateOptions, run_evaluate, ("dataset",)
-    ),
+    "evaluate": Command("compare a model with floors on other labelled runs", EvaluateOptions, run_evaluate, ("run",)),
     "audit": Command("judge every call of recorded runs", AuditOptions, run_audit, positional=("traces",)),
     "calibrate": Command(
         "thresholds from recorded runs, at rates of yours", CalibrateOptions, run_calibrate, positional=("traces",)
