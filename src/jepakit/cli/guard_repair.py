@@ -55,7 +55,7 @@ def run_repair(options: RepairOptions, out: Console) -> None:
     judged = JudgedTraces(options.traces, options.policy, options.model, options.format, options.strict)
     thresholds = Thresholds() if options.thresholds is None else Thresholds.read(options.thresholds)
     auditors = judged.auditors(thresholds)
-    config = RepairConfig(options.beam, options.most_values, options.share, options.asked)
+    config = RepairConfig(options.beam, options.most_values, options.share)
 
     def repaired(trace: Trace) -> Repair:
         auditor = auditors(trace)

@@ -241,22 +241,10 @@ def test_a_risk_far_below_the_highest_is_put_down_to_that_call() -> None:
         repaired = repair(trace, POLICY, scorer=scorer, thresholds=thresholds, config=config)
         return [call.id for call in repaired.plan.calls]
 
-    assert left(RepairConfig(), scorer) == ["1"]
+    assert left(RepairConfig(share=0.5), scorer) == ["1"]
     assert left(RepairConfig(share=0), scorer) == []
     # What has the highest risk never counts as harmless because of another.
     assert left(RepairConfig(share=1), ByCall(c0=0.3, c1=0.3, c2=0.1)) == ["2"]
-
-
-def test_less_risk_is_enough_where_the_policy_asks() -> None:
-    trace = plan(
-        "Write hello",
-        ("send_mail", {"to": "somebody@home.example", "body": "hello"}, None),
-        ("read_mail", {"id": "7"}, None),
-    )
-    thresholds, scorer = Thresholds(ask_risk=0.6, deny_risk=0.6), ByCall(c0=0.4, c1=0.4)
-    assert done(repair(trace, POLICY, scorer=scorer, thresholds=thresholds)) == [("drop", "0", None)]
-    alike = repair(trace, POLICY, scorer=scorer, thresholds=thresholds, config=RepairConfig(asked=1.0))
-    assert done(alike) == [("approve", "0", None)]
 
 
 def test_what_a_policy_denies_is_denied_beside_any_risk() -> None:

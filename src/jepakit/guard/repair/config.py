@@ -17,16 +17,12 @@ class RepairConfig:
             search. A plan of 30 calls is judged some thirty times.
         share: of the highest learned risk in the plan. A lower risk is put down to the call that has the highest: the
             text of an attack makes what is done beside it look risky too. 0: every risk counts for itself.
-        asked: share of the thresholds of the risk that counts for calls which the policy asks about. 1: the thresholds
-            are the same for all.
     """
 
     beam: int = 3
     most_values: int = 6000
-    share: float = 0.5
-    asked: float = 0.5
+    share: float = 0.9
 
     def __post_init__(self) -> None:
         require_at_least(self, beam=1, most_values=1)
         require_within(self, "[0, 1]", "share")
-        require_within(self, "(0, 1]", "asked")

@@ -10,7 +10,7 @@ The other summands are those of `jepakit.guard.energies`, as `CallEnergies.total
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from jepakit.guard.audit import Thresholds
@@ -88,18 +88,14 @@ class Counting:
     Args:
         thresholds: of both, as in `jepakit.guard.audit.Auditor`.
         least: a risk below this is none, whatever the thresholds.
-        asked: see `jepakit.guard.repair.RepairConfig`.
     """
 
     thresholds: Thresholds
     least: float = 0.0
-    asked: float = 1.0
 
-    def reasons(self, verdict: Verdict, energy: CallEnergies, score: CallScore | None) -> list[Reason]:
+    def reasons(self, energy: CallEnergies, score: CallScore | None) -> list[Reason]:
         """The reasons of a call, beside those of the policy."""
         counting = None if score is None or score.risk < self.least else score
-        if counting is not None and verdict.decision == "ask":
-            counting = replace(counting, risk=min(1.0, counting.risk / self.asked))
         return self.thresholds.reasons(energy, counting)
 
 
@@ -118,7 +114,7 @@ def judged(plan: Plan, policy: Policy, scores: Sequence[CallScore] | None, count
     return JudgedPlan(
         tuple(
             _judged(
-                Verdict.of(verdict.call, [*verdict.reasons, *counting.reasons(verdict, energy, score)]),
+                Verdict.of(verdict.call, [*verdict.reasons, *counting.reasons(energy, score)]),
                 energy,
                 score,
                 plan.approved,

@@ -103,7 +103,7 @@ class _Search:
         done: frozenset[str],
     ) -> None:
         self._planner, self._policy, self._scorer = planner, policy, scorer
-        self._counting = Counting(thresholds, asked=config.asked)
+        self._counting = Counting(thresholds)
         self._config, self._done = config, done
         self._editor = Editor(planner, policy)
         self._scores: dict[str, CallScore] = {}
