@@ -15,32 +15,41 @@ RUN = ScoredRun(SCORES, (tensor([[0.0], [1.0], [2.0]]),))
 
 def test_all_but_the_last_call_are_known() -> None:
     runs, flow = ScoredRuns(), data_flow(TRACE)
-    runs.put(TRACE, flow, RUN)
-    known = runs.take(TRACE, flow)
+    runs.put("c", TRACE, flow, RUN)
+    known = runs.take("c", TRACE, flow)
     assert known.scores == SCORES[:2]
     assert known.past[0].tolist() == [[0.0], [1.0]]
 
 
 def test_equal_values_of_another_run_are_not_taken_for_it() -> None:
     runs, flow = ScoredRuns(), data_flow(TRACE)
-    runs.put(TRACE, flow, RUN)
-    assert runs.take(TRACE, data_flow(TRACE)) == ScoredRun()
+    runs.put("c", TRACE, flow, RUN)
+    assert runs.take("c", TRACE, data_flow(TRACE)) == ScoredRun()
 
 
 def test_a_run_is_known_up_to_the_first_call_that_has_changed() -> None:
     runs, flow = ScoredRuns(), data_flow(TRACE)
-    runs.put(TRACE, flow, RUN)
+    runs.put("c", TRACE, flow, RUN)
     other = TRACE.model_copy(update={"calls": (CALLS[0], CALLS[1].model_copy(update={"tool": "send"}), CALLS[2])})
-    assert runs.take(other, flow).scores == SCORES[:1]
+    assert runs.take("c", other, flow).scores == SCORES[:1]
 
 
 def test_a_trace_with_edges_of_its_own_is_not_remembered() -> None:
     runs, flow = ScoredRuns(), data_flow(TRACE)
     joined = TRACE.model_copy(update={"edges": (Edge(source="0", target="1"),)})
-    runs.put(joined, flow, RUN)
-    assert runs.take(TRACE, flow) == ScoredRun()
-    runs.put(TRACE, flow, RUN)
-    assert runs.take(joined, flow) == ScoredRun()
+    runs.put("c", joined, flow, RUN)
+    assert runs.take("c", TRACE, flow) == ScoredRun()
+    runs.put("c", TRACE, flow, RUN)
+    assert runs.take("c", joined, flow) == ScoredRun()
+
+
+def test_calls_whose_arguments_are_not_known_are_those_of_their_own_context() -> None:
+    # Unknown values are one object, whatever the run.
+    unknown = TRACE.model_copy(update={"calls": tuple(Call(id=one.id, tool="read") for one in CALLS)})
+    runs, flow = ScoredRuns(), data_flow(unknown)
+    runs.put("c", unknown, flow, RUN)
+    assert runs.take("c", unknown, data_flow(unknown)).scores == SCORES[:2]
+    assert runs.take("d", unknown, flow) == ScoredRun()
 
 
 def test_a_context_is_computed_once() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from threading import Lock
 from typing import Any
 
@@ -35,42 +36,38 @@ class ScoredRun:
 
 
 class ScoredRuns:
-    """The last runs, by the values of their calls.
+    """The last runs, by their context and the values of their calls.
 
     A call is the same where its values are the same object and its other facts are equal; a trace with edges of its own
     is not remembered.
     """
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[int, tuple[tuple[Any, ...], ScoredRun]] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, int], tuple[tuple[Any, ...], ScoredRun]] = OrderedDict()
         self._lock = Lock()
 
     def __deepcopy__(self, memo: object) -> ScoredRuns:
         return ScoredRuns()
 
-    def take(self, trace: Trace, flow: Flow) -> ScoredRun:
-        """The calls of a trace that were scored before, at most all but the last."""
+    def take(self, context: str, trace: Trace, flow: Flow) -> ScoredRun:
+        """The calls of a trace that were scored before, at most all but the last; ``context``: its context as text."""
+        if trace.edges:
+            return ScoredRun()
         with self._lock:
-            facts, run = self._runs.get(id(flow.values[0]), ((), ScoredRun()))
-        now = _facts(trace, flow)
-        count = (
-            0
-            if trace.edges
-            else next(
-                (place for place, pair in enumerate(zip(facts, now, strict=False)) if not _same(*pair)),
-                min(len(facts), len(now)),
-            )
-        )
+            facts, run = self._runs.get((context, id(flow.values[0])), ((), ScoredRun()))
+        pairs = zip(facts, _facts(trace, flow), strict=False)
+        count = sum(1 for _ in takewhile(lambda pair: _same(*pair), pairs))
         count = min(count, len(trace.calls) - 1)
         return ScoredRun(run.scores[:count], tuple(part[:count] for part in run.past)) if count else ScoredRun()
 
-    def put(self, trace: Trace, flow: Flow, run: ScoredRun) -> ScoredRun:
+    def put(self, context: str, trace: Trace, flow: Flow, run: ScoredRun) -> ScoredRun:
         """Remembers a run, and gives it back."""
         if not trace.edges:
             with self._lock:
                 # The facts hold the values: while they are here, no other object has their identity.
-                self._runs[id(flow.values[0])] = _facts(trace, flow), run
-                self._runs.move_to_end(id(flow.values[0]))
+                key = context, id(flow.values[0])
+                self._runs[key] = _facts(trace, flow), run
+                self._runs.move_to_end(key)
                 while len(self._runs) > _RUNS:
                     self._runs.popitem(last=False)
         return run

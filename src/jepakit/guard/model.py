@@ -67,15 +67,16 @@ class GuardModel(nn.Module):
         """
         if not trace.calls:
             return ()
-        known = self._runs.take(trace, flow)
+        context = trace.context.model_dump_json()
+        known = self._runs.take(context, trace, flow)
         first = len(known.scores)
         new = Flow(((None,) * first) + flow.values[first:], flow.edges)
         calls, past = self.execution.extend(plans([trace], [new]), known.past)
-        predicted = self._contexts.get(trace.context.model_dump_json(), self._prediction)
+        predicted = self._contexts.get(context, self._prediction)
         energy, logits = self.judge(predicted.expand(len(calls), -1), calls)
         risk = self.risk(logits, self.instructions([trace], [new])[first:])
         scores = [CallScore(*pair) for pair in zip(energy.tolist(), risk.tolist(), strict=True)]
-        return self._runs.put(trace, flow, ScoredRun((*known.scores, *scores), past)).scores
+        return self._runs.put(context, trace, flow, ScoredRun((*known.scores, *scores), past)).scores
 
     def prepare(self, context: Context) -> None:
         """Computes the embedding of a context ahead of the first call."""
