@@ -26,6 +26,17 @@ TOOLS: dict[str, tuple[str, dict[str, Any]]] = {
     "crash": ("Ends the server", {}),
     "change": ("Changes what a tool says of itself", {"tool": TEXT}),
 }
+POLICY = """
+version: 1
+tools:
+  - {name: read_mail, effect: read, privilege: 1}
+  - {name: send_mail, effect: external, sinks: [/to]}
+  - {name: delete_file, effect: write, requires_approval: true}
+  - {name: wait, effect: read}
+  - {name: crash, effect: read}
+  - {name: change, effect: read}
+  - {name: resources/read, effect: read}
+"""
 
 
 class MailServer:

@@ -90,7 +90,9 @@ def run_train(options: TrainOptions, out: Console) -> None:
             sections=(
                 ReportSection("Tasks that were held out", ("number", "value"), numbers),
                 ReportSection(
-                    "The detector, by settings", ("penalty", "innocence", "attacks told at 1 % of benign runs"), chosen
+                    "The detector, by settings",
+                    ("penalty", "innocence", "attacks detected at 1 % of benign runs"),
+                    chosen,
                 ),
             ),
         )

@@ -30,7 +30,7 @@ class EvaluateConfig:
     """What a table has.
 
     Args:
-        false_alarms: the share of benign runs at which the share of attacked runs that are told is given.
+        false_alarms: the share of benign runs at which the share of detected attacked runs is given.
         policy: a policy file or the name of a ready one, as a floor; ``{suite}`` in it is the run's ``about.suite``.
             None leaves it out.
     """
@@ -101,7 +101,7 @@ def _rows(
     """AUROC and recall of all runs, and of each group and family."""
     highest, attacked, benign = runs.highest(scores, LOWEST), runs.attacked, runs.benign
     threshold = np.quantile(highest[benign], 1 - config.false_alarms, method="higher")
-    recall = f"attacked runs told at {config.false_alarms:.0%} of benign runs"
+    recall = f"attacked runs detected at {config.false_alarms:.0%} of benign runs"
     parts = {"all runs": np.ones(len(runs), bool)}
     if len(np.unique(runs.group)) > 1:
         parts |= {str(name): runs.group == name for name in np.unique(runs.group)}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
-from jepakit.errors import ModelError, require_at_least, require_within
+from jepakit.errors import require_at_least, require_within
 from jepakit.guard.data import Trace
 from jepakit.guard.datasets.labelled import LabelledRuns, labelled_runs
 from jepakit.guard.encoder import EncoderConfig
@@ -25,7 +25,7 @@ from jepakit.guard.objective import ObjectiveConfig, build_jepa
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
 from jepakit.guard.validation import Validation, validate
 from jepakit.guard.views import plans
-from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, load_encoder, results, save_trained
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, load_encoder_as, results, save_trained
 
 #: Calls of the diagnosis.
 _DIAGNOSED = 1000
@@ -163,14 +163,11 @@ def load_guard(folder: str | Path) -> GuardModel:
         ModelError: it is no guard.
     """
     inside = Path(folder) / "encoder"
-    model = load_encoder(inside if inside.is_dir() else folder)
-    if not isinstance(model, GuardModel):
-        raise ModelError(f"{folder}: holds a {type(model).__name__}, not a GuardModel")
-    return model
+    return load_encoder_as(GuardModel, inside if inside.is_dir() else Path(folder))
 
 
 def held_out_runs(runs: LabelledRuns, share: float, seed: int) -> NDArray[np.bool_]:
-    """Runs of a share of the tasks, drawn at random in each group: ``[R]`` bool."""
+    """Runs of a share of the tasks, drawn at random: ``[R]`` bool."""
     tasks = np.unique(runs.task)
     drawn = np.random.default_rng(seed).permutation(tasks)[: max(1, round(share * len(tasks)))]
     return np.isin(runs.task, drawn)

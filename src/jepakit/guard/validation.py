@@ -52,11 +52,8 @@ class Validation:
 @torch.no_grad()
 def validate(model: GuardModel, runs: LabelledRuns, config: ObjectiveConfig) -> Validation:
     """The numbers of a model on runs."""
-    views = RunViews(runs, ViewConfig(shown_tools=2), train=False)
-    losses = [
-        float(build_jepa(model, config).eval()(views(places, torch.Generator())).total)
-        for places in torch.arange(len(runs)).split(_BATCH)
-    ]
+    views, jepa = RunViews(runs, ViewConfig(), train=False), build_jepa(model, config).eval()
+    losses = [float(jepa(views(places, torch.Generator())).total) for places in torch.arange(len(runs)).split(_BATCH)]
     predicted, owner = predictions(model, runs)
     calls = embedded_calls(model, runs)
     energy, logits = model.judge(predicted[owner[runs.run]], calls)

@@ -24,19 +24,8 @@ from jepakit.guard.live import Pins, RequestFolder, Session
 from jepakit.guard.policy import parse_policy
 from jepakit.guard.proxy.gate import Gate
 from jepakit.guard.proxy.upstream import Upstream
-from mail_server import MailServer
+from mail_server import POLICY, MailServer
 
-POLICY = """
-version: 1
-tools:
-  - {name: read_mail, effect: read, privilege: 1}
-  - {name: send_mail, effect: external, sinks: [/to]}
-  - {name: delete_file, effect: write, requires_approval: true}
-  - {name: wait, effect: read}
-  - {name: crash, effect: read}
-  - {name: change, effect: read}
-  - {name: resources/read, effect: read}
-"""
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
 

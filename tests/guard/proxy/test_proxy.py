@@ -14,19 +14,9 @@ import pytest
 import mail_server
 from jepakit.errors import ConfigError
 from jepakit.guard.proxy import ProxyConfig
+from mail_server import POLICY
 
 SERVER = Path(mail_server.__file__)
-POLICY = """
-version: 1
-tools:
-  - {name: read_mail, effect: read, privilege: 1}
-  - {name: send_mail, effect: external, sinks: [/to]}
-  - {name: delete_file, effect: write, requires_approval: true}
-  - {name: wait, effect: read}
-  - {name: crash, effect: read}
-  - {name: change, effect: read}
-  - {name: resources/read, effect: read}
-"""
 COMMAND = "import sys; from jepakit.cli.main import main; sys.exit(main())"
 
 
