@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from described import assert_answers_as_described
 from film_samples import BOTH, CONFIG, GRAPH, IDS, Words, retriever_of
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.abstention import ALWAYS
@@ -194,6 +195,12 @@ def test_what_stands_around_the_answers(client: httpx.Client, retriever: PathRet
         assert guarded.post("/ask", json={"question": "who made film 5"}, headers=headers).status_code == 200
     with pytest.raises(ConfigError, match="max_characters"):
         make_app(Asker(retriever), max_characters=0)
+
+
+def test_every_answer_is_one_that_is_described(retriever: PathRetriever) -> None:
+    assert_answers_as_described(
+        make_app(Asker(retriever), max_characters=100), {"/ask": {"entity": "film 6", "free": False}}
+    )
 
 
 def test_questions_at_once_get_the_answers_of_questions_one_by_one(

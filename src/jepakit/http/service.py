@@ -15,18 +15,12 @@ from urllib.parse import urlsplit
 from jepakit.errors import ConfigError, JepakitError, MissingExtraError, ModelError
 from jepakit.http.deadlines import ServiceLimits, protocol_with_deadlines
 from jepakit.http.metrics import Metrics
+from jepakit.http.refusals import MESSAGES, refusals
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI, Request, Response
 
-
-_MESSAGES = {
-    400: "the body cannot be read",
-    404: "no such path; /openapi.json lists the paths",
-    405: "this path does not support the method; /openapi.json lists the methods",
-    500: "the server failed; its log says how",
-}
 #: Counted for a client that ends the connection before it is answered; no answer has this status.
 _CLIENT_GONE = 499
 #: Routes that answer while all others wait.
@@ -69,7 +63,7 @@ def make_service(
     if token is not None and not token.strip():
         raise ConfigError("token", token, "a secret text, or none")
     # The pages about the interface would load scripts from elsewhere.
-    app = FastAPI(title=title, docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, responses=refusals(token=token is not None))
     app.state.token, app.state.limits = token, limits or ServiceLimits()
     metrics = Metrics()
 
@@ -78,7 +72,7 @@ def make_service(
 
     app.add_api_route("/health", answer_health, methods=["GET"], response_model=None)
     app.add_api_route("/metrics", metrics.response, methods=["GET"], response_model=None, include_in_schema=False)
-    for status, message in _MESSAGES.items():
+    for status, message in MESSAGES.items():
         app.add_exception_handler(status, _answer_with(status, message))
     app.add_exception_handler(JepakitError, _explain)
     app.add_exception_handler(RequestValidationError, _explain)

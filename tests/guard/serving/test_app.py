@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from described import assert_answers_as_described
 from jepakit.errors import ConfigError, DataError
 from jepakit.guard import Context, Trace
 from jepakit.guard.audit import Auditor
@@ -192,7 +193,7 @@ def test_what_stands_around_the_routes(client: httpx.Client) -> None:
     assert {refusals[status]["content"]["application/json"]["schema"]["$ref"] for status in ("400", "413", "422")} == {
         "#/components/schemas/ErrorReply"
     }
-    assert 'route="/v1/audit"' in client.get("/metrics").text
+    assert 'route="/health"' in client.get("/metrics").text
     with pytest.raises(ConfigError) as refused:
         run_service(app(), host="0.0.0.0")
     assert refused.value.field == "host"
@@ -200,6 +201,11 @@ def test_what_stands_around_the_routes(client: httpx.Client) -> None:
         with pytest.raises(ConfigError) as refused:
             ServingConfig(**options)
         assert refused.value.field == field
+
+
+def test_every_answer_is_one_that_is_described() -> None:
+    whole = {"trace": TRACE, "format": "auto"}
+    assert_answers_as_described(app(token="secret", details=True), {"/v1/audit": whole, "/v1/repair": whole})
 
 
 def test_callers_at_once_are_answered_each_by_its_own_history(client: httpx.Client) -> None:

@@ -22,6 +22,7 @@ from tiny_models import WORDS, sentence_transformer
 from torch import Tensor
 from toy_collection import DIM, WordEncoder, collection
 
+from described import assert_answers_as_described
 from jepakit.errors import ConfigError
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.ranking import SearchSettings, encode_sentences
@@ -311,6 +312,10 @@ def test_texts_that_are_no_unicode_are_served_all_the_same(tmp_path: Path) -> No
         asked = b'{"query": "open the \\udfff file", "k": 1, "mode": "dense"}'
         found = client.post("/search", content=asked, headers=json).json()
     assert [(one["id"], one["text"]) for one in found["results"][0]] == [("lone", "open the \ud800 file")]
+
+
+def test_every_answer_is_one_that_is_described(searcher: Searcher) -> None:
+    assert_answers_as_described(make_app(searcher, max_characters=200), {"/documents/delete": {"ids": ["D3"]}})
 
 
 def test_a_token_is_asked_for_before_anything_else(searcher: Searcher) -> None:

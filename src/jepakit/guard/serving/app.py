@@ -36,7 +36,7 @@ from jepakit.guard.serving.schema import (
     AuditReply,
     AuditRequest,
     CheckRequest,
-    ErrorReply,
+    DoneReply,
     FinishRequest,
     JudgementReply,
     RepairReply,
@@ -96,18 +96,17 @@ def make_app(auditor: Auditor, config: ServingConfig | None = None) -> FastAPI:
     app = make_service(
         "jepakit guard", service.health, token=config.token, limits=ServiceLimits(body_bytes=config.body_bytes)
     )
-    judged = {200: {"model": JudgementReply}}
-    refused = {status: {"model": ErrorReply} for status in (400, 413, 422)}
-    for path, function, responses in (
-        ("/v1/audit", service.audit, {200: {"model": AuditReply}}),
-        ("/v1/repair", service.repair, {200: {"model": RepairReply}}),
-        ("/v1/check", service.check, judged),
-        ("/v1/finish", service.finish, {}),
-        ("/v1/say", service.say, {}),
+    strict = [Depends(_strict(JsonLimits(config.body_bytes, leaves=config.leaves)))]
+    for path, function, reply in (
+        ("/v1/audit", service.audit, AuditReply),
+        ("/v1/repair", service.repair, RepairReply),
+        ("/v1/check", service.check, JudgementReply),
+        ("/v1/finish", service.finish, DoneReply),
+        ("/v1/say", service.say, DoneReply),
     ):
-        strict = [Depends(_strict(JsonLimits(config.body_bytes, leaves=config.leaves)))]
-        app.add_api_route(path, function, methods=["POST"], responses={**responses, **refused}, dependencies=strict)  # pyright: ignore[reportArgumentType]
-    app.add_api_route("/v1/sessions/{session}", service.end, methods=["DELETE"], responses={422: refused[422]})  # pyright: ignore[reportArgumentType]
+        app.add_api_route(path, function, methods=["POST"], responses={200: {"model": reply}}, dependencies=strict)
+    ended: dict[int | str, Any] = {200: {"model": DoneReply}}
+    app.add_api_route("/v1/sessions/{session}", service.end, methods=["DELETE"], responses=ended)
     return app
 
 

@@ -61,12 +61,6 @@ class SayRequest(_Request):
     text: str
 
 
-class ErrorReply(BaseModel):
-    """Why a request was refused."""
-
-    error: str
-
-
 class JudgementReply(BaseModel):
     """What is enforced, and the coarse reason: all of it but ``details`` may reach the agent."""
 
@@ -74,6 +68,10 @@ class JudgementReply(BaseModel):
     decision: Decision
     code: str
     details: dict[str, Any] | None = None
+
+
+class DoneReply(BaseModel):
+    """It was done; there is nothing to say."""
 
 
 class AuditReply(BaseModel):

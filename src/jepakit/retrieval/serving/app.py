@@ -26,7 +26,7 @@ from torch import Tensor
 from jepakit.errors import ConfigError, DataError
 from jepakit.http import json_response, make_service
 from jepakit.retrieval.ranking import encode_documents
-from jepakit.retrieval.serving.searcher import Mode, Searcher, document_fingerprint
+from jepakit.retrieval.serving.searcher import Found, Mode, Searcher, document_fingerprint
 from jepakit.search.collection import Collection
 from jepakit.search.documents import Documents
 from jepakit.search.index import Index
@@ -72,6 +72,22 @@ class DeleteRequest(_Request):
     ids: Annotated[list[str], Field(min_length=1)]
 
 
+class SearchReply(BaseModel):
+    """For each query its documents, the best first."""
+
+    results: list[list[Found]]
+
+
+class StateReply(BaseModel):
+    """The number of documents, the base and the versions."""
+
+    documents: int
+    base: str
+    strength: float | None
+    fingerprint: str
+    generation: int
+
+
 def make_app(searcher: Searcher, *, token: str | None = None, max_characters: int = 100_000) -> FastAPI:
     """The application; `jepakit.http.run_service` runs it.
 
@@ -90,9 +106,12 @@ def make_app(searcher: Searcher, *, token: str | None = None, max_characters: in
         raise ConfigError("max_characters", max_characters, "at least 1")
     service = _Service(searcher, max_characters)
     app = make_service("jepakit retrieval", service.health, token=token)
-    app.add_api_route("/search", service.search, methods=["POST"])
-    app.add_api_route("/documents", service.add, methods=["POST"])
-    app.add_api_route("/documents/delete", service.delete, methods=["POST"])
+    for path, function, reply in (
+        ("/search", service.search, SearchReply),
+        ("/documents", service.add, StateReply),
+        ("/documents/delete", service.delete, StateReply),
+    ):
+        app.add_api_route(path, function, methods=["POST"], responses={200: {"model": reply}})
     return app
 
 
