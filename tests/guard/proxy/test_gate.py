@@ -7,51 +7,22 @@ import json
 import os
 import pty
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from mcp import Client, MCPError, StdioServerParameters, types
+from mcp import MCPError, StdioServerParameters, types
 
 import mail_server
 from jepakit.cli.main import main
-from jepakit.guard import Context
-from jepakit.guard.audit import Auditor
 from jepakit.guard.live import Pins, RequestFolder, Session
-from jepakit.guard.policy import parse_policy
-from jepakit.guard.proxy.gate import Gate
-from jepakit.guard.proxy.upstream import Upstream
-from mail_server import POLICY, MailServer
+from mail_server import MailServer
+from proxied import connected, text
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
-
-
-@asynccontextmanager
-async def connected(
-    mail: MailServer,
-    era: str,
-    *,
-    behind: StdioServerParameters | None = None,
-    pins: Pins | None = None,
-    requests: RequestFolder | None = None,
-    **callbacks: Any,
-) -> AsyncIterator[Client]:
-    pins = pins or Pins()
-    auditor = Auditor(parse_policy(POLICY, file=Path("policy.yaml")), timeout=60)
-    context = Context(task="Answer bob@example.com")
-    approvals = None if requests is None else requests.approvals
-    gate = Gate(Session(auditor, context, pins=pins, approvals=approvals), requests)
-    gate.upstream = Upstream(behind or mail.server, "mail", pins, gate.changed)
-    async with gate.upstream.running():
-        capabilities = (await gate.upstream.ready()).server_capabilities
-        if "mail" not in pins.pinned:
-            pins.accept("mail")
-        server = gate.server(capabilities)
-        async with Client(server, mode=era, read_timeout_seconds=60, cache=None, **callbacks) as client:
-            yield client
 
 
 @pytest.fixture
@@ -62,10 +33,6 @@ def mail(tmp_path: Path) -> MailServer:
 def calls(mail: MailServer) -> list[str]:
     """The calls that have reached the server."""
     return [json.loads(line)[0] for line in mail.log.read_text().splitlines()] if mail.log.exists() else []
-
-
-def text(result: types.CallToolResult) -> str:
-    return "".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
 
 def public(result: types.CallToolResult) -> dict[str, Any]:

@@ -21,14 +21,8 @@ from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 
 import mail_server
+from mail_server import POLICY
 
-POLICY = """
-version: 1
-tools:
-  - {name: read_mail, effect: read, privilege: 1}
-  - {name: send_mail, effect: external, sinks: [/to]}
-  - {name: delete_file, effect: write, requires_approval: true}
-"""
 PROXY = "import sys; from jepakit.cli.main import main; sys.exit(main())"
 TOKEN = {"authorization": "Bearer secret"}
 
@@ -119,6 +113,34 @@ def test_calls_are_judged_and_a_person_is_asked(served: Served, era: str) -> Non
 
     anyio.run(scenario)
     assert served.calls()[before:] == ["read_mail", "delete_file"]
+
+
+def test_the_client_that_made_the_call_is_asked(served: Served) -> None:
+    asked: list[str] = []
+
+    async def fill_in(context: Any, params: types.ElicitRequestFormParams) -> types.ElicitResult:
+        asked.append(params.message)
+        return types.ElicitResult(action="accept", content={"name": "Ada"})
+
+    async def scenario() -> None:
+        async with (
+            connected(served, "legacy", elicitation_callback=fill_in) as agent,
+            connected(served, "legacy", elicitation_callback=fill_in) as other,
+        ):
+            assert "Ada" in text(await agent.call_tool("ask", {"for": "form"}))
+            began = len(served.calls())
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(other.call_tool, "wait", {"seconds": 600})
+                with anyio.fail_after(60):
+                    while len(served.calls()) == began:
+                        await anyio.sleep(0.02)
+                # The server does not say which of its two calls it asks about.
+                assert "not clear which client" in text(await agent.call_tool("ask", {"for": "form"}))
+                tasks.cancel_scope.cancel()
+
+    anyio.run(scenario)
+    assert len(asked) == 1
+    assert asked[0].startswith('The MCP server "http')
 
 
 CALL = '{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "send_mail", "arguments": %s}}'

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from mcp import Client, StdioServerParameters, types
 
 import mail_server
 from jepakit.errors import ConfigError
@@ -109,3 +112,20 @@ def test_options_that_cannot_be_are_named(options: Any, field: str) -> None:
     with pytest.raises(ConfigError) as refused:
         ProxyConfig(**options)
     assert refused.value.field == field
+
+
+def test_a_client_over_stdio_is_asked_what_the_server_asks(folder: Path) -> None:
+    async def fill_in(context: Any, params: types.ElicitRequestFormParams) -> types.ElicitResult:
+        assert params.message.startswith('The MCP server "mail" asks:')
+        return types.ElicitResult(action="accept", content={"name": "Ada"})
+
+    upstream = ("--", sys.executable, str(SERVER), str(folder / "log"), "legacy")
+    proxy = StdioServerParameters(command=sys.executable, args=words(folder, upstream=upstream), env=dict(os.environ))
+
+    async def scenario() -> None:
+        async with Client(proxy, mode="legacy", elicitation_callback=fill_in, cache=None) as agent:
+            for _ in range(2):
+                answer = await agent.call_tool("ask", {"for": "form"})
+                assert [block.text for block in answer.content if "Ada" in block.text]
+
+    anyio.run(scenario)

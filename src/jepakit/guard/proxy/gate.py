@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,28 +17,19 @@ import anyio
 from anyio import to_thread
 from mcp import MCPError, types
 from mcp.server import Server
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import (
-    InMemorySubscriptionBus,
-    ListenHandler,
-    PromptsListChanged,
-    ResourcesListChanged,
-    ServerEvent,
-    ToolsListChanged,
-)
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.subscriptions import ListenHandler
 from pydantic import ValidationError
 
 import jepakit
 from jepakit.guard.audit import Judgement
 from jepakit.guard.live import Request, RequestFolder, Session
+from jepakit.guard.proxy.clients import Clients, Context, abilities, can_ask
 from jepakit.guard.proxy.upstream import PROMPTS, RESOURCES, Upstream, UpstreamError
 from jepakit.guard.sources.fields import Fields
 from jepakit.guard.sources.mcp import output_text
 
 _LOGGER = logging.getLogger(__name__)
-#: Clients over HTTP that are told of changes.
-_MOST_LISTENERS = 1000
 #: Of a call, in the question to a person.
 _MOST_SHOWN = 4000
 _ANSWER = "approve"
@@ -49,7 +39,6 @@ _SCHEMA: dict[str, Any] = {
     "required": [_ANSWER],
 }
 
-_Context = ServerRequestContext[Any, Any]
 _Asking = types.CallToolRequestParams | types.ReadResourceRequestParams | types.GetPromptRequestParams
 
 
@@ -74,8 +63,8 @@ class Gate:
 
     def __init__(self, session: Session, requests: RequestFolder | None = None, *, seconds: float = 600.0) -> None:
         self.session, self._requests, self._seconds = session, requests, seconds
-        self._bus = InMemorySubscriptionBus()
-        self._listeners: OrderedDict[str, ServerSession] = OrderedDict()
+        self.clients = Clients(seconds)
+        self._level: types.LoggingLevel | None = None
 
     def server(self, capabilities: types.ServerCapabilities) -> Server[Any]:
         """The server for the agent; it offers what the one behind it offers."""
@@ -90,28 +79,19 @@ class Gate:
             on_read_resource=self.read_resource if resources else None,
             on_list_prompts=self.list_prompts if prompts else None,
             on_get_prompt=self.get_prompt if prompts else None,
-            on_subscriptions_listen=ListenHandler(self._bus),
+            on_subscriptions_listen=ListenHandler(self.clients.bus),
         )
+        if capabilities.logging is not None:
+            server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self.set_level)
         server.middleware.append(self._contained)
         return server
 
-    async def changed(self, event: ServerEvent) -> None:
-        """Tells all clients that a list has changed."""
-        await self._bus.publish(event)
-        for session in list(self._listeners.values()):
-            if isinstance(event, ToolsListChanged):
-                await session.send_tool_list_changed()
-            elif isinstance(event, ResourcesListChanged):
-                await session.send_resource_list_changed()
-            elif isinstance(event, PromptsListChanged):
-                await session.send_prompt_list_changed()
-
-    async def list_tools(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+    async def list_tools(self, ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         """All tools of the server, on one page."""
         return types.ListToolsResult(tools=await self.upstream.listed())
 
     async def call_tool(
-        self, ctx: _Context, params: types.CallToolRequestParams
+        self, ctx: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Carries a call out, or says that it is not."""
         wanted = _Wanted(params.name, params.arguments or {})
@@ -125,9 +105,12 @@ class Gate:
             await ctx.session.report_progress(progress, total, message)
 
         try:
-            result: types.CallToolResult = await self.upstream.send(
-                lambda client: client.call_tool(params.name, params.arguments, progress_callback=progressed)
-            )
+            with self.clients.answering(ctx):
+                result: types.CallToolResult = await self.upstream.send(
+                    lambda client: client.call_tool(
+                        params.name, params.arguments, progress_callback=progressed, meta=self._meta(ctx)
+                    )
+                )
         except (UpstreamError, MCPError) as error:
             text = f"the server failed: {error.message}" if isinstance(error, MCPError) else "the server has failed"
             self.session.finish(judgement.call, error=text)
@@ -139,52 +122,69 @@ class Gate:
         return result
 
     async def list_resources(
-        self, ctx: _Context, params: types.PaginatedRequestParams | None
+        self, ctx: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         """A page of the server's resources."""
         return await self.upstream.send(lambda client: client.list_resources(cursor=params and params.cursor))
 
     async def list_templates(
-        self, ctx: _Context, params: types.PaginatedRequestParams | None
+        self, ctx: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         """A page of the server's templates of resources."""
         return await self.upstream.send(lambda client: client.list_resource_templates(cursor=params and params.cursor))
 
-    async def list_prompts(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+    async def list_prompts(self, ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
         """A page of the server's prompts."""
         return await self.upstream.send(lambda client: client.list_prompts(cursor=params and params.cursor))
 
     async def read_resource(
-        self, ctx: _Context, params: types.ReadResourceRequestParams
+        self, ctx: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult | types.InputRequiredResult:
         """A resource; judged as a call of `RESOURCES`."""
         wanted = _Wanted(RESOURCES, {"uri": params.uri})
-        return await self._read(ctx, wanted, params, lambda client: client.read_resource(params.uri))
+        return await self._read(
+            ctx, wanted, params, lambda client: client.read_resource(params.uri, meta=self._meta(ctx))
+        )
 
     async def get_prompt(
-        self, ctx: _Context, params: types.GetPromptRequestParams
+        self, ctx: Context, params: types.GetPromptRequestParams
     ) -> types.GetPromptResult | types.InputRequiredResult:
         """A prompt; judged as a call of `PROMPTS`."""
         wanted = _Wanted(PROMPTS, {"name": params.name, "arguments": params.arguments or {}})
-        return await self._read(ctx, wanted, params, lambda client: client.get_prompt(params.name, params.arguments))
+        return await self._read(
+            ctx,
+            wanted,
+            params,
+            lambda client: client.get_prompt(params.name, params.arguments, meta=self._meta(ctx)),
+        )
 
-    async def _read(self, ctx: _Context, wanted: _Wanted, params: _Asking, request: Any) -> Any:
+    async def set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
+        """The level from which on a client wants to see the server's log."""
+        self._level = params.level
+        return await self.upstream.set_level(params.level)
+
+    def _meta(self, ctx: Context) -> types.RequestParamsMeta | None:
+        """The level of the log, which servers of 2026-07-28 read in each request; nothing else of the client's."""
+        level = (ctx.meta or {}).get(types.LOG_LEVEL_META_KEY) or self._level
+        return None if level is None else {types.LOG_LEVEL_META_KEY: level}  # pyright: ignore[reportReturnType]
+
+    async def _read(self, ctx: Context, wanted: _Wanted, params: _Asking, request: Any) -> Any:
         judgement = await self._judged(ctx, wanted, params)
         if isinstance(judgement, types.InputRequiredResult):
             return judgement
         if judgement.effective != "allow":
             raise MCPError(types.INVALID_REQUEST, _refusal(judgement), judgement.public())
         try:
-            result = await self.upstream.send(request)
+            with self.clients.answering(ctx):
+                result = await self.upstream.send(request)
         except (UpstreamError, MCPError):
             self.session.finish(judgement.call, error="the server has failed")
             raise
         self.session.finish(judgement.call, _all_texts(result.model_dump(mode="json", by_alias=True)))
         return result
 
-    async def _judged(self, ctx: _Context, wanted: _Wanted, params: _Asking) -> Judgement | types.InputRequiredResult:
+    async def _judged(self, ctx: Context, wanted: _Wanted, params: _Asking) -> Judgement | types.InputRequiredResult:
         """The judgement, after a person has been asked; or the question, where the client asks and comes again."""
-        self._remember(ctx)
         # What the server lists now is what the pins are compared with.
         await self.upstream.ready()
         check = partial(self.session.check, wanted.tool, wanted.arguments, server=self.upstream.name)
@@ -196,7 +196,7 @@ class Gate:
             return await self._approved(judgement)
         if self._requests is not None and (token := self._requests.take(judgement.call)) is not None:
             return await to_thread.run_sync(self.session.approve, judgement.call, token)
-        if not _can_ask(ctx.session.client_capabilities):
+        if not can_ask(ctx.session.client_capabilities):
             self._ask_elsewhere(judgement, wanted)
             return judgement
         if params.request_state == judgement.call and params.input_responses:
@@ -228,19 +228,12 @@ class Gate:
         command = f"jepakit guard approve {self._requests.folder} --call {judgement.call}"
         _LOGGER.warning("a call of %s waits for an approval: %s", wanted.tool, command)
 
-    def _remember(self, ctx: _Context) -> None:
-        """Keeps the way back to a client that is told of changes."""
-        key = "" if ctx.request is None else ctx.request.headers.get("mcp-session-id", "")
-        self._listeners[key] = ctx.session
-        self._listeners.move_to_end(key)
-        if len(self._listeners) > _MOST_LISTENERS:
-            self._listeners.popitem(last=False)
-
-    async def _contained(self, ctx: _Context, call_next: CallNext) -> HandlerResult:
+    async def _contained(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """No text of a fault reaches the agent."""
         try:
             if ctx.request_id is not None and ctx.method != "initialize":
-                self._remember(ctx)
+                self.clients.remember(ctx)
+                await self.upstream.offer(abilities(ctx.session))
             return await call_next(ctx)
         except (MCPError, ValidationError):
             raise
@@ -276,13 +269,6 @@ def _agrees(answer: object) -> bool:
     if not isinstance(answer, types.ElicitResult) or answer.action != "accept":
         return False
     return (answer.content or {}).get(_ANSWER) is True
-
-
-def _can_ask(capabilities: types.ClientCapabilities | None) -> bool:
-    """Whether the client shows forms to a person; one that says nothing of modes does."""
-    if capabilities is None or capabilities.elicitation is None:
-        return False
-    return capabilities.elicitation.form is not None or capabilities.elicitation.url is None
 
 
 def _all_texts(value: object) -> str:

@@ -19,13 +19,13 @@ from mcp import StdioServerParameters, types
 from mcp.server import Server
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.stdio import stdio_server
-from mcp.server.subscriptions import ServerEvent
 from mcp.shared.message import SessionMessage
 
 from jepakit.errors import ConfigError, ModelError
 from jepakit.guard.data import Tool
 from jepakit.guard.live import Pins, RequestFolder, Session
 from jepakit.guard.live.pins import Difference
+from jepakit.guard.proxy.clients import Clients
 from jepakit.guard.proxy.gate import Gate
 from jepakit.guard.proxy.strict import StrictBodies, StrictLines
 from jepakit.guard.proxy.upstream import Upstream, UpstreamError, first_error
@@ -107,7 +107,7 @@ def list_server(config: ProxyConfig, pins: Pins) -> tuple[list[Tool], Difference
     """
 
     async def connect() -> tuple[list[Tool], Difference]:
-        async with Upstream(_target(config), config.server, pins, _no_change).running() as upstream:
+        async with Upstream(_target(config), config.server, pins, Clients(config.seconds)).running() as upstream:
             client = await upstream.ready()
             tools = upstream.described(client)
             return tools, pins.listed(config.server, tools)
@@ -131,12 +131,8 @@ def _named(config: ProxyConfig) -> Generator[None]:
         raise ModelError(f"{config.server}: {first_error(failures)}") from group
 
 
-async def _no_change(event: ServerEvent) -> None:
-    pass
-
-
 async def _run(config: ProxyConfig, gate: Gate, pins: Pins, started: Callable[[str], None]) -> None:
-    gate.upstream = Upstream(_target(config), config.server, pins, gate.changed)
+    gate.upstream = Upstream(_target(config), config.server, pins, gate.clients)
     serving = _over_stdio() if config.port is None else _over_http(config, config.port, started)
     async with serving as run, gate.upstream.running():
         client = await gate.upstream.ready()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from jepakit.errors import DataError, JepakitError, in_one_line
 from jepakit.guard.data import Tool
 from jepakit.guard.live import Pins
+from jepakit.guard.proxy.clients import Ability, Clients
 from jepakit.guard.sources.calls import tool_of
 from jepakit.guard.sources.fields import Fields
 
@@ -41,7 +43,7 @@ class Upstream:
         target: the server's command, its address, or a server of this process.
         name: of the server, from the configuration: what it says of itself decides nothing.
         pins: of its tools.
-        on_change: is told when the server says that a list has changed.
+        clients: are told what the server says, and asked what it asks.
         seconds: for a connection, and for a list.
     """
 
@@ -50,16 +52,18 @@ class Upstream:
         target: StdioServerParameters | Server[Any] | str,
         name: str,
         pins: Pins,
-        on_change: Callable[[ServerEvent], Awaitable[None]],
+        clients: Clients,
         *,
         seconds: float = 60.0,
     ) -> None:
         self.target, self.name, self.pins = target, name, pins
         self.tools: list[types.Tool] = []
-        self._on_change, self._seconds = on_change, seconds
+        self._clients, self._seconds = clients, seconds
         self._lock = anyio.Lock()
         self._client: Client | None = None
         self._end: anyio.Event | None = None
+        self._ended: anyio.Event | None = None
+        self._offered: frozenset[Ability] | None = None
         self._is_stale = True
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -91,6 +95,20 @@ class Upstream:
                 raise UpstreamError("the server has gone")
             return self._client
 
+    async def offer(self, abilities: frozenset[Ability]) -> None:
+        """Tells the server what a client can be asked for; the first client decides.
+
+        What a connection can be asked for is said at its beginning, so it is made again.
+        """
+        async with self._lock:
+            if self._offered is not None:
+                return
+            self._offered = abilities
+            ended = self._ended
+            if abilities and ended is not None:
+                self.lost()
+                await ended.wait()
+
     async def listed(self) -> list[types.Tool]:
         """The tools as the server lists them now."""
         self._is_stale = True
@@ -107,6 +125,22 @@ class Upstream:
         client = await self.ready()
         with self._failing():
             return await request(client)
+
+    async def set_level(self, level: types.LoggingLevel) -> types.EmptyResult:
+        """Tells a server of earlier times from which level on its log is wanted; a newer one reads it in requests.
+
+        Raises:
+            UpstreamError: it has not answered, or not as the protocol says.
+            MCPError: it has answered with an error.
+        """
+        request = types.SetLevelRequest(params=types.SetLevelRequestParams(level=level))
+
+        async def send(client: Client) -> types.EmptyResult:
+            if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                return types.EmptyResult()
+            return await client.session.send_request(request, types.EmptyResult)
+
+        return await self.send(send)
 
     def _failing(self) -> _Failing:
         return _Failing(self)
@@ -126,7 +160,8 @@ class Upstream:
 
     async def _connection(self, *, task_status: anyio.abc.TaskStatus[str | None]) -> None:
         """Holds a connection from its beginning to its end, in one task."""
-        end = anyio.Event()
+        end, self._ended = anyio.Event(), anyio.Event()
+        ended = self._ended
         is_started = False
         try:
             with anyio.move_on_after(self._seconds) as scope:
@@ -143,6 +178,7 @@ class Upstream:
             if not is_started:
                 task_status.started("it does not answer in time")
         finally:
+            ended.set()
             if self._end is end:
                 self.lost()
 
@@ -150,7 +186,7 @@ class Upstream:
     async def _entered(self, scope: anyio.CancelScope) -> AsyncGenerator[Client]:
         """A client that is connected, and listens to changes; ``scope`` ends what takes too long until then."""
         try:
-            async with Client(self.target, message_handler=self._message, cache=None) as client:
+            async with self._new_client() as client:
                 scope.deadline = float("inf")
                 async with anyio.create_task_group() as tasks:
                     if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
@@ -159,6 +195,18 @@ class Upstream:
                     tasks.cancel_scope.cancel()
         except Exception as error:
             raise UpstreamError(in_one_line(first_error(error))) from error
+
+    def _new_client(self) -> Client:
+        offered, clients = self._offered or frozenset(), self._clients
+        return Client(
+            self.target,
+            message_handler=self._message,
+            logging_callback=partial(clients.log, self.name),
+            sampling_callback=partial(clients.sample, self.name) if "sampling" in offered else None,
+            elicitation_callback=partial(clients.elicit, self.name) if "elicitation" in offered else None,
+            list_roots_callback=clients.roots if "roots" in offered else None,
+            cache=None,
+        )
 
     async def _listen(self, client: Client) -> None:
         """Changes as servers of 2026-07-28 tell them."""
@@ -180,7 +228,7 @@ class Upstream:
 
     async def _changed(self, event: ServerEvent) -> None:
         self._is_stale = True
-        await self._on_change(event)
+        await self._clients.changed(event)
 
     async def _list(self) -> None:
         client = self._client
