@@ -202,7 +202,7 @@ class Auditor:
     def _judgement(self, trace: Trace, step: Step, verdict: Verdict, score: CallScore | None) -> Judgement:
         call, energy = step.seen.call, energies_of(trace.context, step.seen, score)
         reasons = list(verdict.reasons)
-        for hit in step.secrets:
+        for hit in step.sent.hits:
             rule, decision = "plain", self.secrets.plain
             if hit.disguised:
                 rule, decision = "disguised", self.secrets.disguised

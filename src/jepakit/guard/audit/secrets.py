@@ -1,40 +1,22 @@
-"""Secrets that an agent has read, and whether they stand in what it sends: as they are, encoded, or in pieces.
-
-What is looked through is written in three ways, and a secret is looked for in each as it would stand there:
-
-- folded (`jepakit.guard.traces.folding`), after percent-encoding is undone, letters and digits alone;
-- the hexadecimal digits alone: the secret's UTF-8 in hexadecimal;
-- letters, digits, ``+`` and ``/`` alone, also written ``-`` and ``_``: the secret's UTF-8 in base64, at each of the
-  three places that it can have in a group of three bytes.
-
-A secret is found where runs of six characters that both have cover at least `COVERED` of it, wherever they stand, so
-that one in pieces over several arguments is found too. The time grows linearly with the text, whatever the secrets.
-"""
+"""Secrets that an agent has read, and whether they stand in what it sends; `jepakit.guard.audit.pieces` says how."""
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from urllib.parse import unquote
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jepakit.errors import ConfigError, require_choice
+from jepakit.guard.audit.pieces import COVERED, Disguise, Disguises, letters, masks_in
 from jepakit.guard.policy import Decision
 from jepakit.guard.policy.patterns import expression
 from jepakit.guard.policy.running import SeenCall
-from jepakit.guard.traces.folding import fold
 
-COVERED = 0.8
-"""Of the characters of a secret, in runs that the text has too."""
-
-#: Characters of a run, of the shortest secret, and of a longer one that are looked for.
-_RUN, _SHORTEST, _LONGEST = 6, 6, 4096
-_MOST_SECRETS = 256
+#: Characters of the shortest secret, and secrets of a run.
+_SHORTEST, _MOST_SECRETS = 6, 256
 _LABEL = (
     r"(?i)\b(?:pass(?:word|wd|phrase|code)|secret|pin|credential|"
     r"(?:api|access|secret|private|auth|client|encryption|security|license|recovery)[ _-]?(?:key|token|secret|code)|"
@@ -55,7 +37,6 @@ SHAPES = (
 """Regular expressions (RE2) of secrets; the first group is the secret."""
 
 _ANY = "|".join(f"(?:{shape})" for shape in SHAPES)
-_WAYS = ("folded", "hexadecimal", "base64")
 
 
 @dataclass(frozen=True)
@@ -108,6 +89,19 @@ class SecretHit:
     argument: str | None = None
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What of the secrets of a run stands in what a call sends.
+
+    Args:
+        hits: secrets of which enough stands there, with what earlier calls have sent.
+        masks: of each disguise of each secret of which something stands there, which characters do.
+    """
+
+    hits: tuple[SecretHit, ...] = ()
+    masks: Mapping[Disguise, NDArray[np.bool_]] = field(default_factory=dict)
+
+
 @dataclass
 class Secrets:
     """The secrets that an agent has read.
@@ -119,52 +113,53 @@ class Secrets:
 
     rules: SecretRules
     known: str = ""
-    _listed: dict[str, str] = field(default_factory=dict)
+    _listed: dict[str, Disguises] = field(default_factory=dict)
+    _sent: dict[Disguise, NDArray[np.bool_]] = field(default_factory=dict)
 
     @cached_property
     def _said(self) -> str:
-        return _letters(self.known)
+        return letters(self.known)
 
     def copy(self) -> Secrets:
         """The same secrets; more can be added to either."""
-        return Secrets(self.rules, self.known, dict(self._listed))
+        return Secrets(self.rules, self.known, dict(self._listed), dict(self._sent))
 
     def read(self, text: str) -> None:
         """Takes the secrets out of a text that the agent has read."""
         for secret in self.rules.secrets_of(text):
-            plain = _letters(secret)
+            plain = letters(secret)
             if len(plain) >= _SHORTEST and len(self._listed) < _MOST_SECRETS and plain not in self._said:
-                self._listed[plain] = secret
+                self._listed[plain] = Disguises.of(secret)
 
-    def found_in(self, texts: Sequence[tuple[str, str]]) -> list[SecretHit]:
-        """The secrets in texts that are sent, each with the pointer of its argument."""
+    def found_in(self, texts: Sequence[tuple[str, str]]) -> Sent:
+        """The secrets in texts that are sent, which have the pointers of their arguments; nothing changes."""
         if not self._listed or not texts:
-            return []
-        joined = "\n".join(text for _, text in texts)
-        found: list[SecretHit] = []
-        for secret in dict.fromkeys(self._covered(joined)):
-            place = next((pointer for pointer, text in texts if self._listed[secret] in text), None)
-            found.append(SecretHit(place is None, place))
-        return found
+            return Sent()
+        masks = masks_in([text for _, text in texts], list(self._listed.values()))
+        found = (secret for secret in self._listed.values() if any(map(partial(self._is_whole, masks), secret.listed)))
+        hits: list[SecretHit] = []
+        for secret in found:
+            place = next((pointer for pointer, text in texts if secret.original in text), None)
+            hits.append(SecretHit(place is None, place))
+        return Sent(tuple(hits), masks)
 
-    def _covered(self, joined: str) -> Iterator[str]:
-        """Secrets of which enough stands in a text, in one way or another."""
-        written = dict(zip(_WAYS, (_letters(_without_percent(joined)), *_encoded_ways(joined)), strict=True))
-        for way, text in written.items():
-            needles = [
-                (secret, one)
-                for secret, plain in self._listed.items()
-                for one in _as(way, secret, plain)
-                if len(text) >= COVERED * len(one)
-            ]
-            if not needles:
-                continue
-            runs = [_runs(one) for _, one in needles]
-            present = np.isin(np.concatenate(runs), _runs(text))
-            ends = np.cumsum([len(one) for one in runs])
-            for (secret, one), part in zip(needles, np.split(present, ends[:-1]), strict=True):
-                if _share(part, len(one)) >= COVERED:
-                    yield secret
+    def add(self, sent: Sent) -> None:
+        """A call has sent it: what stands there counts for later calls that send the rest."""
+        for disguise, mask in sent.masks.items():
+            self._sent[disguise] = self._before(disguise) | mask
+
+    def _is_whole(self, masks: Mapping[Disguise, NDArray[np.bool_]], disguise: Disguise) -> bool:
+        """Whether enough of a disguise is sent now, or now and before, but not before alone."""
+        mask = masks.get(disguise)
+        if mask is None:
+            return False
+        if mask.mean() >= COVERED:
+            return True
+        before = self._before(disguise)
+        return bool((mask | before).mean() >= COVERED > before.mean())
+
+    def _before(self, disguise: Disguise) -> NDArray[np.bool_]:
+        return self._sent.get(disguise, np.zeros(len(disguise.text), np.bool_))
 
 
 def sent_texts(seen: SeenCall) -> list[tuple[str, str]]:
@@ -179,60 +174,3 @@ def sent_texts(seen: SeenCall) -> list[tuple[str, str]]:
         ((one.pointer, key) for one in seen.arguments for key in one.tokens if not key.isdigit()) if sends_all else ()
     )
     return [*listed, *dict.fromkeys(keys)]
-
-
-def _letters(text: str) -> str:
-    """The letters and digits of a text, folded."""
-    return re.sub(r"[\W_]+", "", fold(text).text)
-
-
-def _without_percent(text: str) -> str:
-    for _ in range(3):
-        if "%" not in text:
-            break
-        text = unquote(text)
-    return text
-
-
-def _encoded_ways(text: str) -> tuple[str, str]:
-    """The hexadecimal digits of a text, and its characters of base64."""
-    text = _without_percent(text)
-    hexadecimal = re.sub(r"[^0-9a-f]+", "", re.sub(r"0x|\\x", "", text.lower()))
-    return hexadecimal, re.sub(r"[^A-Za-z0-9+/]+", "", text.replace("-", "+").replace("_", "/"))
-
-
-def _as(way: str, secret: str, original: str) -> list[str]:
-    """A secret as it stands in a text that is written in a way."""
-    if way == "folded":
-        return [secret[:_LONGEST]]
-    raw = original.strip().encode("utf-8", "replace")[:_LONGEST]
-    if way == "hexadecimal":
-        return [raw.hex()]
-    needles: list[str] = []
-    for before in range(3):
-        encoded = base64.b64encode(b"\0" * before + raw).decode("ascii")
-        # The first and the last characters hold bits of the neighbours.
-        needles.append(encoded[-(-8 * before // 6) : 8 * (before + len(raw)) // 6])
-    return needles
-
-
-def _runs(text: str) -> NDArray[np.uint64]:
-    """A number for each run of `_RUN` characters; of a shorter text none."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    count = max(len(codes) - _RUN + 1, 0)
-    total = np.zeros(count, np.uint64)
-    for place in range(_RUN):
-        total = (total + codes[place : place + count]) * np.uint64(0x9E3779B97F4A7C15)
-        total ^= total >> np.uint64(29)
-    return total
-
-
-def _share(present: NDArray[np.bool_], length: int) -> float:
-    """The share of ``length`` characters that runs which are present cover."""
-    if not length:
-        return 0.0
-    change = np.zeros(length + 1, np.int64)
-    starts = np.flatnonzero(present)
-    np.add.at(change, starts, 1)
-    np.add.at(change, starts + _RUN, -1)
-    return float(np.count_nonzero(np.cumsum(change[:-1])) / length)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from jepakit.guard.audit.secrets import SecretHit, SecretRules, Secrets, sent_texts
+from jepakit.guard.audit.secrets import SecretRules, Secrets, Sent, sent_texts
 from jepakit.guard.data import Call, Context, Edge, Trace
 from jepakit.guard.policy import Policy
 from jepakit.guard.policy.running import Running, SeenCall
@@ -23,11 +23,11 @@ class Step:
 
     Args:
         seen: what the policy sees of it.
-        secrets: that stand in what it sends.
+        sent: the secrets in what it sends.
     """
 
     seen: SeenCall
-    secrets: tuple[SecretHit, ...]
+    sent: Sent
 
 
 class Session:
@@ -73,7 +73,7 @@ class Session:
     def see(self, call: Call) -> Step:
         """The next call, before it is made; nothing changes."""
         seen = self._running.see(call, self._sources.values(call))
-        self._next = Step(seen, tuple(self._secrets.found_in(sent_texts(seen))))
+        self._next = Step(seen, self._secrets.found_in(sent_texts(seen)))
         return self._next
 
     def add(self, call: Call, readable: Callable[[Call], Call]) -> Step:
@@ -85,6 +85,7 @@ class Session:
             step = self.see(readable(call))
         self._next = None
         self._running.add(step.seen)
+        self._secrets.add(step.sent)
         if call.output:
             self._sources.add("output", call.output, call.id)
             self._secrets.read(call.output)
