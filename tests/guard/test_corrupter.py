@@ -9,9 +9,10 @@ from collections import Counter
 import pytest
 
 from jepakit.errors import DataError
-from jepakit.guard.corrupter import ATTACKS, Attack, Corrupter, reads_only
+from jepakit.guard.corrupter import ATTACKS, Attack, Corrupter
 from jepakit.guard.data import Call, Context, Tool, Trace
 from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
+from jepakit.guard.policy.verbs import reads_only
 from jepakit.guard.traces.editing import at, with_leaf
 from jepakit.guard.traces.provenance import data_flow
 from jepakit.guard.traces.shapes import shape_of

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from jepakit.cli.command import Command
 from jepakit.cli.messages import say
+from jepakit.cli.serving import ServiceOptions, token_in
 from jepakit.errors import ConfigError
-from jepakit.files import read_text
 
 if TYPE_CHECKING:
     from jepakit.guard.audit import Auditor
@@ -129,21 +129,15 @@ class ApproveOptions:
 
 
 @dataclass
-class ServeOptions(JudgingOptions):
+class ServeOptions(ServiceOptions, JudgingOptions):
     """The guard over HTTP.
 
     Args:
-        host: address to listen on; one that others reach needs a token.
-        port: port to listen on.
-        token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
         trusts_callers: roles, tiers, origins and edges of traces are taken as they are sent; needs a token.
         details: answers have reasons and energies; nothing of them may reach the agent.
         sessions: running at the same time.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8765
-    token_file: Path | None = None
     trusts_callers: bool = False
     details: bool = False
     sessions: int = 256
@@ -152,18 +146,15 @@ class ServeOptions(JudgingOptions):
 def run_serve(options: ServeOptions, out: Console) -> None:
     """Serves until it is stopped."""
     from jepakit.guard.serving import ServingConfig, make_app
-    from jepakit.http import run_service
 
     config = ServingConfig(
         role=options.role,
-        token=None if options.token_file is None else read_text(options.token_file).strip(),
+        token=options.token(),
         trusts_callers=options.trusts_callers,
         details=options.details,
         sessions=options.sessions,
     )
-    app = make_app(options.auditor(), config)
-    say(out, f"serving {options.policy} at http://{options.host}:{options.port}")
-    run_service(app, host=options.host, port=options.port)
+    options.serve(make_app(options.auditor(), config), options.policy, out)
 
 
 def run_proxy_command(options: ProxyOptions, out: Console) -> None:
@@ -182,7 +173,7 @@ def run_proxy_command(options: ProxyOptions, out: Console) -> None:
         approvals=options.approvals,
         seconds=options.approval_seconds,
         port=options.port,
-        token=None if options.token_file is None else read_text(options.token_file).strip(),
+        token=token_in(options.token_file),
     )
     auditor, context = options.auditor(), Context(task=options.task, role=options.role)
     logging.getLogger("jepakit").setLevel(options.log.upper())

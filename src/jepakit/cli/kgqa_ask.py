@@ -9,8 +9,8 @@ from rich.console import Console
 
 from jepakit.cli.kgqa_options import RETRIEVER_RUN, RetrievingOptions, open_retriever_of, saved_options
 from jepakit.cli.runs import say, trained_run
+from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError
-from jepakit.files import read_text
 from jepakit.kgqa.asking import Asker, Reply, triples_of
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.features import load_features
@@ -74,18 +74,8 @@ class AskOptions(AnsweringOptions):
 
 
 @dataclass
-class ServeOptions(AnsweringOptions):
-    """Answering over HTTP.
-
-    Args:
-        host: address to listen on; one that others reach needs a token.
-        port: port to listen on.
-        token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8765
-    token_file: Path | None = None
+class ServeOptions(ServiceOptions, AnsweringOptions):
+    """Answering over HTTP."""
 
 
 def run_ask(options: AskOptions, out: Console) -> None:
@@ -106,14 +96,10 @@ def run_ask(options: AskOptions, out: Console) -> None:
 
 def run_serve(options: ServeOptions, out: Console) -> None:
     """Serves until it is stopped."""
-    # FastAPI and uvicorn are for this verb alone.
-    from jepakit.http import run_service
+    # FastAPI is for this verb alone.
     from jepakit.kgqa.serving import make_app
 
-    token = None if options.token_file is None else read_text(options.token_file).strip()
-    app = make_app(options.open(), token=token)
-    say(out, f"serving {options.run} at http://{options.host}:{options.port}")
-    run_service(app, host=options.host, port=options.port)
+    options.serve(make_app(options.open(), token=options.token()), options.run, out)
 
 
 def _show(reply: Reply, graph: KnowledgeGraph, out: Console) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from jepakit.cli.command import Command, parse
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError
 from jepakit.files import whole_file
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
@@ -123,22 +124,16 @@ class SearchOptions:
 
 
 @dataclass
-class ServeOptions:
+class ServeOptions(ServiceOptions):
     """Serving a run's index over HTTP.
 
     Args:
         run: folder of a finished run.
         index: another folder or a database, as for ``search``.
-        host: address to listen on; one that others reach needs a token.
-        port: port to listen on.
-        token_file: a file with the token that requests have to carry (``Authorization: Bearer ...``).
     """
 
     run: Path = RUN
     index: str | None = None
-    host: str = "127.0.0.1"
-    port: int = 8765
-    token_file: Path | None = None
 
 
 @dataclass
@@ -228,16 +223,13 @@ def run_search(options: SearchOptions, out: Console) -> None:
 
 def run_serve(options: ServeOptions, out: Console) -> None:
     """Serves until it is stopped."""
-    # FastAPI and uvicorn are for this verb alone.
-    from jepakit.http import run_service
+    # FastAPI is for this verb alone.
     from jepakit.retrieval.serving.app import make_app
 
     run = trained_run(options.run)
-    token = None if options.token_file is None else options.token_file.read_text("utf-8").strip()
     with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        app = make_app(_open_searcher(run, encoder, options.index, out), token=token)
-        say(out, f"serving {_shown_place(options.index or run.path / 'index')} at http://{options.host}:{options.port}")
-        run_service(app, host=options.host, port=options.port)
+        app = make_app(_open_searcher(run, encoder, options.index, out), token=options.token())
+        options.serve(app, _shown_place(options.index or run.path / "index"), out)
 
 
 def run_export(options: ExportOptions, out: Console) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from jepakit.errors import DataError
 from jepakit.guard.data import Call, Trace
+from jepakit.guard.policy.verbs import reads_only
 from jepakit.guard.traces.editing import Place, at, places, with_leaf
 from jepakit.guard.traces.records import records
 from jepakit.guard.traces.shapes import shape_of
@@ -33,19 +34,11 @@ ATTACKS: tuple[Attack, ...] = get_args(Attack)
 
 _OUTWARD = ("email", "account", "url")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)")
-_READS = re.compile(
-    r"(get|list|read|search|query|find|count|show|check|view|describe|fetch|lookup|browse)(_|\b|(?=[A-Z]))", re.I
-)
 _APPROVES = re.compile(r"approv|confirm|authori[sz]", re.I)
 _AMOUNT = re.compile(r"amount|price|sum|total|minutes|limit|count|number|^n$|max|top|size|rows|quantity", re.I)
 _PLACE = re.compile(r"folder|mailbox|table|channel|directory|bucket|database|account_type", re.I)
 #: A number grows by one of these.
 _FACTORS = (10, 20, 50, 100, 1000)
-
-
-def reads_only(tool: str) -> bool:
-    """Whether the name of a tool says that it changes nothing."""
-    return bool(_READS.match(tool))
 
 
 @dataclass(frozen=True)

@@ -36,35 +36,41 @@ class ToolCallGuard:
 
     def wrap(self, request: Any, execute: Callable[[Any], Result]) -> Result:
         """The wrapper of ``wrap_tool_call``."""
-        try:
-            judgement = contained(lambda: self._check(request))
-            judgement = self._asked(request, judgement)
-        except GuardFailedError:
-            return _message(request, INTERNAL)
-        if judgement.effective != "allow":
-            return _message(request, refusal(judgement))
+        judgement = self._let_through(request, self._checked(request))
+        if not isinstance(judgement, Judgement):
+            return judgement
         with self._recording_faults(judgement):
             result = execute(request)
-        self._record(judgement, result)
-        return result
+        return self._recorded(judgement, result)
 
     async def awrap(self, request: Any, execute: Callable[[Any], Awaitable[Result]]) -> Result:
         """The wrapper of ``awrap_tool_call``."""
-        try:
-            judgement = await asyncio.to_thread(contained, lambda: self._check(request))
-            judgement = self._asked(request, judgement)
-        except GuardFailedError:
-            return _message(request, INTERNAL)
-        if judgement.effective != "allow":
-            return _message(request, refusal(judgement))
+        judgement = self._let_through(request, await asyncio.to_thread(self._checked, request))
+        if not isinstance(judgement, Judgement):
+            return judgement
         with self._recording_faults(judgement):
             result = await execute(request)
-        self._record(judgement, result)
-        return result
+        return self._recorded(judgement, result)
 
-    def _check(self, request: Any) -> Judgement:
+    def _checked(self, request: Any) -> Judgement | None:
+        """The judgement of a call; None: the guard has failed."""
         call = request.tool_call
-        return self.session.check(call["name"], call["args"], server=self._server, call=call.get("id"))
+        try:
+            return contained(
+                lambda: self.session.check(call["name"], call["args"], server=self._server, call=call.get("id"))
+            )
+        except GuardFailedError:
+            return None
+
+    def _let_through(self, request: Any, judgement: Judgement | None) -> Judgement | ToolMessage:
+        """The judgement of a call that is to be carried out, after a person was asked; else what the model reads."""
+        try:
+            final = None if judgement is None else self._asked(request, judgement)
+        except GuardFailedError:
+            final = None
+        if final is None:
+            return _message(request, INTERNAL)
+        return final if final.effective == "allow" else _message(request, refusal(final))
 
     def _asked(self, request: Any, judgement: Judgement) -> Judgement:
         """The judgement after a person was asked."""
@@ -92,11 +98,12 @@ class ToolCallGuard:
             self.session.finish(judgement.call, error=repr(error))
             raise
 
-    def _record(self, judgement: Judgement, result: Result) -> None:
+    def _recorded(self, judgement: Judgement, result: Result) -> Result:
         texts = [text_of(message.content) for message in _messages(result)]
         failed = any(message.status == "error" for message in _messages(result))
         output = "\n".join(texts) if texts else text_of(getattr(result, "update", None) or "")
         self.session.finish(judgement.call, output, error=output or "error" if failed else None)
+        return result
 
 
 def _messages(result: Result) -> list[ToolMessage]:

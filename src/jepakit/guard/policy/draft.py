@@ -12,66 +12,33 @@ from typing import Any, cast
 
 from jepakit.guard.data import Tool
 from jepakit.guard.policy.schema import Effect, Policy, ToolPolicy
+from jepakit.guard.policy.verbs import CHANGES, SENDS, effects_of, words_in, words_of
 from jepakit.guard.traces.strict_json import escaped
 
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_READS = _set(
-    """
-    get list search read find fetch lookup query describe count check show view retrieve calculate compute compare
-    browse download is has
-    """
-)
-_SENDS = _set(
-    """
-    send post pay publish share invite forward reply email mail message notify transfer reserve book buy order
-    purchase submit upload tweet call push release refund grant subscribe donate withdraw wire
-    """
-)
-_EXECUTES = _set("execute exec run eval shell bash command script sql deploy install invoke spawn")
-_CHANGES = _set(
-    """
-    create update delete remove write edit add set append move rename cancel modify change insert replace drop clear
-    reset schedule reschedule save store put patch merge close open enable disable revoke approve archive mark
-    exchange return
-    """
-)
-#: Of these verbs those that are nouns as well: behind another verb they are what it is about.
-_NOUNS = _set(
-    """
-    email mail message call post book order command script sql share schedule set open close store return archive
-    mark change reply grant wire transfer purchase run move
-    """
-)
-_GRAVE = _set(
+_GRAVE = words_in(
     """
     delete remove drop wipe destroy pay transfer wire buy purchase withdraw password credential share grant revoke
     invite donate money transaction
     """
 )
-_SINKS = _set(
+_SINKS = words_in(
     """
     recipient to cc bcc email mail address url uri link webhook endpoint host hostname domain account iban bic
     channel participant attendee invitee member user phone destination payee beneficiary receiver password target
     """
 )
-_URLS = _set("url uri link webhook endpoint host hostname domain")
-_SINK_WORDS = _set("iban url uri recipient recipients webhook")
-_SINK_FORMATS = _set("email idn-email uri uri-reference iri url hostname idn-hostname")
-_AMOUNTS = _set("amount limit count n quantity top price total size")
+_URLS = words_in("url uri link webhook endpoint host hostname domain")
+_SINK_WORDS = words_in("iban url uri recipient recipients webhook")
+_SINK_FORMATS = words_in("email idn-email uri uri-reference iri url hostname idn-hostname")
+_AMOUNTS = words_in("amount limit count n quantity top price total size")
 _URL_FORMATS = _SINK_FORMATS - {"email", "idn-email"}
-_VERBS = _READS | _SENDS | _EXECUTES | _CHANGES
 _ORDER: tuple[Effect, ...] = ("read", "write", "external", "execute")
 _PRIVILEGE: Mapping[Effect, int] = {"read": 1, "write": 2, "external": 3, "execute": 5}
 _WORSE: tuple[tuple[Effect, frozenset[str]], ...] = (
     # A tool that reads returns what it has read.
-    ("write", _CHANGES - {"return"}),
-    ("external", _SENDS),
+    ("write", CHANGES - {"return"}),
+    ("external", SENDS),
 )
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 #: Verbs of a description: where a sentence begins, and behind words that go on with one.
 _SAID = re.compile(r"(?:^|[.!?;\n]|\b(?:also|and|it|or|then|will|can)\b)\s*([a-z]+)", re.IGNORECASE)
 #: Places of a schema that are looked at.
@@ -122,8 +89,8 @@ def draft_text(tools: Iterable[Tool], *, name: str = "") -> str:
 
 
 def _drafted(tool: Tool) -> _Drafted:
-    words = _words(tool.name)
-    effect, why = _effect(tool, words)
+    words = words_of(tool.name)
+    effect, why = _effect(tool)
     places = list(_places(tool.input_schema))
     if effect == "read":
         sinks = [pointer for pointer, key, schema in places if _is_address(key, schema)]
@@ -147,13 +114,11 @@ def _drafted(tool: Tool) -> _Drafted:
     return _Drafted(policy, tuple(why))
 
 
-def _effect(tool: Tool, words: list[str]) -> tuple[Effect, list[str]]:
+def _effect(tool: Tool) -> tuple[Effect, list[str]]:
     """What the name says, or something worse that the server says, and why."""
-    found: dict[Effect, str] = {}
-    known: dict[Effect, frozenset[str]] = {"execute": _EXECUTES, "external": _SENDS, "write": _CHANGES, "read": _READS}
-    for effect, verbs in known.items():
-        if verb := next((word for place, word in enumerate(words) if word in verbs and _is_verb(words, place)), None):
-            found[effect] = f"{verb!r} in its name: {effect}"
+    found: dict[Effect, str] = {
+        effect: f"{verb!r} in its name: {effect}" for effect, verb in effects_of(tool.name).items()
+    }
     if not found:
         found["external"] = "no known verb in its name: external"
     effect = max(found, key=_ORDER.index)
@@ -171,13 +136,6 @@ def _effect(tool: Tool, words: list[str]) -> tuple[Effect, list[str]]:
             effect = worse
             why.append(f"{spoken[0]!r} in its description: {worse}")
     return effect, why
-
-
-def _is_verb(words: list[str], place: int) -> bool:
-    """Whether a word of a name is what the tool does: its first verb, one behind "and", or one that is no noun."""
-    behind = words[:place]
-    first = not any(word in _VERBS for word in behind)
-    return first or words[place] not in _NOUNS or behind[-1] in ("and", "or", "then")
 
 
 def _places(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -213,21 +171,21 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
 
 
 def _is_sink(key: str, schema: Mapping[str, Any]) -> bool:
-    words = _words(key)
+    words = words_of(key)
     # An identifier of something that exists already ("user_id") is chosen by whoever keeps it.
     named = bool(_SINKS.intersection(_singular(word) for word in words)) and words[-1:] != ["id"]
     described = schema.get("description")
-    spoken = set(_words(described)) if isinstance(described, str) else set[str]()
+    spoken = set(words_of(described)) if isinstance(described, str) else set[str]()
     is_text = schema.get("type") in (None, "string", "array")
     return is_text and (named or schema.get("format") in _SINK_FORMATS or bool(_SINK_WORDS.intersection(spoken)))
 
 
 def _is_address(key: str, schema: Mapping[str, Any]) -> bool:
-    return bool(_URLS.intersection(_words(key))) or schema.get("format") in _URL_FORMATS
+    return bool(_URLS.intersection(words_of(key))) or schema.get("format") in _URL_FORMATS
 
 
 def _is_amount(key: str, schema: Mapping[str, Any]) -> bool:
-    return bool(_AMOUNTS.intersection(_words(key))) and schema.get("type") in ("number", "integer")
+    return bool(_AMOUNTS.intersection(words_of(key))) and schema.get("type") in ("number", "integer")
 
 
 def _highest(pointers: Iterable[str]) -> tuple[str, ...]:
@@ -237,10 +195,6 @@ def _highest(pointers: Iterable[str]) -> tuple[str, ...]:
         if not any(pointer == one or pointer.startswith(f"{one}/") for one in kept):
             kept.append(pointer)
     return tuple(kept)
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
 
 
 def _singular(word: str) -> str:
