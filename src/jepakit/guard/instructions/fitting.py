@@ -16,15 +16,12 @@ from jepakit.errors import DataError, require_at_least, require_within
 from jepakit.guard.datasets.labelled import LabelledRuns
 from jepakit.guard.instructions.detector import LOWEST, InstructionDetector, highest, weights
 from jepakit.guard.instructions.windows import Windows, windows
-from jepakit.guard.networks.hashing import WORD_BUCKETS
 
 ANY = "any"
 """The family of all attacks together, each with the same weight."""
 
 #: Groups beyond so many are held out together.
 _FOLDS = 5
-#: Words and bias of each family.
-_Fitted = Mapping[str, tuple[Tensor, Tensor]]
 #: The scores that become 0 and 1 of each family.
 _Scales = dict[str, tuple[float, float]]
 
@@ -83,7 +80,7 @@ def fit_detector(runs: LabelledRuns, config: DetectorConfig) -> FittedDetector:
     recall: dict[tuple[float, float], float] = {}
     held: dict[tuple[float, float], tuple[dict[str, Tensor], _Scales]] = {}
     for penalty in config.penalties:
-        logits = {group: _fit(runs, seen, groups != group, penalty, config) for group in np.unique(groups)}
+        logits = _held_out_logits(runs, seen, groups, penalty, config)
         for innocence in config.innocences:
             scores = _held_out(runs, seen, groups, logits, innocence)
             scales = _scales(runs, groups, scores, config)
@@ -94,12 +91,7 @@ def fit_detector(runs: LabelledRuns, config: DetectorConfig) -> FittedDetector:
     if not scales:
         return FittedDetector(None, penalty, recall, _combined(scores, scales))
     fitted = _fit(runs, seen, np.ones(len(runs), bool), penalty, config)
-    detector = InstructionDetector(list(scales), innocence)
-    with torch.no_grad():
-        for place, (name, (low, high)) in enumerate(scales.items()):
-            detector.words.weight[:, place], detector.bias[place] = fitted[name]
-            detector.low[place], detector.high[place] = low, high
-    return FittedDetector(detector.eval(), penalty, recall, _combined(scores, scales))
+    return FittedDetector(_scaled(fitted, scales, innocence), penalty, recall, _combined(scores, scales))
 
 
 def mean_recall(runs: LabelledRuns, scores: NDArray[np.floating], false_alarms: float) -> float:
@@ -125,8 +117,8 @@ def _folds(runs: LabelledRuns) -> NDArray[np.str_]:
 
 def _fit(
     runs: LabelledRuns, seen: Windows, chosen: NDArray[np.bool_], penalty: float, config: DetectorConfig
-) -> _Fitted:
-    """A detector for each family of the chosen runs, and one for all families together.
+) -> InstructionDetector:
+    """A detector of each family of the chosen runs, and of all families together; without scales.
 
     Each is a logistic regression of windows: those of malicious calls of the family against those of benign calls.
     """
@@ -149,8 +141,20 @@ def _fit(
     rows = np.flatnonzero(np.any(weight, axis=0))
     target = torch.from_numpy(malicious[rows]).float()
     shares = torch.from_numpy(np.stack(weight, 1)[rows]).float()
-    words, bias = _logistic(seen, torch.from_numpy(text[rows]), target, shares, penalty, config.steps)
-    return {name: (words[:, place], bias[place]) for place, name in enumerate(families)}
+    detector = InstructionDetector(list(families))
+    _minimise(detector, seen, torch.from_numpy(text[rows]), target, shares, penalty, config.steps)
+    return detector.eval()
+
+
+@torch.no_grad()
+def _scaled(fitted: InstructionDetector, scales: _Scales, innocence: float) -> InstructionDetector:
+    """The detector of the families that have a scale."""
+    detector = InstructionDetector(list(scales), innocence)
+    for place, (name, (low, high)) in enumerate(scales.items()):
+        column = fitted.families.index(name)
+        detector.words.weight[:, place], detector.bias[place] = fitted.words.weight[:, column], fitted.bias[column]
+        detector.low[place], detector.high[place] = low, high
+    return detector.eval()
 
 
 def _balanced(
@@ -167,15 +171,20 @@ def _balanced(
     return weight
 
 
-def _logistic(
-    seen: Windows, text: Tensor, target: Tensor, weight: Tensor, penalty: float, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Words ``[K, F]`` and bias ``[F]`` that minimise Σ weight · cross-entropy + penalty ‖w‖² / 2, also of the bias."""
+def _minimise(
+    detector: InstructionDetector,
+    seen: Windows,
+    text: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    penalty: float,
+    steps: int,
+) -> None:
+    """Words and bias of a detector that minimise Σ weight · cross-entropy + penalty ‖w‖² / 2, also of the bias."""
     used, text = text.unique(return_inverse=True)
     places, ptr = select_groups(seen.grams.ptr, used)
     ids, of_gram = seen.grams.ids[places], weights(seen)[places]
-    words = torch.zeros(WORD_BUCKETS, weight.shape[1], requires_grad=True)
-    bias = torch.zeros(weight.shape[1], requires_grad=True)
+    words, bias = detector.words.weight, detector.bias
     optimizer = torch.optim.LBFGS([words, bias], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -188,26 +197,35 @@ def _logistic(
         return total
 
     optimizer.step(loss)
-    return words.detach(), bias.detach()
+
+
+def _held_out_logits(
+    runs: LabelledRuns, seen: Windows, groups: NDArray[np.str_], penalty: float, config: DetectorConfig
+) -> dict[str, dict[str, Tensor]]:
+    """Of each group and family the logits of all texts ``[T]``, by a detector that did not see the group."""
+    logits: dict[str, dict[str, Tensor]] = {}
+    for group in np.unique(groups):
+        detector = _fit(runs, seen, groups != group, penalty, config)
+        with torch.no_grad():
+            logits[group] = dict(zip(detector.families, detector.logits(seen).T, strict=True))
+    return logits
 
 
 def _held_out(
-    runs: LabelledRuns, seen: Windows, groups: NDArray[np.str_], fitted: Mapping[str, _Fitted], innocence: float
+    runs: LabelledRuns,
+    seen: Windows,
+    groups: NDArray[np.str_],
+    logits: Mapping[str, Mapping[str, Tensor]],
+    innocence: float,
 ) -> dict[str, Tensor]:
     """Of each family the scores of all calls ``[C]``, each by the detector that did not see its group."""
     scores: dict[str, Tensor] = {}
-    for group, detectors in fitted.items():
+    for group, of_families in logits.items():
         calls = torch.from_numpy((groups == group)[runs.run])
-        for name, (words, bias) in detectors.items():
-            of_calls = highest(_logits(seen, words, bias), seen, innocence)[:, 0]
+        for name, of_texts in of_families.items():
+            of_calls = highest(of_texts[:, None], seen, innocence)[:, 0]
             scores.setdefault(name, torch.full((seen.calls,), -torch.inf))[calls] = of_calls[calls]
     return scores
-
-
-def _logits(seen: Windows, words: Tensor, bias: Tensor) -> Tensor:
-    grams = seen.grams
-    bags = F.embedding_bag(grams.ids, words[:, None], grams.ptr[:-1], per_sample_weights=weights(seen), mode="sum")
-    return bags + bias
 
 
 def _scales(
