@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from jepakit.cli.messages import say
-from jepakit.errors import ConfigError, DataError, require_at_least
+from jepakit.errors import ConfigError, require_at_least
 from jepakit.files import whole_file
 from jepakit.guard import Trace, load_traces
 from jepakit.guard.audit import Auditor, Judgement, Thresholds
 from jepakit.guard.audit.runs import AuditedRun, most_severe, visible
 from jepakit.guard.energies import EnergyName
-from jepakit.guard.policy import Decision, load_policy
+from jepakit.guard.policy import Decision, load_policy, policy_name
 from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.scorer import Scorer
 
@@ -88,11 +88,7 @@ class JudgedTraces:
             auditor(pattern)
 
         def of(trace: Trace) -> Auditor:
-            suite = f"{trace.about.get('suite', '')}"
-            if "{suite}" in pattern and not suite.replace("-", "").replace("_", "").isalnum():
-                expected = "letters and digits, in a policy with {suite}"
-                raise DataError("no name of a policy", field="about.suite", value=suite, expected=expected)
-            return auditor(pattern.replace("{suite}", suite))
+            return auditor(policy_name(pattern, trace))
 
         return of
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from jepakit.errors import DataError, require_within
 from jepakit.guard.data import Trace
 from jepakit.guard.datasets.labelled import LabelledRuns, labelled_runs
-from jepakit.guard.instructions.detector import LOWEST
+from jepakit.guard.features.extract import features_of
 from jepakit.guard.model import GuardModel
-from jepakit.guard.policy import Policy, judge, load_policy
+from jepakit.guard.policy import Policy, judge, policies_of
 from jepakit.guard.policy.schema import SEVERITY
+from jepakit.guard.risk import LOWEST
 from jepakit.guard.validation import auroc, embedded_calls, predictions
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
-RISK, DETECTOR, ENERGY, HEAD = "jepakit: risk", "jepakit: detector", "jepakit: JEPA energy", "jepakit: head"
+RISK, DETECTOR, FEATURES = "jepakit: risk", "jepakit: detector", "jepakit: features"
+ENERGY, HEAD = "jepakit: JEPA energy", "jepakit: head"
 UNTRAINED, POLICY = "JEPA energy, untrained", "policy"
 
 
@@ -31,8 +33,8 @@ class EvaluateConfig:
 
     Args:
         false_alarms: the share of benign runs at which the share of detected attacked runs is given.
-        policy: a policy file or the name of a ready one, as a floor; ``{suite}`` in it is the run's ``about.suite``.
-            None leaves it out.
+        policy: a policy file or the name of a ready one, for the features of calls and as a floor; ``{suite}`` in it is
+            the run's ``about.suite``. None: the features are by drafts for the tools, and there is no such floor.
     """
 
     false_alarms: float = 0.01
@@ -62,13 +64,17 @@ def evaluate(
     runs = labelled_runs(traces)
     if not runs.attacked.any() or not runs.benign.any():
         raise DataError("attacked or benign runs are missing", field="label", expected="some of both kinds")
+    policies = tuple(policies_of(config.policy, runs.traces))
+    features = features_of(policies, runs.traces, runs.flows)
     rows = [
-        row for method, scores in _scores(model, runs).items() for row in _rows(runs, scores, method, config, ours=True)
+        row
+        for method, scores in _scores(model, runs, features).items()
+        for row in _rows(runs, scores, method, config, ours=True)
     ]
     if random_model is not None:
-        rows += _rows(runs, _scores(random_model, runs)[ENERGY], UNTRAINED, config, ours=False)
+        rows += _rows(runs, _scores(random_model, runs, features)[ENERGY], UNTRAINED, config, ours=False)
     if config.policy is not None:
-        rows += _rows(runs, _severities(runs, config.policy), POLICY, config, ours=False)
+        rows += _rows(runs, _severities(runs, policies), POLICY, config, ours=False)
     counts = (
         f"{runs.attacked.sum()} attacked and {runs.benign.sum()} benign runs of {len(np.unique(runs.group))} agents"
     )
@@ -76,22 +82,22 @@ def evaluate(
 
 
 @torch.no_grad()
-def _scores(model: GuardModel, runs: LabelledRuns) -> dict[str, NDArray[np.float64]]:
+def _scores(model: GuardModel, runs: LabelledRuns, features: Tensor) -> dict[str, NDArray[np.float64]]:
     """The scores of all calls by method, ``[C]`` each."""
     predicted, owner = predictions(model, runs)
     energy, logits = model.judge(predicted[owner[runs.run]], embedded_calls(model, runs))
     instructions = model.instructions(runs.traces, runs.flows)
-    scores = {RISK: model.risk(logits, instructions), ENERGY: energy, HEAD: logits}
+    scores = {RISK: model.risk(logits, instructions, features), ENERGY: energy, HEAD: logits}
     if model.detector is not None:
         scores[DETECTOR] = instructions
+    if model.features is not None:
+        scores[FEATURES] = model.features(features)
     return {method: values.double().numpy() for method, values in scores.items()}
 
 
-def _severities(runs: LabelledRuns, policy: str) -> NDArray[np.float64]:
-    """The severity of a policy's verdict over each call."""
-    load: Callable[[str], Policy] = lru_cache(maxsize=16)(load_policy)
-    named = [load(policy.replace("{suite}", str(trace.about.get("suite", "")))) for trace in runs.traces]
-    triples = zip(named, runs.traces, runs.flows, strict=True)
+def _severities(runs: LabelledRuns, policies: Sequence[Policy]) -> NDArray[np.float64]:
+    """The severity of the verdict of each run's policy over each call."""
+    triples = zip(policies, runs.traces, runs.flows, strict=True)
     return np.array([SEVERITY[verdict.decision] for triple in triples for verdict in judge(*triple)], float)
 
 

@@ -1,4 +1,4 @@
-"""The model: two encoders, a predictor, a head and a detector; it scores the calls of a trace."""
+"""The model: two encoders, a predictor, a head, a detector and a judge of features; it scores the calls of a trace."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from torch import Tensor, nn
 from jepakit.core import MLPPredictor
 from jepakit.guard.data import Context, Trace
 from jepakit.guard.encoder import ExecutionEncoder, GovernanceEncoder
-from jepakit.guard.instructions.detector import LOWEST, InstructionDetector
+from jepakit.guard.features.extract import call_features
+from jepakit.guard.features.judge import UNNAMED, FeatureJudge
+from jepakit.guard.instructions.detector import InstructionDetector
 from jepakit.guard.instructions.windows import windows
 from jepakit.guard.memory import KnownContexts, ScoredRun, ScoredRuns
+from jepakit.guard.policy import Policy, draft_policy
+from jepakit.guard.risk import LOWEST, risk_of
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow
 from jepakit.guard.views import governance, plans
 
-#: The score with a risk of .5, between the highest benign runs, which are at 0, and attacks, which are at 1.
-_EVEN = 0.3
-_STEEPNESS = 12.0
 _HEAD = 64
+#: A call of a smaller risk has no explanation of it.
+_EXPLAINED = 0.01
+READS_LIKE_AN_INSTRUCTION = "the words around one of its values, in what a tool returned, read like an instruction"
+UNEXPECTED = "it is unlike the calls that the encoders expect"
 
 
 class GuardModel(nn.Module):
@@ -31,52 +36,73 @@ class GuardModel(nn.Module):
     Args:
         encoder: fields of `jepakit.guard.encoder.EncoderConfig`, of both encoders.
         detector: arguments of `InstructionDetector`; None: there is none.
+        features: arguments of `FeatureJudge`; None: there is none.
     """
 
     #: The head's scores of the highest held-out benign runs, and of attacks; both 0: it does not count for the risk.
     scale: Tensor
 
-    def __init__(self, encoder: Mapping[str, Any], detector: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Mapping[str, Any],
+        detector: Mapping[str, Any] | None = None,
+        features: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.governance, self.execution = GovernanceEncoder(**encoder), ExecutionEncoder(**encoder)
         width = self.governance.config.latent_dim
         self.predictor = MLPPredictor(width, depth=2, width_factor=0.25)
         self.head = CallHead(width)
         self.detector = None if detector is None else InstructionDetector(**detector)
+        self.features = None if features is None else FeatureJudge(**features)
         self.register_buffer("scale", torch.zeros(2))
-        self._contexts, self._runs = KnownContexts(), ScoredRuns()
+        self._forget()
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What the constructor needs to build it again."""
         detector = None if self.detector is None else self.detector.arguments
-        return {"encoder": self.governance.arguments, "detector": detector}
+        features = None if self.features is None else self.features.arguments
+        return {"encoder": self.governance.arguments, "detector": detector, "features": features}
 
     def train(self, mode: bool = True) -> GuardModel:
         """Sets the mode, and forgets what was computed."""
-        self._contexts, self._runs = KnownContexts(), ScoredRuns()
+        self._forget()
         super().train(mode)
         return self
 
     @torch.no_grad()
-    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+    def scores(self, trace: Trace, flow: Flow, policy: Policy | None = None) -> Sequence[CallScore]:
         """The score of each call of a trace.
 
         The embedding of a context is computed once. In a run that goes on, calls whose values are the same objects as
         before are not scored again.
+
+        Args:
+            trace: the calls.
+            flow: of ``trace``, from `jepakit.guard.traces.provenance.data_flow`.
+            policy: in force; None: a draft for the tools that the trace describes. Features of a call whose tool it
+                does not name are not judged, and its score says so.
         """
         if not trace.calls:
             return ()
         context = trace.context.model_dump_json()
-        known = self._runs.take(context, trace, flow)
+        policy = policy or self._drafts.get(context, lambda _: draft_policy(trace.context.tools))
+        known = self._runs.take(context, policy, trace, flow)
         first = len(known.scores)
         new = Flow(((None,) * first) + flow.values[first:], flow.edges)
         calls, past = self.execution.extend(plans([trace], [new]), known.past)
         predicted = self._contexts.get(context, self._prediction)
         energy, logits = self.judge(predicted.expand(len(calls), -1), calls)
-        risk = self.risk(logits, self.instructions([trace], [new])[first:])
-        scores = [CallScore(*pair) for pair in zip(energy.tolist(), risk.tolist(), strict=True)]
-        return self._runs.put(context, trace, flow, ScoredRun((*known.scores, *scores), past)).scores
+        rows, seen = call_features(policy, trace, flow, known.seen)
+        parts = self._parts(logits, self.instructions([trace], [new])[first:], rows)
+        risk = risk_of(parts.amax(0))
+        scores = [
+            CallScore(*pair, self._why(parts[:, place], pair[1], rows[place]))
+            for place, pair in enumerate(zip(energy.tolist(), risk.tolist(), strict=True))
+        ]
+        run = ScoredRun((*known.scores, *scores), past, seen)
+        return self._runs.put(context, policy, trace, flow, run).scores
 
     def prepare(self, context: Context) -> None:
         """Computes the embedding of a context ahead of the first call."""
@@ -95,19 +121,42 @@ class GuardModel(nn.Module):
             return torch.full((count,), LOWEST)
         return self.detector(windows(traces, flows))
 
-    def risk(self, logits: Tensor, instructions: Tensor) -> Tensor:
-        """``[C]`` each -> ``[C]`` in [0, 1]: the larger of what the head and the detector say."""
+    def risk(self, logits: Tensor, instructions: Tensor, features: Tensor) -> Tensor:
+        """The largest of what the head, the detector and the judge of features say.
+
+        Args:
+            logits: of the head, ``[C]``.
+            instructions: scores of the detector, ``[C]``.
+            features: of the calls, ``[C, features]``, see `jepakit.guard.features.extract`.
+
+        Returns:
+            ``[C]`` in [0, 1].
+        """
+        return risk_of(self._parts(logits, instructions, features).amax(0))
+
+    def _parts(self, logits: Tensor, instructions: Tensor, features: Tensor) -> Tensor:
+        """The scores of detector, judge of features and head, ``[3, C]``."""
+        nothing = torch.full_like(logits, LOWEST)
         low, high = self.scale
-        score = instructions if low == high else torch.maximum(instructions, (logits - low) / (high - low))
-        return risk_of(score)
+        judged = nothing if self.features is None else self.features(features)
+        return torch.stack([instructions, judged, nothing if low == high else (logits - low) / (high - low)])
+
+    def _why(self, parts: Tensor, risk: float, features: Tensor) -> tuple[str, ...]:
+        """What raises the risk of a call; that its features were not judged is said in any case."""
+        unjudged = (UNNAMED,) if self.features is not None and bool(features.isnan().any()) else ()
+        if risk < _EXPLAINED:
+            return unjudged
+        first = int(parts.argmax())
+        if first == 1 and self.features is not None:
+            return tuple(self.features.clues(features))
+        return (READS_LIKE_AN_INSTRUCTION if first == 0 else UNEXPECTED, *unjudged)
+
+    def _forget(self) -> None:
+        self._contexts, self._runs = KnownContexts[Tensor](), ScoredRuns()
+        self._drafts = KnownContexts[Policy]()
 
     def _prediction(self, context: str) -> Tensor:
         return self.predictor(self.governance(governance([Context.model_validate_json(context)])))
-
-
-def risk_of(score: Tensor) -> Tensor:
-    """A score on the scale of `InstructionDetector` -> risk in [0, 1]."""
-    return torch.sigmoid(_STEEPNESS * (score - _EVEN))
 
 
 class CallHead(nn.Module):

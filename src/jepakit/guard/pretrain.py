@@ -1,4 +1,4 @@
-"""Trains a guard on labelled runs: a detector of instructions, and encoders by JEPA with the labels of calls."""
+"""Trains a guard on labelled runs: two judges of calls, and encoders by JEPA with the labels of calls."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ from jepakit.errors import require_at_least, require_within
 from jepakit.guard.data import Trace
 from jepakit.guard.datasets.labelled import LabelledRuns, labelled_runs
 from jepakit.guard.encoder import EncoderConfig
+from jepakit.guard.features.extract import features_of
+from jepakit.guard.features.fitting import FittedJudge, JudgeConfig, fit_judge
+from jepakit.guard.features.judge import FeatureJudge
+from jepakit.guard.instructions.detector import InstructionDetector
 from jepakit.guard.instructions.fitting import DetectorConfig, FittedDetector, fit_detector
 from jepakit.guard.model import GuardModel
 from jepakit.guard.objective import ObjectiveConfig, build_jepa
+from jepakit.guard.policy import policies_of
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
 from jepakit.guard.validation import Validation, validate
 from jepakit.guard.views import plans
@@ -42,8 +47,11 @@ class PretrainConfig(FitConfig):
         objective: the loss.
         views: what is drawn.
         detector: how the detector is fitted.
-        use_head: the head's score of a call counts for its risk, beside the detector's; without a detector it does in
-            any case.
+        judge: how the judge of features is fitted.
+        policy: a policy file or the name of a ready one, by which features of calls are judged; ``{suite}`` in it is
+            the run's ``about.suite``. None: drafts for the tools of the runs.
+        use_head: the head's score of a call counts for its risk, beside those of the detector and the judge of
+            features; without a detector it does in any case.
     """
 
     epochs: int = 20
@@ -57,6 +65,8 @@ class PretrainConfig(FitConfig):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    policy: str | None = None
     use_head: bool = False
 
     def __post_init__(self) -> None:
@@ -72,10 +82,12 @@ class Pretrained(results.Pretrained[GuardModel]):
     Args:
         validation: of tasks that were held out.
         detector: how the detector was chosen.
+        judge: how the judge of features was chosen.
     """
 
     validation: Validation
     detector: FittedDetector
+    judge: FittedJudge
 
 
 def pretrain(
@@ -94,11 +106,12 @@ def pretrain(
         resume: go on from the checkpoint in ``run``.
 
     Raises:
-        DataError: there are no runs with and without a successful attack.
+        DataError: there are no runs with and without a successful attack, or a policy cannot be read.
     """
     runs = labelled_runs(traces)
-    fitted = fit_detector(runs, config.detector)
-    model, untrained, unseen, result = _trained(runs, config, fitted, run, resume)
+    features = features_of(policies_of(config.policy, runs.traces), runs.traces, runs.flows)
+    fitted, judge = fit_detector(runs, config.detector), fit_judge(runs, features, config.judge)
+    model, untrained, unseen, result = _trained(runs, config, fitted.detector, judge.judge, run, resume)
     validation = validate(model, unseen, config.objective)
     if (config.use_head or model.detector is None) and validation.high > validation.low:
         model.scale.copy_(torch.tensor([validation.low, validation.high]))
@@ -117,7 +130,7 @@ def pretrain(
             label_names=("benign", "malicious"),
             card={
                 "dataset": f"{len(runs)} labelled runs of agents, {len(np.unique(runs.group))} groups of tools",
-                "method": "detector of instructions, JEPA from policy and task to calls, labels of calls",
+                "method": "detector of instructions, judge of features, JEPA from policy and task to calls, labels of calls",
             },
         )
     return Pretrained(
@@ -127,27 +140,31 @@ def pretrain(
         diagnosis=diagnosis,
         validation=validation,
         detector=fitted,
+        judge=judge,
     )
 
 
 def train_encoders(runs: LabelledRuns, config: PretrainConfig) -> tuple[GuardModel, LabelledRuns]:
-    """A model without a detector, and the runs whose tasks it has not seen."""
-    model, _, unseen, _ = _trained(runs, config, None, None, False)
+    """A model without detector and judge, and the runs whose tasks it has not seen."""
+    model, _, unseen, _ = _trained(runs, config, None, None, None, False)
     return model, unseen
 
 
 def _trained(
-    runs: LabelledRuns, config: PretrainConfig, fitted: FittedDetector | None, run: RunFolder | None, resume: bool
+    runs: LabelledRuns,
+    config: PretrainConfig,
+    detector: InstructionDetector | None,
+    judge: FeatureJudge | None,
+    run: RunFolder | None,
+    resume: bool,
 ) -> tuple[GuardModel, GuardModel, LabelledRuns, FitResult]:
     """The trained model, the same one before training, the held-out runs, and what training did."""
     held_out, drawn = held_out_runs(runs, config.held_out, config.seed), balanced(runs, config.per_stratum, config.seed)
     chosen, unseen = runs.select(drawn & ~held_out), runs.select(drawn & held_out)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        detector = fitted and fitted.detector
-        model = GuardModel(asdict(config.encoder), detector and detector.arguments)
-        if detector is not None and model.detector is not None:
-            model.detector.load_state_dict(detector.state_dict())
+        model = GuardModel(asdict(config.encoder))
+        model.detector, model.features = copy.deepcopy(detector), copy.deepcopy(judge)
         untrained = copy.deepcopy(model).eval()
     loader = EpochLoader(len(chosen), config.batch_size, RunViews(chosen, config.views), seed=config.seed)
     embed = partial(_embeddings, model, unseen)

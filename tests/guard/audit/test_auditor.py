@@ -53,7 +53,7 @@ class Scores:
     def __init__(self, score: Callable[[Trace], Sequence[CallScore]]) -> None:
         self.score = score
 
-    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+    def scores(self, trace: Trace, flow: Flow, policy: Policy) -> Sequence[CallScore]:
         return self.score(trace)
 
 

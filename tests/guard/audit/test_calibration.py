@@ -105,7 +105,7 @@ def test_what_cannot_be_calibrated() -> None:
 
 def test_scores_of_runs_are_the_largest_of_their_calls(tmp_path: Path) -> None:
     class Rising:
-        def scores(self, trace: Trace, flow: object) -> list[CallScore]:
+        def scores(self, trace: Trace, flow: object, policy: object) -> list[CallScore]:
             return [CallScore(0.0, place / 10) for place, _ in enumerate(trace.calls)]
 
     policy = Policy.model_validate({"tools": [{"name": "pay", "privilege": 5, "sinks": ["/to"]}]})

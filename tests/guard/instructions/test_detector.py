@@ -9,10 +9,11 @@ import torch
 from jepakit.errors import DataError
 from jepakit.guard.data import Call, Context, Trace
 from jepakit.guard.datasets.labelled import LabelledRuns, labelled_runs
-from jepakit.guard.instructions.detector import LOWEST, InstructionDetector, highest
+from jepakit.guard.instructions.detector import InstructionDetector, highest
 from jepakit.guard.instructions.fitting import DetectorConfig, fit_detector
 from jepakit.guard.instructions.windows import Windows, windows
 from jepakit.guard.networks.hashing import Texts
+from jepakit.guard.risk import LOWEST
 from jepakit.guard.traces.provenance import data_flow
 
 QUICK = DetectorConfig(penalties=[0.1], steps=20)

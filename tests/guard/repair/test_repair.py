@@ -205,7 +205,7 @@ class ByWord:
     def __init__(self, word: str) -> None:
         self.word = word
 
-    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+    def scores(self, trace: Trace, flow: Flow, policy: Policy) -> Sequence[CallScore]:
         assert flow == data_flow(trace)
         return [CallScore(0.1, 0.95 if self.word in str(call.arguments) else 0.01) for call in trace.calls]
 
@@ -228,7 +228,7 @@ class ByCall:
     def __init__(self, **risks: float) -> None:
         self.risks = risks
 
-    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+    def scores(self, trace: Trace, flow: Flow, policy: Policy) -> Sequence[CallScore]:
         return [CallScore(0.1, self.risks[f"c{call.id}"]) for call in trace.calls]
 
 

@@ -192,7 +192,7 @@ class Auditor:
         verdicts += [tuple(gate.judge(trace))[-count:] for gate in self.gates]
         scores: Sequence[CallScore | None] = [None] * count
         if self.scorer is not None:
-            scores = self.scorer.scores(trace, Flow(tuple(values), edges_of(trace, values)))
+            scores = self.scorer.scores(trace, Flow(tuple(values), edges_of(trace, values)), self.policy)
             _require_scores(scores, len(trace.calls))
         return tuple(
             self._judgement(trace, step, verdict, score)

@@ -75,7 +75,8 @@ class Thresholds:
         reasons = [Reason("thresholds.energy", by_energy, call, "the energy is above the threshold")]
         if score is not None:
             by_risk = self.of(score.risk, "risk")
-            reasons.insert(0, Reason("thresholds.risk", by_risk, call, "the learned risk is above the threshold"))
+            problem = ": ".join(["the learned risk is above the threshold", *filter(None, ["; ".join(score.why)])])
+            reasons.insert(0, Reason("thresholds.risk", by_risk, call, problem))
         return reasons
 
     def of(self, value: float, score: Literal["risk", "energy"]) -> Decision:

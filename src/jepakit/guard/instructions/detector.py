@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from jepakit.errors import ConfigError
 from jepakit.guard.instructions.windows import Windows
 from jepakit.guard.networks.hashing import WORD_BUCKETS
-
-LOWEST = -4.0
-"""The score of a call without windows, and the least of any."""
+from jepakit.guard.risk import LOWEST
 
 #: A text of fewer words has no more weight than one of so many.
 _FEW_WORDS = 40

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from jepakit.core.packed import select_groups
 from jepakit.errors import DataError, require_at_least, require_within
+from jepakit.guard.datasets.held_out import balanced_weights, by_family, folds, mean_recall, strata
 from jepakit.guard.datasets.labelled import LabelledRuns
-from jepakit.guard.instructions.detector import LOWEST, InstructionDetector, highest, weights
+from jepakit.guard.instructions.detector import InstructionDetector, highest, weights
 from jepakit.guard.instructions.windows import Windows, windows
+from jepakit.guard.risk import LOWEST
 
 ANY = "any"
 """The family of all attacks together, each with the same weight."""
 
-#: Groups beyond so many are held out together.
-_FOLDS = 5
 #: The scores that become 0 and 1 of each family.
 _Scales = dict[str, tuple[float, float]]
 
@@ -76,7 +76,7 @@ def fit_detector(runs: LabelledRuns, config: DetectorConfig) -> FittedDetector:
     if not runs.attacked.any() or not runs.benign.any():
         raise DataError("attacked or benign runs are missing", field="label", expected="some of both kinds")
     seen = windows(runs.traces, runs.flows)
-    groups = _folds(runs)
+    groups = folds(runs)
     recall: dict[tuple[float, float], float] = {}
     held: dict[tuple[float, float], tuple[dict[str, Tensor], _Scales]] = {}
     for penalty in config.penalties:
@@ -94,27 +94,6 @@ def fit_detector(runs: LabelledRuns, config: DetectorConfig) -> FittedDetector:
     return FittedDetector(_scaled(fitted, scales, innocence), penalty, recall, _combined(scores, scales))
 
 
-def mean_recall(runs: LabelledRuns, scores: NDArray[np.floating], false_alarms: float) -> float:
-    """The share of attacked runs above the score that ``false_alarms`` of benign runs pass, as a mean over families."""
-    highest_of = runs.highest(scores, LOWEST)
-    threshold = np.quantile(highest_of[runs.benign], 1 - false_alarms, method="higher")
-    return float(
-        np.mean([(highest_of[chosen] > threshold).mean() for chosen in _by_family(runs).values() if chosen.any()])
-    )
-
-
-def _by_family(runs: LabelledRuns) -> dict[str, NDArray[np.bool_]]:
-    attacked = runs.attacked
-    return {str(name): attacked & (runs.family == name) for name in np.unique(runs.family[attacked])}
-
-
-def _folds(runs: LabelledRuns) -> NDArray[np.str_]:
-    """The fold of each run: its group; with one group, its task, in five folds."""
-    parts = runs.group if len(np.unique(runs.group)) > 1 else runs.task
-    number = np.unique(parts, return_inverse=True)[1]
-    return number.astype(np.str_) if number.max() < _FOLDS else (number % _FOLDS).astype(np.str_)
-
-
 def _fit(
     runs: LabelledRuns, seen: Windows, chosen: NDArray[np.bool_], penalty: float, config: DetectorConfig
 ) -> InstructionDetector:
@@ -124,7 +103,7 @@ def _fit(
     """
     families = {
         name: of_family & chosen
-        for name, of_family in _by_family(runs).items()
+        for name, of_family in by_family(runs).items()
         if (of_family & chosen).sum() >= config.least_runs
     }
     if len(families) != 1:
@@ -133,8 +112,8 @@ def _fit(
     run, malicious = runs.run[call], runs.malicious[call]
     used = np.flatnonzero(chosen[run] & (~malicious | runs.attacked[run]))
     run, malicious, text = run[used], malicious[used], seen.text.numpy()[used]
-    stratum = np.unique(np.where(malicious, runs.goal[run], runs.task[run]), return_inverse=True)[1]
-    weight = [_balanced(malicious, stratum, text, ~malicious | attacked[run]) for attacked in families.values()]
+    stratum = strata(runs, run, malicious)
+    weight = [balanced_weights(malicious, stratum, text, ~malicious | attacked[run]) for attacked in families.values()]
     if ANY in families:
         each = [part / len(weight[:-1]) for part in weight[:-1]]
         weight[-1] = np.where(malicious, sum(each), weight[-1]) if each else weight[-1]
@@ -155,20 +134,6 @@ def _scaled(fitted: InstructionDetector, scales: _Scales, innocence: float) -> I
         detector.words.weight[:, place], detector.bias[place] = fitted.words.weight[:, column], fitted.bias[column]
         detector.low[place], detector.high[place] = low, high
     return detector.eval()
-
-
-def _balanced(
-    malicious: NDArray[np.bool_], stratum: NDArray[np.int64], text: NDArray[np.int64], used: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Weights of rows that sum to 1: half for each label, less for a row of a large stratum, 0 for a copy."""
-    rows = np.stack([malicious, stratum, text], 1)[used]
-    first = np.flatnonzero(used)[np.unique(rows, axis=0, return_index=True)[1]]
-    pair = 2 * stratum[first] + malicious[first]
-    weight = np.zeros(len(used))
-    weight[first] = np.bincount(pair)[pair] ** -0.75
-    for label in (False, True):
-        weight[malicious == label] *= 0.5 / max(weight[malicious == label].sum(), 1e-12)
-    return weight
 
 
 def _minimise(
@@ -239,7 +204,7 @@ def _scales(
     scales: _Scales = {}
     for name, score in scores.items():
         of_runs = runs.highest(score.numpy())
-        attacked = runs.attacked if name == ANY else _by_family(runs)[name]
+        attacked = runs.attacked if name == ANY else by_family(runs)[name]
         in_groups = [runs.benign & (groups == group) for group in np.unique(groups)]
         low = max(_quantile(of_runs[benign], 1 - config.false_alarms) for benign in in_groups if benign.any())
         high = float(np.median(of_runs[attacked]))

@@ -3,6 +3,7 @@
 from jepakit.guard.policy.draft import draft_policy, draft_text
 from jepakit.guard.policy.importers import iam_policies, iam_policy, service_policy
 from jepakit.guard.policy.load import load_policy, parse_policy, ready_policies
+from jepakit.guard.policy.of_traces import policies_of, policy_name
 from jepakit.guard.policy.schema import Decision, Policy
 from jepakit.guard.policy.verdict import Reason, Verdict, judge, strictest, verdict_of
 
@@ -18,6 +19,8 @@ __all__ = [
     "judge",
     "load_policy",
     "parse_policy",
+    "policies_of",
+    "policy_name",
     "ready_policies",
     "service_policy",
     "strictest",

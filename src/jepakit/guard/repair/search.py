@@ -114,7 +114,7 @@ class _Search:
         """What speaks against the plan at first, and the best plan."""
         plan = self._planner.first
         if self._scorer is not None:
-            scores = self._scorer.scores(plan.trace, plan.flow)
+            scores = self._scorer.scores(plan.trace, plan.flow, self._policy)
             self._scores = {call.id: score for call, score in zip(plan.trace.calls, scores, strict=True)}
             highest = max((score.risk for score in scores), default=0.0)
             self._counting = replace(self._counting, least=self._config.share * highest)
@@ -200,7 +200,7 @@ class _Search:
         if self._scorer is None:
             return judged(plan, self._policy, None, self._counting)
         if proposal is not None and proposal.argument is not None:
-            score = self._scorer.scores(plan.trace, plan.flow)[plan.place[proposal.call]]
+            score = self._scorer.scores(plan.trace, plan.flow, self._policy)[plan.place[proposal.call]]
             self._rescored[proposal.call, repr(plan.trace.calls[plan.place[proposal.call]].arguments)] = score
         scores = [self._score(call) for call in plan.trace.calls]
         return judged(plan, self._policy, scores, self._counting)
