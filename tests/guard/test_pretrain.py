@@ -2,26 +2,35 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 
 from jepakit.cli.guard_train import with_attacks
 from jepakit.errors import ConfigError, ModelError
+from jepakit.guard.audit import Auditor
 from jepakit.guard.data import Call, Trace
 from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
 from jepakit.guard.datasets.labelled import labelled_runs
 from jepakit.guard.encoder import EncoderConfig
 from jepakit.guard.evaluate import ENERGY, RISK, UNTRAINED, EvaluateConfig, evaluate
+from jepakit.guard.features.extract import CLUES
+from jepakit.guard.features.fitting import JudgeConfig
+from jepakit.guard.features.judge import UNNAMED
 from jepakit.guard.instructions.fitting import DetectorConfig
-from jepakit.guard.model import GuardModel
+from jepakit.guard.model import READS_LIKE_AN_INSTRUCTION, UNEXPECTED, GuardModel
+from jepakit.guard.policy import Policy, draft_policy, judge, policies_of
+from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.pretrain import PretrainConfig, Pretrained, load_guard, pretrain
 from jepakit.guard.sources import load_traces
 from jepakit.guard.traces.provenance import Flow, data_flow
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
 from jepakit.guard.validation import auroc
 from jepakit.training import RunFolder
+from policy_samples import CALLS, policies, trace_of
 
 SMALL = PretrainConfig(
     epochs=4,
@@ -30,6 +39,7 @@ SMALL = PretrainConfig(
     progress=False,
     encoder=EncoderConfig(latent_dim=32, hidden=32, heads=2, layers=1, text_dim=32),
     detector=DetectorConfig(penalties=[1.0], steps=10),
+    judge=JudgeConfig(penalties=[0.01], steps=40),
 )
 RUNS = list(with_attacks(generated_traces(GeneratedConfig(100)), 0))
 
@@ -134,13 +144,16 @@ def test_recorded_runs_train_a_detector(data_dir: Path) -> None:
         progress=False,
         encoder=SMALL.encoder,
         detector=DetectorConfig(penalties=[3.0], steps=10),
+        judge=JudgeConfig(penalties=[0.01], steps=100),
+        policy="agentdojo/{suite}",
     )
     result = pretrain(recorded, config)
     assert isinstance(result.encoder, GuardModel)
     assert result.encoder.detector is not None
     runs = labelled_runs(recorded)
-    pairs = zip(runs.traces, runs.flows, strict=True)
-    risk = runs.highest(np.array([one.risk for pair in pairs for one in result.encoder.scores(*pair)]))
+    assert result.encoder.features is not None
+    triples = zip(runs.traces, runs.flows, policies_of(config.policy, runs.traces), strict=True)
+    risk = runs.highest(np.array([one.risk for triple in triples for one in result.encoder.scores(*triple)]))
     assert (risk[runs.attacked] >= 0.5).mean() > 0.6
     assert (risk[runs.benign] >= 0.5).mean() < 0.03
 
@@ -170,3 +183,40 @@ def test_a_call_whose_facts_have_changed_is_scored_anew(trained: tuple[Pretraine
     known = model.scores(changed, flow)
     anew = model.train().eval().scores(changed, flow)
     assert [one.jepa for one in known] == pytest.approx([one.jepa for one in anew], abs=1e-5)
+
+
+def test_a_policy_is_what_features_are_judged_by(trained: tuple[Pretrained, Path]) -> None:
+    model = trained[0].encoder
+    assert model.features is not None
+    trace = next(trace for trace in RUNS if trace.label == "malicious" and trace.context.tools)
+    flow = data_flow(trace)
+    drafted = model.scores(trace, flow)
+    assert drafted == model.scores(trace, flow, draft_policy(trace.context.tools))
+    assert not any(UNNAMED in one.why for one in drafted)
+    assert all(UNNAMED in one.why for one in model.scores(trace, flow, Policy()))
+    # Nothing is known of tools that are not described.
+    bare = trace.model_copy(update={"context": trace.context.model_copy(update={"tools": ()})})
+    assert all(UNNAMED in one.why for one in model.scores(bare, flow))
+
+
+def test_what_raises_the_risk_is_said_in_words(trained: tuple[Pretrained, Path]) -> None:
+    model = trained[0].encoder
+    known = {READS_LIKE_AN_INSTRUCTION, UNEXPECTED, UNNAMED, *(said for one in CLUES for said in (one.more, one.less))}
+    scores = [one for trace in RUNS[:60] for one in model.scores(trace, data_flow(trace))]
+    assert all(set(one.why) <= known for one in scores)
+    assert all(one.why for one in scores if one.risk > 0.05)
+    assert any(one.why for one in scores)
+
+
+@settings(max_examples=20, deadline=None)
+@given(policies(), CALLS)
+def test_a_model_never_makes_a_verdict_milder(
+    trained: tuple[Pretrained, Path], policy: dict[str, Any], calls: list[dict[str, Any]]
+) -> None:
+    made, trace = Policy.model_validate(policy), trace_of("ann@example.org", calls)
+    verdicts = judge(made, trace, data_flow(trace))
+    found = Auditor(made, scorer=trained[0].encoder).audit(trace)
+    for verdict, judgement in zip(verdicts, found, strict=True):
+        assert judgement.code != "internal"
+        assert SEVERITY[judgement.decision] >= SEVERITY[verdict.decision]
+        assert judgement.public().keys() == {"call", "decision", "code"}

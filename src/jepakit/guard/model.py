@@ -13,18 +13,18 @@ from jepakit.core import MLPPredictor
 from jepakit.guard.data import Context, Trace
 from jepakit.guard.encoder import ExecutionEncoder, GovernanceEncoder
 from jepakit.guard.features.extract import call_features
-from jepakit.guard.features.judge import UNNAMED, FeatureJudge
+from jepakit.guard.features.judge import FeatureJudge
 from jepakit.guard.instructions.detector import InstructionDetector
 from jepakit.guard.instructions.windows import windows
 from jepakit.guard.memory import KnownContexts, ScoredRun, ScoredRuns
 from jepakit.guard.policy import Policy, draft_policy
-from jepakit.guard.risk import LOWEST, risk_of
+from jepakit.guard.risk import LOWEST, joined_risk, risk_of
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow
 from jepakit.guard.views import governance, plans
 
 _HEAD = 64
-#: A call of a smaller risk has no explanation of it.
+#: A smaller risk is not explained.
 _EXPLAINED = 0.01
 READS_LIKE_AN_INSTRUCTION = "the words around one of its values, in what a tool returned, read like an instruction"
 UNEXPECTED = "it is unlike the calls that the encoders expect"
@@ -96,9 +96,9 @@ class GuardModel(nn.Module):
         energy, logits = self.judge(predicted.expand(len(calls), -1), calls)
         rows, seen = call_features(policy, trace, flow, known.seen)
         parts = self._parts(logits, self.instructions([trace], [new])[first:], rows)
-        risk = risk_of(parts.amax(0))
+        risk = joined_risk(parts)
         scores = [
-            CallScore(*pair, self._why(parts[:, place], pair[1], rows[place]))
+            CallScore(*pair, self._why(risk_of(parts[:, place]), rows[place]))
             for place, pair in enumerate(zip(energy.tolist(), risk.tolist(), strict=True))
         ]
         run = ScoredRun((*known.scores, *scores), past, seen)
@@ -122,7 +122,7 @@ class GuardModel(nn.Module):
         return self.detector(windows(traces, flows))
 
     def risk(self, logits: Tensor, instructions: Tensor, features: Tensor) -> Tensor:
-        """The largest of what the head, the detector and the judge of features say.
+        """What the head, the detector and the judge of features say together, see `jepakit.guard.risk.joined_risk`.
 
         Args:
             logits: of the head, ``[C]``.
@@ -132,7 +132,7 @@ class GuardModel(nn.Module):
         Returns:
             ``[C]`` in [0, 1].
         """
-        return risk_of(self._parts(logits, instructions, features).amax(0))
+        return joined_risk(self._parts(logits, instructions, features))
 
     def _parts(self, logits: Tensor, instructions: Tensor, features: Tensor) -> Tensor:
         """The scores of detector, judge of features and head, ``[3, C]``."""
@@ -141,15 +141,13 @@ class GuardModel(nn.Module):
         judged = nothing if self.features is None else self.features(features)
         return torch.stack([instructions, judged, nothing if low == high else (logits - low) / (high - low)])
 
-    def _why(self, parts: Tensor, risk: float, features: Tensor) -> tuple[str, ...]:
-        """What raises the risk of a call; that its features were not judged is said in any case."""
-        unjudged = (UNNAMED,) if self.features is not None and bool(features.isnan().any()) else ()
-        if risk < _EXPLAINED:
-            return unjudged
-        first = int(parts.argmax())
-        if first == 1 and self.features is not None:
-            return tuple(self.features.clues(features))
-        return (READS_LIKE_AN_INSTRUCTION if first == 0 else UNEXPECTED, *unjudged)
+    def _why(self, risks: Tensor, features: Tensor) -> tuple[str, ...]:
+        """What raises the risk of a call, by the risks ``[3]`` that the judges see; and what was not judged."""
+        instructed, judged, unexpected = (risks >= _EXPLAINED).tolist()
+        said = [READS_LIKE_AN_INSTRUCTION] if instructed else []
+        if self.features is not None and (judged or bool(features.isnan().any())):
+            said += self.features.clues(features)
+        return (*said, UNEXPECTED) if unexpected else tuple(said)
 
     def _forget(self) -> None:
         self._contexts, self._runs = KnownContexts[Tensor](), ScoredRuns()

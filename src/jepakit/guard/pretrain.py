@@ -130,7 +130,7 @@ def pretrain(
             label_names=("benign", "malicious"),
             card={
                 "dataset": f"{len(runs)} labelled runs of agents, {len(np.unique(runs.group))} groups of tools",
-                "method": "detector of instructions, judge of features, JEPA from policy and task to calls, labels of calls",
+                "method": "detector of instructions, judge of features, JEPA from policy and task to labelled calls",
             },
         )
     return Pretrained(
