@@ -67,7 +67,7 @@ def measure(quick: bool) -> dict[str, list[float]]:
     torch.set_num_threads(1)
     file = data_dir() / "guard" / "agentdojo" / "traces_full.jsonl.gz"
     runs = list(islice(load_traces(file), 0, 6000 if quick else None, 60))
-    model = GuardModel({}, {"families": ["one", "two", "three"]}).eval()
+    model = GuardModel({}, {"families": ["one", "two", "three"]}, {}).eval()
     found: dict[str, list[float]] = {part: [] for part in AIMS}
     for run in runs:
         if run.calls:

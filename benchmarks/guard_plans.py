@@ -12,16 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.guard_detect import labelled
 from benchmarks.guard_runs import SUITES, Environments, Outcome, RecordedRun, sampled
+from benchmarks.guard_tables import labelled
 from jepakit.guard import Call, Trace, load_guard
 from jepakit.guard.audit import Thresholds
+from jepakit.guard.datasets.labelled import LabelledRuns
+from jepakit.guard.features.extract import call_features, features_of
+from jepakit.guard.features.fitting import JudgeConfig, fit_judge
+from jepakit.guard.features.judge import FeatureJudge
 from jepakit.guard.instructions.detector import InstructionDetector
 from jepakit.guard.instructions.fitting import DetectorConfig, fit_detector
 from jepakit.guard.instructions.windows import windows
-from jepakit.guard.model import risk_of
-from jepakit.guard.policy import Decision, Policy, judge, load_policy
+from jepakit.guard.policy import Decision, Policy, judge, load_policy, policies_of
 from jepakit.guard.repair import Repair, RepairConfig, intent_similarity, repair
+from jepakit.guard.risk import LOWEST, joined_risk
 from jepakit.guard.scorer import CallScore, Scorer
 from jepakit.guard.traces.provenance import Flow, data_flow
 
@@ -31,6 +35,7 @@ ATTACKED, BENIGN, QUICK = 640, 400, 48
 _SPARE = 1.15
 #: Shares of the useful benign runs that have a call over the threshold.
 RATES = (0.01, 0.05)
+TAINT: tuple[Decision, ...] = ("deny", "ask")
 ORACLE = "oracle: the malicious calls dropped"
 
 
@@ -93,7 +98,7 @@ class Plans:
     """The runs, and the methods that make plans of them.
 
     Args:
-        models: folder with a model for each suite in a subfolder; None: detectors are fitted here.
+        models: folder with a model for each suite in a subfolder; None: judges are fitted here.
         quick: fewer runs.
     """
 
@@ -141,7 +146,7 @@ class Plans:
                 scorer = self._scorers[run.suite].inner
                 thresholds = self._thresholds(run.suite, RATES[0])
                 begun = time.perf_counter()
-                repair(run.trace, self._policies[run.suite], scorer=scorer, thresholds=thresholds)
+                repair(run.trace, self._policies[run.suite, "deny"], scorer=scorer, thresholds=thresholds)
                 taken.append(1000 * (time.perf_counter() - begun))
         return taken
 
@@ -170,7 +175,7 @@ class Plans:
         return self._outcomes[key]
 
     def _by_verdict(self, run: RecordedRun, dropped: Sequence[Decision]) -> Planned:
-        verdicts = judge(self._policies[run.suite], run.trace, data_flow(run.trace))
+        verdicts = judge(self._policies[run.suite, "deny"], run.trace, data_flow(run.trace))
         return Planned(
             [call for call, one in zip(run.trace.calls, verdicts, strict=True) if one.decision not in dropped]
         )
@@ -185,7 +190,7 @@ class Plans:
             return self._online(run, setting)
         repaired = self._repair(run, run.trace, setting)
         serving = {call.id for call in run.trace.calls} - run.malicious
-        kept = intent_similarity(run.trace, repaired.plan, serving, self._policies[run.suite])
+        kept = intent_similarity(run.trace, repaired.plan, serving, self._policies[run.suite, "deny"])
         refused = run.malicious & set(repaired.approvals) if setting.answered else frozenset[str]()
         calls = [call for call in repaired.plan.calls if call.id not in refused]
         return Planned(calls, bool(repaired.approvals), kept)
@@ -207,33 +212,35 @@ class Plans:
         return Planned(calls, asked)
 
     def _repair(self, run: RecordedRun, trace: Trace, setting: Setting, carried_out: int = 0) -> Repair:
-        policy = self._policies[run.suite]
-        defaults = policy.defaults.model_copy(update={"write_tainted_sink": setting.taint})
+        rate, taint = setting.rate, setting.taint
         return repair(
             trace,
-            policy.model_copy(update={"defaults": defaults}),
-            scorer=None if setting.rate is None else self._scorers[run.suite],
-            thresholds=None if setting.rate is None else self._thresholds(run.suite, setting.rate),
+            self._policies[run.suite, taint],
+            scorer=None if rate is None else self._scorers[run.suite],
+            thresholds=None if rate is None else self._thresholds(run.suite, rate, taint),
             config=RepairConfig(share=setting.share),
             carried_out=carried_out,
         )
 
-    def _thresholds(self, suite: str, rate: float) -> Thresholds:
-        risk = self._threshold(suite, rate)
+    def _thresholds(self, suite: str, rate: float, taint: Decision = "deny") -> Thresholds:
+        risk = self._threshold(suite, rate, taint)
         return Thresholds(ask_risk=risk, deny_risk=risk)
 
-    def _threshold(self, suite: str, rate: float) -> float:
+    def _threshold(self, suite: str, rate: float, taint: Decision = "deny") -> float:
         """The risk that this share of the useful benign runs of the other suites is over."""
-        risks = [risk for other, risk in self._highest if other != suite]
+        risks = [risk for other, risk in self._highest[taint] if other != suite]
         return float(np.nextafter(np.quantile(risks, 1 - rate, method="higher"), 2.0))
 
     @cached_property
-    def _highest(self) -> list[tuple[str, float]]:
+    def _highest(self) -> Mapping[Decision, list[tuple[str, float]]]:
         benign = [run for run, _ in self.runs if not run.recorded.security]
-        return [(run.suite, max((one.risk for one in self._scores(run)), default=0.0)) for run in benign]
+        return {
+            taint: [(run.suite, max((one.risk for one in self._scores(run, taint)), default=0.0)) for run in benign]
+            for taint in TAINT
+        }
 
-    def _scores(self, run: RecordedRun) -> Sequence[CallScore]:
-        return self._scorers[run.suite].scores(run.trace, data_flow(run.trace))
+    def _scores(self, run: RecordedRun, taint: Decision = "deny") -> Sequence[CallScore]:
+        return self._scorers[run.suite].scores(run.trace, data_flow(run.trace), self._policies[run.suite, taint])
 
     @cached_property
     def _scorers(self) -> Mapping[str, Remembering]:
@@ -241,12 +248,19 @@ class Plans:
         return {suite: Remembering(scorer) for suite, scorer in made.items()}
 
     @cached_property
-    def _policies(self) -> Mapping[str, Policy]:
-        return {suite: load_policy(f"agentdojo/{suite}") for suite in SUITES}
+    def _policies(self) -> Mapping[tuple[str, Decision], Policy]:
+        """The ready policies, and what they say of values of untrusted outputs in sinks."""
+        made: dict[tuple[str, Decision], Policy] = {}
+        for suite in SUITES:
+            policy = load_policy(f"agentdojo/{suite}")
+            for taint in TAINT:
+                defaults = policy.defaults.model_copy(update={"write_tainted_sink": taint})
+                made[suite, taint] = policy.model_copy(update={"defaults": defaults})
+        return made
 
 
 class Remembering:
-    """A scorer that scores a recorded run once.
+    """A scorer that scores a recorded run once under each policy.
 
     Args:
         inner: the scorer.
@@ -254,41 +268,51 @@ class Remembering:
 
     def __init__(self, inner: Scorer) -> None:
         self.inner = inner
-        self._known: dict[str, tuple[Trace, Sequence[CallScore]]] = {}
+        self._known: dict[tuple[str, int], tuple[Trace, Policy, Sequence[CallScore]]] = {}
 
-    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+    def scores(self, trace: Trace, flow: Flow, policy: Policy) -> Sequence[CallScore]:
         """The scores of the calls."""
-        known = self._known.get(trace.id)
+        key = trace.id, id(policy)
+        known = self._known.get(key)
         if known is not None and known[0] is trace:
-            return known[1]
-        scores = self.inner.scores(trace, flow)
-        self._known.setdefault(trace.id, (trace, scores))
+            return known[2]
+        scores = self.inner.scores(trace, flow, policy)
+        self._known.setdefault(key, (trace, policy, scores))
         return scores
 
 
-class Detector:
-    """The detector of a model as a scorer: what a model of the defaults says about risk, without its encoders.
+class Judges:
+    """The judges of a model as a scorer: what a model of the defaults says about risk, without its encoders.
 
     Args:
-        detector: fitted; None: no call has a risk.
+        detector: fitted; None: it says nothing.
+        judge: of features; None: it says nothing.
     """
 
-    def __init__(self, detector: InstructionDetector | None) -> None:
-        self._detector = detector
+    def __init__(self, detector: InstructionDetector | None, judge: FeatureJudge | None) -> None:
+        self._detector, self._judge = detector, judge
 
     @torch.no_grad()
-    def scores(self, trace: Trace, flow: Flow) -> Sequence[CallScore]:
+    def scores(self, trace: Trace, flow: Flow, policy: Policy) -> Sequence[CallScore]:
         """The risk of each call; the JEPA energy is 0."""
-        if self._detector is None or not trace.calls:
-            return [CallScore(0.0, 0.0)] * len(trace.calls)
-        return [CallScore(0.0, risk) for risk in risk_of(self._detector(windows([trace], [flow]))).tolist()]
+        if not trace.calls:
+            return ()
+        parts = [torch.full((len(trace.calls),), LOWEST)]
+        if self._detector is not None:
+            parts.append(self._detector(windows([trace], [flow])))
+        if self._judge is not None:
+            parts.append(self._judge(call_features(policy, trace, flow)[0]))
+        return [CallScore(0.0, risk) for risk in joined_risk(torch.stack(parts)).tolist()]
 
 
 def scorers(models: Path | None, *, quick: bool) -> dict[str, Scorer]:
-    """For each suite a scorer that has not seen it: the model of its folder, or else a detector fitted here."""
+    """For each suite a scorer that has not seen it: the model of its folder, or else judges fitted here."""
     if models is not None:
         return {suite: load_guard(models / suite) for suite in SUITES}
-    runs = labelled(quick)
-    return {
-        suite: Detector(fit_detector(runs.select(runs.group != suite), DetectorConfig()).detector) for suite in SUITES
-    }
+    return {suite: _judges(labelled(quick), suite) for suite in SUITES}
+
+
+def _judges(runs: LabelledRuns, suite: str) -> Judges:
+    seen = runs.select(runs.group != suite)
+    features = features_of(policies_of("agentdojo/{suite}", seen.traces), seen.traces, seen.flows)
+    return Judges(fit_detector(seen, DetectorConfig()).detector, fit_judge(seen, features, JudgeConfig()).judge)

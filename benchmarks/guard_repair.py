@@ -10,7 +10,7 @@ call by what came before, as a guard in front of an agent does; else a run is ju
 
 A call that a person is asked about is carried out, unless a row says that the person answers rightly.
 
-The risk is that of the detector, fitted for each suite without its runs, or with --models FOLDER that of the model in
+The risk is that of the judges, fitted for each suite without its runs, or with --models FOLDER that of the model in
 the subfolder of the suite's name, which must have been trained without it. Thresholds of a suite are quantiles over the
 useful benign runs of the other suites, each scored by its own model. "Every risk for itself" is without
 `RepairConfig.share`.

@@ -94,6 +94,11 @@ def run_train(options: TrainOptions, out: Console) -> None:
                     ("penalty", "innocence", "attacks detected at 1 % of benign runs"),
                     chosen,
                 ),
+                ReportSection(
+                    "The judge of features, by settings",
+                    ("penalty", "attacks detected at 1 % of benign runs"),
+                    tuple((f"{penalty:g}", recall) for penalty, recall in result.judge.recall.items()),
+                ),
             ),
         )
         say(out, f"trained for {result.fit.epochs} epochs: {run.path}")
