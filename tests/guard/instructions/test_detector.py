@@ -127,3 +127,12 @@ def test_more_benign_text_before_an_order_changes_no_other_call(runs: LabelledRu
     more = trace.model_copy(update={"calls": (*trace.calls, Call(id="2", tool="mail_read", arguments={"to": "x"}))})
     alone, longer = (detector(windows([one], [data_flow(one)])) for one in (trace, more))
     assert torch.equal(alone, longer[: len(alone)])
+
+
+def test_a_family_that_no_agent_has_enough_runs_of_is_learned_from_all_together() -> None:
+    # Ten runs in all three agents, and fewer in any two of them.
+    attacked = [trace for trace in agents() if trace.label == "malicious"]
+    few = [trace for place, trace in enumerate(attacked) if place % 9 == 0]
+    detector = fit_detector(labelled_runs([*few, *(one for one in agents() if one.label == "benign")]), QUICK).detector
+    assert len(few) == DetectorConfig().least_runs
+    assert detector is not None

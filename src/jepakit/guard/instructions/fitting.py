@@ -106,17 +106,15 @@ def _fit(
         for name, of_family in by_family(runs).items()
         if (of_family & chosen).sum() >= config.least_runs
     }
-    if len(families) != 1:
-        families[ANY] = runs.attacked & chosen
+    families[ANY] = runs.attacked & chosen
     call = seen.call[seen.value].numpy()
     run, malicious = runs.run[call], runs.malicious[call]
     used = np.flatnonzero(chosen[run] & (~malicious | runs.attacked[run]))
     run, malicious, text = run[used], malicious[used], seen.text.numpy()[used]
     stratum = strata(runs, run, malicious)
     weight = [balanced_weights(malicious, stratum, text, ~malicious | attacked[run]) for attacked in families.values()]
-    if ANY in families:
-        each = [part / len(weight[:-1]) for part in weight[:-1]]
-        weight[-1] = np.where(malicious, sum(each), weight[-1]) if each else weight[-1]
+    each = [part / len(weight[:-1]) for part in weight[:-1]]
+    weight[-1] = np.where(malicious, sum(each), weight[-1]) if each else weight[-1]
     rows = np.flatnonzero(np.any(weight, axis=0))
     target = torch.from_numpy(malicious[rows]).float()
     shares = torch.from_numpy(np.stack(weight, 1)[rows]).float()
