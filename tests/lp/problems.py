@@ -28,11 +28,14 @@ def by_hand() -> LinearProgram:
 
 
 def random_problem(seed: int, rows: int = 12, columns: int = 18) -> LinearProgram:
-    """Rows and columns of every kind: two sides, one, none; a point that meets them, and finite duals."""
+    """Rows and columns of every kind: two sides, one, none; a point that meets them, and finite duals.
+
+    All numbers are multiples of 1/64, so that point and duals are not lost to rounding.
+    """
     draw = np.random.default_rng(seed)
     matrix = sp.random_array((rows, columns), density=0.4, rng=draw, format="csc")
-    matrix.data = draw.normal(size=matrix.nnz).round(2)
-    x, y = draw.normal(size=columns).round(2), draw.normal(size=rows).round(2)
+    matrix.data = _rounded(draw.normal(size=matrix.nnz))
+    x, y = _rounded(draw.normal(size=columns)), _rounded(draw.normal(size=rows))
     lower, upper, z = _sides(x, draw)
     row_lower, row_upper, y = _sides(matrix @ x, draw, y)
     return LinearProgram(z + matrix.T @ y, matrix, row_lower, row_upper, lower, upper, offset=float(draw.normal()))
@@ -43,13 +46,17 @@ def _sides(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bounds around values, and duals whose signs fit the sides that are there."""
     size = len(values)
-    duals = draw.normal(size=size).round(2) if duals is None else duals
+    duals = _rounded(draw.normal(size=size)) if duals is None else duals
     has_lower, has_upper = draw.random(size) < 0.7, draw.random(size) < 0.5
     tight = draw.random(size) < 0.3
-    lower = np.where(has_lower, values - np.where(tight, 0, draw.random(size)), -INF)
-    upper = np.where(has_upper, values + np.where(draw.random(size) < 0.3, 0, draw.random(size)), INF)
+    lower = np.where(has_lower, values - np.where(tight, 0, _rounded(draw.random(size))), -INF)
+    upper = np.where(has_upper, values + np.where(draw.random(size) < 0.3, 0, _rounded(draw.random(size))), INF)
     duals = np.where(has_lower, np.maximum(duals, 0), 0) + np.where(has_upper, np.minimum(duals, 0), 0)
     return lower, upper, duals
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.round(64 * values) / 64
 
 
 def optimum(problem: LinearProgram) -> float:

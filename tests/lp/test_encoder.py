@@ -79,7 +79,7 @@ def test_problems_of_a_batch_do_not_meet() -> None:
 
 
 def test_the_order_of_rows_and_columns_is_that_of_the_embeddings() -> None:
-    problem, encoder = scaled(0), graph_network()
+    problem, encoder = scaled(1), graph_network()
     draw = np.random.default_rng(0)
     rows, columns = draw.permutation(12), draw.permutation(18)
     moved = replace(

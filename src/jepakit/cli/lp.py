@@ -212,7 +212,8 @@ def _sentence(solution: Solution) -> str:
     work += " after a start that did not hold" if solution.fell_back else ""
     if solution.status != "optimal":
         return f"{solution.status}: {solution.message} ({work})"
-    return f"optimal, {solution.objective:.10g}, certified to {solution.gap:.1e} ({work})"
+    proof = f"certified to {solution.gap:.1e}" if solution.certified else f"not certified: {solution.message}"
+    return f"optimal, {solution.objective:.10g}, {proof} ({work})"
 
 
 #: The names that JEPA's options have in the original KKT networks.

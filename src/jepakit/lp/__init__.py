@@ -13,8 +13,9 @@ try:
     from jepakit.lp.presets import PRESETS
     from jepakit.lp.pretrain import PretrainConfig, Pretrained, pretrain
     from jepakit.lp.solving.basis import Basis
-    from jepakit.lp.solving.certificate import Residuals, lower_bound, residuals, upper_bound
+    from jepakit.lp.solving.certificate import Residuals, residuals
     from jepakit.lp.solving.highs import from_highs, to_highs
+    from jepakit.lp.solving.proof import lower_bound, upper_bound
     from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start, linprog
     from jepakit.lp.starts.family import LearnedFamily
     from jepakit.lp.starts.labels import label, with_optimum

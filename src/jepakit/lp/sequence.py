@@ -36,7 +36,8 @@ class Solved:
     @property
     def json_line(self) -> str:
         """The facts of the solution as a line of JSON; null for an infinite bound."""
-        names = ("status", "message", "objective", "lower", "upper", "source", "pivots", "seconds", "fell_back")
+        names = ("status", "message", "certified", "objective", "lower", "upper")
+        names += ("source", "pivots", "seconds", "fell_back")
         facts: dict[str, Any] = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
         for name in ("objective", "lower", "upper"):
             facts[name] = facts[name] if math.isfinite(facts[name]) else None

@@ -23,6 +23,8 @@ def with_single_rows(seed: int) -> LinearProgram:
     activity, kind = entry * inside[column], draw.random(12)
     lower = np.where(kind < 0.6, activity - np.where(draw.random(12) < 0.6, 0, draw.random(12)), -INF)
     upper = np.where(kind > 0.3, activity + np.where(draw.random(12) < 0.6, 0, draw.random(12)), INF)
+    # Rounded outwards, so that they do not cut off the point.
+    lower, upper = np.floor(1024 * lower) / 1024, np.ceil(1024 * upper) / 1024
     single = sp.csc_array((entry, (np.arange(12), column)), shape=(12, 18))
     order = draw.permutation(24)
     return replace(

@@ -40,6 +40,10 @@ class Basis:
         basis.valid, basis.alien = True, True
         return basis
 
+    def same_as(self, other: Basis) -> bool:
+        """Whether all statuses are equal."""
+        return np.array_equal(self.columns, other.columns) and np.array_equal(self.rows, other.rows)
+
     @property
     def basic(self) -> int:
         """Number of basic rows and columns; m if this is a basis of m rows."""

@@ -15,7 +15,7 @@ TOLERANCE = 1e-6
 #: solvers. The lower bound then holds for costs that differ by as much.
 _ZERO_REDUCED_COST = 1e-7
 #: A row's activity is computed with rounding errors in proportion to Σ |aᵢⱼ xⱼ|; this share of it counts as its size.
-_CANCELLATION = 1e-3
+_CANCELLATION = 1e-8
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,8 @@ def reduced_costs(problem: LinearProgram, y: Array) -> Array:
     return problem.costs - problem.matrix.T @ y
 
 
-def lower_bound(problem: LinearProgram, y: Array) -> float:
-    """A lower bound of cᵀx + c₀ over all feasible x, for any row duals y ``[m]``.
-
-    Σ min{yᵢ a: Lᵢ ≤ a ≤ Uᵢ} over the rows plus Σ min{zⱼ x: lⱼ ≤ x ≤ uⱼ} over the columns, with z = c - Aᵀy. It is -inf
-    if a reduced cost has no bound on its side. A dual without a side on its side counts as 0.
-    """
-    return float(lower_bounds(problem, y[None])[0])
-
-
 def lower_bounds(problem: LinearProgram, y: Array) -> Array:
-    """`lower_bound` of several y: ``[P, m] -> [P]``."""
+    """Lower bounds that several y prove, up to rounding: ``[P, m] -> [P]``; see `proof.lower_bound`."""
     return DualBounds(y).bounds(problem)
 
 
@@ -112,19 +103,6 @@ def _same_costs_and_infinities(first: LinearProgram, second: LinearProgram) -> b
         np.array_equal(np.isinf(getattr(first, field)), np.isinf(getattr(second, field)))
         for field in ("row_lower", "row_upper", "lower", "upper")
     )
-
-
-def upper_bound(problem: LinearProgram, x: Array) -> float:
-    """cᵀx + c₀ if x is feasible within `TOLERANCE`, else infinite."""
-    feasible = np.isfinite(x).all() and _infeasibility(problem, x) <= TOLERANCE
-    return float(problem.costs @ x) + problem.offset if feasible else np.inf
-
-
-def relative_gap(lower: float, upper: float) -> float:
-    """Difference of two bounds, relative to 1 + their size; infinite if one of them is."""
-    if not (np.isfinite(lower) and np.isfinite(upper)):
-        return np.inf
-    return (upper - lower) / (1 + max(abs(lower), abs(upper)))
 
 
 def _infeasibility(problem: LinearProgram, x: Array) -> float:

@@ -28,6 +28,8 @@ _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kIterationLimit: "pivot limit",
 }
 _NO_PIVOT_LIMIT = 2**31 - 1
+#: The least that HiGHS allows.
+_SMALLEST_ENTRY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,8 @@ class Answer:
         y: row duals, ``[m]``; NaN without a solution.
         basis: the last basis; None if HiGHS has none.
         pivots: simplex iterations.
+        ray: row duals ``[m]`` that are to prove an infeasible problem so, or a direction ``[n]`` that is to prove an
+            unbounded one so; None if there is none.
     """
 
     status: Status
@@ -49,6 +53,7 @@ class Answer:
     y: Array
     basis: Basis | None
     pivots: int
+    ray: Array | None = None
 
 
 class HighsSolver:
@@ -56,11 +61,18 @@ class HighsSolver:
 
     If a solve starts from the instance's own last basis, and the problem differs from the last one in bounds and sides
     only, HiGHS also keeps its factorisation and edge weights.
+
+    Args:
+        threads: number of threads.
+        tolerance: allowed violations of rows, bounds and dual signs; at least 1e-10.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, tolerance: float = 1e-7) -> None:
         self._highs = highspy.Highs()
+        self._set_options(primal_feasibility_tolerance=tolerance, dual_feasibility_tolerance=tolerance)
         self._set_options(output_flag=False, threads=threads, parallel="off" if threads == 1 else "on")
+        # HiGHS drops smaller entries, by default those below 1e-9.
+        self._set_options(small_matrix_value=_SMALLEST_ENTRY)
         #: The last problem as HiGHS has it, possibly reduced, and its last basis in terms of the whole problem.
         self._last: tuple[LinearProgram, Basis | None] | None = None
 
@@ -127,7 +139,18 @@ class HighsSolver:
             y=y,
             basis=final,
             pivots=max(0, highs.getInfo().simplex_iteration_count),
+            ray=self._ray(_STATUS.get(status, "failed"), problem) if reduction is None else None,
         )
+
+    def _ray(self, status: Status, problem: LinearProgram) -> Array | None:
+        if status not in ("infeasible", "unbounded"):
+            return None
+        # highspy's type stubs lack both.
+        highs = self._highs
+        ask = highs.getDualRay if status == "infeasible" else highs.getPrimalRay  # pyright: ignore[reportAttributeAccessIssue]
+        _, exists, values = ask()
+        values, length = np.array(values), problem.rows if status == "infeasible" else problem.columns
+        return values if exists and values.shape == (length,) and np.isfinite(values).all() else None
 
     def _set_options(self, **options: float | str) -> None:
         for name, value in options.items():

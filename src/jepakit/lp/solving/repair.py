@@ -7,6 +7,9 @@ import numpy as np
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.certificate import dual_range, reduced_costs
 
+#: Share of y that goes against rounding.
+_STRICTLY = 1e-12
+
 
 def repaired_primal(problem: LinearProgram, x: Array) -> Array:
     """x ``[n]`` clipped to its bounds, then moved towards a corner of the box until all rows hold.
@@ -28,11 +31,12 @@ def repaired_primal(problem: LinearProgram, x: Array) -> Array:
 def repaired_dual(problem: LinearProgram, y: Array) -> Array:
     """y ``[m]`` with signs that the rows' sides allow, shrunk towards 0 until all reduced costs are dual feasible.
 
-    At y = 0 the reduced costs are the costs. If these are not dual feasible, y is not shrunk.
+    At y = 0 the reduced costs are the costs. If these are not dual feasible, y is not shrunk. It is shrunk a little
+    further than that, so that rounding does not change the sign of a reduced cost.
     """
     y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
     step = _step_to_feasible(reduced_costs(problem, y), problem.costs, *dual_range(problem.lower, problem.upper))
-    return y if step is None else (1 - step) * y
+    return y if step is None else (1 - step) * (1 - _STRICTLY) * y
 
 
 def _step_to_feasible(values: Array, target: Array, lower: Array, upper: Array) -> float | None:

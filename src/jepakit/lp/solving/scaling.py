@@ -21,17 +21,23 @@ class Scaling:
     y: Array
 
 
-def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
+def equilibrated(problem: LinearProgram, *, exact: bool = False) -> tuple[LinearProgram, Scaling]:
     """The problem scaled so that the largest entry of each row and column, the largest cost and the largest side are 1.
 
     Ã = R A C, x = σ C x̃, y = κ R ỹ, with diagonal R and C; then cᵀx = σ κ c̃ᵀx̃.
 
+    Args:
+        problem: the problem.
+        exact: scale by powers of two, which does not round; the largest numbers are then between 1/2 and 2.
+
     Source: Ruiz 2001, "A scaling algorithm to equilibrate both rows and columns norms in matrices".
     """
     matrix = problem.matrix
-    rows, columns = _ruiz_factors(matrix)
+    rows, columns = powers_of_two(matrix) if exact else _ruiz_factors(matrix)
     sides = (rows * problem.row_lower, rows * problem.row_upper, problem.lower / columns, problem.upper / columns)
     size, cost = _largest_finite(np.concatenate(sides)), _largest_finite(columns * problem.costs)
+    if exact:
+        size, cost = (float(_power_of_two(np.array([value]))[0]) for value in (size, cost))
     row_lower, row_upper, lower, upper = (side / size for side in sides)
     data = matrix.data * rows[matrix.indices] * np.repeat(columns, np.diff(matrix.indptr))
     scaled = replace(
@@ -45,6 +51,17 @@ def equilibrated(problem: LinearProgram) -> tuple[LinearProgram, Scaling]:
         offset=problem.offset / (size * cost),
     )
     return scaled, Scaling(x=size * columns, y=cost * rows)
+
+
+def powers_of_two(matrix: sp.csc_array) -> tuple[Array, Array]:
+    """Factors of rows ``[m]`` and columns ``[n]`` after which the largest entry of each is between 1/4 and 4."""
+    rows, columns = _ruiz_factors(matrix)
+    return _power_of_two(rows), _power_of_two(columns)
+
+
+def _power_of_two(values: Array) -> Array:
+    """The next power of two."""
+    return np.ldexp(1.0, np.frexp(values)[1])
 
 
 def _ruiz_factors(matrix: sp.csc_array) -> tuple[Array, Array]:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jepakit.errors import DataError, require_at_least, require_choice
+from jepakit.errors import ConfigError, DataError, require_at_least, require_choice
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.formats.convert import Bounds, from_linprog
 from jepakit.lp.solving.basis import Basis
-from jepakit.lp.solving.certificate import (
-    TOLERANCE,
-    lower_bound,
-    reduced_costs,
-    relative_gap,
-    residuals,
-    upper_bound,
-)
-from jepakit.lp.solving.highs import EdgeWeights, HighsSolver, Method, Status
+from jepakit.lp.solving.certificate import lower_bounds, reduced_costs
+from jepakit.lp.solving.conclude import Conclusion, Judge, at_point, without_point
+from jepakit.lp.solving.highs import Answer, EdgeWeights, HighsSolver, Method, Status
 from jepakit.lp.solving.repair import repaired_dual, repaired_primal
+from jepakit.lp.solving.scaling import equilibrated
 
 
 @dataclass
@@ -31,7 +26,12 @@ class SolveConfig:
     """Limits and options of a solve.
 
     Args:
-        gap: a start is the answer if its certified bounds differ by at most this, relative to 1 + their size.
+        gap: an optimum is certified, and a start is the answer, if the proved bounds differ by at most this, relative
+            to the larger of their sizes without the constant c₀.
+        row_tolerance: how much a certified point may violate a row, in the row's own units; None: a share of 1e-9 of
+            the row's larger side, or of its largest term if its sides are 0.
+        row_tolerances: the same for single rows, by their names.
+        exact: certify an optimum only if its basis is optimal in rational arithmetic.
         pivots: limit from a start, after which the problem is solved cold; None: 1000 + 2 per row.
         seconds: limit per problem; None: no limit.
         presolve: whether a cold solve presolves.
@@ -40,6 +40,9 @@ class SolveConfig:
     """
 
     gap: float = 1e-6
+    row_tolerance: float | None = None
+    row_tolerances: dict[str, float] = field(default_factory=dict)
+    exact: bool = False
     pivots: int | None = None
     seconds: float | None = None
     presolve: bool = True
@@ -47,7 +50,10 @@ class SolveConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        require_at_least(self, gap=0, pivots=0, seconds=0, threads=1)
+        require_at_least(self, gap=0, row_tolerance=0, pivots=0, seconds=0, threads=1)
+        for name, tolerance in self.row_tolerances.items():
+            if not tolerance >= 0:
+                raise ConfigError(f"row_tolerances[{name}]", tolerance, "at least 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +80,8 @@ class Start:
 
 
 _COLD_START = Start("solver")
+#: Rounding of estimated bounds, relative to their size.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +91,17 @@ class Solution:
     Args:
         status: ``optimal``, ``infeasible``, ``unbounded``, ``infeasible or unbounded``, ``time limit`` or ``failed``.
         message: the status in words, with details.
+        certified: whether the status is proved, whatever the solver's tolerances: an optimum by bounds and rows within
+            the tolerances of `SolveConfig`, an infeasible problem by duals (Farkas), an unbounded one by a ray. If not,
+            this is what the solver says.
         x: ``[n]``; NaN without a solution.
         y: row duals, ``[m]``; NaN without a solution.
         z: reduced costs c - Aᵀy, ``[n]``.
         basis: the last basis; None if there is none.
         objective: cᵀx + c₀ in the user's sense.
-        lower: certified bound: no feasible point has a smaller objective (a larger one if the problem maximises).
-        upper: certified bound: the objective of ``x`` if ``x`` is feasible within tolerance, else infinite.
+        lower: proved bound: no feasible point has a smaller objective (a larger one if the problem maximises).
+        upper: the objective of ``x`` if ``x`` is feasible within tolerance, else infinite.
+        gap: difference of both, relative to the larger of their sizes without c₀; 0 if rounding explains it.
         source: what gave the solution: the source of a start, or ``solver`` for a cold solve.
         pivots: simplex iterations in total.
         seconds: wall-clock time, checks included.
@@ -98,6 +110,7 @@ class Solution:
 
     status: Status
     message: str
+    certified: bool
     x: Array
     y: Array
     z: Array
@@ -105,15 +118,11 @@ class Solution:
     objective: float
     lower: float
     upper: float
+    gap: float
     source: str
     pivots: int
     seconds: float
     fell_back: bool
-
-    @property
-    def gap(self) -> float:
-        """Difference of the certified bounds, relative to 1 + their size."""
-        return relative_gap(*sorted((self.lower, self.upper)))
 
 
 class Solver:
@@ -124,67 +133,78 @@ class Solver:
         self._highs = HighsSolver(self.config.threads)
 
     def solve(self, problem: LinearProgram, starts: Sequence[Start] = ()) -> Solution:
-        """Solves a problem. Of several starts HiGHS uses the one with the best certified bound.
+        """Solves a problem. Of several starts HiGHS uses the one with the best proved bound.
 
         Raises:
+            ConfigError: `SolveConfig.row_tolerances` names a row that the problem does not have.
             DataError: a start has another size than the problem.
         """
         begin = perf_counter()
+        judge = self._judge(problem, begin)
         if crossed := _crossed_bounds(problem):
-            return _solution(problem, "infeasible", crossed, begin)
+            return _solution(problem, without_point(problem, "infeasible", crossed, certified=True), begin)
         repaired = [_RepairedStart.of(problem, start) for start in starts]
-        if repaired:
-            dual, primal = max(repaired, key=lambda start: start.lower), min(repaired, key=lambda start: start.upper)
-            gap = relative_gap(dual.lower, primal.upper)
-            if gap <= self.config.gap:
-                message = f"optimal: the bounds of a start differ by {gap:.1e}"
-                start = primal.start
-                return _solution(problem, "optimal", message, begin, primal.x, dual.y, start.basis, start.source)
+        if repaired and not self.config.exact and (found := _of_starts(problem, repaired, judge)) is not None:
+            return _solution(problem, found[0], begin, found[1])
+        tried: list[tuple[Conclusion, str]] = []
+        pivots = 0
         with_basis = [start for start in repaired if start.start.basis is not None]
-        abandoned: list[Solution] = []
+        attempts: list[tuple[Start, Method, bool, bool]] = []
         if with_basis:
-            start = max(with_basis, key=lambda start: start.lower).start
-            solution = self._attempt(problem, begin, start)
-            if solution.status in ("optimal", "time limit"):
-                return solution
-            abandoned = [solution]
-        cold: list[Solution] = []
-        for method, presolve in _COLD_METHODS if self.config.presolve else _COLD_METHODS[1:]:
-            cold.append(self._attempt(problem, begin, _COLD_START, method=method, presolve=presolve))
-            if cold[-1].status in _CONCLUSIVE:
+            attempts.append((max(with_basis, key=lambda start: start.bound).start, "simplex", False, False))
+        attempts += [(_COLD_START, *way) for way in _COLD_WAYS if way[1] <= self.config.presolve]
+        for start, method, presolve, scaled in attempts:
+            answer = self._answer(problem, judge, start, method=method, presolve=presolve, scaled=scaled)
+            pivots += answer.pivots
+            tried.append((judge.conclude(problem, answer), start.source))
+            if tried[-1][0].settled or tried[-1][0].status == "time limit":
                 break
-        else:
-            # "infeasible or unbounded" says more than a failure.
-            cold.sort(key=lambda solution: solution.status == "infeasible or unbounded")
-        pivots = sum(solution.pivots for solution in (*abandoned, *cold))
-        return replace(cold[-1], pivots=pivots, seconds=perf_counter() - begin, fell_back=bool(abandoned))
+        # Of equally good ones the last: it was solved in the problem's own units.
+        best = max(
+            reversed(tried),
+            key=lambda pair: (pair[0].certified, pair[0].settled, _WORTH.index(pair[0].status), -pair[0].gap),
+        )
+        if (
+            not best[0].settled
+            and best[0].status != "time limit"
+            and (found := judge.without_optimum(problem)) is not None
+        ):
+            best = found, "solver"
+        return _solution(problem, best[0], begin, best[1], pivots, fell_back=bool(with_basis) and len(tried) > 1)
 
-    def _attempt(
-        self, problem: LinearProgram, begin: float, start: Start, *, method: Method = "simplex", presolve: bool = True
-    ) -> Solution:
-        """HiGHS' answer; an optimum that misses the tolerance has failed."""
+    def _judge(self, problem: LinearProgram, begin: float) -> Judge:
+        config = self.config
+        tolerance = np.full(problem.rows, np.nan if config.row_tolerance is None else config.row_tolerance)
+        places = {problem.row_name(row): row for row in range(problem.rows)} if config.row_tolerances else {}
+        for name, allowed in config.row_tolerances.items():
+            require_choice("row_tolerances", name, places)
+            tolerance[places[name]] = allowed
+        limit = np.inf if config.seconds is None else config.seconds
+        return Judge(config.gap, tolerance, config.exact, lambda: max(0.0, limit - (perf_counter() - begin)))
+
+    def _answer(
+        self, problem: LinearProgram, judge: Judge, start: Start, *, method: Method, presolve: bool, scaled: bool
+    ) -> Answer:
+        """HiGHS' answer in the units of the problem."""
         config, warm = self.config, start.basis is not None
+        given, scaling = equilibrated(problem, exact=True) if scaled else (problem, None)
         pivots = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         answer = self._highs.solve(
-            problem,
+            given,
             start.basis,
             pivots=pivots if warm else None,
-            seconds=None if config.seconds is None else max(0.0, config.seconds - (perf_counter() - begin)),
+            seconds=None if config.seconds is None else judge.left(),
             presolve=presolve,
             reduce=config.reduce,
             method=method,
             edge_weights=start.edge_weights,
         )
-        status, message = answer.status, _MESSAGES.get(answer.status, f"the solver stopped: {answer.word}")
-        if status not in ("optimal", "time limit"):
-            return _solution(problem, status, message, begin, pivots=answer.pivots)
-        if status == "optimal" and not (missed := residuals(problem, answer.x, answer.y)).optimal:
-            status = "failed"
-            message = (
-                f"the solver says optimal, but rows and bounds are violated by {missed.primal:.1e}, dual signs by"
-                f" {missed.dual:.1e}, and the duality gap is {missed.gap:.1e} (relative; {TOLERANCE:g} is allowed)"
-            )
-        return _solution(problem, status, message, begin, answer.x, answer.y, answer.basis, start.source, answer.pivots)
+        if scaling is None:
+            return answer
+        ray = answer.ray
+        if ray is not None:
+            ray = ray * (scaling.y if answer.status == "infeasible" else scaling.x)
+        return replace(answer, x=scaling.x * answer.x, y=scaling.y * answer.y, ray=ray)
 
 
 def linprog(
@@ -207,72 +227,88 @@ def linprog(
 
 @dataclass(frozen=True)
 class _RepairedStart:
-    """A start, its repaired point and duals, and the bounds that they certify."""
+    """A start, its repaired point and duals, and the bound that these are estimated to prove."""
 
     start: Start
     x: Array | None
     y: Array | None
-    lower: float
-    upper: float
+    bound: float
 
     @classmethod
     def of(cls, problem: LinearProgram, start: Start) -> _RepairedStart:
-        for field, values, length in (("x", start.x, problem.columns), ("y", start.y, problem.rows)):
+        for part, values, length in (("x", start.x, problem.columns), ("y", start.y, problem.rows)):
             if values is not None and values.shape != (length,):
-                raise DataError("a start of another size", field=field, value=values.shape, expected=str((length,)))
+                raise DataError("a start of another size", field=part, value=values.shape, expected=str((length,)))
         x = None if start.x is None else repaired_primal(problem, start.x)
         y = None if start.y is None else repaired_dual(problem, start.y)
-        lower = -np.inf if y is None else lower_bound(problem, y)
-        return cls(start, x, y, lower, np.inf if x is None else upper_bound(problem, x))
+        return cls(start, x, y, -np.inf if y is None else float(lower_bounds(problem, y[None])[0]))
+
+
+def _of_starts(problem: LinearProgram, starts: Sequence[_RepairedStart], judge: Judge) -> tuple[Conclusion, str] | None:
+    """An optimum whose point and duals come from starts, if they prove it."""
+    duals = [(start.bound, start.y, start.start.basis) for start in starts if start.y is not None]
+    points = [(float(problem.costs @ start.x), start.x, start.start) for start in starts if start.x is not None]
+    if not duals or not points:
+        return None
+    (bound, y, basis), (value, x, start) = max(duals, key=lambda dual: dual[0]), min(points, key=lambda point: point[0])
+    # A proof may cost a factorisation.
+    estimate = bound - problem.offset
+    if not value - estimate <= (2 * judge.gap + _ROUNDING) * max(abs(value), abs(estimate)):
+        return None
+    proved = judge.certificate(problem, x, y, basis)
+    if not proved.holds:
+        return None
+    found = at_point(f"optimal: the bounds of a start differ by {proved.gap:.1e}", x, y, start.basis, proved)
+    return found, start.source
 
 
 def _solution(
     problem: LinearProgram,
-    status: Status,
-    message: str,
+    found: Conclusion,
     begin: float,
-    x: Array | None = None,
-    y: Array | None = None,
-    basis: Basis | None = None,
     source: str = "solver",
     pivots: int = 0,
+    *,
+    fell_back: bool = False,
 ) -> Solution:
-    """A solution with its certified bounds; without x and y these are NaN."""
-    x = np.full(problem.columns, np.nan) if x is None else x
-    y = np.full(problem.rows, np.nan) if y is None else y
-    lower = lower_bound(problem, y) if np.isfinite(y).all() else -np.inf
-    upper = upper_bound(problem, x)
     return Solution(
-        status=status,
-        message=message,
-        x=x,
-        y=y,
-        z=reduced_costs(problem, y),
-        basis=basis,
-        objective=problem.objective(x),
-        # Rounding may lift the lower bound of an optimum a little above the upper one.
-        lower=problem.in_user_sense(min(lower, upper)),
-        upper=problem.in_user_sense(upper),
+        status=found.status,
+        message=found.message,
+        certified=found.certified,
+        x=found.x,
+        y=found.y,
+        z=reduced_costs(problem, found.y),
+        basis=found.basis,
+        objective=problem.objective(found.x),
+        lower=problem.in_user_sense(found.lower),
+        upper=problem.in_user_sense(found.upper),
+        gap=found.gap,
         source=source,
         pivots=pivots,
         seconds=perf_counter() - begin,
-        fell_back=False,
+        fell_back=fell_back,
     )
 
 
-#: (method, presolve) of cold solves, in order. Presolve cannot always tell infeasible from unbounded, and its postsolve
-#: may miss the tolerance. The interior point method detects some infeasible problems that the simplex method does not.
-_COLD_METHODS: tuple[tuple[Method, bool], ...] = (("simplex", True), ("simplex", False), ("ipm", True))
-#: No other method has to be tried.
-_CONCLUSIVE: tuple[Status, ...] = ("optimal", "infeasible", "unbounded", "time limit")
+#: (method, presolve, scaled) of cold solves, in order. Scaled, what HiGHS allows or drops is relative to the problem's
+#: own units. The interior point method detects some infeasible problems that the simplex method does not.
+_COLD_WAYS: tuple[tuple[Method, bool, bool], ...] = (
+    ("simplex", True, False),
+    ("simplex", False, True),
+    ("ipm", True, True),
+)
 
-_MESSAGES: dict[Status, str] = {
-    "optimal": "optimal",
-    "infeasible": "no point meets all rows and bounds",
-    "unbounded": "the objective is unbounded",
-    "infeasible or unbounded": "no optimum exists; whether a feasible point exists was not decided",
-    "time limit": "the time limit was reached before an optimum was found",
-}
+
+#: Of what is not certified, which is told: an optimum rather than none, a status rather than a failure.
+_WORTH: tuple[Status, ...] = (
+    "failed",
+    "pivot limit",
+    "infeasible or unbounded",
+    "unbounded",
+    "infeasible",
+    "time limit",
+    "optimal",
+)
 
 
 def _crossed_bounds(problem: LinearProgram) -> str:
