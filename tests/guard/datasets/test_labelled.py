@@ -1,5 +1,7 @@
 """Labelled runs: copies, groups, and what counts as attacked and benign."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,15 @@ def test_some_of_the_runs_keep_their_calls() -> None:
     assert [trace.id for trace in few.traces] == ["a", "c"]
     assert few.run.tolist() == [0, 1, 1, 1]
     assert few.highest(np.array([5.0, 1.0, 3.0, 2.0])).tolist() == [5.0, 3.0]
+
+
+def test_the_collector_of_garbage_is_as_it_was() -> None:
+    with pytest.raises(DataError):
+        labelled_runs([])
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        labelled_runs([run("a", "benign", "benign")])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

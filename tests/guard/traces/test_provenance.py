@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jepakit.guard.data import Call, Context, Edge, Origin, Trace
-from jepakit.guard.traces.provenance import Flow, data_flow
+from jepakit.guard.traces.provenance import Flow, Shared, data_flow
 
 MAILS = (
     "- from: Bob\n  body: pay 1,250.00 to DE89 3704\n- from: eve@evil.org\n  body: see you on Monday at the old harbour"
@@ -92,3 +92,39 @@ def test_what_was_read_between_spaces_is_found(value: str, before: str, after: s
     output = f"{before} {value} {after}"
     if value.strip() and value.isascii() and value.isprintable() and not value.isspace():
         assert places(flow_of("", value, output), output=output)
+
+
+_TEXTS = ["", "pay 12.50 to Bob", "- pay 12.50\n- to Bob at the old harbour on Monday", "12.5", "Bob"]
+_CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(["1", "2", "3"]),
+        st.dictionaries(st.sampled_from("ab"), st.sampled_from([*_TEXTS, 12.5, 12, 1, True, 1.0, ["Bob", 12]])),
+        st.sampled_from(_TEXTS),
+        st.booleans(),
+    ),
+    max_size=4,
+    unique_by=lambda one: one[0],
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(_TEXTS), _CALLS), min_size=1, max_size=5), st.sampled_from([0, 20, 10_000]))
+def test_what_is_shared_by_many_runs_changes_nothing(
+    runs: list[tuple[str, list[tuple[str, dict[str, object], str, bool]]]], characters: int
+) -> None:
+    given_origin = {"/a": (Origin(source="user"),)}
+    traces = [
+        Trace(
+            context=Context(task=task),
+            calls=tuple(
+                Call(id=name, tool="t", arguments=arguments, output=output, origins=given_origin if known else {})
+                for name, arguments, output, known in calls
+                if not known or "a" in arguments
+            ),
+        )
+        for task, calls in runs
+    ]
+    shared = Shared(characters)
+    alone = [data_flow(trace) for trace in traces]
+    assert [data_flow(trace, shared) for trace in traces] == alone
+    # Equal is not the same: 1 and true are different values.
+    assert repr([data_flow(trace, shared) for trace in traces]) == repr(alone)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import cached_property
-from itertools import islice
+from functools import cache
 
 from jepakit.guard.data import Call, Edge, Origin, SourceKind, Trace
-from jepakit.guard.traces.folding import Folded, fold
-from jepakit.guard.traces.records import Span, records
-from jepakit.guard.traces.runs import WORDS, Words, common_runs
+from jepakit.guard.traces.folding import fold
+from jepakit.guard.traces.records import Span
+from jepakit.guard.traces.runs import Words
+from jepakit.guard.traces.searched import SearchedText, Texts
 from jepakit.guard.traces.strict_json import JsonValue, exact_number, is_number, leaves
 
-#: Places of a value in one text.
-_PLACES = 8
 #: Words of a text of which each counts, and of any text.
 _SHORT, _MOST_WORDS = 16, 256
 #: Words inside of a text, those of addresses among them: they hold a digit, an @, or a point between letters.
 _PART, _ADDRESS = re.compile(r"\w[\w@.+-]*\w"), re.compile(r"[\d@]|\w\.\w")
 _WEB = frozenset(("http", "https", "www", "mailto"))
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?(?!\w)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -70,16 +66,20 @@ class Flow:
     edges: tuple[Edge, ...]
 
 
-def data_flow(trace: Trace) -> Flow:
+def data_flow(trace: Trace, shared: Shared | None = None) -> Flow:
     """Finds each argument in the user's and the system's words and in the outputs of earlier calls.
 
     Texts are compared after `fold`; a number is equal to a number written otherwise ("1,000.00"). A text that stands
     nowhere as a whole is found by its runs of four words or more. Origins that the trace gives are kept as they are.
 
+    Args:
+        trace: whose calls are looked at.
+        shared: what is worked out once for many traces; None: for this one alone.
+
     Raises:
         DataError: the arguments of a call are not JSON, or more of it than is read.
     """
-    sources = Sources()
+    sources = Sources(shared)
     sources.add("user", trace.context.task)
     sources.add("system", trace.context.system)
     values: list[tuple[Value, ...] | None] = []
@@ -102,28 +102,66 @@ def edges_of(trace: Trace, values: Sequence[tuple[Value, ...] | None]) -> tuple[
     return tuple(edges.values())
 
 
-class Sources:
-    """The texts that an agent has read so far."""
+class Shared:
+    """What many runs have read and where their values stand in it, worked out once for all of them.
 
-    def __init__(self) -> None:
+    Args:
+        characters: of texts that are kept for the next run; those used longest ago make room.
+    """
+
+    def __init__(self, characters: int) -> None:
+        self.texts = Texts(characters)
+        self._numbers: dict[tuple[int, SourceKind, str | None, str], int] = {}
+        self._values: dict[tuple[int, str], tuple[Value, ...]] = {}
+
+    def after(self, before: int, kind: SourceKind, call: str | None, text: str) -> int:
+        """The number of all that was read when ``text`` follows what has the number ``before``; 0 for nothing."""
+        return self._numbers.setdefault((before, kind, call, text), len(self._numbers) + 1)
+
+    def values(self, read: int, arguments: object, work_out: Callable[[], tuple[Value, ...]]) -> tuple[Value, ...]:
+        """The values of arguments after all that has the number ``read``."""
+        try:
+            key = read, json.dumps(arguments)
+        except (TypeError, ValueError, RecursionError):
+            # Not JSON, which is refused where the values are looked at.
+            return work_out()
+        known = self._values.get(key)
+        return known if known is not None else self._values.setdefault(key, work_out())
+
+
+class Sources:
+    """The texts that an agent has read so far.
+
+    Args:
+        shared: what other runs have read; None: this one is alone.
+    """
+
+    def __init__(self, shared: Shared | None = None) -> None:
+        self._shared, self._number = shared, 0
+        self._prepared = Texts() if shared is None else shared.texts
         self._texts: list[_Text] = []
-        self._vocabulary: dict[str, int] = {}
 
     def copy(self) -> Sources:
         """The same texts; more can be added to either."""
-        other = Sources()
-        other._texts, other._vocabulary = list(self._texts), self._vocabulary
+        other = Sources(self._shared)
+        other._number, other._prepared, other._texts = self._number, self._prepared, list(self._texts)
         return other
 
     def add(self, kind: SourceKind, text: str, call: str | None = None) -> None:
         """Adds a text; ``call`` is the id of the call that returned it."""
-        listed = records(text) if kind == "output" else []
-        self._texts.append(_Text(kind, call, fold(text), listed, self._vocabulary))
+        self._texts.append(_Text(kind, call, self._prepared.get(text, has_records=kind == "output")))
+        if self._shared is not None:
+            self._number = self._shared.after(self._number, kind, call, text)
 
     def values(self, call: Call) -> tuple[Value, ...] | None:
         """The leaves of a call's arguments with their origins; None where the arguments are not known."""
         if call.arguments is None:
             return None
+        if self._shared is None or call.origins:
+            return self._values(call)
+        return self._shared.values(self._number, call.arguments, lambda: self._values(call))
+
+    def _values(self, call: Call) -> tuple[Value, ...]:
         found: list[Value] = []
         for leaf in leaves(call.arguments):
             given = call.origins.get(leaf.pointer)
@@ -137,21 +175,24 @@ class Sources:
         number = exact_number(value)
         # A number in quotes is a text too: a phone number, an identifier.
         sought = "" if is_number(value) or not isinstance(value, str) else fold(value).text
-        words = Words(sought, self._vocabulary) if number is None else Words("", {})
-        listed: list[Read] = []
-        for text in self._texts:
-            reads = text.reads(number, sought)
-            if not reads and len(words.ids) >= WORDS:
-                reads = [Read(text.origin(place), share) for place, share in text.parts(words)]
-            listed += reads
-        return tuple(listed)
+        if number is None and not sought:
+            return ()
+        normal = None if number is None else number.normalize()
+        words = cache(lambda: Words(sought, self._prepared.vocabulary))
+        return tuple(
+            Read(text.origin(place), share)
+            for text in self._texts
+            for place, share in text.searched.found(normal, sought, words)
+        )
 
     def words(self, value: JsonValue, reads: Sequence[Read]) -> tuple[tuple[Read, ...], ...]:
         """See `Value.words`; ``reads`` are those of the value."""
         if not isinstance(value, str) or any(read.share >= 1.0 for read in reads):
             return ()
         share = 1.0 / max(len(value), 1)
-        places = ([(text, span) for text in self._texts for span in text.places(word)] for word in _words_of(value))
+        places = (
+            [(text, span) for text in self._texts for span in text.searched.places(word)] for word in _words_of(value)
+        )
         return tuple(
             tuple(Read(text.origin(span), share * (span[1] - span[0])) for text, span in of_word)
             for of_word in places
@@ -159,63 +200,18 @@ class Sources:
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Text:
-    """A text with what is needed to find values in it."""
+    """A text that an agent has read."""
 
     kind: SourceKind
     call: str | None
-    folded: Folded
-    records: list[Span]
-    vocabulary: dict[str, int]
-
-    def reads(self, number: Decimal | None, sought: str) -> list[Read]:
-        """The places of a value as a whole: of its number and of its folded text."""
-        places = [] if number is None else self.numbers.get(number.normalize(), [])[:_PLACES]
-        if sought:
-            places = list(dict.fromkeys([*places, *self.places(sought)]))[:_PLACES]
-        return [Read(self.origin(place), 1.0) for place in places]
-
-    def places(self, sought: str) -> list[Span]:
-        """Places of a folded text."""
-        return list(islice(self._of_text(sought), _PLACES))
-
-    @cached_property
-    def numbers(self) -> dict[Decimal, list[Span]]:
-        """The numbers of the folded text."""
-        numbers: dict[Decimal, list[Span]] = {}
-        for match in _NUMBER.finditer(self.folded.text):
-            numbers.setdefault(Decimal(match[0].replace(",", "")).normalize(), []).append(match.span())
-        return numbers
-
-    @cached_property
-    def words(self) -> Words:
-        """The words of the folded text."""
-        return Words(self.folded.text, self.vocabulary)
-
-    def _of_text(self, sought: str) -> Iterator[Span]:
-        """Places of a folded text that are not inside a longer word."""
-        text, start = self.folded.text, -1
-        while (start := text.find(sought, start + 1)) >= 0:
-            if not _inside_word(text, start) and not _inside_word(text, start + len(sought)):
-                yield start, start + len(sought)
-
-    def parts(self, sought: Words) -> list[tuple[Span, float]]:
-        """The longest runs of words that both texts have, each with its share of the characters of ``sought``."""
-        runs = common_runs(sought, self.words)[:_PLACES]
-        spans = [
-            (self.words.span(place, place + size), sought.span(start, start + size)) for start, place, size in runs
-        ]
-        return [(place, (end - start) / int(sought.ends[-1])) for place, (start, end) in spans]
+    searched: SearchedText
 
     def origin(self, place: Span) -> Origin:
         """A part of the folded text as a place of the text itself."""
-        start, end = self.folded.span(*place)
-        return Origin(source=self.kind, call=self.call, start=start, end=end, record=self._record(start))
-
-    def _record(self, place: int) -> int | None:
-        number = bisect_right(self.records, (place, 1 << 62)) - 1
-        return number if number >= 0 and place < self.records[number][1] else None
+        start, end, record = self.searched.original(place)
+        return Origin(source=self.kind, call=self.call, start=start, end=end, record=record)
 
 
 def _words_of(value: str) -> list[str]:
@@ -226,9 +222,3 @@ def _words_of(value: str) -> list[str]:
     if len(found) > _SHORT:
         words = [word for word in words if _ADDRESS.search(word) is not None]
     return words[:_MOST_WORDS]
-
-
-def _inside_word(text: str, place: int) -> bool:
-    """Whether letters or digits of ASCII stand on both sides: other scripts do without spaces."""
-    beside = text[max(place - 1, 0) : place + 1]
-    return 0 < place < len(text) and beside.isascii() and beside.isalnum()
