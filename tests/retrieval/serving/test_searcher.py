@@ -32,7 +32,7 @@ def dataset() -> RetrievalDataset:
 @pytest.fixture(scope="module")
 def adapter(dataset: RetrievalDataset) -> Adapter:
     selection = SelectionConfig(folds=3, strengths=[0.5, 1.0])
-    config = PretrainConfig(epochs=15, batch_size=32, learning_rate=1e-2, progress=False, selection=selection)
+    config = PretrainConfig(epochs=6, batch_size=32, learning_rate=2e-2, progress=False, selection=selection)
     return pretrain(dataset, ENCODER, config).encoder
 
 

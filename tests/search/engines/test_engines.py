@@ -14,6 +14,7 @@ from toy_index import DIM, documents_of, vectors_of
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.documents import Documents
+from jepakit.search.engines import database
 from jepakit.search.filters import Filter
 from processes import CONTEXT, LIMIT
 
@@ -83,15 +84,16 @@ def test_added_replaced_and_deleted(place: Place) -> None:
     collection.close()
 
 
-def test_more_than_one_batch(place: Place) -> None:
+def test_more_than_one_batch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BATCH", 50)
     collection = place.create()
-    numbers = range(1100)
+    numbers = range(110)
     collection.add(documents_of(numbers), vectors_of(numbers))
-    assert len(collection) == 1100
+    assert len(collection) == 110
     rows = collection.rows_of([f"d{number}" for number in numbers])
     assert collection.documents(rows) == documents_of(numbers)
-    collection.delete([f"d{number}" for number in range(1050)])
-    assert sorted(ids_of(collection, vectors_of([0])[0], 100)) == sorted(f"d{number}" for number in range(1050, 1100))
+    collection.delete([f"d{number}" for number in range(105)])
+    assert sorted(ids_of(collection, vectors_of([0])[0], 100)) == sorted(f"d{number}" for number in range(105, 110))
     collection.close()
 
 
