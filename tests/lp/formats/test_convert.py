@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse as sp
 from scipy.optimize import linprog as scipy_linprog
 
-from jepakit.errors import DataError
-from jepakit.lp import Solver, from_cvxpy, from_linopy, from_linprog
+from jepakit.errors import ConfigError, DataError
+from jepakit.lp import Solver, from_cvxpy, from_linopy, from_linprog, linprog
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -66,3 +66,14 @@ def test_linopy() -> None:
     assert Solver().solve(from_linopy(model)).objective == 4
     model.add_objective((x * np.array([1.0, 2.0, 3.0])).sum(), sense="max", overwrite=True)
     assert Solver().solve(from_linopy(model)).objective == 30
+
+
+def test_linprog_takes_what_scipy_takes() -> None:
+    arguments = ([-1.0, -2.0], [[1.0, 1.0]], [[4.0]])
+    for bounds, method in ((None, "highs"), ((0, None), "highs-ds"), ([(0, None)] * 2, "highs-ipm")):
+        solution = linprog(*arguments, bounds=bounds, method=method, integrality=[0, 0])  # type: ignore[arg-type]
+        assert solution.objective == scipy_linprog(*arguments, bounds=bounds, method=method).fun == -8
+    with pytest.raises(ConfigError, match="method = 'simplex'"):
+        linprog(*arguments, method="simplex")
+    with pytest.raises(DataError, match="integrality: columns that have to be integer"):
+        linprog(*arguments, integrality=1)

@@ -58,6 +58,37 @@ def test_an_lp_file_with_a_fault_is_refused(tmp_path: Path) -> None:
         read_problem(tmp_path / "problem.csv")
 
 
+WHOLE = """\\ a comment
+Minimize
+ obj: x + 2 y
+Subject To
+ c1: x + y >= 1
+Bounds
+ x <= 4
+ 2 <= y <= 3
+Semi-continuous
+ y
+End
+"""
+
+
+def test_an_lp_file_that_is_cut_off_after_any_line_is_refused(tmp_path: Path) -> None:
+    lines = WHOLE.splitlines(keepends=True)
+    file = tmp_path / "cut.lp"
+    for number in range(1, len(lines)):
+        file.write_text("".join(lines[:number]))
+        with pytest.raises(DataError, match="ends too early") as caught:
+            read_problem(file, relax=True)
+        assert caught.value.line == (number if number > 1 else 1)
+    file.write_text(WHOLE + "\\ nothing more\n\n")
+    with pytest.raises(DataError, match="1 columns have to be 0 or above their lower bound"):
+        read_problem(file)
+    # y may be 0: a relaxation that starts at 2 would cut this off.
+    problem = read_problem(file, relax=True)
+    assert dict(zip(problem.column_names, problem.lower.tolist(), strict=True)) == {"x": 0, "y": 0}
+    assert dict(zip(problem.column_names, problem.upper.tolist(), strict=True)) == {"x": 4, "y": 3}
+
+
 def test_a_model_of_highs_comes_and_goes() -> None:
     problem = replace(by_hand(), maximize=False)
     highs = quiet_highs()

@@ -94,9 +94,11 @@ def test_names_with_spaces_need_fixed_format(tmp_path: Path) -> None:
         (" E  EXACTLY", " E  ATMOST", 9, "ROWS", "ATMOST"),
         (" E  EXACTLY", " Q  EXACTLY", 9, "ROWS", "Q EXACTLY"),
         (" FR BND       Y", " FR BND       W", 24, "BOUNDS", "W"),
-        (" FR BND       Y", " SC BND       Y 3", 24, "BOUNDS", "SC"),
+        (" FR BND       Y", " QQ BND       Y 3", 24, "BOUNDS", "QQ"),
         (" UP BND       Z                -1.0", " UP BND       Z", 25, "BOUNDS", "BND"),
-        (" UP BND       Z", " UP OTHER     Z", 25, "BOUNDS", "OTHER"),
+        ("ATMOST            4.0", "ATMOST            4.0E1D1", 15, "COLUMNS", "4.0E1D1"),
+        ("    MAX\n", "    MAX\nOBJNAME\n    ATMOST\n", 13, "COLUMNS", "ATMOST"),
+        ("RANGES\n", "RHS\n", 19, "RHS", "RHS"),
         ("RNG       EXACTLY          -1.5", "RNG       ATMOST           -1.5", 21, "RANGES", "ATMOST"),
         ("RNG       EXACTLY          -1.5", "RNG       PROFIT           -1.5", 21, "RANGES", "PROFIT"),
         ("EXACTLY           5.0    PROFIT", "PROFIT            5.0    PROFIT", 18, "RHS", "PROFIT"),
@@ -120,6 +122,51 @@ def test_a_fault_is_named_with_its_line(
         read_mps(file)
     fault = caught.value
     assert (fault.file, fault.line, fault.field, fault.value) == (file, line, section, value)
+
+
+def test_dialects_are_read_as_they_are_meant(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plain = read_mps(written(tmp_path, SMALL))
+    ranges, bounds = SMALL.index("RANGES"), SMALL.index("BOUNDS")
+    moved = SMALL[:ranges] + SMALL[bounds : SMALL.index("ENDATA")] + SMALL[ranges:bounds] + "ENDATA\n"
+    same = {
+        "sections": moved,
+        "mark": "\ufeff" + SMALL,
+        "comments": SMALL.replace("9.0    EXACTLY           2.0", "9.0    EXACTLY           2.0 $ two").replace(
+            "ATMOST            4.0", "ATMOST            4.0 $"
+        ),
+        "fortran": SMALL.replace("10.0", "1.0D1").replace("-2.5", "-25.0d-1"),
+        "objective": SMALL.replace("ROWS\n N  PROFIT\n", "OBJNAME\n    PROFIT\nROWS\n N  FIRST\n N  PROFIT\n"),
+        "sets": SMALL.replace(
+            "RANGES\n", "    OTHER     ATMOST           11.0    PROFIT            8.0\nRANGES\n"
+        ).replace("ENDATA", " UP OTHER     X                 5.0\nENDATA"),
+    }
+    for name, text in same.items():
+        assert text != SMALL
+        found = read_mps(written(tmp_path, text))
+        for part in ("costs", "row_lower", "row_upper", "lower", "upper"):
+            np.testing.assert_array_equal(getattr(found, part), getattr(plain, part), err_msg=name)
+        np.testing.assert_array_equal(found.matrix.toarray(), plain.matrix.toarray(), err_msg=name)
+        assert (found.offset, found.maximize) == (plain.offset, plain.maximize)
+    said = [record.getMessage() for record in caplog.records]
+    assert any(
+        "small.mps:19: RHS: of several sets the first, 'RHS', is taken; 'OTHER' is left out" in one for one in said
+    )
+    assert any("BOUNDS: of several sets the first, 'BND', is taken; 'OTHER' is left out" in one for one in said)
+    assert any("have the lower bound -inf: Z" in one for one in said)
+
+
+def test_a_dollar_in_a_name_is_no_comment(tmp_path: Path) -> None:
+    text = SMALL.replace("ATMOST", "$ATMOST").replace(" Y ", " $Y ").replace("BND       Y", "BND       $Y")
+    assert read_mps(written(tmp_path, text)).row_names[0] == "$ATMOST"
+
+
+def test_the_relaxation_of_a_semicontinuous_column_reaches_0(tmp_path: Path) -> None:
+    text = SMALL.replace(" UP BND       X                 4.0", " LO BND       X  2.0\n SC BND       X 4.0")
+    file = written(tmp_path, text)
+    with pytest.raises(DataError, match="1 columns have to be 0 or above their lower bound, such as 'X'"):
+        read_mps(file)
+    problem = read_mps(file, relax=True)
+    assert (problem.lower[0], problem.upper[0]) == (0, 4)
 
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:

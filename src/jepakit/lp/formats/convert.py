@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import linopy
 
 
-Bounds = Sequence[Sequence[float | None]] | Sequence[float | None] | Array
-"""(lower, upper) for all columns, or one pair per column; None: no bound."""
+Bounds = Sequence[Sequence[float | None]] | Sequence[float | None] | Array | None
+"""(lower, upper) for all columns, or one pair per column, None in it: no bound. None: (0, None), as in SciPy."""
 
 
 def from_linprog(
@@ -38,7 +38,7 @@ def from_linprog(
     Raises:
         DataError: names the argument that does not fit.
     """
-    costs = np.atleast_1d(np.asarray(c, float))
+    costs = np.atleast_1d(np.asarray(c, float).squeeze())
     inequalities, right = _rows("A_ub", A_ub, b_ub, len(costs))
     equations, sides = _rows("A_eq", A_eq, b_eq, len(costs))
     lower, upper = _bounds(bounds, len(costs))
@@ -58,7 +58,7 @@ def _rows(name: str, matrix: Any, sides: ArrayLike | None, columns: int) -> tupl
     if matrix is None:
         return sp.csc_array((0, columns)), np.zeros(0)
     rows = sp.csc_array(matrix if sp.issparse(matrix) else np.atleast_2d(np.asarray(matrix, float)))
-    values = np.atleast_1d(np.asarray(sides, dtype=float))
+    values = np.atleast_1d(np.asarray(sides, dtype=float).squeeze())
     shape = (len(values), columns)
     if rows.shape != shape:  # pyright: ignore[reportUnnecessaryComparison]
         raise DataError("of another shape than b and c", field=name, value=rows.shape, expected=str(shape))
@@ -66,6 +66,7 @@ def _rows(name: str, matrix: Any, sides: ArrayLike | None, columns: int) -> tupl
 
 
 def _bounds(bounds: Bounds, columns: int) -> tuple[Array, Array]:
+    bounds = (0, None) if bounds is None else bounds
     # As floats None becomes NaN.
     given = np.array(np.atleast_2d(np.asarray(bounds, dtype=object)), dtype=float)
     if given.shape not in ((1, 2), (columns, 2)):

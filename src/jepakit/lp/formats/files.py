@@ -88,8 +88,12 @@ def write_problem(problem: LinearProgram, file: Path) -> None:
 
 
 def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
-    # HiGHS reads the file itself; this checks its existence, its gzip format and its size before.
-    read_bytes(file)
+    # HiGHS reads the file itself, and a file that is cut off as a smaller problem. `read_text` unpacks it.
+    lines = read_text(file, errors="replace").splitlines()
+    words = [(number, word) for number, line in enumerate(lines, 1) for word in line.partition("\\")[0].split()[-1:]]
+    last, word = words[-1] if words else (1, "")
+    if word.lower() != "end":
+        raise DataError("ends too early", file=file, line=last, value=word, expected="End: the file is cut off")
     highs, log = highspy.Highs(), list[str]()
     highs.setOptionValue("log_to_console", False)
     highs.cbLogging.subscribe(lambda event: log.append(event.message))

@@ -6,6 +6,8 @@ another optimum.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,8 +20,21 @@ from jepakit.errors import DataError
 from jepakit.files import read_text
 from jepakit.lp.data import Array, LinearProgram
 
-#: Sections of a linear program, in order.
-_SECTIONS = ("NAME", "OBJSENSE", "ROWS", "COLUMNS", "RHS", "RANGES", "BOUNDS", "ENDATA")
+_LOG = logging.getLogger(__name__)
+#: Sections of a linear program, and the place of each in the file; those of one place come in any order.
+_SECTIONS = {
+    "NAME": 0,
+    "OBJSENSE": 1,
+    "OBJNAME": 1,
+    "ROWS": 2,
+    "COLUMNS": 3,
+    "RHS": 4,
+    "RANGES": 4,
+    "BOUNDS": 4,
+    "ENDATA": 5,
+}
+#: A number as Fortran writes it: 1.5D-3.
+_FORTRAN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)")
 #: First and last character of the six fields of a line in fixed format.
 _FIXED = ((1, 3), (4, 12), (14, 22), (24, 36), (39, 47), (49, 61))
 #: Numbers of at least this size stand for infinity.
@@ -36,6 +51,8 @@ _BOUND_TYPES: dict[str, tuple[str | float | None, str | float | None]] = {
     "MI": (-np.inf, None),
     "PL": (None, np.inf),
     "BV": (0.0, 1.0),
+    # 0, or from the lower bound up to this.
+    "SC": (None, _VALUE),
 }
 _INTEGER_BOUND_TYPES = ("LI", "UI", "BV")
 
@@ -43,12 +60,15 @@ _INTEGER_BOUND_TYPES = ("LI", "UI", "BV")
 def read_mps(file: Path, *, relax: bool = False) -> LinearProgram:
     """A problem in MPS format.
 
-    The first row of type N is the objective, others of this type are left out. A column with a negative upper bound and
-    no stated lower bound has the lower bound -inf.
+    The objective is the row that OBJNAME names, or the first row of type N; others of this type are left out. Its
+    right-hand side is minus the constant of the objective. Of several sets of right-hand sides, ranges or bounds the
+    first is taken. A column with a negative upper bound and no stated lower bound has the lower bound -inf, as in CPLEX
+    and Gurobi. Both are logged as warnings.
 
     Args:
         file: ``.mps`` or ``.mps.gz``.
-        relax: drop integrality; without it integer columns are an error.
+        relax: drop integrality, and take 0 for the lower bound of semi-continuous columns; without it both are an
+            error.
 
     Raises:
         DataError: names the line.
@@ -75,14 +95,17 @@ class _Reader:
     maximize: bool = False
     objective: str | None = None
     in_integers: bool = False
+    seen: set[str] = field(default_factory=set)
     rows: dict[str, str] = field(default_factory=dict)
     columns: dict[str, dict[str, float]] = field(default_factory=dict)
     integer: set[str] = field(default_factory=set)
+    semicontinuous: set[str] = field(default_factory=set)
     sides: dict[str, float] = field(default_factory=dict)
     ranges: dict[str, float] = field(default_factory=dict)
     lower: dict[str, float] = field(default_factory=dict)
     upper: dict[str, float] = field(default_factory=dict)
     sets: dict[str, str] = field(default_factory=dict)
+    other_sets: set[tuple[str, str]] = field(default_factory=set)
 
     def read(self, lines: Sequence[str], relax: bool) -> LinearProgram:
         for number, text in enumerate(lines, 1):
@@ -90,7 +113,7 @@ class _Reader:
             if not text.strip() or text[0] == "*":
                 continue
             if text[0].isspace():
-                self._data(self._fields(text))
+                self._data(self._without_comment(self._fields(text)))
             else:
                 self._begin_section(text.split())
                 if self.section == "ENDATA":
@@ -101,15 +124,18 @@ class _Reader:
         name = words[0].upper()
         if name not in _SECTIONS:
             raise self._error("not a section of a linear program", words[0], f"one of {', '.join(_SECTIONS)}")
-        if self.section and _SECTIONS.index(name) <= _SECTIONS.index(self.section):
+        if name in self.seen or (self.section and _SECTIONS[name] < _SECTIONS[self.section]):
             raise self._error(f"a section that cannot come after {self.section}", name)
         self.section = name
+        self.seen.add(name)
         if name == "NAME":
             self.name = " ".join(words[1:])
         elif name == "OBJSENSE" and len(words) > 1:
             self._sense(words[1:])
-        elif name == "COLUMNS" and self.objective is None:
-            raise self._error("no objective", None, "a row of type N before the columns")
+        elif name == "OBJNAME" and len(words) > 1:
+            self._objective(words[1:])
+        elif name == "COLUMNS" and self.rows.get(self.objective or "") != "N":
+            raise self._error("no objective", self.objective, "a row of type N before the columns")
 
     def _fields(self, text: str) -> list[str]:
         if not self.fixed:
@@ -125,6 +151,13 @@ class _Reader:
             case _:
                 return [part for part in fields if part]
 
+    def _without_comment(self, fields: list[str]) -> list[str]:
+        """The fields before one that begins with ``$`` and names no row or column; a first field does."""
+        for place, part in enumerate(fields):
+            if place and part.startswith("$") and part not in self.rows and part not in self.columns:
+                return fields[:place]
+        return fields
+
     def _data(self, fields: list[str]) -> None:
         match self.section:
             case "ROWS":
@@ -132,15 +165,22 @@ class _Reader:
             case "COLUMNS":
                 self._column(fields)
             case "RHS":
-                self._values(self._without_set(fields), self.sides)
+                self._values_of_set(fields, self.sides)
             case "RANGES":
-                self._values(self._without_set(fields), self.ranges)
+                self._values_of_set(fields, self.ranges)
             case "BOUNDS":
                 self._bound(fields)
             case "OBJSENSE":
                 self._sense(fields)
+            case "OBJNAME":
+                self._objective(fields)
             case _:
                 raise self._error("data outside of a section", " ".join(fields))
+
+    def _objective(self, words: Sequence[str]) -> None:
+        if len(words) != 1:
+            raise self._error("not the name of an objective", " ".join(words), "a row of type N")
+        self.objective = words[0]
 
     def _sense(self, words: Sequence[str]) -> None:
         sense = " ".join(words).upper()
@@ -173,12 +213,11 @@ class _Reader:
             self.integer.add(name)
         self._values(fields[1:], self.columns.setdefault(name, {}))
 
-    def _without_set(self, fields: list[str]) -> list[str]:
-        """The fields without the name of their set, which free format may omit."""
-        if not self.fixed and len(fields) % 2 == 0:
-            return fields
-        self._require_one_set(fields)
-        return fields[1:]
+    def _values_of_set(self, fields: list[str], values: dict[str, float]) -> None:
+        """Adds the numbers of the first set; free format may omit its name."""
+        named = len(fields) > 1 and (self.fixed or len(fields) % 2 == 1)
+        # Those of another set are checked, too.
+        self._values(fields[1:] if named else fields, values if self._in_first_set(fields, named) else {})
 
     def _values(self, fields: list[str], values: dict[str, float]) -> None:
         """Adds one or two numbers to ``values``, by row."""
@@ -196,9 +235,9 @@ class _Reader:
         if kind not in _BOUND_TYPES:
             raise self._error("not a bound of a linear program", kind, f"one of {', '.join(_BOUND_TYPES)}")
         needed = 2 if _VALUE in _BOUND_TYPES[kind] else 1
-        if self.fixed or len(rest) > needed:
-            self._require_one_set(rest)
-            rest = rest[1:]
+        named = self.fixed or len(rest) > needed
+        first = self._in_first_set(rest, named)
+        rest = rest[1:] if named else rest
         if len(rest) < needed or len(rest) > 2:
             raise self._error(
                 "not a bound", " ".join(fields), "its type, a set, a column" + ", a number" * (needed - 1)
@@ -207,20 +246,28 @@ class _Reader:
         if column not in self.columns:
             raise self._error("a column that is not in COLUMNS", column)
         value = self._number(rest[1]) if needed == 2 else 0.0
+        if not first:
+            return
         for bounds, bound in zip((self.lower, self.upper), _BOUND_TYPES[kind], strict=True):
             if bound is not None:
                 bounds[column] = value if bound == _VALUE else float(bound)
         if kind in _INTEGER_BOUND_TYPES:
             self.integer.add(column)
+        if kind == "SC":
+            self.semicontinuous.add(column)
 
-    def _require_one_set(self, fields: Sequence[str]) -> None:
-        name = "".join(fields[:1])
-        if self.sets.setdefault(self.section, name) != name:
-            raise self._error("a second set", name, "one: another set is another problem")
+    def _in_first_set(self, fields: Sequence[str], named: bool) -> bool:
+        name = fields[0] if named and fields else ""
+        first = self.sets.setdefault(self.section, name)
+        if name != first and (self.section, name) not in self.other_sets:
+            self.other_sets.add((self.section, name))
+            say = "%s:%d: %s: of several sets the first, %r, is taken; %r is left out"
+            _LOG.warning(say, self.file, self.line, self.section, first, name)
+        return name == first
 
     def _number(self, text: str) -> float:
         try:
-            value = float(text)
+            value = float(_FORTRAN.sub(r"\1e\2", text) if _FORTRAN.fullmatch(text) else text)
         except ValueError:
             value = np.nan
         if np.isnan(value) or "_" in text:
@@ -234,11 +281,12 @@ class _Reader:
     def _problem(self, relax: bool) -> LinearProgram:
         if self.objective is None:
             raise self._error("no objective", None, "a row of type N")
-        if self.integer and not relax:
-            first = next(name for name in self.columns if name in self.integer)
-            expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
-            problem = f"{len(self.integer)} columns have to be integer, such as {first!r}"
-            raise DataError(problem, file=self.file, expected=expected)
+        for names, kind in ((self.integer, "integer"), (self.semicontinuous, "0 or above their lower bound")):
+            if names and not relax:
+                first = next(name for name in self.columns if name in names)
+                expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
+                problem = f"{len(names)} columns have to be {kind}, such as {first!r}"
+                raise DataError(problem, file=self.file, expected=expected)
         kinds = {name: kind for name, kind in self.rows.items() if kind != "N"}
         places = {name: place for place, name in enumerate(kinds)}
         entries = [
@@ -255,6 +303,13 @@ class _Reader:
         lower = [
             self.lower.get(name, -np.inf if high < 0 else 0.0) for name, high in zip(self.columns, upper, strict=True)
         ]
+        unstated = [name for name in self.columns if self.upper.get(name, 0.0) < 0 and name not in self.lower]
+        if unstated:
+            say = "%s: columns with a negative upper bound and no lower bound have the lower bound -inf: %s"
+            _LOG.warning(say, self.file, ", ".join(unstated[:5]) + (" and others" if len(unstated) > 5 else ""))
+        for place, name in enumerate(self.columns):
+            if name in self.semicontinuous:
+                lower[place], upper[place] = min(0.0, lower[place]), max(0.0, upper[place])
         sign = -1.0 if self.maximize else 1.0
         return LinearProgram(
             costs=sign * np.array([values.get(self.objective, 0.0) for values in self.columns.values()]),

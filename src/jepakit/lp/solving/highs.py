@@ -231,19 +231,29 @@ def from_highs(model: highspy.Highs | highspy.HighsLp, *, relax: bool = False) -
 
     Args:
         model: the instance or model.
-        relax: drop integrality; without it integer columns are an error.
+        relax: drop integrality, and take 0 for the lower bound of semi-continuous columns; without it both are an
+            error.
 
     Raises:
-        DataError: it has integer columns or a quadratic objective.
+        DataError: it has integer or semi-continuous columns, or a quadratic objective.
     """
     if isinstance(model, highspy.Highs):
         if model.getModel().hessian_.dim_:
             raise DataError("a quadratic objective", field="model", expected="a linear program")
         model = model.getLp()
-    integer = sum(kind != highspy.HighsVarType.kContinuous for kind in model.integrality_)
-    if integer and not relax:
-        expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
-        raise DataError(f"{integer} columns have to be integer", field="model", expected=expected)
+    kinds = highspy.HighsVarType
+    semicontinuous = np.isin(
+        [int(kind) for kind in model.integrality_], [int(kinds.kSemiContinuous), int(kinds.kSemiInteger)]
+    )
+    integer = sum(kind in (kinds.kInteger, kinds.kSemiInteger) for kind in model.integrality_)
+    for count, kind in ((integer, "integer"), (int(semicontinuous.sum()), "0 or above their lower bound")):
+        if count and not relax:
+            expected = "a linear program; or ask for its relaxation (relax=True, --relax)"
+            raise DataError(f"{count} columns have to be {kind}", field="model", expected=expected)
+    lower, upper = np.array(model.col_lower_), np.array(model.col_upper_)
+    if len(semicontinuous):
+        lower = np.where(semicontinuous, np.minimum(lower, 0.0), lower)
+        upper = np.where(semicontinuous, np.maximum(upper, 0.0), upper)
     sign = -1.0 if model.sense_ == highspy.ObjSense.kMaximize else 1.0
     stored = model.a_matrix_
     kind = sp.csc_array if stored.format_ == highspy.MatrixFormat.kColwise else sp.csr_array
@@ -253,8 +263,8 @@ def from_highs(model: highspy.Highs | highspy.HighsLp, *, relax: bool = False) -
         matrix=sp.csc_array(kind(arrays, shape=(model.num_row_, model.num_col_))),
         row_lower=np.array(model.row_lower_),
         row_upper=np.array(model.row_upper_),
-        lower=np.array(model.col_lower_),
-        upper=np.array(model.col_upper_),
+        lower=lower,
+        upper=upper,
         offset=sign * model.offset_,
         maximize=sign < 0,
         name=model.model_name_,

@@ -214,14 +214,32 @@ def linprog(
     A_eq: Any = None,
     b_eq: ArrayLike | None = None,
     bounds: Bounds = (0, None),
+    method: str = "highs",
     *,
+    integrality: ArrayLike | None = None,
     config: SolveConfig | None = None,
 ) -> Solution:
     """Solves one problem given as in ``scipy.optimize.linprog``; use a `Solver` for many.
 
+    Args:
+        c: costs, ``[n]``.
+        A_ub: rows of A_ub x ≤ b_ub, ``[m, n]``.
+        b_ub: their sides, ``[m]`` or ``[m, 1]``.
+        A_eq: rows of A_eq x = b_eq.
+        b_eq: their sides.
+        bounds: of x.
+        method: SciPy's names of HiGHS. Each means the same here: methods are tried until an answer is certified.
+        integrality: as in SciPy; none may have to be integer.
+        config: limits and tolerances.
+
     Raises:
         DataError: names the argument that does not fit.
     """
+    require_choice("method", method, ("highs", "highs-ds", "highs-ipm"))
+    if integrality is not None and np.any(np.asarray(integrality)):
+        raise DataError(
+            "columns that have to be integer", field="integrality", expected="None, or zeros: a linear program"
+        )
     return Solver(config).solve(from_linprog(c, A_ub, b_ub, A_eq, b_eq, bounds))
 
 
