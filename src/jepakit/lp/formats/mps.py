@@ -152,9 +152,10 @@ class _Reader:
                 return [part for part in fields if part]
 
     def _without_comment(self, fields: list[str]) -> list[str]:
-        """The fields before one that begins with ``$`` and names no row or column; a first field does."""
+        """The fields before one that begins with ``$`` and names no row or column."""
+        new = 2 if self.section == "ROWS" else 1
         for place, part in enumerate(fields):
-            if place and part.startswith("$") and part not in self.rows and part not in self.columns:
+            if place >= new and part.startswith("$") and part not in self.rows and part not in self.columns:
                 return fields[:place]
         return fields
 
