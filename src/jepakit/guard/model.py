@@ -24,8 +24,8 @@ from jepakit.guard.traces.provenance import Flow
 from jepakit.guard.views import governance, plans
 
 _HEAD = 64
-#: A smaller risk is not explained.
-_EXPLAINED = 0.01
+#: A smaller risk is not explained, nor is what a judge sees of less than this share of the largest.
+_EXPLAINED, _SHARE = 0.01, 0.25
 READS_LIKE_AN_INSTRUCTION = "the words around one of its values, in what a tool returned, read like an instruction"
 UNEXPECTED = "it is unlike the calls that the encoders expect"
 
@@ -143,7 +143,7 @@ class GuardModel(nn.Module):
 
     def _why(self, risks: Tensor, features: Tensor) -> tuple[str, ...]:
         """What raises the risk of a call, by the risks ``[3]`` that the judges see; and what was not judged."""
-        instructed, judged, unexpected = (risks >= _EXPLAINED).tolist()
+        instructed, judged, unexpected = ((risks >= _EXPLAINED) & (risks >= _SHARE * risks.max())).tolist()
         said = [READS_LIKE_AN_INSTRUCTION] if instructed else []
         if self.features is not None and (judged or bool(features.isnan().any())):
             said += self.features.clues(features)
