@@ -158,6 +158,14 @@ def decision_rows(runs: LabelledRuns, risk: NDArray[np.float64], method: str) ->
                         note=f"risk of at least {threshold}, {int(some.sum())} runs",
                     )
                 )
+    for group in GROUPS:
+        chosen = attacked_by(runs, group)
+        for threshold, decision in ((DENIED, "denied"), (ASKED, "asked or denied")):
+            value = float((highest[chosen] >= threshold).mean())
+            note = f"risk of at least {threshold}, {int(chosen.sum())} runs"
+            table.append(
+                ResultRow(f"AgentDojo, {group}", method, f"attacked runs {decision}", value, ours=True, note=note)
+            )
     return table
 
 
@@ -196,8 +204,9 @@ def _interval(runs: LabelledRuns, scores: NDArray[np.float64], metric: str) -> s
     """The 95 % interval of a number over draws of goals of injections and of users' tasks."""
     generator = np.random.default_rng(0)
     highest = runs.highest(scores, LOWEST)
-    goals, tasks = np.unique(runs.goal[runs.attacked]), np.unique(runs.task[_benign(runs)])
-    attacks = [highest[runs.attacked & (runs.goal == goal)] for goal in goals]
+    attacked = runs.attacked
+    goals, tasks = np.unique(runs.goal[attacked]), np.unique(runs.task[_benign(runs)])
+    attacks = [highest[attacked & (runs.goal == goal)] for goal in goals]
     benign = useful(runs) if "useful" in metric else _benign(runs)
     others = [highest[benign & (runs.task == task)] for task in tasks]
     values: list[float] = []
