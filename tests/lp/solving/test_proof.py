@@ -9,6 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from benchmarks.lp_exact import Truth, truth
+from benchmarks.lp_hard_problems import hard_problem
 
 from jepakit.errors import ConfigError
 from jepakit.lp import Basis, LinearProgram, Solution, SolveConfig, Solver, Start, lower_bound
@@ -17,8 +19,6 @@ from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, falls_for_ever
 from jepakit.lp.solving.implied import implied_bounds
 from jepakit.lp.solving.proof import certify, feasibility, proves_infeasible, proves_unbounded
 from jepakit.lp.solving.refine import corrected_answer
-from lp.exact import Truth, truth
-from lp.hard import hard_problem
 from lp.problems import INF, by_hand, random_problem
 
 

@@ -1,4 +1,4 @@
-"""Small problems of every kind that has fooled a solver, for `lp.exact.truth`.
+"""Small problems of every kind that has fooled a solver, for `benchmarks.lp_exact.truth`.
 
 Units are changed by powers of two: rounding would make equal rows contradict each other.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.lp import LinearProgram
-from lp.problems import INF
 
 Draw = np.random.Generator
 
@@ -54,8 +53,8 @@ def _plain(draw: Draw) -> LinearProgram:
 
 def _sides(values: np.ndarray, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     kind = draw.integers(0, 4, len(values))
-    lower = np.where(kind == 1, -INF, values - draw.integers(0, 4, len(values)))
-    upper = np.where(kind == 2, INF, values + draw.integers(0, 4, len(values)))
+    lower = np.where(kind == 1, -np.inf, values - draw.integers(0, 4, len(values)))
+    upper = np.where(kind == 2, np.inf, values + draw.integers(0, 4, len(values)))
     lower = np.where((kind == 3) & (draw.random(len(values)) < 0.5), upper, lower)
     return lower.astype(float), upper.astype(float)
 
@@ -98,7 +97,7 @@ def _tiny(problem: LinearProgram, draw: Draw) -> LinearProgram:
     """A column of small entries that can grow as large as it takes."""
     entries = draw.integers(1, 4, (problem.rows, 1)) * 10.0 ** draw.integers(-13, -7)
     cost = float(draw.choice([-1.0, 0.0, 1.0])) * 1e-9
-    return _joined(problem, entries, np.array([cost]), np.zeros(1), np.full(1, INF))
+    return _joined(problem, entries, np.array([cost]), np.zeros(1), np.full(1, np.inf))
 
 
 def _joined(
@@ -115,7 +114,7 @@ def _joined(
 
 def _free(problem: LinearProgram, draw: Draw) -> LinearProgram:
     some = draw.random(problem.columns) < 0.5
-    return replace(problem, lower=np.where(some, -INF, problem.lower), upper=np.where(some, INF, problem.upper))
+    return replace(problem, lower=np.where(some, -np.inf, problem.lower), upper=np.where(some, np.inf, problem.upper))
 
 
 def _fixed(problem: LinearProgram, draw: Draw) -> LinearProgram:
