@@ -214,6 +214,14 @@ def test_an_agent_does_not_wait_for_torch() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+def test_solving_a_linear_program_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys, jepakit.cli.lp_solve; from jepakit.lp import linprog, read_problem, Solver; linprog([1.0]);"
+        "print([name for name in ('torch', 'sklearn', 'jepakit.training') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
 @pytest.mark.parametrize("system", ["graph", "kgqa", "lp", "retrieval"])
 def test_who_does_not_train_does_not_wait_for_lightning(system: str) -> None:
     code = (

@@ -8,43 +8,21 @@ from pathlib import Path
 from rich.console import Console
 
 from jepakit.cli.command import Command
+from jepakit.cli.lp_solve import COMMANDS as SOLVE_COMMANDS
+from jepakit.cli.lp_solve import files_of
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
-from jepakit.errors import ConfigError, DataError, require_at_least
+from jepakit.errors import ConfigError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import EvaluateConfig, evaluate
 from jepakit.lp.families.named import FamilyName, make_family
-from jepakit.lp.formats.files import problem_files, read_problem, write_problem
+from jepakit.lp.formats.files import read_problem, write_problem
 from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.presets import PRESETS
 from jepakit.lp.pretrain import PretrainConfig, pretrain
-from jepakit.lp.sequence import solve_files
-from jepakit.lp.solving.solver import Solution, SolveConfig
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
 from jepakit.training import RunFolder, load_encoder_as
-
-
-@dataclass
-class SolveOptions(SolveConfig):
-    """Solving problems one after another.
-
-    Args:
-        problems: a file (MPS or LP, gzipped or not), or a folder of them.
-        relax: solve the relaxation of problems with integer columns.
-        start: a basis file (.bas) to start each from.
-        family: the run that learned the family; it makes guesses.
-        rolling: start from the answer before, too, where the matrix is the same; of several starts the one is used
-            whose certified bound is best.
-        out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
-    """
-
-    problems: Path | None = None
-    relax: bool = False
-    start: Path | None = None
-    family: Path | None = None
-    rolling: bool = True
-    out: Path | None = None
 
 
 @dataclass
@@ -173,47 +151,10 @@ def _with_optimum(
     return solved, optima
 
 
-def _files(problems: Path | None) -> list[Path]:
-    if problems is None:
-        raise ConfigError("problems", None, "a file in MPS or LP format, or a folder of them")
-    return problem_files(problems)
-
-
 def _read(problems: Path | None, *, relax: bool) -> tuple[list[LinearProgram], Path]:
     """Problems, and the folder beside them that keeps their optima."""
-    files = _files(problems)
+    files = files_of(problems)
     return [read_problem(file, relax=relax) for file in files], files[0].parent / "labels"
-
-
-def _solve(options: SolveOptions, out: Console) -> None:
-    files = _files(options.problems)
-    family = None if options.family is None else LearnedFamily.load(options.family)
-    unread = 0
-    how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}
-    for solved in solve_files(files, options, family=family, **how):
-        if solved.note:
-            say(out, f"{solved.name}: no guess of the model: {solved.note}")
-        if solved.solution is not None:
-            say(out, f"{solved.name}: {_sentence(solved.solution)}")
-            continue
-        if solved.error is not None and len(files) == 1:
-            raise solved.error
-        unread += 1
-        say(out, f"{solved.name}: {solved.error}")
-    if options.out is not None:
-        say(out, f"written to {options.out}")
-    if unread:
-        raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
-
-
-def _sentence(solution: Solution) -> str:
-    """The outcome in a line."""
-    work = f"{solution.pivots} pivots, {solution.seconds:.3g} s, from the {solution.source}"
-    work += " after a start that did not hold" if solution.fell_back else ""
-    if solution.status != "optimal":
-        return f"{solution.status}: {solution.message} ({work})"
-    proof = f"certified to {solution.gap:.1e}" if solution.certified else f"not certified: {solution.message}"
-    return f"optimal, {solution.objective:.10g}, {proof} ({work})"
 
 
 #: The names that JEPA's options have in the original KKT networks.
@@ -229,6 +170,6 @@ COMMANDS = {
     "train": Command(
         "learn to guess the optima of a family", TrainOptions, _train, ("problems",), PRESETS, aliases=JEPA_NAMES
     ),
-    "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
+    **SOLVE_COMMANDS,
     "evaluate": Command("compare what is learned with its rivals", EvaluateOptions, _evaluate, ("run",)),
 }

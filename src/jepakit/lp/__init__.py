@@ -1,8 +1,14 @@
-"""Linear programs solved again and again: certified optima from learned starts."""
+"""Linear programs solved again and again: certified optima from learned starts.
+
+The names below are fetched when they are first used: solving without a network does not wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from jepakit.errors import MissingExtraError
 
-try:
+if TYPE_CHECKING:
     from jepakit.lp.data import LinearProgram
     from jepakit.lp.evaluate import EvaluateConfig, evaluate
     from jepakit.lp.families.named import make_family
@@ -19,10 +25,6 @@ try:
     from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start, linprog
     from jepakit.lp.starts.family import LearnedFamily
     from jepakit.lp.starts.labels import label, with_optimum
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("jepakit"):
-        raise
-    raise MissingExtraError(str(error.name), "lp") from error
 
 __all__ = [
     "PRESETS",
@@ -59,3 +61,51 @@ __all__ = [
     "write_problem",
     "write_solution",
 ]
+
+#: Where the names stand.
+_MODULES = {
+    "Basis": "jepakit.lp.solving.basis",
+    "EvaluateConfig": "jepakit.lp.evaluate",
+    "LPModel": "jepakit.lp.model",
+    "LearnedFamily": "jepakit.lp.starts.family",
+    "LinearProgram": "jepakit.lp.data",
+    "ObjectiveConfig": "jepakit.lp.objective",
+    "PRESETS": "jepakit.lp.presets",
+    "PretrainConfig": "jepakit.lp.pretrain",
+    "Pretrained": "jepakit.lp.pretrain",
+    "Residuals": "jepakit.lp.solving.certificate",
+    "Solution": "jepakit.lp.solving.solver",
+    "SolveConfig": "jepakit.lp.solving.solver",
+    "Solver": "jepakit.lp.solving.solver",
+    "Start": "jepakit.lp.solving.solver",
+    "evaluate": "jepakit.lp.evaluate",
+    "from_cvxpy": "jepakit.lp.formats.convert",
+    "from_highs": "jepakit.lp.solving.highs",
+    "from_linopy": "jepakit.lp.formats.convert",
+    "from_linprog": "jepakit.lp.formats.convert",
+    "label": "jepakit.lp.starts.labels",
+    "linprog": "jepakit.lp.solving.solver",
+    "lower_bound": "jepakit.lp.solving.proof",
+    "make_family": "jepakit.lp.families.named",
+    "pretrain": "jepakit.lp.pretrain",
+    "read_basis": "jepakit.lp.formats.files",
+    "read_problem": "jepakit.lp.formats.files",
+    "residuals": "jepakit.lp.solving.certificate",
+    "to_highs": "jepakit.lp.solving.highs",
+    "upper_bound": "jepakit.lp.solving.proof",
+    "with_optimum": "jepakit.lp.starts.labels",
+    "write_basis": "jepakit.lp.formats.files",
+    "write_problem": "jepakit.lp.formats.files",
+    "write_solution": "jepakit.lp.formats.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'jepakit.lp' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("jepakit"):
+            raise
+        raise MissingExtraError(str(error.name), "lp") from error

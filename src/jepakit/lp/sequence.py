@@ -7,14 +7,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jepakit.errors import JepakitError
 from jepakit.files import write_text
 from jepakit.lp.data import matrix_fingerprint
 from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_solution
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
-from jepakit.lp.starts.family import LearnedFamily
+
+if TYPE_CHECKING:
+    from jepakit.lp.starts.family import LearnedFamily
 
 
 @dataclass(frozen=True)

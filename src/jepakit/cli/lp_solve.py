@@ -1,0 +1,84 @@
+"""``jepakit lp solve``: PyTorch is imported where a network is used, because a solve takes less time than that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from jepakit.cli.command import Command
+from jepakit.cli.messages import say
+from jepakit.errors import ConfigError, DataError
+from jepakit.lp.formats.files import problem_files
+from jepakit.lp.sequence import solve_files
+from jepakit.lp.solving.solver import Solution, SolveConfig
+
+
+@dataclass
+class SolveOptions(SolveConfig):
+    """Solving problems one after another.
+
+    Args:
+        problems: a file (MPS or LP, gzipped or not), or a folder of them.
+        relax: solve the relaxation of problems with integer columns.
+        start: a basis file (.bas) to start each from.
+        family: the run that learned the family; it makes guesses.
+        rolling: start from the answer before, too, where the matrix is the same; of several starts the one is used
+            whose certified bound is best.
+        out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
+    """
+
+    problems: Path | None = None
+    relax: bool = False
+    start: Path | None = None
+    family: Path | None = None
+    rolling: bool = True
+    out: Path | None = None
+
+
+def _solve(options: SolveOptions, out: Console) -> None:
+    files = files_of(options.problems)
+    family = None
+    if options.family is not None:
+        from jepakit.lp.starts.family import LearnedFamily
+
+        family = LearnedFamily.load(options.family)
+    unread = 0
+    how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}
+    for solved in solve_files(files, options, family=family, **how):
+        if solved.note:
+            say(out, f"{solved.name}: no guess of the model: {solved.note}")
+        if solved.solution is not None:
+            say(out, f"{solved.name}: {_sentence(solved.solution)}")
+            continue
+        if solved.error is not None and len(files) == 1:
+            raise solved.error
+        unread += 1
+        say(out, f"{solved.name}: {solved.error}")
+    if options.out is not None:
+        say(out, f"written to {options.out}")
+    if unread:
+        raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
+
+
+def _sentence(solution: Solution) -> str:
+    """The outcome in a line."""
+    work = f"{solution.pivots} pivots, {solution.seconds:.3g} s, from the {solution.source}"
+    work += " after a start that did not hold" if solution.fell_back else ""
+    if solution.status != "optimal":
+        return f"{solution.status}: {solution.message} ({work})"
+    proof = f"certified to {solution.gap:.1e}" if solution.certified else f"not certified: {solution.message}"
+    return f"optimal, {solution.objective:.10g}, {proof} ({work})"
+
+
+def files_of(problems: Path | None) -> list[Path]:
+    """The problem files of a file or folder."""
+    if problems is None:
+        raise ConfigError("problems", None, "a file in MPS or LP format, or a folder of them")
+    return problem_files(problems)
+
+
+COMMANDS = {
+    "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
+}
