@@ -1,5 +1,6 @@
 """Training a guard: what it learns from generated runs, what it gives back, and what its scores are."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ def test_the_table_has_the_floors(trained: tuple[Pretrained, Path]) -> None:
     values = {row.method: row.value for row in table.rows if (row.dataset, row.metric) == ("all runs", "AUROC")}
     assert {RISK, ENERGY, UNTRAINED} <= values.keys()
     assert (values[ENERGY] or 0) > (values[UNTRAINED] or 0)
+
+
+def test_with_words_a_context_finds_its_plan_and_similarities_do_not_collapse() -> None:
+    words = replace(SMALL, epochs=1, encoder=replace(SMALL.encoder, latent_dim=256, words=True))
+    validation = pretrain(RUNS, words).validation
+    assert validation.gallery > 10
+    assert validation.nearest_neighbour > 0.7
+    assert validation.positive_similarity > validation.negative_similarity + 0.2
 
 
 def test_views_hide_tools_and_names_in_training_alone() -> None:

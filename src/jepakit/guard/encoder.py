@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from jepakit.core.packed import offsets, positions, segment_mean, segment_softmax, segment_sum
 from jepakit.errors import ConfigError, require_at_least, require_within
 from jepakit.guard.networks.attention import CallLayer, WindowedLayer
-from jepakit.guard.networks.documents import DEPTHS, KINDS, Documents
+from jepakit.guard.networks.documents import DEPTHS, KINDS
 from jepakit.guard.networks.hashing import TextEmbedding
-from jepakit.guard.views import EDGES, SECTIONS, TIERS, Plans
+from jepakit.guard.networks.words import CallWords, TaskWords
+from jepakit.guard.views import EDGES, SECTIONS, TIERS, Contexts, Plans, call_texts, context_texts
+
+#: Of what attention adds to the words, before training.
+_FIRST_SHARE = 0.01
 
 
 @dataclass
@@ -29,6 +33,8 @@ class EncoderConfig:
         text_dim: width of the vectors of n-grams.
         window: rows of a document that attend to each other, see `WindowedLayer`.
         dropout: in training.
+        words: embeddings start as sums of codes of the words that tasks and plans have in common, to which the
+            attention adds little at first, see `jepakit.guard.networks.words`. For the retrieval of plans.
 
     Raises:
         ConfigError: a value is out of range, or ``hidden`` is no multiple of ``heads``.
@@ -41,6 +47,7 @@ class EncoderConfig:
     text_dim: int = 96
     window: int = 32
     dropout: float = 0.1
+    words: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(self, latent_dim=1, hidden=1, layers=1, heads=1, text_dim=1, window=1)
@@ -76,13 +83,15 @@ class GovernanceEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(2 * hidden)
         self.out = nn.Linear(2 * hidden, self.config.latent_dim)
+        self.words = TaskWords(self.config.latent_dim) if self.config.words else None
+        self.share = nn.Parameter(torch.tensor(_FIRST_SHARE)) if self.config.words else None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What the constructor needs to build it again."""
         return asdict(self.config)
 
-    def forward(self, documents: Documents) -> Tensor:
+    def forward(self, documents: Contexts) -> Tensor:
         """D documents -> ``[D, latent_dim]``; an example does not depend on the others of its batch."""
         packed = (
             self.path(self.texts(documents.paths))
@@ -108,7 +117,10 @@ class GovernanceEncoder(nn.Module):
             rows, tokens = layer(rows, real, tokens, present)
         weight = present.to(tokens.dtype)[:, :, None]
         mean = (tokens * weight).sum(1) / weight.sum(1)
-        return self.out(self.norm(torch.cat([mean, segment_mean(rows[example, place], documents.ptr)], dim=1)))
+        mixed = self.out(self.norm(torch.cat([mean, segment_mean(rows[example, place], documents.ptr)], dim=1)))
+        if self.words is None or self.share is None:
+            return mixed
+        return self.words([context_texts(context) for context in documents.contexts]) + self.share * mixed
 
 
 class ExecutionEncoder(nn.Module):
@@ -138,6 +150,8 @@ class ExecutionEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(hidden)
         self.out = nn.Linear(hidden, self.config.latent_dim)
+        self.words = CallWords(self.config.latent_dim) if self.config.words else None
+        self.share = nn.Parameter(torch.tensor(_FIRST_SHARE)) if self.config.words else None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -169,7 +183,11 @@ class ExecutionEncoder(nn.Module):
             earlier = past[number] if past else None
             seen.append(calls if earlier is None else torch.cat([earlier, calls]))
             calls = layer(calls, edges, kind, ptr, earlier)
-        return self.out(self.norm(calls)), tuple(seen)
+        mixed = self.out(self.norm(calls))
+        if self.words is None or self.share is None:
+            return mixed, tuple(seen)
+        words = self.words([[call_texts(call) for call in calls] for calls in plans.calls])
+        return words[first:] + self.share * mixed, tuple(seen)
 
     def _calls(self, plans: Plans) -> Tensor:
         """What a call is without those before it, ``[C, hidden]``."""

@@ -51,7 +51,7 @@ class GuardModel(nn.Module):
         super().__init__()
         self.governance, self.execution = GovernanceEncoder(**encoder), ExecutionEncoder(**encoder)
         width = self.governance.config.latent_dim
-        self.predictor = MLPPredictor(width, depth=2, width_factor=0.25)
+        self.predictor = MLPPredictor(width, depth=2, width_factor=0.25, residual=self.governance.config.words)
         self.head = CallHead(width)
         self.detector = None if detector is None else InstructionDetector(**detector)
         self.features = None if features is None else FeatureJudge(**features)

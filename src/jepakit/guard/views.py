@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from jepakit.core.packed import offsets
-from jepakit.guard.data import Context, Trace
+from jepakit.errors import DataError
+from jepakit.guard.data import Call, Context, Tool, Trace
 from jepakit.guard.networks.documents import Documents, documents, kind_of, size_of
 from jepakit.guard.networks.hashing import Texts, hashed
+from jepakit.guard.networks.words import CallTexts, ContextTexts, ToolTexts
 from jepakit.guard.traces.provenance import Flow, Value, data_flow
 from jepakit.guard.traces.records import records
+from jepakit.guard.traces.strict_json import JsonValue, leaves
 
 SECTIONS = ("task", "system", "policy", "role", "session", "tools")
 """Top-level keys of the document that governs an agent."""
@@ -49,6 +52,7 @@ class Plans:
         records: the record of an output in which it stood.
         edges: earlier call and call, by their place among all calls, ``[2, E]`` int64, ordered by the second.
         edge_kind: a place in `EDGES`, ``[E]`` int64.
+        calls: of each plan.
     """
 
     ptr: Tensor
@@ -65,6 +69,18 @@ class Plans:
     records: Texts
     edges: Tensor
     edge_kind: Tensor
+    calls: tuple[tuple[Call, ...], ...]
+
+
+@dataclass(frozen=True)
+class Contexts(Documents):
+    """Documents of contexts.
+
+    Args:
+        contexts: the contexts.
+    """
+
+    contexts: tuple[Context, ...]
 
 
 def governance_document(context: Context) -> dict[str, Any]:
@@ -73,9 +89,11 @@ def governance_document(context: Context) -> dict[str, Any]:
     return {name: document[name] for name in SECTIONS if document[name]}
 
 
-def governance(contexts: Sequence[Context]) -> Documents:
+def governance(contexts: Sequence[Context]) -> Contexts:
     """The context view of each trace."""
-    return documents([governance_document(context) for context in contexts], SECTIONS)
+    rows = documents([governance_document(context) for context in contexts], SECTIONS)
+    parts = {part.name: getattr(rows, part.name) for part in fields(rows)}
+    return Contexts(**parts, contexts=tuple(contexts))
 
 
 def plans(traces: Sequence[Trace], flows: Sequence[Flow] | None = None) -> Plans:
@@ -103,7 +121,7 @@ def plans(traces: Sequence[Trace], flows: Sequence[Flow] | None = None) -> Plans
         torch.tensor([_scope(call.volume, call.sensitivity) for call in calls]).view(-1, 4),
         offsets(torch.tensor(lengths, dtype=torch.long)),
         hashed([value.pointer for value in values]),
-        hashed([_text(value) for value in values]),
+        hashed([_as_text(value.value) for value in values]),
         torch.tensor([kind_of(value.value) for value in values], dtype=torch.long),
         torch.tensor([size_of(value.value) for value in values]).view(-1, 2),
         torch.tensor([_sources(value) for value in values]).view(-1, len(TIERS)),
@@ -111,6 +129,7 @@ def plans(traces: Sequence[Trace], flows: Sequence[Flow] | None = None) -> Plans
         hashed([text for part in parts for text in part.records]),
         joined[:2],
         joined[2],
+        tuple(trace.calls for trace in traces),
     )
 
 
@@ -155,6 +174,30 @@ class _Plan:
         return around, record
 
 
+def context_texts(context: Context) -> ContextTexts:
+    """What of a context has words in common with plans."""
+    tools = (
+        ToolTexts(f"{tool.server} {tool.name}".strip(), tool.description, " ".join(_properties(tool)))
+        for tool in context.tools
+    )
+    return ContextTexts(context.task, tuple(tools))
+
+
+def _properties(tool: Tool) -> Iterable[str]:
+    properties = tool.input_schema.get("properties")
+    return properties if isinstance(properties, dict) else ()
+
+
+def call_texts(call: Call) -> CallTexts:
+    """The tool and the values of a call; no values where they are too many to be read."""
+    try:
+        listed = leaves(call.arguments) if call.arguments else ()
+    except DataError:
+        listed = ()
+    values = tuple((leaf.pointer, _as_text(leaf.value)) for leaf in listed)
+    return CallTexts(f"{call.server} {call.tool}".strip(), values)
+
+
 def _scope(volume: float | None, sensitivity: int | None) -> tuple[float, float, float, float]:
     return (
         float(volume is not None),
@@ -172,5 +215,5 @@ def _sources(value: Value) -> list[float]:
     return list(shares.values())
 
 
-def _text(value: Value) -> str:
-    return value.value if isinstance(value.value, str) else "" if value.value in ([], {}) else repr(value.value)
+def _as_text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else "" if value in ([], {}) else repr(value)
