@@ -51,6 +51,38 @@ def test_places_by_hand(value: object, expected: list[tuple[str, int | None]]) -
     assert places(flow_of("", value)) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("http://www.evil.example", ["www.evil.example"]),
+        ("HTTPS://www.evil.example/", ["www.evil.example"]),
+        ("http://evil.example", ["evil.example"]),
+        ("https://docs.example/a/", ["docs.example/a/"]),
+        ("mailto:eve@mail.example", ["eve@mail.example"]),
+        # As it stands there; another scheme says something else.
+        ("https://shop.example", ["https://shop.example"]),
+        ("ftp://www.evil.example", []),
+        # Another path, another host, and what is no address.
+        ("http://www.evil.example/b", []),
+        ("https://docs.example/a", ["docs.example/a"]),
+        ("http://vil.example", []),
+        ("http://www.evil.example@other.example", []),
+        ("http://visit", []),
+        ("mailto:visit", []),
+        ("http://", []),
+    ],
+)
+def test_an_address_stands_where_it_stands_without_its_scheme(value: str, expected: list[str]) -> None:
+    output = "visit www.evil.example, https://shop.example or docs.example/a/ and write to eve@mail.example"
+    assert [place for place, _ in places(flow_of("", value, output), output=output)] == expected
+
+
+def test_a_user_names_an_address_without_its_scheme() -> None:
+    task, output = "Read www.shop.example", "see http://www.shop.example"
+    found = places(flow_of(task, "http://www.shop.example", output), task, output)
+    assert [place for place, _ in found] == ["www.shop.example", "http://www.shop.example"]
+
+
 def test_the_users_words_and_an_output_are_both_origins() -> None:
     task = "Pay Bob 1250 now"
     assert places(flow_of(task, 1250), task) == [("1250", None), ("1,250.00", 0)]

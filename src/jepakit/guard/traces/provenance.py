@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 
 from jepakit.guard.data import Call, Edge, Origin, SourceKind, Trace
 from jepakit.guard.traces.folding import fold
 from jepakit.guard.traces.records import Span
 from jepakit.guard.traces.runs import Words
-from jepakit.guard.traces.searched import SearchedText, Texts
+from jepakit.guard.traces.searched import Found, SearchedText, Texts
 from jepakit.guard.traces.strict_json import JsonValue, exact_number, is_number, leaves
 
 #: Words of a text of which each counts, and of any text.
@@ -20,6 +21,9 @@ _SHORT, _MOST_WORDS = 16, 256
 #: Words inside of a text, those of addresses among them: they hold a digit, an @, or a point between letters.
 _PART, _ADDRESS = re.compile(r"\w[\w@.+-]*\w"), re.compile(r"[\d@]|\w\.\w")
 _WEB = frozenset(("http", "https", "www", "mailto"))
+#: What agents put before an address that a text has without it, and a slash after its host.
+_SCHEME = re.compile(r"https?://(?=[^\s/?#]*\w\.\w)|mailto:(?=\S*@)")
+_HOST = re.compile(r"[^\s/?#]+/")
 
 
 @dataclass(frozen=True)
@@ -179,10 +183,11 @@ class Sources:
             return ()
         normal = None if number is None else number.normalize()
         words = cache(lambda: Words(sought, self._prepared.vocabulary))
+        bare = _bare_address(sought)
         return tuple(
             Read(text.origin(place), share)
             for text in self._texts
-            for place, share in text.searched.found(normal, sought, words)
+            for place, share in _found(text.searched, normal, sought, bare, words)
         )
 
     def words(self, value: JsonValue, reads: Sequence[Read]) -> tuple[tuple[Read, ...], ...]:
@@ -212,6 +217,25 @@ class _Text:
         """A part of the folded text as a place of the text itself."""
         start, end, record = self.searched.original(place)
         return Origin(source=self.kind, call=self.call, start=start, end=end, record=record)
+
+
+def _found(
+    text: SearchedText, number: Decimal | None, sought: str, bare: str | None, words: Callable[[], Words]
+) -> Found:
+    """The places of a value; those of the bare address where the text has not the whole of the value."""
+    found = text.found(number, sought, words)
+    if bare is None or any(share >= 1.0 for _, share in found):
+        return found
+    return tuple((place, 1.0) for place in text.places(bare)) or found
+
+
+def _bare_address(text: str) -> str | None:
+    """A folded address of the web or of mail as people write it: without scheme, a host without a slash after it."""
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return None
+    bare = text[scheme.end() :]
+    return (bare[:-1] if _HOST.fullmatch(bare) else bare) or None
 
 
 def _words_of(value: str) -> list[str]:
