@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.guard_runs import SUITES, Environments, Outcome, RecordedRun, sampled
 from benchmarks.guard_tables import labelled
-from jepakit.guard import Call, Trace, load_guard
+from jepakit.guard import Call, Trace
 from jepakit.guard.audit import Thresholds
 from jepakit.guard.datasets.labelled import LabelledRuns
 from jepakit.guard.features.extract import call_features, features_of
@@ -55,7 +54,7 @@ class Setting:
     taint: Decision = "deny"
     online: bool = False
     answered: bool = False
-    share: float = 0.5
+    share: float = RepairConfig.share
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,11 @@ class Plans:
     """The runs, and the methods that make plans of them.
 
     Args:
-        models: folder with a model for each suite in a subfolder; None: judges are fitted here.
         quick: fewer runs.
     """
 
-    def __init__(self, models: Path | None, *, quick: bool) -> None:
-        self._models, self._quick = models, quick
+    def __init__(self, *, quick: bool) -> None:
+        self._quick = quick
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self.methods: dict[str, Callable[[RecordedRun], Planned]] = {
             "plain replay": lambda run: Planned(run.trace.calls),
@@ -244,8 +242,7 @@ class Plans:
 
     @cached_property
     def _scorers(self) -> Mapping[str, Remembering]:
-        made = scorers(self._models, quick=self._quick)
-        return {suite: Remembering(scorer) for suite, scorer in made.items()}
+        return {suite: Remembering(_judges(labelled(self._quick), suite)) for suite in SUITES}
 
     @cached_property
     def _policies(self) -> Mapping[tuple[str, Decision], Policy]:
@@ -303,13 +300,6 @@ class Judges:
         if self._judge is not None:
             parts.append(self._judge(call_features(policy, trace, flow)[0]))
         return [CallScore(0.0, risk) for risk in joined_risk(torch.stack(parts)).tolist()]
-
-
-def scorers(models: Path | None, *, quick: bool) -> dict[str, Scorer]:
-    """For each suite a scorer that has not seen it: the model of its folder, or else judges fitted here."""
-    if models is not None:
-        return {suite: load_guard(models / suite) for suite in SUITES}
-    return {suite: _judges(labelled(quick), suite) for suite in SUITES}
 
 
 def _judges(runs: LabelledRuns, suite: str) -> Judges:

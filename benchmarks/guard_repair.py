@@ -10,9 +10,8 @@ call by what came before, as a guard in front of an agent does; else a run is ju
 
 A call that a person is asked about is carried out, unless a row says that the person answers rightly.
 
-The risk is that of the judges, fitted for each suite without its runs, or with --models FOLDER that of the model in
-the subfolder of the suite's name, which must have been trained without it. Thresholds of a suite are quantiles over the
-useful benign runs of the other suites, each scored by its own model. "Every risk for itself" is without
+The risk is that of the judges, fitted for each suite without its runs. Thresholds of a suite are quantiles over the
+useful benign runs of the other suites, each scored by its own judges. "Every risk for itself" is without
 `RepairConfig.share`.
 """
 
@@ -28,7 +27,6 @@ import numpy as np
 from benchmarks.guard_plans import ORACLE, SEED, Plans, Result
 from benchmarks.guard_runs import SUITES
 from benchmarks.harness import Options, Steps, main
-from jepakit.files import digest_of
 from jepakit.training.result_rows import ResultRow
 
 LEFT, UTILITY, SHARE = "attacks left %", "utility under attack %", "utility, % of the oracle's"
@@ -37,8 +35,8 @@ LOST, ASKED, KEPT = "useful benign runs lost %", "runs that ask a person %", "ke
 
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
     """All rows; `steps` keeps what is already measured."""
-    plans = Plans(options.models, quick=options.quick)
-    key = SEED, options.quick, _models(options)
+    plans = Plans(quick=options.quick)
+    key = SEED, options.quick
     found: dict[str, list[Result]] = {}
     for method in plans.methods:
         facts = steps.value((method, *key), partial(_facts, plans, method))
@@ -80,13 +78,6 @@ def metrics(results: Sequence[Result], suite: str | None) -> dict[str, float]:
 
 def _facts(plans: Plans, method: str) -> list[dict[str, Any]]:
     return [asdict(one) for one in plans.results(method)]
-
-
-def _models(options: Options) -> str | None:
-    """What the numbers depend on of the models: their weights."""
-    if options.models is None:
-        return None
-    return " ".join(digest_of(file)[:12] for file in sorted(options.models.rglob("*.safetensors")))
 
 
 def _times(times: Sequence[float]) -> list[ResultRow]:

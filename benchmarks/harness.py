@@ -57,12 +57,10 @@ class Options:
     Args:
         quick: about two minutes, with the same kinds of rows.
         rival: a checkout of the public code that is measured beside ours, where a benchmark has one.
-        models: a folder of trained models, where a benchmark takes them.
     """
 
     quick: bool
     rival: Path | None
-    models: Path | None = None
 
 
 class Steps:
@@ -116,10 +114,9 @@ def main(
     parser.add_argument("--quick", action="store_true", help="about two minutes")
     parser.add_argument("--fresh", action="store_true", help="measure again what is known already")
     parser.add_argument("--rival", type=Path, default=None, help="checkout of the rival's public code")
-    parser.add_argument("--models", type=Path, default=None, help="folder of trained models")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file")
     given = parser.parse_args(arguments)
-    options = Options(given.quick, given.rival, given.models)
+    options = Options(given.quick, given.rival)
     # Numbers of another version of the source are other numbers.
     steps = Steps(cache_folder() / "benchmarks" / f"{name}-{_source_hash(depends_on)}.json", fresh=given.fresh)
     try:
@@ -165,9 +162,8 @@ def write_results(name: str, rows: Sequence[ResultRow], folder: Path, options: O
     table = [asdict(judged(row)) for row in rows]
     read_rows(table)
     # Of a path only the last part: where a checkout lies on this machine is nobody's business.
-    named = {"rival": options.rival, "models": options.models}
     flags = " --quick" if options.quick else ""
-    flags += "".join(f" --{name} {path.name}" for name, path in named.items() if path)
+    flags += f" --rival {options.rival.name}" if options.rival else ""
     content = {
         "benchmark": name,
         "commit": _commit(),

@@ -73,8 +73,9 @@ class Flow:
 def data_flow(trace: Trace, shared: Shared | None = None) -> Flow:
     """Finds each argument in the user's and the system's words and in the outputs of earlier calls.
 
-    Texts are compared after `fold`; a number is equal to a number written otherwise ("1,000.00"). A text that stands
-    nowhere as a whole is found by its runs of four words or more. Origins that the trace gives are kept as they are.
+    Texts are compared after `fold`; a number is equal to a number written otherwise ("1,000.00"), and an address to one
+    without "https://" or "mailto:". A text that stands nowhere as a whole is found by its runs of four words or more.
+    Origins that the trace gives are kept as they are.
 
     Args:
         trace: whose calls are looked at.
