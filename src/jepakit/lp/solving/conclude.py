@@ -13,7 +13,7 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.certificate import TOLERANCE, reduced_costs, residuals
 from jepakit.lp.solving.completion import shifted_duals
-from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, falls_for_ever
+from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, exact_point, falls_for_ever
 from jepakit.lp.solving.highs import Answer, HighsSolver, Status
 from jepakit.lp.solving.proof import Certificate, certify, feasibility, proves_infeasible, proves_unbounded
 from jepakit.lp.solving.refine import corrected_answer, refinements
@@ -226,14 +226,15 @@ class Judge:
         scaled, units = equilibrated(problem, exact=True)
         directions = _directions(scaled)
         steepest = HighsSolver().solve(directions, seconds=self.left(), presolve=False)
-        if steepest.status != "optimal" or steepest.basis is None:
+        if steepest.status != "optimal":
             return False
-        exact = exact_optimum(directions, steepest.basis, min(self.left(), _SECONDS))
-        if isinstance(exact, str):
-            return False
-        return falls_for_ever(
-            problem, [Fraction(unit) * part for unit, part in zip(units.x.tolist(), exact.x, strict=True)]
-        )
+        for _, _, basis in self._answers(directions, steepest):
+            point = None if basis is None else exact_point(directions, basis, min(self.left(), _SECONDS))
+            if point is not None:
+                pairs = zip(units.x.tolist(), point, strict=True)
+                if falls_for_ever(problem, [Fraction(unit) * part for unit, part in pairs]):
+                    return True
+        return False
 
 
 def _rays(ray: Array) -> Iterator[Array]:

@@ -56,6 +56,24 @@ def exact_optimum(problem: LinearProgram, basis: Basis, seconds: float) -> Exact
     block = BasicBlock.of(problem, basis)
     if block is None:
         return "the basis is singular"
+    x, y = _point(problem, basis, block, end), _duals(problem, block, end)
+    if x is None or y is None:
+        return "the basis has numbers too long to recognise in the time allowed"
+    costs, by_row = [Fraction(cost) for cost in problem.costs.tolist()], sp.csr_array(problem.matrix)
+    activity = [_dot(by_row, row, x) for row in range(problem.rows)]
+    z = [cost - _dot(problem.matrix, column, y) for column, cost in enumerate(costs)]
+    wrong = _violated(problem, x, activity) or _of_wrong_sign(problem, x, y, z, activity)
+    objective = sum((cost * value for cost, value in zip(costs, x, strict=True)), Fraction(problem.offset))
+    return wrong or ExactOptimum(x, y, objective)
+
+
+def exact_point(problem: LinearProgram, basis: Basis, seconds: float) -> list[Fraction] | None:
+    """The point of a basis, ``[n]``, feasible or not; None if the basis is singular, or if time runs out."""
+    block = BasicBlock.of(problem, basis)
+    return None if block is None else _point(problem, basis, block, perf_counter() + seconds)
+
+
+def _point(problem: LinearProgram, basis: Basis, block: BasicBlock, end: float) -> list[Fraction] | None:
     bounds = zip(basis.columns.tolist(), problem.lower.tolist(), problem.upper.tolist(), strict=True)
     x = [_nonbasic(status, low, high) for status, low, high in bounds]
     by_row = sp.csr_array(problem.matrix)
@@ -65,21 +83,21 @@ def exact_optimum(problem: LinearProgram, basis: Basis, seconds: float) -> Exact
     ]
     of_block = _solve(block.matrix, sides, end)
     if of_block is None:
-        return "the point of the basis has numbers too long to recognise in the time allowed"
+        return None
     for column, value in zip(block.columns.tolist(), of_block, strict=True):
         x[column] = value
-    costs = [Fraction(cost) for cost in problem.costs.tolist()]
-    of_block = _solve(sp.csc_array(block.matrix.T), [costs[column] for column in block.columns.tolist()], end)
+    return x
+
+
+def _duals(problem: LinearProgram, block: BasicBlock, end: float) -> list[Fraction] | None:
+    costs = [Fraction(cost) for cost in problem.costs[block.columns].tolist()]
+    of_block = _solve(sp.csc_array(block.matrix.T), costs, end)
     if of_block is None:
-        return "the duals of the basis have numbers too long to recognise in the time allowed"
+        return None
     y = [Fraction(0)] * problem.rows
     for row, value in zip(block.rows.tolist(), of_block, strict=True):
         y[row] = value
-    activity = [_dot(by_row, row, x) for row in range(problem.rows)]
-    z = [cost - _dot(problem.matrix, column, y) for column, cost in enumerate(costs)]
-    wrong = _violated(problem, x, activity) or _of_wrong_sign(problem, x, y, z, activity)
-    objective = sum((cost * value for cost, value in zip(costs, x, strict=True)), Fraction(problem.offset))
-    return wrong or ExactOptimum(x, y, objective)
+    return y
 
 
 def falls_for_ever(problem: LinearProgram, direction: list[Fraction]) -> bool:

@@ -23,7 +23,7 @@ ROW_TOLERANCE = 1e-9
 _ROUNDING_OF_ACTIVITY = 16 * EPSILON
 #: Of reduced costs, relative to the terms that they are sums of.
 _ROUNDING_OF_DUALS = 1e-11
-#: Bounds differ by rounding alone if they differ by less than this share of the terms they are sums of.
+#: Bounds differ by rounding alone if they differ by less than this share of Σ |cⱼ xⱼ|.
 _ROUNDING_OF_BOUNDS = 64 * EPSILON
 
 
@@ -73,32 +73,32 @@ def certify(
     feasible = feasibility(problem, x, row_tolerance)
     value = dot(problem.costs, x)
     upper = float(value.high[0]) if not feasible.missing else np.inf
-    best, size = -np.inf, 0.0
-    for lower, terms in _lower_bounds(problem, y, basis, upper):
-        if lower > best:
-            best, size = lower, terms
-        if _gap(best, upper, size + _size(problem.costs, x)) <= gap:
+    rounding = _ROUNDING_OF_BOUNDS * float(np.abs(problem.costs) @ np.abs(x))
+    best = -np.inf
+    for lower in _lower_bounds(problem, y, basis, upper):
+        best = max(best, lower)
+        if _gap(best, upper, rounding) <= gap:
             break
-    found = _gap(best, upper, size + _size(problem.costs, x))
+    found = _gap(best, upper, rounding)
     missing = feasible.missing
     if not missing and not found <= gap:
         missing = f"the bounds differ by {found:.1e}, relative to their size ({gap:g} is allowed)"
     if not missing:
         # By duality, moving the sides of the rows to where x has them changes the optimum by this.
         moved = float(np.abs(np.where(np.isfinite(y), y, 0.0)) @ feasible.violation)
-        if moved > max(gap * max(abs(best), abs(upper)), _ROUNDING_OF_BOUNDS * (size + _size(problem.costs, x))):
+        if moved > max(gap * max(abs(best), abs(upper)), rounding):
             missing = f"the violations of the rows are worth {moved:.1e} of the objective"
     at_x = np.inf if feasible.missing else float(problem.costs @ x) + problem.offset
     settled = not missing
     if not settled and not feasible.missing and not found <= gap and np.isfinite(y).all():
-        off, estimate, terms = _estimate(problem, y)
-        settled = off <= _ROUNDING_OF_DUALS and _gap(estimate, upper, terms + _size(problem.costs, x)) <= gap
+        off, estimate = _estimate(problem, y)
+        settled = off <= _ROUNDING_OF_DUALS and _gap(estimate, upper, rounding) <= gap
         if settled:
             missing = f"the bounds meet, but for rounding errors of reduced costs, of {off:.1e} of their terms"
     return Certificate(_rounded_down(best, problem.offset), at_x, found, missing, settled)
 
 
-def _estimate(problem: LinearProgram, y: Array) -> tuple[float, float, float]:
+def _estimate(problem: LinearProgram, y: Array) -> tuple[float, float]:
     """The largest reduced cost of the wrong sign, relative to its terms, and what y proves if they count as 0."""
     y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
     z = reduced_costs(problem, y)
@@ -107,11 +107,7 @@ def _estimate(problem: LinearProgram, y: Array) -> tuple[float, float, float]:
     right = np.clip(z, low, high)
     off = np.divide(np.abs(z - right), terms, out=np.zeros_like(z), where=terms > 0)
     sides = _side(y, problem.row_lower, problem.row_upper), _side(right, problem.lower, problem.upper)
-    return (
-        float(off.max(initial=0)),
-        float(y @ sides[0] + right @ sides[1]),
-        _size(y, sides[0]) + _size(right, sides[1]),
-    )
+    return float(off.max(initial=0)), float(y @ sides[0] + right @ sides[1])
 
 
 def lower_bound(problem: LinearProgram, y: Array) -> float:
@@ -123,7 +119,7 @@ def lower_bound(problem: LinearProgram, y: Array) -> float:
     y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
     exact = Enclosed(y, np.zeros_like(y), np.zeros_like(y))
     reduced = _negated(residual(problem.matrix, y, problem.costs))
-    bound, _ = _bound(problem, exact, reduced, problem.lower, problem.upper)
+    bound = _bound(problem, exact, reduced, problem.lower, problem.upper)
     return _rounded_down(bound, problem.offset)
 
 
@@ -138,7 +134,7 @@ def proves_infeasible(problem: LinearProgram, y: Array, basis: Basis | None = No
     With costs of 0 the optimum is 0; a lower bound above 0 contradicts that.
     """
     without = replace(problem, costs=np.zeros(problem.columns), offset=0.0)
-    return any(lower > 0 for lower, _ in _lower_bounds(without, y, basis, np.inf))
+    return any(lower > 0 for lower in _lower_bounds(without, y, basis, np.inf))
 
 
 def proves_unbounded(problem: LinearProgram, direction: Array) -> bool:
@@ -216,8 +212,8 @@ def _row_tolerances(problem: LinearProgram, x: Array, given: Array | None) -> Ar
     return usual if given is None else np.where(np.isnan(given), usual, given)
 
 
-def _lower_bounds(problem: LinearProgram, y: Array, basis: Basis | None, upper: float) -> Iterator[tuple[float, float]]:
-    """Lower bounds of cᵀx over the feasible x, and the size of the terms of each, by ways of growing effort.
+def _lower_bounds(problem: LinearProgram, y: Array, basis: Basis | None, upper: float) -> Iterator[float]:
+    """Lower bounds of cᵀx over the feasible x, by ways of growing effort.
 
     Those below ``upper`` are as good as any: points with a larger objective do not count.
     """
@@ -228,25 +224,24 @@ def _lower_bounds(problem: LinearProgram, y: Array, basis: Basis | None, upper: 
         reduced = _negated(rough_residual(problem.matrix, y, problem.costs))
         yield _bound(problem, exact, reduced, *columns)
         reduced = _negated(residual(problem.matrix, y, problem.costs))
-        bound, size = _bound(problem, exact, reduced, *columns)
-        yield bound, size
+        bound = _bound(problem, exact, reduced, *columns)
+        yield bound
         if np.isinf(bound):
             columns = implied_bounds(problem, upper + 1e-6 * abs(upper))
-            bound, size = _bound(problem, exact, reduced, *columns)
-            yield min(bound, upper), size
+            yield min(_bound(problem, exact, reduced, *columns), upper)
     if basis is not None and (completed := completed_duals(problem, basis)) is not None:
-        bound, size = _bound(problem, *completed, problem.lower, problem.upper)
-        yield bound, size
+        bound = _bound(problem, *completed, problem.lower, problem.upper)
+        yield bound
         if np.isinf(bound):
-            bound, size = _bound(problem, *completed, *implied_bounds(problem, upper + 1e-6 * abs(upper)))
-            yield min(bound, upper), size
+            columns = implied_bounds(problem, upper + 1e-6 * abs(upper))
+            yield min(_bound(problem, *completed, *columns), upper)
 
 
 def _negated(values: Enclosed) -> Enclosed:
     return Enclosed(-values.middle, -values.rest, values.radius)
 
 
-def _bound(problem: LinearProgram, y: Enclosed, z: Enclosed, lower: Array, upper: Array) -> tuple[float, float]:
+def _bound(problem: LinearProgram, y: Enclosed, z: Enclosed, lower: Array, upper: Array) -> float:
     """Σ min{yᵢ a: Lᵢ ≤ a ≤ Uᵢ} + Σ min{zⱼ x: lⱼ ≤ x ≤ uⱼ} with the worst y and z that are enclosed, rounded down."""
     factors, sides = list[Array](), list[Array]()
     for duals, low, high in ((y, problem.row_lower, problem.row_upper), (z, lower, upper)):
@@ -258,18 +253,14 @@ def _bound(problem: LinearProgram, y: Enclosed, z: Enclosed, lower: Array, upper
         sides.append(np.where(first, ends[0][1], ends[1][1]))
     factor, side = np.concatenate(factors), np.concatenate(sides)
     if not np.isfinite(side).all() or not np.isfinite(factor).all():
-        return -np.inf, 0.0
+        return -np.inf
     bound = float(dot(factor, side).low[0])
-    return (bound if np.isfinite(bound) else -np.inf), _size(factor, side)
+    return bound if np.isfinite(bound) else -np.inf
 
 
 def _side(duals: Array, lower: Array, upper: Array) -> Array:
     """The side that minimises dual times side; 0 where the dual is 0."""
     return np.where(duals > 0, lower, np.where(duals < 0, upper, np.where(np.isnan(duals), np.nan, 0.0)))
-
-
-def _size(a: Array, b: Array) -> float:
-    return float(np.abs(a) @ np.abs(b))
 
 
 def _rounded_down(a: float, b: float) -> float:
@@ -280,9 +271,9 @@ def _rounded_down(a: float, b: float) -> float:
     return float(total if not error < 0 else np.nextafter(total, -np.inf))
 
 
-def _gap(lower: float, upper: float, size: float) -> float:
-    """Relative to the larger of both; 0 if rounding of terms of this ``size`` explains the difference."""
+def _gap(lower: float, upper: float, rounding: float) -> float:
+    """Relative to the larger of both; 0 if ``rounding`` explains the difference."""
     if not (np.isfinite(lower) and np.isfinite(upper)):
         return np.inf
     apart = upper - lower
-    return 0.0 if apart <= _ROUNDING_OF_BOUNDS * size else apart / max(abs(lower), abs(upper))
+    return 0.0 if apart <= rounding else apart / max(abs(lower), abs(upper))
