@@ -16,6 +16,7 @@ from jepakit.lp.solving.certificate import dual_range, reduced_costs
 from jepakit.lp.solving.completion import completed_duals
 from jepakit.lp.solving.implied import implied_bounds
 from jepakit.lp.solving.precise import EPSILON, Enclosed, dot, residual, rough_residual, two_sum
+from jepakit.lp.solving.scaling import powers_of_two
 
 #: A row may be violated by this share of its larger side; of its largest term if its sides are 0.
 ROW_TOLERANCE = 1e-9
@@ -170,7 +171,7 @@ def feasibility(problem: LinearProgram, x: Array, row_tolerance: Array | None = 
         problem: the problem.
         x: the point.
         row_tolerance: allowed violation of each row in its own units, ``[m]``; None, or NaN for a row: `ROW_TOLERANCE`
-            of its larger side, or of its largest term if its sides are 0, or what rounding x amounts to.
+            of its larger side, or of its largest term if its sides are 0, or what rounding of x amounts to.
             Fixed columns do not count as terms.
     """
     if not np.isfinite(x).all():
@@ -184,12 +185,22 @@ def feasibility(problem: LinearProgram, x: Array, row_tolerance: Array | None = 
     violation = _violation(problem, rough_residual(by_row, x, np.zeros(problem.rows)))
     if (violation > tolerance / 2).any():
         violation = _violation(problem, residual(by_row, x, np.zeros(problem.rows)))
+        usual = np.ones(problem.rows, bool) if row_tolerance is None else np.isnan(row_tolerance)
+        if (violation > tolerance)[usual].any():
+            tolerance = np.where(usual, np.maximum(tolerance, _noise(problem, x)), tolerance)
     beyond = np.flatnonzero(~(violation <= tolerance))
     if not len(beyond):
         return Feasibility(violation, "")
     at = int(np.argmax(violation - tolerance))
     missing = f"row {problem.row_name(at)!r} is violated by {violation[at]:.1e} ({tolerance[at]:.1e} is allowed)"
     return Feasibility(violation, missing)
+
+
+def _noise(problem: LinearProgram, x: Array) -> Array:
+    """What rounding of all of x amounts to in each row, ``[m]``, where rows and columns have comparable units."""
+    rows, columns = powers_of_two(problem.matrix)
+    largest = np.max(np.where(problem.lower < problem.upper, np.abs(x), 0.0) / columns, initial=0.0)
+    return 4 * _ROUNDING_OF_ACTIVITY * largest / rows
 
 
 def _violation(problem: LinearProgram, activity: Enclosed) -> Array:

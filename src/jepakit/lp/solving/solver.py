@@ -80,6 +80,8 @@ class Start:
 
 
 _COLD_START = Start("solver")
+#: More work on an optimum that is not certified takes at most so many seconds, and times the seconds before.
+_SECONDS, _PATIENCE = 1.0, 3.0
 #: Rounding of estimated bounds, relative to their size.
 _ROUNDING = 1e-9
 
@@ -147,18 +149,20 @@ class Solver:
         if repaired and not self.config.exact and (found := _of_starts(problem, repaired, judge)) is not None:
             return _solution(problem, found[0], begin, found[1])
         tried: list[tuple[Conclusion, str]] = []
-        pivots = 0
+        pivots, patient = 0, judge
         with_basis = [start for start in repaired if start.start.basis is not None]
         attempts: list[tuple[Start, Method, bool, bool]] = []
         if with_basis:
             attempts.append((max(with_basis, key=lambda start: start.bound).start, "simplex", False, False))
         attempts += [(_COLD_START, *way) for way in _COLD_WAYS if way[1] <= self.config.presolve]
         for start, method, presolve, scaled in attempts:
-            answer = self._answer(problem, judge, start, method=method, presolve=presolve, scaled=scaled)
+            answer = self._answer(problem, patient, start, method=method, presolve=presolve, scaled=scaled)
             pivots += answer.pivots
-            tried.append((judge.conclude(problem, answer), start.source))
-            if tried[-1][0].settled or tried[-1][0].status == "time limit":
+            tried.append((patient.conclude(problem, answer), start.source))
+            if tried[-1][0].settled or judge.left() <= 0:
                 break
+            if tried[-1][0].status == "optimal" and patient is judge:
+                patient = _hurried(judge, perf_counter() - begin)
         # Of equally good ones the last: it was solved in the problem's own units.
         best = max(
             reversed(tried),
@@ -167,7 +171,7 @@ class Solver:
         if (
             not best[0].settled
             and best[0].status != "time limit"
-            and (found := judge.without_optimum(problem)) is not None
+            and (found := patient.without_optimum(problem)) is not None
         ):
             best = found, "solver"
         return _solution(problem, best[0], begin, best[1], pivots, fell_back=bool(with_basis) and len(tried) > 1)
@@ -193,7 +197,7 @@ class Solver:
             given,
             start.basis,
             pivots=pivots if warm else None,
-            seconds=None if config.seconds is None else judge.left(),
+            seconds=judge.left() if np.isfinite(judge.left()) else None,
             presolve=presolve,
             reduce=config.reduce,
             method=method,
@@ -241,6 +245,12 @@ def linprog(
             "columns that have to be integer", field="integrality", expected="None, or zeros: a linear program"
         )
     return Solver(config).solve(from_linprog(c, A_ub, b_ub, A_eq, b_eq, bounds))
+
+
+def _hurried(judge: Judge, spent: float) -> Judge:
+    """The judge of an optimum that is not certified: more work on it may take a few times what it has taken so far."""
+    end = perf_counter() + _SECONDS + _PATIENCE * spent
+    return replace(judge, left=lambda: min(judge.left(), max(0.0, end - perf_counter())))
 
 
 @dataclass(frozen=True)
