@@ -117,13 +117,15 @@ class Plans:
         for rate in RATES:
             self.methods[f"learned risk over {100 * rate:g} % dropped"] = partial(self._by_risk, rate=rate)
             name = f"repair, taint asks, risk over {100 * rate:g} % denied"
-            settings |= {
-                name: Setting(rate, "ask"),
-                f"{name}, online": Setting(rate, "ask", online=True),
-                f"{name}, a person answers rightly": Setting(rate, "ask", answered=True),
-                f"{name}, every risk for itself": Setting(rate, "ask", share=0.0),
-                f"repair, taint denied, risk over {100 * rate:g} % denied": Setting(rate),
-            }
+            settings[name] = Setting(rate, "ask")
+            settings[f"{name}, a person answers rightly"] = Setting(rate, "ask", answered=True)
+        name, rate = f"repair, taint asks, risk over {100 * RATES[0]:g} % denied", RATES[0]
+        settings |= {
+            f"{name}, online": Setting(rate, "ask", online=True),
+            f"{name}, online, a person answers rightly": Setting(rate, "ask", online=True, answered=True),
+            f"{name}, every risk for itself": Setting(rate, "ask", share=0.0),
+            f"repair, taint denied, risk over {100 * rate:g} % denied": Setting(rate),
+        }
         self.methods |= {name: partial(self._repaired, setting=one) for name, one in settings.items()}
 
     def results(self, method: str) -> list[Result]:
@@ -201,12 +203,14 @@ class Plans:
         for call in run.trace.calls:
             trace = run.trace.model_copy(update={"calls": (*history, call), "edges": ()})
             repaired = self._repair(run, trace, setting, carried_out=len(history))
-            left = [one for one in repaired.plan.calls if one.id == call.id]
+            is_asked = call.id in repaired.approvals
+            is_refused = is_asked and setting.answered and call.id in run.malicious
+            left = [one for one in repaired.plan.calls if one.id == call.id and not is_refused]
             calls += left
             denied = call.model_copy(update={"output": None, "error": "denied"})
             # What the agent read of a changed call is what was recorded.
             history += [one.model_copy(update={"output": call.output}) for one in left] or [denied]
-            asked = asked or call.id in repaired.approvals
+            asked = asked or is_asked
         return Planned(calls, asked)
 
     def _repair(self, run: RecordedRun, trace: Trace, setting: Setting, carried_out: int = 0) -> Repair:
