@@ -11,7 +11,7 @@ from jepakit.cli.command import Command
 from jepakit.cli.messages import say
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.formats.files import problem_files
-from jepakit.lp.sequence import solve_files
+from jepakit.lp.sequence import Solved, solve_files
 from jepakit.lp.solving.solver import Solution, SolveConfig
 
 
@@ -50,7 +50,7 @@ def _solve(options: SolveOptions, out: Console) -> None:
         if solved.note:
             say(out, f"{solved.name}: no guess of the model: {solved.note}")
         if solved.solution is not None:
-            say(out, f"{solved.name}: {_sentence(solved.solution)}")
+            say(out, f"{solved.name}: {_sentence(solved, solved.solution)}")
             continue
         if solved.error is not None and len(files) == 1:
             raise solved.error
@@ -62,9 +62,11 @@ def _solve(options: SolveOptions, out: Console) -> None:
         raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
 
 
-def _sentence(solution: Solution) -> str:
-    """The outcome in a line."""
-    work = f"{solution.pivots} pivots, {solution.seconds:.3g} s, from the {solution.source}"
+def _sentence(solved: Solved, solution: Solution) -> str:
+    """The outcome in a line, and where the time went."""
+    parts = {"read": solved.reading, "starts": solved.guessing, "solve": solution.seconds}
+    times = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in parts.items())
+    work = f"{solution.pivots} pivots from the {solution.source}; {times}"
     work += " after a start that did not hold" if solution.fell_back else ""
     if solution.status != "optimal":
         return f"{solution.status}: {solution.message} ({work})"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from jepakit.errors import JepakitError
@@ -28,12 +29,16 @@ class Solved:
         solution: of its problem; None where it could not be read.
         error: why it could not.
         note: why the family had no start from its model; empty where it had one, or without a family.
+        reading: seconds that reading took.
+        guessing: seconds that the starts took; those of the solve are in ``solution``.
     """
 
     name: str
     solution: Solution | None = None
     error: JepakitError | None = None
     note: str = ""
+    reading: float = 0.0
+    guessing: float = 0.0
 
     @property
     def json_line(self) -> str:
@@ -41,6 +46,7 @@ class Solved:
         names = ("status", "message", "certified", "objective", "lower", "upper")
         names += ("source", "pivots", "seconds", "fell_back")
         facts: dict[str, Any] = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
+        facts |= {"reading": self.reading, "guessing": self.guessing}
         for name in ("objective", "lower", "upper"):
             facts[name] = facts[name] if math.isfinite(facts[name]) else None
         return json.dumps(facts) + "\n"
@@ -76,8 +82,10 @@ def solve_files(
     before: tuple[str, Start] | None = None
     for file in files:
         name = Path(file.name.removesuffix(".gz")).stem
+        begin = perf_counter()
         try:
             problem = read_problem(file, relax=relax)
+            read = perf_counter()
             matrix = matrix_fingerprint(problem)
             starts: list[Start] = []
             if start is not None:
@@ -88,8 +96,9 @@ def solve_files(
         except JepakitError as error:
             yield Solved(name, error=error)
             continue
+        guessed = perf_counter()
         solution = solver.solve(problem, [*starts, *guesses])
-        solved = Solved(name, solution, note=note)
+        solved = Solved(name, solution, note=note, reading=read - begin, guessing=guessed - read)
         if solution.status == "optimal":
             before = matrix, Start("problem before", solution.x, solution.y, solution.basis)
         if out is not None:
