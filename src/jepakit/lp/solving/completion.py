@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import structural_rank
 from scipy.sparse.linalg import SuperLU, splu
 
 from jepakit.lp.data import Array, LinearProgram
@@ -44,6 +45,10 @@ class BasicBlock:
         if len(rows) != len(columns):
             return None
         matrix = sp.csc_array(problem.matrix[:, columns].tocsr()[rows])
+        matrix.eliminate_zeros()
+        # On a matrix that is singular whatever its numbers are, SuperLU may crash the process.
+        if structural_rank(matrix) < len(rows):
+            return None
         try:
             factors = splu(sp.csc_matrix(matrix)) if len(rows) else None
         except RuntimeError:

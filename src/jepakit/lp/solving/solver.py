@@ -274,16 +274,15 @@ class _RepairedStart:
 
 def _of_starts(problem: LinearProgram, starts: Sequence[_RepairedStart], judge: Judge) -> tuple[Conclusion, str] | None:
     """An optimum whose point and duals come from starts, if they prove it."""
-    duals = [(start.bound, start.y, start.start.basis) for start in starts if start.y is not None]
+    duals = [(start.bound, start.y) for start in starts if start.y is not None]
     points = [(float(problem.costs @ start.x), start.x, start.start) for start in starts if start.x is not None]
     if not duals or not points:
         return None
-    (bound, y, basis), (value, x, start) = max(duals, key=lambda dual: dual[0]), min(points, key=lambda point: point[0])
-    # A proof may cost a factorisation.
+    (bound, y), (value, x, start) = max(duals, key=lambda dual: dual[0]), min(points, key=lambda point: point[0])
     estimate = bound - problem.offset
     if not value - estimate <= (2 * judge.gap + _ROUNDING) * max(abs(value), abs(estimate)):
         return None
-    proved = judge.certificate(problem, x, y, basis)
+    proved = judge.certificate(problem, x, y)
     if not proved.holds:
         return None
     found = at_point(f"optimal: the bounds of a start differ by {proved.gap:.1e}", x, y, start.basis, proved)
