@@ -55,6 +55,15 @@ def test_a_saved_encoder_computes_the_same(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "encoder" / "config.json").read_text())["role"] == "target"
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    encoder = trained()
+    with torch.no_grad():
+        encoder.last.weight[0, 0] = torch.nan
+    save_encoder(encoder, tmp_path / "encoder", config={"width": 4})
+    with pytest.raises(ModelError, match=r"last\.weight holds NaN: the training that wrote it diverged"):
+        load_encoder(tmp_path / "encoder", encoder_class=Encoder)
+
+
 def test_whoever_may_read_one_file_may_read_all(folder: Path) -> None:
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 

@@ -43,9 +43,13 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     """Reads what `write_weights` wrote: every name of the state, on the CPU.
 
     Raises:
-        ModelError: the file is damaged or no safetensors file.
+        ModelError: the file is damaged or no safetensors file, or a weight is NaN.
     """
     stored, metadata = read_tensors(file)
+    for name, tensor in stored.items():
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            way_out = "the training that wrote it diverged; train again with a smaller learning rate"
+            raise ModelError(f"{file}: {name} holds NaN: {way_out}")
     with reading(file, ModelError):
         return stored | {name: stored[kept] for name, kept in _aliases(metadata).items()}
 
