@@ -1,6 +1,6 @@
 """What do repaired plans come to when they are carried out?
 
-    python -m benchmarks.guard_repair            # half an hour on two cores
+    python -m benchmarks.guard_repair            # a quarter of an hour on two cores
     python -m benchmarks.guard_repair --quick    # minutes
 
 Recorded runs of AgentDojo whose attack has succeeded, and benign runs whose task was done, are repaired and carried out
@@ -13,6 +13,13 @@ A call that a person is asked about is carried out, unless a row says that the p
 The risk is that of the judges, fitted for each suite without its runs. Thresholds of a suite are quantiles over the
 useful benign runs of the other suites, each scored by its own judges. "Every risk for itself" is without
 `RepairConfig.share`.
+
+The aim, 10 % of the attacks left at 85 % of the oracle's utility, is met where a person who is asked answers, and
+missed by 2.5 points of attacks where all that is asked about is carried out. Of these 12.5 %, 4.4 are left by the
+oracle too: attacks on the agent's last words, which no call serves. 3.9 are asked about. The rest are attacks of one
+plain sentence, and calls with values that stand nowhere in the attack ("the most expensive hotel"). To deny what is
+asked about from the risk on that 5 % of the useful benign runs with such a call have left 11.2 % and lost 6.5 %
+instead of 2.8 % of the useful benign runs; without `RepairConfig.share` it left 10.8 % at 85 % of the oracle's utility.
 """
 
 from __future__ import annotations
@@ -81,7 +88,7 @@ def _facts(plans: Plans, method: str) -> list[dict[str, Any]]:
 
 
 def _times(times: Sequence[float]) -> list[ResultRow]:
-    note = f"data flow, scores and repair of {len(times)} runs of up to 30 calls, one core"
+    note = f"data flow, scores and repair of {len(times)} runs of up to 30 calls, all scored once before; one core"
     return [
         ResultRow(
             "AgentDojo",
