@@ -74,8 +74,8 @@ def _value(file: Path, place: str, key: Element, text: str) -> object:
     kind = key.attrib.get("attr.type", "string")
     text = text.strip()
     truth = {"true": True, "1": True, "false": False, "0": False}
-    parsers: dict[str, Callable[[str], object]] = {"int": int, "long": int, "float": float, "double": float}
-    parsers |= {"string": str, "boolean": lambda text: truth[text.lower()]}
+    parsers: dict[str, Callable[[str], object]] = {"int": int, "integer": int, "long": int, "short": int, "byte": int}
+    parsers |= {"float": float, "double": float, "string": str, "boolean": lambda text: truth[text.lower()]}
     if kind not in parsers:
         field = f"key {key.attrib.get('id')}, attr.type"
         raise DataError("unknown type", file=file, field=field, value=kind, expected=", ".join(parsers))

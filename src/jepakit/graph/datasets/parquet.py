@@ -81,10 +81,24 @@ def _read(file: Path, required: Sequence[str]) -> _Table:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """One array without dictionary encoding, which categorical columns of data frames have."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    joined = column.cast(kind).combine_chunks()
+    """One array of a type that can be sorted, joined and taken from."""
+    joined = column.cast(_plain_type(column.type)).combine_chunks()
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type without dictionary encoding (categorical columns of data frames) and views (how polars writes)."""
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list_view(kind) or pa.types.is_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    if pa.types.is_large_list_view(kind) or pa.types.is_large_list(kind):
+        return pa.large_list(_plain_type(kind.value_type))
+    return kind
 
 
 def _graph_ids(nodes: _Table, edges: _Table, graphs: _Table | None) -> tuple[int, np.ndarray, np.ndarray]:
@@ -134,11 +148,27 @@ def _codes(*columns: _Ids) -> list[np.ndarray]:
     """Numbers the distinct ids of all columns from 0, in order of first appearance."""
     for column in columns:
         column.refuse(column.values.is_null().to_numpy(zero_copy_only=False), "no id")
-    first = columns[0].values
+    arrays = [_comparable(column) for column in columns]
     try:
-        joined = pa.concat_arrays([column.values.cast(first.type) for column in columns])
+        joined = pa.concat_arrays([values.cast(arrays[0].type) for values in arrays])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         types = ", ".join(f"{file.name} {name}: {values.type}" for file, name, values in columns)
         raise DataError(f"ids of different types: {types}", file=columns[0].file.parent, expected="one type") from None
     codes = joined.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return np.split(codes, np.cumsum([len(column.values) for column in columns])[:-1])
+
+
+def _comparable(column: _Ids) -> pa.Array:
+    """The ids with whole numbers as int64, however they are stored: data frames turn integers with gaps into floats."""
+    kind = column.values.type
+    if pa.types.is_nested(kind):
+        expected = "strings or whole numbers"
+        raise DataError(f"ids of type {kind}", file=column.file, field=f"column {column.name}", expected=expected)
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        return column.values
+    if pa.types.is_floating(kind):
+        column.refuse(np.isnan(column.values.to_numpy(zero_copy_only=False)), "no id")
+    try:
+        return column.values.cast(pa.float64() if pa.types.is_float16(kind) else kind).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.values

@@ -1,8 +1,10 @@
 """Tables of nodes, edges and graphs from the user's own files: their columns as features, classes and targets."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,8 @@ from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.edges import Edges, both_directions, drop_repeats
 
+_LOG = logging.getLogger(__name__)
+
 LABELS = ("label", "y")
 """The two possible names of the attribute that holds the label of a node or a graph."""
 
@@ -18,6 +22,9 @@ MAX_CATEGORIES = 1000
 """An attribute with more distinct strings holds names or texts, which one-hot columns do not suit."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
+
+MAX_WHOLE = 2**24
+"""Up to here float32 holds every whole number."""
 
 Place = Callable[[int], tuple[Path, str]]
 """Maps a row number to the file of the row and its position there, for messages."""
@@ -123,12 +130,28 @@ def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Arr
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         pass
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == sum(value is not None for value in values):
+        return _floats(values, rows, attribute)
     first = next(value for value in values if value is not None)
     row = next((i for i, value in enumerate(values) if value is not None and _kind(value) != _kind(first)), None)
     if row is None:
         raise DataError("the values cannot be held in one column", file=rows.place(0)[0], field=attribute)
     expected = f"{_kind(first)}, like {first!r}"
     raise rows.fault(row, attribute, "its type differs from that of earlier values", values[row], expected)
+
+
+def _floats(values: Sequence[Any], rows: Rows, attribute: str) -> pa.Array:
+    """A column of numbers of which some are too large for a column of integers."""
+    floats: list[float | None] = []
+    for row, value in enumerate(values):
+        try:
+            floats.append(None if value is None else float(value))
+        except OverflowError:
+            raise rows.fault(row, attribute, "too large a number", expected="at most 1.8e308") from None
+    if any(isinstance(value, int) and abs(value) > MAX_WHOLE for value in values):
+        _say_rounded(rows, attribute)
+    return pa.array(floats)
 
 
 def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
@@ -158,7 +181,19 @@ def _numbers(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
         row, column = (int(i) for i in np.argwhere(bad)[0])
         expected = f"a magnitude of at most {MAX_FLOAT:.2g}"
         raise rows.fault(row, attribute, "not a finite number", float(values[row, column]), expected)
+    if _is_rounded(rows.columns[attribute].type, values):
+        _say_rounded(rows, attribute)
     return values.astype(np.float32)
+
+
+def _is_rounded(kind: pa.DataType, values: np.ndarray) -> bool:
+    whole = pa.types.is_integer(kind.value_type if _is_list(kind) else kind)
+    return whole and bool((np.abs(values) > MAX_WHOLE).any())
+
+
+def _say_rounded(rows: Rows, attribute: str) -> None:
+    file, _ = rows.place(0)
+    _LOG.warning("%s: attribute %s: whole numbers beyond 2^24 are rounded, as features are float32", file, attribute)
 
 
 def _matrix(rows: Rows, attribute: str) -> np.ndarray:
@@ -168,13 +203,18 @@ def _matrix(rows: Rows, attribute: str) -> np.ndarray:
         problem, expected = f"values of type {column.type}", "numbers, booleans, strings or lists of numbers"
         raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
     if not _is_list(column.type):
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, 1)
+        return _doubles(column).reshape(-1, 1)
     variable = column.cast(pa.large_list(kind))
     lengths = np.diff(variable.offsets.to_numpy())
     if (lengths != lengths[:1]).any():
         row = int((lengths != lengths[0]).argmax())
         raise rows.fault(row, attribute, "lists differ in length", int(lengths[row]), f"{lengths[0]} numbers")
-    return variable.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(rows.count, -1)
+    return _doubles(variable.flatten()).reshape(rows.count, -1)
+
+
+def _doubles(column: pa.Array) -> np.ndarray:
+    """``[N]`` float64, nan for null; integers beyond 2^53 are rounded."""
+    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _whole_numbers(rows: Rows, attribute: str) -> pa.Array:
