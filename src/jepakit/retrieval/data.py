@@ -89,6 +89,7 @@ class RetrievalDataset:
         splits: ``train``, ``dev``, ``test`` (any of them) -> pairs.
         origin: source of the data, and how jepakit made its pairs or splits, if it did.
         labelled: True for human judgements, False for pairs made from the corpus itself.
+        own_dev: False where jepakit made the split ``dev``.
     """
 
     name: str
@@ -97,6 +98,7 @@ class RetrievalDataset:
     splits: Mapping[str, Pairs] = field(default_factory=dict)
     origin: str = ""
     labelled: bool = True
+    own_dev: bool = True
 
     @property
     def training(self) -> Pairs:

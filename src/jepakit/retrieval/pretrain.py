@@ -14,6 +14,7 @@ from jepakit.errors import ConfigError
 from jepakit.retrieval.adapter.selection import Choice, SelectionConfig, choose
 from jepakit.retrieval.adapter.tuning import Strategy, TuningConfig
 from jepakit.retrieval.data import Pairs, RetrievalDataset
+from jepakit.retrieval.datasets.held_out import hold_out
 from jepakit.retrieval.datasets.made_pairs import made_pairs
 from jepakit.retrieval.datasets.splits import ensure_splits, source_numbers
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
@@ -98,6 +99,9 @@ def pretrain(
         way_out = "frozen; or call jepakit.retrieval.tune first, and train with its encoder and tuned=True or False"
         raise ConfigError("strategy", config.strategy, way_out)
     dataset = with_training_pairs(dataset, seed=config.seed, most_made_pairs=config.most_made_pairs)
+    selection = config.selection
+    # Before anything is encoded, which takes long.
+    held_out = hold_out(dataset, folds=selection.folds, enough=selection.enough, seed=config.seed, tuned=bool(tuned))
     queries = encoder.encode(dataset.queries.texts, "query")
     documents = encoder.encode(dataset.documents.passages, "document")
     pairs = dataset.training
@@ -113,7 +117,7 @@ def pretrain(
         adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
         adapter.towers.fit_start(documents)
         untrained = copy.deepcopy(adapter).eval()
-        choice = choose(adapter, dataset, encoder, (queries, documents), compared, tuned=bool(tuned))
+        choice = choose(adapter, dataset, encoder, (queries, documents), compared, held_out)
         if not dataset.labelled and config.selection.sentences:
             settings = SearchSettings(sentences=config.selection.sentences[0])
             choice = replace(choice, settings=settings, with_sentences=None)

@@ -14,9 +14,12 @@ from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.datasets.splits import (
     ensure_splits,
     folds_by_document,
+    folds_by_query,
+    repeated_documents,
     seen_queries,
     shared_documents,
     split_by_document,
+    split_by_query,
     without_shared,
 )
 from jepakit.search.documents import Documents
@@ -185,8 +188,52 @@ def test_splits_that_are_there_stay(names: tuple[str, ...]) -> None:
     assert ensure_splits(dataset) is dataset
 
 
-def test_pairs_that_all_hang_together_cannot_be_split() -> None:
-    pairs = Pairs.of(list(range(20)), [0] * 20)
+@given(case=judged(), seed=st.integers(0, 1000))
+@settings(max_examples=200)
+def test_by_query_no_query_is_in_two_parts(case: tuple[Pairs, Documents], seed: int) -> None:
+    pairs, _ = case
+    splits = split_by_query(pairs, THIRDS, seed=seed)
+    fold = folds_by_query(pairs, 3, seed=seed)
+    for parts in ([*splits.values()], [pairs[fold == number] for number in range(3)]):
+        assert sorted(row for part in parts for row in rows(part)) == sorted(rows(pairs))
+        assert sum(len(part.queries) for part in parts) == len(pairs.queries)
+
+
+def hanging(queries: int, documents: int, seed: int) -> Pairs:
+    """Two answers a query, drawn at random."""
+    draw = torch.Generator().manual_seed(seed)
+    answers = [torch.randperm(documents, generator=draw)[:2].tolist() for _ in range(queries)]
+    return Pairs.of([row for row in range(queries) for _ in range(2)], [row for some in answers for row in some])
+
+
+@given(queries=st.integers(20, 60), documents=st.integers(2, 12), seed=st.integers(0, 1000), whole=st.booleans())
+@settings(max_examples=60)
+def test_pairs_that_hang_together_are_split_by_query(queries: int, documents: int, seed: int, whole: bool) -> None:
+    """Each split has its share of the queries, and the origin the share of documents that are in training too."""
+    pairs = hanging(queries, documents, seed)
+    given = collection(max(queries, documents), {"all" if whole else "train": pairs})
+    dataset = ensure_splits(given, seed=seed)
+    shares = {"train": 0.7, "dev": 0.1, "test": 0.2} if whole else {"train": 0.85, "dev": 0.15}
+    sizes = {name: len(part.queries) for name, part in dataset.splits.items()}
+    assert sizes == pytest.approx({name: share * queries for name, share in shares.items()}, abs=1)
+    assert sum(sizes.values()) == queries
+    train = set(dataset.splits["train"].document.tolist())
+    others = {row for name, part in dataset.splits.items() if name != "train" for row in part.document.tolist()}
+    share = len(others & train) / len(others)
+    assert f"by query (most hang together: {100 * share:.0f} % of the other splits' documents" in dataset.origin
+    assert not dataset.own_dev
+
+
+def test_repeated_documents_by_hand() -> None:
+    """Of the documents 0, 1 and 2 held out, 0 is in training and 1 has the source of one that is; 3 is not relevant."""
+    train = Pairs.of([0, 0], [0, 4])
+    held_out = Pairs.of([1, 1, 2, 2], [0, 1, 2, 3], [1, 1, 2, 0])
+    assert repeated_documents(train, held_out, corpus(5)) == pytest.approx(1 / 3)
+    assert repeated_documents(train, held_out, corpus(5, ("a", "b", "c", "d", "b"))) == pytest.approx(2 / 3)
+
+
+def test_pairs_of_one_query_cannot_be_split() -> None:
+    pairs = Pairs.of([0] * 20, list(range(20)))
     with pytest.raises(DataError, match=r"splits: the pairs cannot be divided .*'dev without relevant pairs, of 20"):
         ensure_splits(collection(20, {"train": pairs}))
 

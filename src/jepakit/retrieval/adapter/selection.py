@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from jepakit.errors import ConfigError, DataError, require_at_least, require_within
+from jepakit.errors import ConfigError, require_at_least, require_within
 from jepakit.retrieval.data import Pairs, RetrievalDataset
-from jepakit.retrieval.datasets.splits import folds_by_document, train_and_dev
+from jepakit.retrieval.datasets.held_out import HeldOut
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.measuring.metrics import ndcg, paired_interval, smallest_good
 from jepakit.retrieval.objective import ObjectiveConfig, fit_adapter
@@ -39,7 +39,8 @@ class SelectionConfig:
             the default: it is used unless held-out pairs show a significant difference, for example when there are few
             pairs or none. Empty: sentences are not encoded.
         words: weights of BM25 against the vectors; 0 is always tried.
-        folds: parts into which the pairs are divided by document; each is held out once.
+        folds: parts into which the pairs are divided by document, or by query where most of them hang together; each is
+            held out once.
         enough: number of held-out queries after which no further fold is trained.
         measure_at: rank of the NDCG that decides.
         confidence: level of the paired interval of the gain. The base is returned unless the interval lies above 0.
@@ -85,6 +86,7 @@ class Choice:
         interval: confidence interval of ``chosen - base``, paired by query.
         queries: number of held-out queries.
         tried: (weight of the predictive term, strength, held-out NDCG) of every setting.
+        how: how the queries were held out, where not by document.
     """
 
     objective: ObjectiveConfig
@@ -98,6 +100,7 @@ class Choice:
     interval: tuple[float, float]
     queries: int
     tried: tuple[tuple[float, float, float], ...]
+    how: str = ""
 
     @property
     def sentence(self) -> str:
@@ -116,6 +119,7 @@ class Choice:
             measured = "(not measured on made pairs)" if self.with_sentences is None else f"{self.with_sentences:.4f}"
             parts.append(f"with sentences at weight {sentences:g} {measured}")
         parts.append(f"with BM25 at weight {words:g} {self.with_words:.4f}" if words else "BM25 adds nothing")
+        parts += [self.how] if self.how else []
         return "; ".join(parts)
 
 
@@ -125,10 +129,9 @@ def choose(
     encoder: TextEncoder,
     vectors: tuple[Tensor, Tensor],
     config: PretrainConfig,
-    *,
-    tuned: bool = False,
+    divided: HeldOut,
 ) -> Choice:
-    """Compares the settings of ``config.selection`` by cross-validation on the training pairs.
+    """Compares the settings of ``config.selection`` on the pairs that are held out.
 
     Args:
         adapter: untrained; it is copied.
@@ -136,18 +139,14 @@ def choose(
         encoder: the base, for sentences.
         vectors: base vectors of all queries, ``[Q, D]``, and all documents, ``[N, D]``.
         config: all settings.
-        tuned: hold out only the development pairs, since the base was trained on the others.
-
-    Raises:
-        DataError: the pairs cannot be divided by document.
+        divided: the pairs to train on and to hold out, see `jepakit.retrieval.datasets.held_out.hold_out`.
     """
     selection = config.selection
     objectives = [
         replace(config.objective, predictive=weight) for weight in selection.predictive or [config.objective.predictive]
     ]
-    divided = [train_and_dev(dataset)] if tuned else _divided(dataset, selection, config.seed)
-    folds = [_Fold.trained(adapter, vectors, *parts, objectives, config) for parts in divided]
-    held_out = _HeldOut(torch.cat([fold.rows for fold in folds]), dataset.training, selection, config.seed)
+    folds = [_Fold.trained(adapter, vectors, *parts, objectives, config) for parts in divided.parts]
+    held_out = _Scores(torch.cat([fold.rows for fold in folds]), dataset.training, selection, config.seed)
     strengths = [0.0, *sorted(set(selection.strengths))]
     # [objectives, strengths, held-out queries]
     measured = torch.cat([fold.by_strength(strengths, selection.measure_at) for fold in folds], dim=2)
@@ -192,6 +191,7 @@ def choose(
         with_sentences=with_both,
         with_words=with_words,
         interval=interval,
+        how=divided.how,
         queries=len(held_out.rows),
         tried=tuple(
             (objective.predictive, strength, float(mean))
@@ -202,7 +202,7 @@ def choose(
 
 
 @dataclass(frozen=True)
-class _HeldOut:
+class _Scores:
     """Scores of the held-out queries of all folds, ``rows``."""
 
     rows: Tensor
@@ -281,19 +281,3 @@ class _Fold:
     def _adapter(self, setting: int, strength: float) -> Adapter:
         self.adapters[setting].strength.fill_(strength)
         return self.adapters[setting]
-
-
-def _divided(dataset: RetrievalDataset, config: SelectionConfig, seed: int) -> list[tuple[Pairs, Pairs]]:
-    """(training, held-out) pairs of the first folds that have both and together enough queries."""
-    pairs = dataset.training
-    fold = folds_by_document(pairs, dataset.documents, config.folds, seed=seed)
-    parts: list[tuple[Pairs, Pairs]] = []
-    for number in range(config.folds):
-        train, held_out = pairs[fold != number], pairs[fold == number]
-        enough = sum(len(part.relevant.queries) for _, part in parts) >= config.enough
-        if not enough and len(train.relevant) and len(held_out.relevant):
-            parts.append((train, held_out))
-    if not parts:
-        expected = "pairs in at least two groups that share no document, source or query"
-        raise DataError("nothing can be held out", field="pairs", value=len(pairs), expected=expected)
-    return parts

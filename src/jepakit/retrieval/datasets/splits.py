@@ -3,6 +3,9 @@
 If a training query and a test query share their document, the model can memorise where that document belongs, and the
 test overestimates it (in SciFact, 196 of 300 test queries). So pairs that are connected go into the same split:
 queries that share a document, and documents of one source.
+
+Where most pairs hang together, as with many judged answers a query, this is impossible. Such pairs are divided by
+query: no query is in two splits, but documents are, and `repeated_documents` counts them.
 """
 
 from __future__ import annotations
@@ -56,10 +59,7 @@ def split_by_document(
     Raises:
         ConfigError: the fractions are not positive numbers that sum to 1.
     """
-    shares = list(fractions.values())
-    if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ConfigError("fractions", dict(fractions), "positive numbers that sum to 1")
-    split = _assign(_components(pairs, documents), shares, seed)
+    split = _assign(_components(pairs, documents), _shares(fractions), seed)
     return {name: pairs[split == place] for place, name in enumerate(fractions)}
 
 
@@ -77,6 +77,30 @@ def folds_by_document(pairs: Pairs, documents: Documents, folds: int, *, seed: i
         problem = f"the pairs cannot be divided into {folds} folds that share no document, source or query"
         raise DataError(problem, value=groups, expected=f"at least {folds} groups of pairs that share none")
     return _assign(component, [1 / folds] * folds, seed)
+
+
+def split_by_query(pairs: Pairs, fractions: Mapping[str, float], *, seed: int) -> dict[str, Pairs]:
+    """Divides pairs so that no query is in two splits; otherwise as `split_by_document`."""
+    split = _assign(_by_query(pairs), _shares(fractions), seed)
+    return {name: pairs[split == place] for place, name in enumerate(fractions)}
+
+
+def folds_by_query(pairs: Pairs, folds: int, *, seed: int) -> Tensor:
+    """The fold of each pair, ``[P]`` int64 in ``0 .. folds - 1``: no query is in two folds; a fold may be empty."""
+    return _assign(_by_query(pairs), [1 / folds] * folds, seed)
+
+
+def divisible_by_document(pairs: Pairs, documents: Documents, folds: int) -> bool:
+    """Whether pairs make ``folds`` folds by document of which none holds more than half of them."""
+    sizes = torch.bincount(_components(pairs, documents))
+    return len(sizes) >= folds and 2 * int(sizes.max()) <= len(pairs)
+
+
+def repeated_documents(train: Pairs, held_out: Pairs, documents: Documents) -> float:
+    """The share, 0 to 1, of the relevant documents held out whose source has a relevant document in training."""
+    source = source_numbers(documents)
+    asked = held_out.relevant.documents
+    return float(torch.isin(source[asked], source[train.relevant.document]).double().mean()) if len(asked) else 0.0
 
 
 def shared_documents(train: Pairs, test: Pairs) -> Leak:
@@ -102,6 +126,8 @@ def without_shared(train: Pairs, test: Pairs, documents: Documents) -> Pairs:
 def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
     """The training pairs that share no document with the development pairs, and the development pairs.
 
+    Where that would leave fewer than half of the training queries, all are kept that are no development queries.
+
     Raises:
         DataError: a split is missing or empty.
     """
@@ -111,10 +137,13 @@ def train_and_dev(dataset: RetrievalDataset) -> tuple[Pairs, Pairs]:
         given = ", ".join(dataset.splits) or None
         raise DataError(f"no {' and no '.join(missing)} pairs", field="splits", value=given, expected=expected)
     dev = dataset.splits["dev"]
-    train = without_shared(dataset.splits["train"], dev, dataset.documents)
+    given = dataset.splits["train"]
+    train = without_shared(given, dev, dataset.documents)
+    if 2 * len(train.relevant.queries) < len(given.relevant.queries):
+        train = given[~torch.isin(given.query, dev.query)]
     if not len(train.relevant) or not len(dev.relevant):
         given = f"{len(train.relevant)} for training, {len(dev.relevant)} for development"
-        expected = "some of both that share no document and no source"
+        expected = "some of both, of different queries"
         raise DataError("nothing can be held out", field="pairs", value=given, expected=expected)
     return train, dev
 
@@ -126,8 +155,10 @@ def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDatas
     - train without dev: 15 % of train become dev, by document; the test split is not changed.
     - Any other splits, such as a test alone, are not changed.
 
+    Where division by document would leave a split less than half of its share, the pairs are divided by query.
+
     Raises:
-        DataError: the pairs share so many documents that a split would be empty.
+        DataError: the pairs have so few queries that a split would be empty.
     """
     given = dict(dataset.splits)
     if given.keys() == {"all"}:
@@ -137,23 +168,42 @@ def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDatas
     else:
         return dataset
     made = split_by_document(divided, dataset.documents, fractions, seed=seed)
+    how = "by document"
+    if any(len(made[split].relevant) < share / 2 * len(divided.relevant) for split, share in fractions.items()):
+        made = split_by_query(divided, fractions, seed=seed)
+        others = torch.cat([pairs.query for split, pairs in made.items() if split != "train"])
+        held_out = divided[torch.isin(divided.query, others)]
+        repeated = repeated_documents(made["train"], held_out, dataset.documents)
+        how = f"by query (most hang together: {100 * repeated:.0f} % of the other splits' documents are in train too)"
     empty = [split for split, pairs in made.items() if not len(pairs.relevant)]
     if empty:
         raise DataError(
-            "the pairs cannot be divided so that no document, source or query is in two splits",
+            "the pairs cannot be divided so that no query is in two splits",
             field="splits",
             value=f"{', '.join(empty)} without relevant pairs, of {len(divided)} in all",
-            expected="pairs with a column 'split', or more of them that share no document and no source",
+            expected="pairs with a column 'split', or more queries",
         )
     shares = ", ".join(f"{split} {100 * share:.0f} %" for split, share in fractions.items())
-    origin = f"{dataset.origin}; {name} divided by document into {shares} (seed {seed})"
-    return replace(dataset, splits={**made, **given}, origin=origin.removeprefix("; "))
+    origin = f"{dataset.origin}; {name} divided {how} into {shares} (seed {seed})"
+    return replace(dataset, splits={**made, **given}, origin=origin.removeprefix("; "), own_dev=False)
 
 
 def source_numbers(documents: Documents) -> Tensor:
     """``[documents]``: a number for each source, or for each document if they have no sources."""
     number: dict[str, int] = {}
     return torch.tensor([number.setdefault(name, len(number)) for name in documents.source or documents.ids])
+
+
+def _shares(fractions: Mapping[str, float]) -> list[float]:
+    shares = list(fractions.values())
+    if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ConfigError("fractions", dict(fractions), "positive numbers that sum to 1")
+    return shares
+
+
+def _by_query(pairs: Pairs) -> Tensor:
+    """``[P]``: the number of each pair's query, from 0, without gaps."""
+    return pairs.query.unique(return_inverse=True)[1]
 
 
 def _components(pairs: Pairs, documents: Documents) -> Tensor:
