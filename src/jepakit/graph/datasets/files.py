@@ -1,5 +1,6 @@
 """Reads the user's own graphs: node-link JSON, GraphML and Parquet tables."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -7,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from jepakit.errors import DataError
 from jepakit.files import parse_json, read_text, reading
 from jepakit.graph.data import GraphDataset
+from jepakit.graph.datasets.assemble import GraphTables, to_dataset
 from jepakit.graph.datasets.graphml import read_graphml
 from jepakit.graph.datasets.parquet import read_parquet_tables
-from jepakit.graph.datasets.tables import LABELS, GraphTables, Place, Rows, arrow_column, to_dataset
+from jepakit.graph.datasets.tables import LABELS, Place, Rows, arrow_column
+
+_LOG = logging.getLogger(__name__)
 
 _NODE_KEYS = ("id",)
 _EDGE_KEYS = ("source", "target", "key")
+_GRAPH_KEYS = ("directed", "multigraph", "graph", "nodes", "edges", "links")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ def load_graph_files(path: str | Path) -> GraphDataset:
       one-hot even if it holds numbers, as in the TU format.
     - Graph ``label`` (or ``y``; within ``graph`` in a JSON file): see `jepakit.graph.datasets.tables.targets`. Other
       attributes of a graph are ignored.
+    - Node attributes that are names or ids (`jepakit.graph.datasets.identifiers`) are neither label nor feature.
+    - What else a file holds and is not read, such as undeclared GraphML keys, is named in a warning.
     - Edges: each edge gets a reverse with the same features. In a directed file, the first two columns of ``edge_attr``
       mark forward and backward edges. Parquet edges are undirected. Self-loops and exact repeats are dropped.
 
@@ -90,10 +98,17 @@ def read_node_link(file: Path) -> Iterator[NodeLink]:
         with reading(file):
             # NaN marks a missing label; in features it is refused with its place.
             content = parse_json(text, finite=False)
-    if isinstance(content, list):
-        yield from (_record(file, f"graphs[{index}].", graph) for index, graph in enumerate(content))
-    else:
-        yield _record(file, "", content)
+    graphs = content if isinstance(content, list) else [content]
+    for index, graph in enumerate(graphs):
+        yield _record(file, f"graphs[{index}]." if isinstance(content, list) else "", graph)
+    _say_unread(file, graphs)
+
+
+def _say_unread(file: Path, graphs: list[dict[str, Any]]) -> None:
+    unread = dict.fromkeys(name for graph in graphs for name in graph if name not in _GRAPH_KEYS and graph[name] != [])
+    if unread:
+        places = "attributes of a graph stand within 'graph'"
+        _LOG.warning("%s: left out, since no part of node-link JSON: %s (%s)", file, ", ".join(unread), places)
 
 
 def _record(file: Path, place: str, graph: object) -> NodeLink:
@@ -104,6 +119,11 @@ def _record(file: Path, place: str, graph: object) -> NodeLink:
     if "nodes" not in graph or len(edge_keys) != 1:
         expected = "'nodes', and 'edges' or 'links'"
         raise DataError("not a node-link graph", file=file, field=field, value=sorted(graph), expected=expected)
+    for name in graph:
+        if name.lower() == "hyperedges" and graph[name]:
+            expected = "edges between two nodes; a node for each hyperedge, joined to its nodes, says the same"
+            problem = "hyperedges are not supported"
+            raise DataError(problem, file=file, field=f"{place}{name}", expected=expected)
     attributes = graph.get("graph", {})
     if not isinstance(attributes, dict):
         raise DataError("not an object", file=file, field=f"{place}graph", value=attributes, expected='{"label": ...}')
@@ -143,6 +163,7 @@ def _to_tables(path: Path, records: list[NodeLink]) -> GraphTables:
     labels = [{key: record.attributes[key] for key in LABELS if key in record.attributes} for record in records]
     return GraphTables(
         nodes=_rows(nodes, _NODE_KEYS, _item_places(records, "nodes")),
+        node_ids=pa.array([str(node["id"]) for node in nodes], pa.string()),
         nodes_per_graph=nodes_per_graph,
         edge_index=np.concatenate([_edge_ends(*pair) for pair in zip(records, offsets, strict=True)], axis=1),
         edges=_rows(edges, _EDGE_KEYS, _item_places(records, "edges")),

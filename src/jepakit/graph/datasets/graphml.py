@@ -1,5 +1,7 @@
 """Reads GraphML (http://graphml.graphdrawing.org) into the lists and dicts of node-link JSON."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ from xml.etree.ElementTree import Element
 from jepakit.errors import DataError
 from jepakit.files import reading
 
+_LOG = logging.getLogger(__name__)
+
 
 def read_graphml(file: Path) -> list[dict[str, Any]]:
     """The graphs in a GraphML file, each as ``{"directed", "graph", "nodes", "edges"}``.
 
-    Keys without ``attr.name`` (drawing data of editors such as yEd) and the ids of edges are ignored.
+    Drawing data of yEd (keys with ``yfiles.type``) and the ids of edges are ignored. Data of other keys that are not
+    declared or have no ``attr.name``, and ports, are named in a warning.
 
     Raises:
         DataError: the XML is broken or a graph is not supported.
@@ -28,7 +33,19 @@ def read_graphml(file: Path) -> list[dict[str, Any]]:
     if not graphs:
         raise DataError("no graph in the file", file=file, value=root.tag, expected="<graphml> with a <graph> in it")
     keys = {key.attrib.get("id", ""): key for key in _children(root, "key") if "attr.name" in key.attrib}
+    _say_unread(file, root, keys)
     return [_graph(file, f"graphs[{index}]", graph, keys) for index, graph in enumerate(graphs)]
+
+
+def _say_unread(file: Path, root: Element, keys: dict[str, Element]) -> None:
+    drawing = {key.attrib.get("id", "") for key in _children(root, "key") if "yfiles.type" in key.attrib}
+    used = Counter(element.attrib.get("key", "") for element in root.iter() if _tag(element) == "data")
+    unread = {f"data of key {name!r}": count for name, count in used.items() if name not in drawing | set(keys)}
+    if ports := sum(_tag(element) == "port" for element in root.iter()):
+        unread["ports"] = ports
+    if unread:
+        listed = ", ".join(f"{what} ({count})" for what, count in unread.items())
+        _LOG.warning("%s: left out: %s; a <key> with id and attr.name declares an attribute", file, listed)
 
 
 def _graph(file: Path, place: str, graph: Element, keys: dict[str, Element]) -> dict[str, Any]:

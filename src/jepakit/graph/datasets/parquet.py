@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from jepakit.errors import DataError
 from jepakit.files import reading
-from jepakit.graph.datasets.tables import LABELS, GraphTables, Rows
+from jepakit.graph.datasets.assemble import GraphTables
+from jepakit.graph.datasets.tables import LABELS, Rows
 
 
 class _Ids(NamedTuple):
@@ -60,6 +61,7 @@ def read_parquet_tables(folder: Path) -> GraphTables:
     labels = {} if graphs is None else {name: graphs.columns[name] for name in LABELS if name in graphs.columns}
     return GraphTables(
         nodes=Rows(features, lambda row: (nodes.file, f"row {order[row] + 1}"), num_nodes),
+        node_ids=nodes.columns["node"].take(pa.array(order)),
         nodes_per_graph=np.bincount(graph_of_node, minlength=num_graphs),
         edge_index=packed_id[_edge_ends(nodes, edges, graph_of_node, graph_of_edge)],
         edges=Rows(

@@ -3,6 +3,7 @@
 Reference: Morris et al. 2020, "TUDataset", https://chrsmrrs.github.io/datasets.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.download import named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 from jepakit.graph.datasets.tables import MAX_FLOAT, one_hot, standardise
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ def load_tu(path: str | Path) -> GraphDataset:
     - ``x``: node labels one-hot, then node attributes standardised over the whole set; without either, ones.
     - ``edge_attr``: edge labels and edge attributes likewise, or None.
     - Edges: self-loops and exact repeats are dropped; missing reverses are added.
+    - Node ids that restart in each graph are refused.
     - ``y``: graph labels as classes in ascending order, with the original labels in ``label_names``; or else graph
       attributes unchanged, ``[G, T]``, ``nan`` where unlabelled; or else None.
 
@@ -108,12 +112,33 @@ def _check_edges(edge_list: _Table, graph_of_node: np.ndarray) -> np.ndarray:
     edge_index = np.ascontiguousarray(values.T - 1)
     owner = graph_of_node[edge_index]
     crossing = owner[0] != owner[1]
+    _check_restart(edge_list, graph_of_node, crossing=bool(crossing.any()))
     if crossing.any():
         row = int(crossing.argmax())
         problem = f"an edge joins two graphs, {owner[0, row] + 1} and {owner[1, row] + 1}"
         ends, line = values[row].tolist(), _line_of(edge_list, row)
         raise DataError(problem, file=edge_list.path, line=line, value=ends, expected="both ends in one graph")
     return edge_index
+
+
+def _check_restart(edge_list: _Table, graph_of_node: np.ndarray, *, crossing: bool) -> None:
+    """Refuses node ids that restart from 1 in each graph, and says so where that is only possible.
+
+    Restarted ids are at most the size of the largest graph. Then edges join two graphs, or repeat while later graphs
+    have none.
+    """
+    sizes, values = np.bincount(graph_of_node), edge_list.values
+    if len(sizes) < 2 or not values.size or values.max() > sizes.max():
+        return
+    joined = np.bincount(graph_of_node[values[:, 0] - 1], minlength=len(sizes))
+    bare = (sizes > 1) & (joined == 0)
+    problem = "node ids restart in each graph"
+    if crossing or (bare.any() and len(np.unique(values, axis=0)) < len(values)):
+        expected = f"ids that go on over all graphs, from 1 to {len(graph_of_node)}"
+        raise DataError(problem, file=edge_list.path, value=f"no id above {values.max()}", expected=expected)
+    if bare.any():
+        possible = f"perhaps {problem}: no id is above {values.max()}, and {bare.sum()} graphs have no edges"
+        _LOG.warning("%s: %s; they have to go on from 1 to %d", edge_list.path, possible, len(graph_of_node))
 
 
 def _features(stem: str, owners: _Table) -> np.ndarray | None:
