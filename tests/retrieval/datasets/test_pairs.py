@@ -1,13 +1,17 @@
 """Which document answers which query: every way of saying it says the same, and faults name their place."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jepakit.errors import DataError
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
+from jepakit.retrieval.datasets.splits import ensure_splits
 
 TEXTS = {"d1": "Apples are red.", "d2": "Oranges are orange.", "d3": "Oranges are orange."}
 EXPECTED = [("what is red?", "d1", 2), ("what is red?", "d2", 0), ("what is orange?", "d2", 1)]
@@ -79,6 +83,58 @@ def test_pairs_by_the_id_of_the_query(name: str, content: str, corpus: Path, que
     dataset = load_dataset(corpus, pairs=write(tmp_path, name, content), queries=queries)
     assert judged(dataset) == EXPECTED
     assert dataset.queries.ids == ("1", "2", "3")
+
+
+BLANKS = st.text(" \t\u00a0\u2003", max_size=3)
+WORDS = st.lists(st.sampled_from(["caf\u00e9", "cafe\u0301", "Red", "red", "\u212b", "x"]), min_size=1, max_size=3)
+
+
+@given(
+    asked=st.lists(st.tuples(WORDS, BLANKS, BLANKS, st.sampled_from(sorted(TEXTS)), st.integers(0, 2)), min_size=1),
+    by_id=st.booleans(),
+)
+@settings(max_examples=100)
+def test_spellings_of_one_question_are_one_question(
+    asked: list[tuple[list[str], str, str, str, int]], by_id: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever blanks and composition: as many questions and pairs as if each had been written the one way."""
+    folder = tmp_path_factory.mktemp("spelled")
+    docs = write(folder, "docs.jsonl", "".join(json.dumps({"_id": n, "text": t}) + "\n" for n, t in TEXTS.items()))
+    rows = [
+        (before + f" {after}".join(words) + after, document, grade) for words, before, after, document, grade in asked
+    ]
+    expected: dict[tuple[str, str], int] = {}
+    for (words, *_), (_, document, grade) in zip(asked, rows, strict=True):
+        pair = " ".join(unicodedata.normalize("NFC", word) for word in words), document
+        expected[pair] = max(grade, expected.get(pair, 0))
+    if not by_id:
+        # By text, one pair has one grade.
+        rows = [(text, document, 1) for text, document, _ in rows]
+        expected = dict.fromkeys(expected, 1)
+    names = [{"query-id": str(n)} if by_id else {"query": text} for n, (text, *_) in enumerate(rows)]
+    lines = [
+        {**name, "document": document, "grade": grade} for name, (_, document, grade) in zip(names, rows, strict=True)
+    ]
+    pairs = write(folder, "p.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    texts = "".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, (text, *_) in enumerate(rows))
+    dataset = load_dataset(docs, pairs=pairs, queries=write(folder, "q.jsonl", texts) if by_id else None)
+    found = {
+        (" ".join(unicodedata.normalize("NFC", text).split()), document): grade
+        for text, document, grade in judged(dataset)
+    }
+    assert found == expected
+    assert len(dataset.splits["all"]) == len(expected)
+    assert len(dataset.splits["all"].queries) == len({text for text, _ in expected})
+
+
+def test_one_pair_ten_times_is_one_question_in_splits_and_statistics(corpus: Path, tmp_path: Path) -> None:
+    lines = [{"query": "what is red?" + " " * blanks, "document": "d1"} for blanks in range(10)]
+    lines += [{"query": "What is red?", "document": "d2"}]
+    dataset = load_dataset(corpus, pairs=write(tmp_path, "p.jsonl", "".join(json.dumps(line) + "\n" for line in lines)))
+    assert judged(dataset) == [("what is red?", "d1", 1), ("What is red?", "d2", 1)]
+    assert len(dataset.queries) == 2
+    with pytest.raises(DataError, match="of 2 in all"):
+        ensure_splits(dataset)
 
 
 def test_files_of_queries_agree(corpus: Path, queries: Path, tmp_path: Path) -> None:

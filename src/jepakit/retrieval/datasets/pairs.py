@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
     Every other file, and a ``.tsv`` without these columns, holds a judgement a line: ``query-id 0 document-id grade``
     as in TREC, or ``query-id document-id grade``, separated by white space or tabs.
 
-    A pair that is listed twice with one grade counts once.
+    A pair that is listed twice with one grade counts once. Queries whose texts differ in nothing but white space and
+    Unicode normalisation (NFC) are one query, the first of them, also under several ids; of different grades that ids
+    give a document, the highest counts. Case makes a difference, as it does to many encoders.
 
     Args:
         file: the pairs.
@@ -66,44 +69,64 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
     columns = (*_QUERY_IDS, *_QUERY_TEXTS)
     if queries is None:
         columns = _QUERY_TEXTS
-        texts = tuple(dict.fromkeys(row.text(_QUERY_TEXTS, empty="an empty query") for row in rows))
+        written = [row.text(_QUERY_TEXTS, empty="an empty query") for row in rows]
+        first: dict[str, str] = {}
+        for text in written:
+            first.setdefault(same_query(text), text)
+        texts = tuple(first.values())
         queries = Queries(tuple(f"q{number}" for number in range(len(texts))), texts)
-        query_rows = _Rows("query", {}, texts)
+        query_rows = _Rows("query", {}, texts, same_query)
     else:
-        query_rows = _Rows("query", queries.row, queries.texts)
+        query_rows = _Rows("query", queries.row, queries.texts, same_query)
     document_rows = _Rows("document", documents.row, documents.texts)
     splits: dict[str, dict[tuple[int, int], tuple[int, Row]]] = {}
     for row in rows:
         pair = query_rows.find(row, columns), document_rows.find(row, _DOCUMENTS)
         grade = max(row.integer(_GRADES, 1), 0)
-        first_grade, first = splits.setdefault(_split(row), {}).setdefault(pair, (grade, row))
+        first_grade, listed = splits.setdefault(_split(row), {}).setdefault(pair, (grade, row))
         if first_grade != grade:
-            problem = f"the pair has grade {first_grade} in line {first.line}"
+            problem = f"the pair has grade {first_grade} in line {listed.line}"
             raise row.error(problem, "grade", grade, "one grade a pair")
     if "all" in splits and len(splits) > 1:
         _, row = next(iter(splits["all"].values()))
         raise row.error("no split, though other rows have one", "split", expected="train, dev or test")
-    return queries, {name: _pairs(splits[name]) for name in ("all", "train", "dev", "test") if name in splits}
+    return queries, {
+        name: _pairs(splits[name], query_rows) for name in ("all", "train", "dev", "test") if name in splits
+    }
 
 
-def _pairs(judged: Mapping[tuple[int, int], tuple[int, Row]]) -> Pairs:
-    grades = [grade for grade, _ in judged.values()]
-    return Pairs.of([query for query, _ in judged], [document for _, document in judged], grades)
+def same_query(text: str) -> str:
+    """What two spellings of one query have in common: the text in NFC, its runs of white space as single blanks."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _pairs(judged: Mapping[tuple[int, int], tuple[int, Row]], queries: _Rows) -> Pairs:
+    grades: dict[tuple[int, int], int] = {}
+    for (query, document), (grade, _) in judged.items():
+        pair = queries.first(query), document
+        grades[pair] = max(grade, grades.get(pair, 0))
+    return Pairs.of([query for query, _ in grades], [document for _, document in grades], list(grades.values()))
 
 
 class _Rows:
-    """Rows of queries or documents by id, or else by their exact text."""
+    """Rows of queries or documents by id, or else by their text; ``spelled`` gives what equal texts have in common."""
 
-    def __init__(self, kind: str, by_id: Mapping[str, int], texts: Sequence[str]) -> None:
-        self.kind, self.by_id, self.texts = kind, by_id, texts
+    def __init__(
+        self, kind: str, by_id: Mapping[str, int], texts: Sequence[str], spelled: Callable[[str], str] = str
+    ) -> None:
+        self.kind, self.by_id, self.texts, self.spelled = kind, by_id, texts, spelled
 
     @cached_property
     def by_text(self) -> dict[str, int]:
-        return {text: row for row, text in reversed(list(enumerate(self.texts)))}
+        return {self.spelled(text): row for row, text in reversed(list(enumerate(self.texts)))}
+
+    def first(self, row: int) -> int:
+        """The first row with the text of this one."""
+        return self.by_text[self.spelled(self.texts[row])]
 
     def find(self, row: Row, columns: Sequence[str]) -> int:
         name = row.identifier(columns)
-        place = self.by_id[name] if name in self.by_id else self.by_text.get(name)
+        place = self.by_id[name] if name in self.by_id else self.by_text.get(self.spelled(name))
         if place is None:
             expected = f"the id or the text of a {self.kind}{did_you_mean(name, self.by_id)}"
             raise row.error(f"unknown {self.kind}", row.column(columns), name, expected)
