@@ -34,16 +34,18 @@ class DataOptions:
         data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
         smiles_column: of a table of molecules.
         label_columns: of a table of molecules.
+        fill_missing: in node-link JSON, GraphML and Parquet, a missing attribute is 0, and a column says where.
     """
 
     dataset: str = "python"
     data_dir: Path | None = None
     smiles_column: str | None = None
     label_columns: list[str] | None = None
+    fill_missing: bool = False
 
     def load(self, *, descriptors: bool = False) -> GraphDataset:
         """The data set that the options name; ``descriptors`` adds the descriptors of molecules."""
-        options = {name: getattr(self, name) for name in ("data_dir", "smiles_column", "label_columns")}
+        options = {name: getattr(self, name) for name in ("data_dir", "smiles_column", "label_columns", "fill_missing")}
         return load_dataset(self.dataset, descriptors=descriptors, **options)
 
 
@@ -157,7 +159,7 @@ def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     saved = run.read_config()
     if not isinstance(saved.get("dataset"), str):
         raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
-    options: dict[str, Any] = {f.name: saved.get(f.name) for f in fields(DataOptions)}
+    options: dict[str, Any] = {f.name: saved[f.name] for f in fields(DataOptions) if f.name in saved}
     if other:
         options["dataset"] = other
     return DataOptions(**options).load()

@@ -21,6 +21,7 @@ def load_dataset(
     smiles_column: str | None = None,
     label_columns: Sequence[str] | None = None,
     descriptors: bool = False,
+    fill_missing: bool = False,
 ) -> GraphDataset:
     """Loads a set of graphs.
 
@@ -47,10 +48,12 @@ def load_dataset(
         smiles_column: for a SMILES table, the column with the molecules; None: the column named "smiles".
         label_columns: for a SMILES table, the columns with the targets.
         descriptors: for a SMILES table, compute RDKit's descriptors too; other data have none.
+        fill_missing: for node-link JSON, GraphML and Parquet, accept missing attributes, see
+            `jepakit.graph.datasets.files.load_graph_files`.
 
     Raises:
-        ConfigError: ``dataset`` is neither a known name nor a path, ``data_dir`` is no folder, or a column is given for
-            data that have none.
+        ConfigError: ``dataset`` is neither a known name nor a path, ``data_dir`` is no folder, or a column or
+            ``fill_missing`` is given for data that do not have it.
         DataError: the data cannot be read or fetched.
         ModelError: fetched data cannot be written to the cache.
         MissingExtraError: a package that the format needs is not installed.
@@ -60,7 +63,14 @@ def load_dataset(
         for field, columns in (("smiles_column", smiles_column), ("label_columns", label_columns)):
             if columns is not None:
                 raise ConfigError(field, columns, f"nothing, since {dataset} is not a SMILES table")
+    if fill_missing and kind != "files":
+        expected = f"false, since {dataset} is not node-link JSON, GraphML or Parquet"
+        raise ConfigError("fill_missing", fill_missing, expected)
     try:
+        if kind == "files":
+            from jepakit.graph.datasets.files import load_graph_files
+
+            return load_graph_files(path, fill_missing=fill_missing)
         return _load(kind, path, smiles_column, label_columns, descriptors)
     except ModuleNotFoundError as error:
         package = error.name or str(error)
@@ -70,7 +80,11 @@ def load_dataset(
 
 
 def _load(
-    kind: _Kind, path: Path, smiles_column: str | None, label_columns: Sequence[str] | None, descriptors: bool
+    kind: Literal["python", "python-library", "planetoid", "tu", "molecules"],
+    path: Path,
+    smiles_column: str | None,
+    label_columns: Sequence[str] | None,
+    descriptors: bool,
 ) -> GraphDataset:
     # Imported one by one: each format needs packages of its own, which need not all be installed.
     match kind:
@@ -96,10 +110,6 @@ def _load(
             from jepakit.graph.datasets.tu import load_tu
 
             return load_tu(path)
-        case "files":
-            from jepakit.graph.datasets.files import load_graph_files
-
-            return load_graph_files(path)
 
 
 _PLACES: tuple[tuple[_Kind, str], ...] = (

@@ -35,7 +35,7 @@ class GraphTables:
     directed: bool
 
 
-def to_dataset(tables: GraphTables, *, name: str) -> GraphDataset:
+def to_dataset(tables: GraphTables, *, name: str, fill_missing: bool = False) -> GraphDataset:
     """Converts attributes to features and labels, by the rules of `jepakit.graph.datasets.files.load_graph_files`.
 
     Raises:
@@ -44,8 +44,8 @@ def to_dataset(tables: GraphTables, *, name: str) -> GraphDataset:
     if (tables.nodes_per_graph == 0).any():
         file, place = tables.graphs.place(int((tables.nodes_per_graph == 0).argmax()))
         raise DataError("the graph has no nodes", file=file, field=place, expected="at least one")
-    x, node_y, node_classes = _node_values(tables)
-    edge_index, edge_attr = _message_edges(tables)
+    x, node_y, node_classes = _node_values(tables, fill_missing)
+    edge_index, edge_attr = _message_edges(tables, fill_missing)
     label = _label_of(tables.graphs)
     task: Task
     y, task, label_names = (None, "none", ()) if label is None else targets(tables.graphs, label)
@@ -56,7 +56,7 @@ def to_dataset(tables: GraphTables, *, name: str) -> GraphDataset:
     return GraphDataset(name, graphs, task, label_names, source="graph files")
 
 
-def _node_values(tables: GraphTables) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+def _node_values(tables: GraphTables, fill_missing: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """``x``, ``node_y`` or None, and the names of the node classes."""
     rows, label = tables.nodes, _label_of(tables.nodes)
     node_y, names = None, ()
@@ -66,13 +66,13 @@ def _node_values(tables: GraphTables) -> tuple[np.ndarray, np.ndarray | None, tu
             names = ()
         node_y = classes if names else None
         rows = replace(rows, columns={key: column for key, column in rows.columns.items() if key != label})
-    x = feature_matrix(without_ids(rows, tables.node_ids), categorical=label)
+    x = feature_matrix(without_ids(rows, tables.node_ids), categorical=label, fill_missing=fill_missing)
     return np.ones((rows.count, 1), dtype=np.float32) if x is None else x, node_y, names
 
 
-def _message_edges(tables: GraphTables) -> Edges:
+def _message_edges(tables: GraphTables, fill_missing: bool) -> Edges:
     num_nodes = tables.nodes.count
-    given = drop_repeats((tables.edge_index, feature_matrix(tables.edges)), num_nodes)
+    given = drop_repeats((tables.edge_index, feature_matrix(tables.edges, fill_missing=fill_missing)), num_nodes)
     if tables.directed:
         return both_directions(given, mark=True)
     # A file may give an undirected edge once or in both directions.

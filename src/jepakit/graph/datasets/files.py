@@ -37,7 +37,7 @@ class NodeLink:
     edges: list[dict[str, Any]]
 
 
-def load_graph_files(path: str | Path) -> GraphDataset:
+def load_graph_files(path: str | Path, *, fill_missing: bool = False) -> GraphDataset:
     """Loads graphs from the user's own files.
 
     Formats:
@@ -51,7 +51,8 @@ def load_graph_files(path: str | Path) -> GraphDataset:
 
     Conversion:
 
-    - ``x``: numbers, booleans and lists of numbers are kept, strings are one-hot; every node must have each attribute.
+    - ``x``: numbers, booleans and lists of numbers are kept, strings are one-hot; every node must have each attribute,
+      unless ``fill_missing``: then a missing value is 0, and each attribute has a column more, 1 where it is missing.
       Without attributes, ``x`` is a column of ones.
     - Node ``label`` (or ``y``): in a single graph ``node_y``, -1 where it is missing; in several graphs a feature,
       one-hot even if it holds numbers, as in the TU format.
@@ -59,8 +60,9 @@ def load_graph_files(path: str | Path) -> GraphDataset:
       attributes of a graph are ignored.
     - Node attributes that are names or ids (`jepakit.graph.datasets.identifiers`) are neither label nor feature.
     - What else a file holds and is not read, such as undeclared GraphML keys, is named in a warning.
-    - Edges: each edge gets a reverse with the same features. In a directed file, the first two columns of ``edge_attr``
-      mark forward and backward edges. Parquet edges are undirected. Self-loops and exact repeats are dropped.
+    - Edges: each edge gets a reverse with the same features, which are made as those of the nodes. In a directed file,
+      the first two columns of ``edge_attr`` mark forward and backward edges. Parquet edges are undirected. Self-loops
+      and exact repeats are dropped.
 
     Raises:
         DataError: a file cannot be read, a column, id or attribute is missing, an id occurs twice, an edge names a
@@ -68,9 +70,9 @@ def load_graph_files(path: str | Path) -> GraphDataset:
     """
     path = Path(path)
     if (path / "edges.parquet").exists():
-        return to_dataset(read_parquet_tables(path), name=path.name)
+        return to_dataset(read_parquet_tables(path), name=path.name, fill_missing=fill_missing)
     records = [record for file in _files(path) for record in read_node_link(file)]
-    return to_dataset(_to_tables(path, records), name=path.name.removesuffix(path.suffix))
+    return to_dataset(_to_tables(path, records), name=path.name.removesuffix(path.suffix), fill_missing=fill_missing)
 
 
 def _files(path: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ LABELS = ("label", "y")
 
 MAX_CATEGORIES = 1000
 """An attribute with more distinct strings holds names or texts, which one-hot columns do not suit."""
+
+_FILL = "fill_missing=True fills what is missing"
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
@@ -65,17 +67,19 @@ def standardise(values: np.ndarray) -> np.ndarray:
     return (centred / spread).astype(np.float32)
 
 
-def feature_matrix(rows: Rows, categorical: str | None = None) -> np.ndarray | None:
+def feature_matrix(rows: Rows, categorical: str | None = None, *, fill_missing: bool = False) -> np.ndarray | None:
     """All columns side by side, ``[N, F]`` float32, or None where there are no columns.
 
     Numbers and booleans are kept, a list of K numbers takes K columns, strings (and the attribute ``categorical``) are
-    one-hot in ascending order.
+    one-hot in ascending order. With ``fill_missing``, null and ``nan`` become 0, and each attribute gets a
+    column more, which is 1 where it is missing.
 
     Raises:
-        DataError: a value is missing, not finite or of an unsupported type, lists differ in length, or an attribute has
-            more than `MAX_CATEGORIES` strings.
+        DataError: a value is missing and not to be filled, not finite or of an unsupported type, lists differ in
+            length, or an attribute has more than `MAX_CATEGORIES` strings.
     """
-    blocks = [_encode(rows, name, as_categories=name == categorical) for name in rows.columns]
+    encode = _encode_filled if fill_missing else _encode
+    blocks = [encode(rows, name, as_categories=name == categorical) for name in rows.columns]
     return np.concatenate(blocks, axis=1) if blocks else None
 
 
@@ -111,7 +115,7 @@ def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ..
         DataError: a graph has no target, or lists differ in length.
     """
     column = rows.columns[attribute]
-    _refuse_missing(rows, attribute, "the graph has no label")
+    _refuse_missing(rows, attribute, "the graph has no label", "a value for all, or for none")
     if not (_is_list(column.type) or pa.types.is_floating(column.type)):
         ids, names = class_ids(rows, attribute)
         return ids, "graph classification", names
@@ -154,22 +158,54 @@ def _floats(values: Sequence[Any], rows: Rows, attribute: str) -> pa.Array:
 
 
 def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
-    _refuse_missing(rows, attribute, "the attribute is missing")
-    if not as_categories and not _is_text(rows.columns[attribute].type):
-        return _numbers(rows, attribute, allow_nan=False)
+    _refuse_missing(rows, attribute, "the attribute is missing", f"a value for all, or for none; {_FILL}")
+    if as_categories or _is_text(rows.columns[attribute].type):
+        return _categories(rows, attribute)
+    return _numbers(rows, attribute, allow_nan=False)
+
+
+def _encode_filled(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
+    """As `_encode`, with a last column that is 1 where the attribute, or a number of its list, is missing."""
+    column = rows.columns[attribute]
+    if pa.types.is_null(column.type):
+        return np.tile(np.array([0, 1], dtype=np.float32), (rows.count, 1))
+    if as_categories or _is_text(column.type):
+        values = _categories(rows, attribute)
+        missing = values.sum(axis=1) == 0
+    else:
+        values = _numbers(_with_full_lists(rows, attribute), attribute, allow_nan=True)
+        missing = np.isnan(values).any(axis=1)
+    return np.concatenate([np.nan_to_num(values), np.reshape(missing, (-1, 1))], axis=1, dtype=np.float32)
+
+
+def _with_full_lists(rows: Rows, attribute: str) -> Rows:
+    """The rows with a list of nulls in place of each list that is null."""
+    column = rows.columns[attribute]
+    if not _is_list(column.type) or not column.null_count:
+        return rows
+    blank = [None] * max((len(values) for values in column.drop_null().to_pylist()), default=1)
+    filled = pa.array([blank if values is None else values for values in column.to_pylist()], column.type)
+    return replace(rows, columns={**rows.columns, attribute: filled})
+
+
+def _categories(rows: Rows, attribute: str) -> np.ndarray:
+    """Strings or classes one-hot, zeros where missing."""
     ids, names = class_ids(rows, attribute)
     if len(names) > MAX_CATEGORIES:
         problem = f"{len(names)} different values, too many for one-hot columns"
         expected = f"at most {MAX_CATEGORIES}; drop the attribute, or give numbers, such as a text embedding"
         raise DataError(problem, file=rows.place(0)[0], field=f"attribute {attribute}", expected=expected)
-    return np.eye(len(names), dtype=np.float32)[ids]
+    columns = np.zeros((rows.count, len(names)), dtype=np.float32)
+    known = ids >= 0
+    columns[known, ids[known]] = 1
+    return columns
 
 
-def _refuse_missing(rows: Rows, attribute: str, problem: str) -> None:
+def _refuse_missing(rows: Rows, attribute: str, problem: str, expected: str) -> None:
     column = rows.columns[attribute]
     if column.null_count:
         row = int(column.is_null().to_numpy(zero_copy_only=False).argmax())
-        raise rows.fault(row, attribute, problem, expected="a value for all, or for none")
+        raise rows.fault(row, attribute, problem, expected=expected)
 
 
 def _numbers(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
@@ -178,7 +214,7 @@ def _numbers(rows: Rows, attribute: str, *, allow_nan: bool) -> np.ndarray:
     bad = ~(np.abs(values) <= MAX_FLOAT) & ~(np.isnan(values) & allow_nan)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        expected = f"a magnitude of at most {MAX_FLOAT:.2g}"
+        expected = _FILL if np.isnan(values[row, column]) else f"a magnitude of at most {MAX_FLOAT:.2g}"
         raise rows.fault(row, attribute, "not a finite number", float(values[row, column]), expected)
     if _is_rounded(rows.columns[attribute].type, values):
         _say_rounded(rows, attribute)
