@@ -43,18 +43,27 @@ class Pairs:
         query: rows of the queries, ``[P]`` int64.
         document: rows of the documents, ``[P]`` int64.
         grade: relevance, ``[P]`` int64: 1 and above is relevant, 0 is judged not relevant.
+        page: ``[P]`` int64: pairs of one query and one page are a single answer, and each of their documents is all of
+            it; -1: a document that is an answer of its own. None: all are.
     """
 
     query: Tensor
     document: Tensor
     grade: Tensor
+    page: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.query.numel())
 
     def __getitem__(self, index: Tensor) -> Pairs:
         """The pairs at ``index``, int64 or bool."""
-        return Pairs(self.query[index], self.document[index], self.grade[index])
+        page = None if self.page is None else self.page[index]
+        return Pairs(self.query[index], self.document[index], self.grade[index], page)
+
+    @property
+    def pages(self) -> Tensor:
+        """``page``, with -1 for all where it is None."""
+        return torch.full_like(self.query, -1) if self.page is None else self.page
 
     @property
     def relevant(self) -> Pairs:
@@ -104,5 +113,5 @@ class RetrievalDataset:
     def training(self) -> Pairs:
         """The train and dev pairs together, from which an adapter may learn."""
         parts = [Pairs.of([], []), *(self.splits[name] for name in ("train", "dev") if name in self.splits)]
-        columns = zip(*((part.query, part.document, part.grade) for part in parts), strict=True)
+        columns = zip(*((part.query, part.document, part.grade, part.pages) for part in parts), strict=True)
         return Pairs(*map(torch.cat, columns))

@@ -1,5 +1,6 @@
 """Folders of files as corpora: what is read, where it is cut, ids that stay; and sentences, words and chunks."""
 
+import json
 import re
 import sys
 from functools import partial
@@ -7,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +17,10 @@ from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.datasets.chunks import Block, chunk, sentence_spans, word_spans
 from jepakit.retrieval.datasets.folder import load_folder
 from jepakit.retrieval.datasets.outline import html_outline, markdown_outline
+from jepakit.retrieval.datasets.splits import ensure_splits
+from jepakit.retrieval.measuring.comparison import measure
 from jepakit.search.documents import Documents
+from jepakit.search.hits import Hits
 
 GUIDE = """---
 title: Not the title
@@ -289,3 +294,28 @@ def test_html_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write(tmp_path, b_html="text")
     with pytest.raises(MissingExtraError, match=r"beautifulsoup4 is not installed; .*jepakit\[retrieval\]"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("heading", ["# Page\n\n", ""])
+def test_a_pair_may_name_a_page(heading: str, tmp_path: Path) -> None:
+    """Thirty pages of several pieces: a search that finds some piece of each page is perfect, in any splits."""
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for page in range(30):
+        sections = "".join(f"## Part {part}\n\nword{page} and part{part} of it.\n\n" for part in range(4))
+        (folder / f"page{page}.md").write_text(f"{heading}Start of page{page}.\n\n{sections}")
+    pairs = tmp_path / "pairs.jsonl"
+    named = [{"query": f"what is word{page}", "document": f"page{page}.md"} for page in range(30)]
+    named.append({"query": "one part", "document": load_folder(folder).documents.ids[2]})
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in named))
+    dataset = load_dataset(folder, pairs=pairs)
+    found, documents = dataset.splits["all"], dataset.documents
+    assert len(found) == len(documents) + 1
+    named_pages = zip(found.query.tolist(), found.document.tolist(), strict=True)
+    assert all(documents.source[row] == f"page{query}.md" for query, row in named_pages if query < 30)
+    queries = found.queries
+    last = torch.tensor([[int(found.document[found.query == query].max())] for query in range(31)])
+    measured = measure(Hits(last, torch.ones(31, 1)), queries, found)
+    assert all((values == 1).all() for values in measured.values.values())
+    splits = ensure_splits(dataset).splits.values()
+    assert sum(len({documents.source[row] for row in part.document.tolist()}) for part in splits) == 30

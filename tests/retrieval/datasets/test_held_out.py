@@ -60,8 +60,7 @@ def test_by_document_nothing_is_said() -> None:
 def test_a_large_group_and_some_small_ones_are_no_folds() -> None:
     """By document, the largest fold would be held out of a training on next to nothing."""
     large, small = ring(0, 40, 10), Pairs.of(list(range(40, 48)), list(range(40, 48)))
-    pairs = Pairs(*(torch.cat(columns) for columns in zip(vars(large).values(), vars(small).values(), strict=True)))
-    found = held(with_pairs(48, train=pairs))
+    found = held(with_pairs(48, train=with_pairs(48, train=large, dev=small).training))
     assert all(len(train.queries) > len(part.queries) for train, part in found.parts)
 
 

@@ -5,6 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -251,3 +252,17 @@ def test_faults_of_queries(corpus: Path, tmp_path: Path) -> None:
         load_dataset(corpus, pairs=pairs, queries=tmp_path / "gone.tsv")
     with pytest.raises(DataError, match=r"gone\.csv: no such file"):
         load_dataset(corpus, pairs=tmp_path / "gone.csv")
+
+
+def test_pages_of_a_table_are_those_of_its_ids(tmp_path: Path) -> None:
+    """``b`` is an id of its own here, so that its neighbour ``b#1`` is another document."""
+    names = ["a.md#1", "b", "a.md#2", "b#1", "c.md#1"]
+    rows = "".join(json.dumps({"id": name, "text": f"text of {name}"}) + "\n" for name in names)
+    content = "query,document,grade\nq,a.md,2\nq,b,1\nr,c.md,1\nr,a.md#2,1\n"
+    dataset = load_dataset(write(tmp_path, "docs.jsonl", rows), pairs=write(tmp_path, "p.csv", content))
+    expected = [("q", "a.md#1", 2), ("q", "a.md#2", 2), ("q", "b", 1), ("r", "c.md#1", 1), ("r", "a.md#2", 1)]
+    assert judged(dataset) == expected
+    assert dataset.splits["all"].pages.tolist() == [0, 0, -1, -1, -1]
+    assert dataset.splits["all"][torch.tensor([1, 4])].pages.tolist() == [0, -1]
+    with pytest.raises(DataError, match="unknown document"):
+        load_dataset(tmp_path / "docs.jsonl", pairs=write(tmp_path, "p.csv", "query,document\nq,d.md\n"))

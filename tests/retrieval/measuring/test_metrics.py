@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,3 +89,27 @@ def test_it_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_no_difference_is_no_gain() -> None:
     assert paired_interval(np.zeros(50)) == (0.0, 0.0)
+
+
+def test_any_piece_of_a_page_is_the_whole_answer() -> None:
+    """Query 0 is answered by the page of the documents 2, 5 and 7, query 1 by that of 2 and 5, and by document 3."""
+    page = torch.tensor([2, 2, 2, 2, 2, -1])
+    pairs = replace(Pairs.of([0, 0, 0, 1, 1, 1], [2, 5, 7, 2, 5, 3]), page=page)
+    first, queries = 1 / math.log2(2), torch.tensor([0, 1])
+    for rows, expected in (
+        ([[7, 1, 0], [5, 3, 0]], [1.0, 1.0]),
+        ([[1, 5, 2], [3, 5, 2]], [1 / math.log2(3), 1.0]),
+        ([[1, 0, 9], [5, 2, 3]], [0.0, (first + 1 / math.log2(4)) / (first + 1 / math.log2(3))]),
+        ([[5, 7, 2], [2, 5, -1]], [1.0, first / (first + 1 / math.log2(3))]),
+    ):
+        ranked = torch.tensor(rows)
+        assert ndcg(ranked, queries, pairs).tolist() == pytest.approx(expected)
+        scores = torch.tensor([[3.0, 2.0, 1.0]] * 2).masked_fill(ranked < 0, -torch.inf)
+        assert measure(Hits(ranked, scores), queries, pairs).values["NDCG@10"] == pytest.approx(expected)
+    some = measure(Hits(torch.tensor([[7, 5], [5, 2]]), torch.tensor([[2.0, 1.0]] * 2)), queries, pairs)
+    assert some.values["Recall@100"].tolist() == [1.0, 0.5]
+
+
+def test_a_place_without_a_hit_gains_nothing() -> None:
+    """Row -1 of query 1 is not the last document of query 0."""
+    assert ndcg(torch.tensor([[0], [-1]]), torch.tensor([0, 1]), Pairs.of([0, 1], [4, 0])).tolist() == [0.0, 0.0]

@@ -237,7 +237,8 @@ class _Sample:
         others = torch.randperm(len(documents), generator=generator)
         others = others[~torch.isin(others, rows)][: max(0, _COMPARED_DOCUMENTS - len(rows))]
         rows = torch.cat([rows, others]).sort().values
-        pairs = Pairs(torch.searchsorted(asked, judged.query), torch.searchsorted(rows, judged.document), judged.grade)
+        places = torch.searchsorted(asked, judged.query), torch.searchsorted(rows, judged.document)
+        pairs = Pairs(*places, judged.grade, judged.page)
         passages = dataset.documents.passages
         return cls(
             queries=tuple(dataset.queries.texts[row] for row in asked.tolist()),

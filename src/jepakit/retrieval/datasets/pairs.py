@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+
+import torch
 
 from jepakit.errors import DataError, did_you_mean
 from jepakit.files import numbered_lines
@@ -38,7 +41,8 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
     - ``query`` (or ``question``, ``anchor``): the text; with ``queries`` also an id. Or ``query-id`` (``query_id``,
       ``qid``): an id of ``queries``.
     - ``document`` (or ``corpus-id``, ``doc_id``, ``positive``, ``answer``, ...): the id of a document, or exactly the
-      text of one (of equal texts, the first).
+      text of one (of equal texts, the first). ``page.md``, the part of ids before ``#``, is a page: each of its pieces
+      is the whole answer.
     - ``grade`` (or ``score``, ``relevance``): an integer, 1 by default. Negative grades (spam in some TREC judgements)
       count as 0.
     - ``split``: train, dev (or valid, validation) or test.
@@ -70,25 +74,29 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
     if queries is None:
         columns = _QUERY_TEXTS
         written = [row.text(_QUERY_TEXTS, empty="an empty query") for row in rows]
-        first: dict[str, str] = {}
+        written_first: dict[str, str] = {}
         for text in written:
-            first.setdefault(same_query(text), text)
-        texts = tuple(first.values())
+            written_first.setdefault(same_query(text), text)
+        texts = tuple(written_first.values())
         queries = Queries(tuple(f"q{number}" for number in range(len(texts))), texts)
         query_rows = _Rows("query", {}, texts, same_query)
     else:
         query_rows = _Rows("query", queries.row, queries.texts, same_query)
     document_rows = _Rows("document", documents.row, documents.texts)
-    splits: dict[str, dict[tuple[int, int], tuple[int, Row]]] = {}
+    pages = _pages(documents)
+    splits: dict[str, dict[tuple[int, int], tuple[int, int, Row]]] = {}
     for row in rows:
-        pair = query_rows.find(row, columns), document_rows.find(row, _DOCUMENTS)
-        grade = max(row.integer(_GRADES, 1), 0)
-        first_grade, listed = splits.setdefault(_split(row), {}).setdefault(pair, (grade, row))
-        if first_grade != grade:
-            problem = f"the pair has grade {first_grade} in line {listed.line}"
-            raise row.error(problem, "grade", grade, "one grade a pair")
+        query, grade = query_rows.find(row, columns), max(row.integer(_GRADES, 1), 0)
+        pieces = pages.get(row.identifier(_DOCUMENTS), ()) or (document_rows.find(row, _DOCUMENTS),)
+        page = pieces[0] if len(pieces) > 1 else -1
+        for document in pieces:
+            first = (grade, page, row)
+            first_grade, _, listed = splits.setdefault(_split(row), {}).setdefault((query, document), first)
+            if first_grade != grade:
+                problem = f"the pair has grade {first_grade} in line {listed.line}"
+                raise row.error(problem, "grade", grade, "one grade a pair")
     if "all" in splits and len(splits) > 1:
-        _, row = next(iter(splits["all"].values()))
+        *_, row = next(iter(splits["all"].values()))
         raise row.error("no split, though other rows have one", "split", expected="train, dev or test")
     return queries, {
         name: _pairs(splits[name], query_rows) for name in ("all", "train", "dev", "test") if name in splits
@@ -100,12 +108,29 @@ def same_query(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _pairs(judged: Mapping[tuple[int, int], tuple[int, Row]], queries: _Rows) -> Pairs:
-    grades: dict[tuple[int, int], int] = {}
-    for (query, document), (grade, _) in judged.items():
+def _pages(documents: Documents) -> dict[str, list[int]]:
+    """Page -> the rows of its pieces, whose ids are the page's and, but for one, a part behind ``#``."""
+    pages: dict[str, list[int]] = {}
+    for row, name in enumerate(documents.ids):
+        page, cut, _ = name.partition("#")
+        if documents.source:
+            page = documents.source[row]
+            cut = name == page or name.startswith(f"{page}#")
+        if cut:
+            pages.setdefault(page, []).append(row)
+    return pages if documents.source else {page: rows for page, rows in pages.items() if page not in documents.row}
+
+
+def _pairs(judged: Mapping[tuple[int, int], tuple[int, int, Row]], queries: _Rows) -> Pairs:
+    merged: dict[tuple[int, int], tuple[int, int]] = {}
+    for (query, document), (grade, page, _) in judged.items():
         pair = queries.first(query), document
-        grades[pair] = max(grade, grades.get(pair, 0))
-    return Pairs.of([query for query, _ in grades], [document for _, document in grades], list(grades.values()))
+        merged[pair] = max((grade, page), merged.get(pair, (0, -1)))
+    pairs = Pairs.of(
+        [query for query, _ in merged], [row for _, row in merged], [grade for grade, _ in merged.values()]
+    )
+    pages = torch.tensor([page for _, page in merged.values()], dtype=torch.long)
+    return replace(pairs, page=pages) if bool((pages >= 0).any()) else pairs
 
 
 class _Rows:

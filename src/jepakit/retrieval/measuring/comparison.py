@@ -15,7 +15,7 @@ from torch import Tensor
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.splits import seen_queries, shared_documents
-from jepakit.retrieval.measuring.metrics import paired_interval
+from jepakit.retrieval.measuring.metrics import one_answer_each, paired_interval
 from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
 from jepakit.training.result_rows import ResultRow
@@ -66,12 +66,12 @@ def measure(hits: Hits, queries: Tensor, pairs: Pairs) -> Measured:
     if len(without):
         problem = "a query without a relevant document cannot be measured"
         raise DataError(problem, field="queries", value=int(without[0]))
-    judged = pairs[torch.isin(pairs.query, queries)]
+    ranked, judged = one_answer_each(hits.rows, queries, pairs[torch.isin(pairs.query, queries)])
     columns = (judged.query.tolist(), judged.document.tolist(), judged.grade.tolist())
     qrels = [Qrel(str(query), str(document), grade) for query, document, grade in zip(*columns, strict=True)]
     mask = hits.found
     owner = queries[:, None].expand_as(hits.rows)
-    columns = (owner[mask].tolist(), hits.rows[mask].tolist(), hits.scores[mask].tolist())
+    columns = (owner[mask].tolist(), ranked[mask].tolist(), hits.scores[mask].tolist())
     run = [ScoredDoc(str(query), str(row), score) for query, row, score in zip(*columns, strict=True)]
     place = {str(query): number for number, query in enumerate(queries.tolist())}
     values = {name: np.zeros(len(queries)) for name in MEASURES}

@@ -36,9 +36,11 @@ def ndcg(ranked: Tensor, queries: Tensor, pairs: Pairs, *, at: int = 10) -> Tens
         pairs: the judgements; a query without a relevant document scores 0.
         at: number of documents that count.
 
+    Of the pieces of a page (see `Pairs`) the first counts, and the others nothing.
+
     Source: Järvelin & Kekäläinen 2002, with gain linear in the grade, as in trec_eval.
     """
-    ranked = ranked[:, :at]
+    ranked, pairs = one_answer_each(ranked[:, :at], queries, pairs)
     place = torch.full((int(max(queries.max(), pairs.query.max())) + 1,), -1)
     place[queries] = torch.arange(len(queries))
     pairs = pairs.relevant
@@ -58,8 +60,41 @@ def ndcg(ranked: Tensor, queries: Tensor, pairs: Pairs, *, at: int = 10) -> Tens
     judged, sorting = (row * width + document).sort()
     keys = torch.arange(len(queries))[:, None] * width + ranked
     place = torch.searchsorted(judged, keys).clamp(max=len(judged) - 1)
-    gain = torch.where(judged[place] == keys, grade[sorting][place], 0.0)
+    gain = torch.where((judged[place] == keys) & (ranked >= 0), grade[sorting][place], 0.0)
     return (gain * discount[: ranked.shape[1]]).sum(1) / ideal.clamp(min=1e-12)
+
+
+def one_answer_each(ranked: Tensor, queries: Tensor, pairs: Pairs) -> tuple[Tensor, Pairs]:
+    """Ranking and judgements in which one document stands for each page that answers a query.
+
+    Args:
+        ranked: rows of documents, best first, ``[Q, K]``; below 0 for none.
+        queries: the row of each query, ``[Q]``.
+        pairs: the judgements.
+
+    Returns:
+        The ranking, ``[Q, K]``: the first piece of a page is replaced by the document that stands for it, further ones
+        by different numbers below -1; and the pairs without the other pieces.
+    """
+    paged = pairs[pairs.pages >= 0]
+    if not len(paged) or not ranked.numel():
+        return ranked, pairs
+    group = torch.stack([paged.query, paged.pages]).unique(dim=1, return_inverse=True)[1]
+    first = torch.full((int(group.max()) + 1,), int(paged.document.max()))
+    stands = first.scatter_reduce(0, group, paged.document, "amin")[group]
+    width = int(max(ranked.max(), pairs.document.max())) + 1
+    judged, order = (paged.query * width + paged.document).sort()
+    keys = queries[:, None] * width + ranked
+    place = torch.searchsorted(judged, keys).clamp(max=len(judged) - 1)
+    found = (judged[place] == keys) & (ranked >= 0)
+    replaced = torch.where(found, stands[order][place], ranked)
+    by_row, columns = replaced.sort(dim=1, stable=True)
+    repeats = torch.zeros_like(found)
+    repeats[:, 1:] = by_row[:, 1:] == by_row[:, :-1]
+    repeats = torch.zeros_like(found).scatter(1, columns, repeats) & found
+    kept = torch.ones(len(pairs), dtype=torch.bool)
+    kept[pairs.pages >= 0] = paged.document == stands
+    return torch.where(repeats, -2 - torch.arange(ranked.shape[1]), replaced), pairs[kept]
 
 
 def paired_interval(
