@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import highspy
 import numpy as np
@@ -145,9 +145,14 @@ class HighsSolver:
     def _ray(self, status: Status, problem: LinearProgram) -> Array | None:
         if status not in ("infeasible", "unbounded"):
             return None
-        # highspy's type stubs lack both.
-        highs = self._highs
-        ask = highs.getDualRay if status == "infeasible" else highs.getPrimalRay  # pyright: ignore[reportAttributeAccessIssue]
+        # After presolve HiGHS has none, and solves again to find one. highspy's type stubs lack these functions.
+        highs: Any = self._highs
+        if status == "infeasible":
+            exists, ask = highs.getDualRayExist()[1], highs.getDualRay
+        else:
+            exists, ask = highs.getPrimalRayExist()[1], highs.getPrimalRay
+        if not exists:
+            return None
         _, exists, values = ask()
         values, length = np.array(values), problem.rows if status == "infeasible" else problem.columns
         return values if exists and values.shape == (length,) and np.isfinite(values).all() else None

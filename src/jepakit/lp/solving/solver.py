@@ -80,7 +80,7 @@ class Start:
 
 
 _COLD_START = Start("solver")
-#: More work on an optimum that is not certified takes at most so many seconds, and times the seconds before.
+#: Work on the proof of an answer takes at most so many seconds, and times the seconds of the answer.
 _SECONDS, _PATIENCE = 1.0, 3.0
 #: Rounding of estimated bounds, relative to their size.
 _ROUNDING = 1e-9
@@ -158,11 +158,11 @@ class Solver:
         for start, method, presolve, scaled in attempts:
             answer = self._answer(problem, patient, start, method=method, presolve=presolve, scaled=scaled)
             pivots += answer.pivots
+            if patient is judge and answer.status in ("optimal", "infeasible", "unbounded"):
+                patient = _hurried(judge, perf_counter() - begin)
             tried.append((patient.conclude(problem, answer), start.source))
             if tried[-1][0].settled or judge.left() <= 0:
                 break
-            if tried[-1][0].status == "optimal" and patient is judge:
-                patient = _hurried(judge, perf_counter() - begin)
         # Of equally good ones the last: it was solved in the problem's own units.
         best = max(
             reversed(tried),
@@ -248,7 +248,7 @@ def linprog(
 
 
 def _hurried(judge: Judge, spent: float) -> Judge:
-    """The judge of an optimum that is not certified: more work on it may take a few times what it has taken so far."""
+    """The judge of what a solver has said: proving it may take a few times what saying it took."""
     end = perf_counter() + _SECONDS + _PATIENCE * spent
     return replace(judge, left=lambda: min(judge.left(), max(0.0, end - perf_counter())))
 
