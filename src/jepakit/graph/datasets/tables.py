@@ -24,6 +24,9 @@ _FILL = "fill_missing=True fills what is missing"
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
+GRAPHS_PER_CLASS = 5
+"""With fewer graphs for each whole number that is stored as a float, the numbers are measurements."""
+
 MAX_WHOLE = 2**24
 """Up to here float32 holds every whole number."""
 
@@ -107,16 +110,17 @@ def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
 def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ...]]:
     """Graph labels ``y``, their task and the label names.
 
-    Strings, whole numbers and booleans are classes. Other numbers are a regression target, ``[G, 1]``. Lists of numbers
-    are ``[G, T]``: labels of T binary tasks if all are 0 or 1, else T regression targets; null or ``nan`` in a list
-    means unlabelled.
+    Strings, whole numbers and booleans are classes, and so are whole numbers stored as floats (``0.0``, ``1.0``) if
+    there are two of them, or `GRAPHS_PER_CLASS` graphs for each. Other numbers are a regression target, ``[G, 1]``.
+    Lists of numbers are ``[G, T]``: labels of T binary tasks if all are 0 or 1, else T regression targets; null or
+    ``nan`` in a list means unlabelled.
 
     Raises:
         DataError: a graph has no target, or lists differ in length.
     """
     column = rows.columns[attribute]
     _refuse_missing(rows, attribute, "the graph has no label", "a value for all, or for none")
-    if not (_is_list(column.type) or pa.types.is_floating(column.type)):
+    if not _is_list(column.type) and (not pa.types.is_floating(column.type) or _are_classes(column)):
         ids, names = class_ids(rows, attribute)
         return ids, "graph classification", names
     values = _numbers(rows, attribute, allow_nan=True)
@@ -125,6 +129,14 @@ def targets(rows: Rows, attribute: str) -> tuple[np.ndarray, Task, tuple[str, ..
     labels = values[~np.isnan(values)]
     task: Task = "graph multilabel" if np.isin(labels, (0, 1)).all() else "graph regression"
     return values, task, tuple(f"{attribute} {column + 1}" for column in range(values.shape[1]))
+
+
+def _are_classes(column: pa.Array) -> bool:
+    """Whether floats are the classes of graphs."""
+    values = column.to_numpy(zero_copy_only=False)
+    if np.isnan(values).any() or (values != np.round(values)).any() or not np.isfinite(values).all():
+        return False
+    return len(np.unique(values)) <= max(2, len(values) // GRAPHS_PER_CLASS)
 
 
 def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Array:

@@ -20,6 +20,9 @@ from jepakit.graph.datasets.tables import MAX_FLOAT, one_hot, standardise
 
 _LOG = logging.getLogger(__name__)
 
+_MAX_EXACT = 2**53
+"""Up to here float64 holds every whole number."""
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -35,6 +38,7 @@ def load_tu(path: str | Path) -> GraphDataset:
     - ``x``: node labels one-hot, then node attributes standardised over the whole set; without either, ones.
     - ``edge_attr``: edge labels and edge attributes likewise, or None.
     - Edges: self-loops and exact repeats are dropped; missing reverses are added.
+    - Ids and labels are whole numbers, which may be written as floats (``1.0``).
     - Node ids that restart in each graph are refused.
     - ``y``: graph labels as classes in ascending order, with the original labels in ``label_names``; or else graph
       attributes unchanged, ``[G, T]``, ``nan`` where unlabelled; or else None.
@@ -165,17 +169,35 @@ def _read(path: Path, kind: type[int] | type[float], columns: int | None = None)
     if not first:
         return _Table(path, np.empty((0, width), dtype=np.dtype(kind)))
     names = [str(column) for column in range(width)]
-    types = dict.fromkeys(names, pa.int64() if kind is int else pa.float64())
     try:
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(column_names=names),
-            parse_options=csv.ParseOptions(quote_char=False),
-            convert_options=csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
-        )
+        return _Table(path, _parse(path, names, pa.int64() if kind is int else pa.float64()))
     except pa.ArrowInvalid as error:
-        raise _bad_line(path, kind, width, str(error)) from None
-    return _Table(path, np.stack([column.to_numpy() for column in table.columns], axis=1))
+        whole = _parse_whole_floats(path, names) if kind is int else None
+        if whole is None:
+            raise _bad_line(path, kind, width, str(error)) from None
+        return _Table(path, whole)
+
+
+def _parse(path: Path, names: list[str], kind: pa.DataType) -> np.ndarray:
+    table = csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(column_names=names),
+        parse_options=csv.ParseOptions(quote_char=False),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, kind), null_values=[], strings_can_be_null=False
+        ),
+    )
+    return np.stack([column.to_numpy() for column in table.columns], axis=1)
+
+
+def _parse_whole_floats(path: Path, names: list[str]) -> np.ndarray | None:
+    """Whole numbers that are written as floats (``1.0``, ``1e+00``), as numpy does, or None where they are none."""
+    try:
+        values = _parse(path, names, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    exact = np.abs(values) <= _MAX_EXACT
+    return values.astype(np.int64) if exact.all() and (values == np.round(values)).all() else None
 
 
 def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str) -> DataError:
@@ -187,11 +209,20 @@ def _bad_line(path: Path, kind: type[int] | type[float], width: int, reason: str
             expected = f"{width} values, comma-separated" if width > 1 else "one value"
             return DataError("wrong number of values", file=path, line=number, value=line, expected=expected)
         for value in values:
-            try:
-                kind(value)
-            except ValueError:
+            if not _is_number(kind, value):
                 return DataError(f"not {number_kind}", file=path, line=number, value=value.strip())
     return DataError(f"cannot be read: {reason}", file=path, expected=f"{number_kind} in each of {width} columns")
+
+
+def _is_number(kind: type[int] | type[float], value: str) -> bool:
+    try:
+        kind(value)
+    except ValueError:
+        try:
+            return float(value).is_integer() and abs(float(value)) <= _MAX_EXACT
+        except ValueError:
+            return False
+    return True
 
 
 def _filled_lines(path: Path) -> list[tuple[int, str]]:
