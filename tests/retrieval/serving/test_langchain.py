@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from langchain_core.documents import Document
@@ -14,7 +16,7 @@ from toy_collection import WordEncoder, collection
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.retrieval.serving import langchain
 from jepakit.retrieval.serving.langchain import langchain_retriever
-from jepakit.retrieval.serving.searcher import Searcher
+from jepakit.retrieval.serving.searcher import Mode, Searcher
 from jepakit.search.index import Index
 
 
@@ -47,6 +49,31 @@ def test_mode_and_filter_are_the_searchs(searcher: Searcher) -> None:
     assert [one.id for one in by_words] == [one.id for one in found]
     assert {one.metadata["part"] for one in by_words} == {1}
     assert all("d1" in one.page_content.split() for one in by_words)
+
+
+def test_options_of_one_call_replace_those_of_the_retriever(searcher: Searcher) -> None:
+    retriever = langchain_retriever(searcher, k=3)
+    for options in ({"k": 1}, {"k": 200, "mode": "words"}, {"k": 5, "where": {"part": 1}}, {"where": None}):
+        (found,) = searcher.search(["d1 d2"], **{"k": 3, **options})
+        ids = [one.id for one in found]
+        assert [one.id for one in retriever.invoke("d1 d2", **options)] == ids
+        assert [one.id for one in asyncio.run(retriever.ainvoke("d1 d2", **options))] == ids
+        assert [one.id for one in retriever.batch(["d1 d2"], **options)[0]] == ids
+    assert len(retriever.invoke("d1 d2", verbose=False)) == 3
+    with pytest.raises(ConfigError, match="k = 0: expected at least 1"):
+        retriever.invoke("d1", k=0)
+    with pytest.raises(ConfigError, match="top = 1: expected k, mode or where"):
+        retriever.invoke("d1", top=1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_collection_of_one_document(count: int, tmp_path: Path) -> None:
+    encoder, documents = WordEncoder(), collection(count).documents
+    vectors = encoder.encode(documents.passages, "document")
+    index = Index.build(tmp_path / "index", documents, vectors, base="words", fingerprint=encoder.fingerprint)
+    for mode in get_args(Mode):
+        found = langchain_retriever(Searcher(index, encoder), mode=mode).invoke(documents.texts[0])
+        assert found[0].id == documents.ids[0]
 
 
 def test_it_is_a_part_of_a_chain(searcher: Searcher) -> None:

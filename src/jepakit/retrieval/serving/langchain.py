@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from jepakit.errors import MissingExtraError
+from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.retrieval.serving.searcher import Mode, Searcher, require_search
 from jepakit.search.filters import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_core.callbacks import CallbackManagerForRetrieverRun
+    from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
 
@@ -23,7 +23,8 @@ def langchain_retriever(
     """A LangChain retriever: ``invoke``, ``ainvoke``, ``batch``, and a part of chains.
 
     ``page_content`` is the text of a document. ``id``, ``title`` and ``score`` are added to its metadata and replace
-    fields of the same names. Arguments are those of `Searcher.search`.
+    fields of the same names. Arguments are those of `Searcher.search`; ``invoke(query, k=1)`` and its like replace
+    them for one call.
 
     Raises:
         ConfigError: ``k`` is less than 1, or no such mode.
@@ -39,6 +40,7 @@ def _retriever_class() -> Callable[..., BaseRetriever]:
     try:
         from langchain_core.documents import Document
         from langchain_core.retrievers import BaseRetriever
+        from langchain_core.runnables.config import run_in_executor
     except ModuleNotFoundError as error:
         raise MissingExtraError("langchain-core", "langchain") from error
 
@@ -50,8 +52,25 @@ def _retriever_class() -> Callable[..., BaseRetriever]:
         mode: Mode
         where: Any
 
-        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-            (answer,) = self.searcher.search([query], self.k, mode=self.mode, where=self.where)
+        def _get_relevant_documents(
+            self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
+        ) -> list[Document]:
+            return self._found(query, options)
+
+        async def _aget_relevant_documents(
+            self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+        ) -> list[Document]:
+            return await run_in_executor(None, self._found, query, options)
+
+        def _found(self, query: str, options: dict[str, Any]) -> list[Document]:
+            given: dict[str, Any] = {"k": self.k, "mode": self.mode, "where": self.where}
+            # LangChain passes its own option on.
+            options.pop("verbose", None)
+            for name in options.keys() - given:
+                raise ConfigError(name, options[name], "k, mode or where")
+            chosen = given | options
+            require_search(chosen["k"], chosen["mode"])
+            (answer,) = self.searcher.search([query], **chosen)
             return [
                 Document(
                     id=found.id,
