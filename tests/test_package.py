@@ -214,6 +214,16 @@ def test_an_agent_does_not_wait_for_torch() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+@pytest.mark.parametrize("system", ["guard", "lp"])
+@pytest.mark.parametrize("first", ["from jepakit.{0} import pretrain", "import jepakit.{0}.pretrain"])
+def test_a_lazy_name_is_the_function_whatever_was_imported_before(system: str, first: str) -> None:
+    code = (
+        f"{first.format(system)}\nimport jepakit.{system}\nfrom jepakit.{system} import evaluate, pretrain\n"
+        f"print(callable(pretrain), callable(evaluate), jepakit.{system}.pretrain is pretrain)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["True"] * 3
+
+
 def test_solving_a_linear_program_does_not_wait_for_torch() -> None:
     code = (
         "import sys, jepakit.cli.lp_solve; from jepakit.lp import linprog, read_problem, Solver; linprog([1.0]);"

@@ -3,8 +3,9 @@
 The names below are fetched when they are first used: a hook that only asks a server does not wait for them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jepakit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from jepakit.guard.data import SCHEMA_VERSION, Call, Context, Edge, Origin, Tool, Trace
@@ -38,8 +39,9 @@ __all__ = [
     "trace_schema",
 ]
 
-#: Where the names stand; all others are in `jepakit.guard.data`.
+#: Where the names stand.
 _MODULES = {
+    **dict.fromkeys(("SCHEMA_VERSION", "Call", "Context", "Edge", "Origin", "Tool", "Trace"), "jepakit.guard.data"),
     "PRESETS": "jepakit.guard.presets",
     "EvaluateConfig": "jepakit.guard.evaluate",
     "GuardModel": "jepakit.guard.model",
@@ -56,7 +58,4 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(_MODULES.get(name, "jepakit.guard.data")), name)
-    raise AttributeError(f"module 'jepakit.guard' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES, extra="guard")

@@ -3,10 +3,9 @@
 The names below are fetched when they are first used: solving without a network does not wait for PyTorch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jepakit.errors import MissingExtraError
+from jepakit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from jepakit.lp.data import LinearProgram
@@ -100,12 +99,4 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'jepakit.lp' has no attribute {name!r}")
-    try:
-        return getattr(import_module(_MODULES[name]), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("jepakit"):
-            raise
-        raise MissingExtraError(str(error.name), "lp") from error
+__getattr__ = lazy_names(__name__, _MODULES, extra="lp")
