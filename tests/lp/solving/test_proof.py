@@ -14,6 +14,7 @@ from benchmarks.lp_hard_problems import hard_problem
 
 from jepakit.errors import ConfigError
 from jepakit.lp import Basis, LinearProgram, Solution, SolveConfig, Solver, Start, lower_bound
+from jepakit.lp.solving import solver as solver_module
 from jepakit.lp.solving.completion import completed_duals, shifted_duals
 from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, falls_for_ever
 from jepakit.lp.solving.implied import implied_bounds
@@ -219,6 +220,16 @@ def test_exact_is_asked_for_and_says_what_fails() -> None:
     exact = Solver(SolveConfig(exact=True)).solve(tight)
     assert (exact.status, exact.certified) == ("optimal", False)
     assert exact.message.endswith("row 'r2' is violated at the point of the basis")
+
+
+def test_a_proof_that_runs_out_of_time_leaves_what_the_solver_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver_module, "_SECONDS", -1e9)
+    problem = by_hand()
+    # Contradicting rows of two columns: presolve finds it without a ray, and there is no time for another solve.
+    matrix = sp.csc_array(np.array([[1.0, 1.0], [1.0, 1.0], [3.0, 2.0]]))
+    sides = np.array([-INF, 9.0, -INF]), np.array([8.0, INF, 18.0])
+    solution = Solver().solve(replace(problem, matrix=matrix, row_lower=sides[0], row_upper=sides[1]))
+    assert solution.status == "infeasible"
 
 
 def test_a_basis_that_is_not_optimal_is_named() -> None:

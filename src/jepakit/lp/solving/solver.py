@@ -330,10 +330,10 @@ _COLD_WAYS: tuple[tuple[Method, bool, bool], ...] = (
 _WORTH: tuple[Status, ...] = (
     "failed",
     "pivot limit",
+    "time limit",
     "infeasible or unbounded",
     "unbounded",
     "infeasible",
-    "time limit",
     "optimal",
 )
 
