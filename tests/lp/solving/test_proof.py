@@ -15,7 +15,7 @@ from benchmarks.lp_hard_problems import hard_problem
 from jepakit.errors import ConfigError
 from jepakit.lp import Basis, LinearProgram, Solution, SolveConfig, Solver, Start, lower_bound
 from jepakit.lp.solving import solver as solver_module
-from jepakit.lp.solving.completion import completed_duals, shifted_duals
+from jepakit.lp.solving.completion import BasicBlock, completed_duals, shifted_duals
 from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, falls_for_ever
 from jepakit.lp.solving.implied import implied_bounds
 from jepakit.lp.solving.proof import certify, feasibility, proves_infeasible, proves_unbounded
@@ -160,7 +160,9 @@ def test_bounds_hold_in_rational_arithmetic(seed: int) -> None:
         assert not np.isfinite(bound) or Fraction(bound) <= optimum
     basis = solution.basis
     assert basis is not None
-    if (completed := completed_duals(problem, basis)) is not None:
+    block = BasicBlock.of(problem, basis)
+    assert block is not None
+    if (completed := completed_duals(problem, block)) is not None:
         exact = exact_optimum(problem, basis, 10.0)
         if isinstance(exact, ExactOptimum):
             for enclosed, true in zip((completed[0].low, completed[0].high), (-1, 1), strict=True):
@@ -197,13 +199,15 @@ def test_the_answer_of_a_basis_is_exact_to_the_last_digits(seed: int) -> None:
     problem = random_problem(seed)
     basis = Solver().solve(problem).basis
     assert basis is not None
-    exact, corrected = exact_optimum(problem, basis, 10.0), corrected_answer(problem, basis)
+    block = BasicBlock.of(problem, basis)
+    assert block is not None
+    exact, corrected = exact_optimum(problem, basis, 10.0), corrected_answer(problem, block)
     assert corrected is not None
     assert isinstance(exact, ExactOptimum)
     for found, true in zip(corrected, (exact.x, exact.y), strict=True):
         np.testing.assert_allclose(found, [float(part) for part in true], rtol=1e-14, atol=1e-14)
-    shifted = shifted_duals(problem, basis)
-    assert shifted is not None
+    shifted = shifted_duals(problem, block, corrected[1])
+    assert np.isfinite(shifted).all()
     np.testing.assert_allclose(shifted, corrected[1], rtol=1e-9, atol=1e-9)
 
 

@@ -13,8 +13,8 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.precise import EPSILON, Enclosed, residual, two_sum
 
-#: Corrections of a solution by what it misses.
-_CORRECTIONS = 6
+#: Corrections of a solution by what it misses: of one in doubles, and of one in sums of two.
+CORRECTIONS, _CORRECTIONS_OF_SUMS = 3, 6
 #: Columns of the inverse at a time.
 _BLOCK = 256
 #: Reduced costs of basic columns are set to this share of the terms that they are made of, not to 0: rounding then
@@ -27,12 +27,14 @@ class BasicBlock:
     """The nonbasic rows and basic columns of a basis: a square matrix, factorised.
 
     Args:
+        basis: the whole basis.
         rows: nonbasic ones, ``[k]``.
         columns: basic ones, ``[k]``.
         matrix: of these, ``[k, k]``.
         factors: of ``matrix``.
     """
 
+    basis: Basis
     rows: Array
     columns: Array
     matrix: sp.csc_array
@@ -53,23 +55,22 @@ class BasicBlock:
             factors = splu(sp.csc_matrix(matrix)) if len(rows) else None
         except RuntimeError:
             return None
-        return cls(rows, columns, matrix, factors)  # pyright: ignore[reportArgumentType]
+        return cls(basis, rows, columns, matrix, factors)  # pyright: ignore[reportArgumentType]
 
     def solve(self, right: Array, *, transposed: bool) -> Array:
         """The solution for a right-hand side ``[k]`` or ``[k, r]``, of the matrix or its transpose."""
         return self.factors.solve(right, "T" if transposed else "N") if len(self.rows) else right
 
 
-def completed_duals(problem: LinearProgram, basis: Basis) -> tuple[Enclosed, Enclosed] | None:
+def completed_duals(problem: LinearProgram, block: BasicBlock) -> tuple[Enclosed, Enclosed] | None:
     """Row duals ``[m]`` and reduced costs ``[n]`` of a basis, each enclosed: there are duals within, for certain.
 
     A reduced cost of a free basic column is exactly 0; that of another basic column has the sign that its bounds allow.
 
     Returns:
-        None: the basis is singular, or too close to it.
+        None: the basis is too close to singular.
     """
-    block = BasicBlock.of(problem, basis)
-    if block is None or (inverse := _inverse_norm(block)) is None:
+    if (inverse := _inverse_norm(block)) is None:
         return None
     by_column = sp.csc_array(problem.matrix)
     costs = problem.costs[block.columns]
@@ -91,22 +92,31 @@ def completed_duals(problem: LinearProgram, basis: Basis) -> tuple[Enclosed, Enc
     return Enclosed(y, low, radius), z
 
 
-def shifted_duals(problem: LinearProgram, basis: Basis) -> Array | None:
-    """Row duals ``[m]`` of a basis; reduced costs of columns with one bound are safely on its side of 0.
+def shifted_duals(problem: LinearProgram, block: BasicBlock, y: Array) -> Array:
+    """Row duals ``[m]`` near those of a basis: reduced costs of columns with one bound are safely on its side of 0.
 
-    Returns:
-        None: the basis is singular.
+    Args:
+        problem: the problem.
+        block: of the basis.
+        y: the duals of the basis, ``[m]``.
     """
-    block = BasicBlock.of(problem, basis)
-    if block is None:
-        return None
-    by_column = sp.csc_array(problem.matrix[:, block.columns])
-    y = np.zeros(problem.rows)
-    y[block.rows] = block.solve(problem.costs[block.columns], transposed=True)
     right = problem.costs[block.columns] - _shift(problem, block, y[block.rows])
-    for _ in range(2):
+    return corrected_duals(problem, block, right, y)
+
+
+def corrected_duals(problem: LinearProgram, block: BasicBlock, right: Array, y: Array) -> Array:
+    """The row duals ``[m]`` whose products with the block's columns are ``right``, ``[k]``, to the last digits.
+
+    Args:
+        problem: the problem.
+        block: of a basis.
+        right: the products.
+        y: a first guess; 0 in basic rows.
+    """
+    by_column, y = sp.csc_array(problem.matrix[:, block.columns]), y.copy()
+    for _ in range(CORRECTIONS):
         y[block.rows] -= block.solve(residual(by_column, y, right).middle, transposed=True)
-    return y if np.isfinite(y).all() else None
+    return y
 
 
 def _shift(problem: LinearProgram, block: BasicBlock, y: Array) -> Array:
@@ -120,7 +130,7 @@ def _corrected(block: BasicBlock, right: Array, first: Array) -> tuple[Array, Ar
     """The solution of the transposed system as a sum of two doubles."""
     high, low = first, np.zeros_like(first)
     twice = _twice(block.matrix)
-    for _ in range(_CORRECTIONS):
+    for _ in range(_CORRECTIONS_OF_SUMS):
         missed = residual(twice, np.concatenate([high, low]), right)
         low = low - block.solve(missed.middle, transposed=True)
         total = high + low

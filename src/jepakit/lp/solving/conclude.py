@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.certificate import TOLERANCE, reduced_costs, residuals
-from jepakit.lp.solving.completion import shifted_duals
+from jepakit.lp.solving.completion import BasicBlock, shifted_duals
 from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, exact_point, falls_for_ever
 from jepakit.lp.solving.highs import Answer, HighsSolver, Status
 from jepakit.lp.solving.proof import Certificate, certify, feasibility, proves_infeasible, proves_unbounded
@@ -68,13 +68,13 @@ class _Near:
         x: the point.
         y: row duals.
         proof: row duals that are to prove a bound.
-        completing: the basis that completes these; None: they are taken as they are.
+        completing: of the basis that completes these; None: they are taken as they are.
     """
 
     x: Array
     y: Array
     proof: Array
-    completing: Basis | None = None
+    completing: BasicBlock | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ class Judge:
             return without_point(problem, "unbounded", _MESSAGES["unbounded"], certified=True)
         return None
 
-    def certificate(self, problem: LinearProgram, x: Array, y: Array, basis: Basis | None = None) -> Certificate:
+    def certificate(self, problem: LinearProgram, x: Array, y: Array, block: BasicBlock | None = None) -> Certificate:
         """`certify` with these tolerances."""
-        return certify(problem, x, y, basis, gap=self.gap, row_tolerance=self.row_tolerance)
+        return certify(problem, x, y, block, gap=self.gap, row_tolerance=self.row_tolerance)
 
     def _optimum(self, problem: LinearProgram, answer: Answer) -> Conclusion:
         best: Conclusion | None = None
@@ -162,20 +162,21 @@ class Judge:
     def _near(self, problem: LinearProgram, x: Array, y: Array, basis: Basis | None) -> Iterator[_Near]:
         """Points and duals near an answer, by ways of growing effort."""
         yield _Near(x, y, y)
-        if basis is None or (corrected := corrected_answer(problem, basis)) is None:
+        block = None if basis is None else BasicBlock.of(problem, basis)
+        if block is None or (corrected := corrected_answer(problem, block)) is None:
             return
         x, y = corrected
         yield _Near(x, y, y)
         if feasibility(problem, x, self.row_tolerance).missing:
             return
-        shifted = shifted_duals(problem, basis)
-        if shifted is not None:
+        yield _Near(x, y, shifted_duals(problem, block, y))
+        yield _Near(x, y, y, block)
+        strict = self._strict_basis(problem, y, block.basis) if self.left() > 0 else None
+        block = None if strict is None else BasicBlock.of(problem, strict)
+        if block is not None and (corrected := corrected_answer(problem, block)) is not None:
+            shifted = shifted_duals(problem, block, corrected[1])
             yield _Near(x, y, shifted)
-        yield _Near(x, y, y, basis)
-        strict = self._strict_basis(problem, y, basis) if self.left() > 0 else None
-        if strict is not None and (shifted := shifted_duals(problem, strict)) is not None:
-            yield _Near(x, y, shifted)
-            yield _Near(x, y, shifted, strict)
+            yield _Near(x, y, shifted, block)
 
     def _strict_basis(self, problem: LinearProgram, y: Array, basis: Basis) -> Basis | None:
         """A basis with optimal duals whose signs rounding cannot change, where there is one.

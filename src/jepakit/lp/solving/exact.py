@@ -20,6 +20,7 @@ from scipy.sparse.linalg import SuperLU, splu
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, Basis
 from jepakit.lp.solving.completion import BasicBlock
+from jepakit.lp.solving.scaling import powers_of_two
 
 #: Bits that one solve with the factorisation may give, and those that it has to.
 _BITS, _LEAST_PROGRESS = 40, 8
@@ -200,10 +201,8 @@ class _System:
 
     @classmethod
     def of(cls, matrix: sp.csc_array) -> _System:
-        columns = _powers(abs(matrix).max(axis=0).toarray().ravel())
-        by_row = sp.csr_array(matrix @ sp.diags_array(columns))
-        rows = _powers(abs(by_row).max(axis=1).toarray().ravel())
-        scaled = sp.csr_array(sp.diags_array(rows) @ by_row)
+        rows, columns = powers_of_two(matrix)
+        scaled = sp.csr_array(sp.diags_array(rows) @ matrix @ sp.diags_array(columns))
         mantissas, exponents = np.frexp(scaled.data)
         # A double is an integer of 53 bits times a power of two; the smallest power of a row makes it integer.
         least = np.minimum.reduceat(exponents, scaled.indptr[:-1]) - 53
@@ -230,11 +229,6 @@ class _System:
         shifts = (exponents.astype(int) - 53 + size + more).tolist()
         parts = np.ldexp(mantissas, 53).tolist()
         return np.array([_shifted(int(part), shift) for part, shift in zip(parts, shifts, strict=True)], object)
-
-
-def _powers(sizes: Array) -> Array:
-    """Powers of two whose products with the sizes are about 1."""
-    return np.ldexp(1.0, -np.frexp(np.where(sizes > 0, sizes, 1.0))[1])
 
 
 def _scaled(value: int, power: int) -> float:

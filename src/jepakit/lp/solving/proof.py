@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.certificate import dual_range, reduced_costs
-from jepakit.lp.solving.completion import completed_duals
+from jepakit.lp.solving.completion import BasicBlock, completed_duals
 from jepakit.lp.solving.implied import implied_bounds
 from jepakit.lp.solving.precise import EPSILON, Enclosed, dot, residual, rough_residual, two_sum
 from jepakit.lp.solving.scaling import powers_of_two
@@ -56,7 +55,7 @@ def certify(
     problem: LinearProgram,
     x: Array,
     y: Array,
-    basis: Basis | None = None,
+    block: BasicBlock | None = None,
     *,
     gap: float,
     row_tolerance: Array | None = None,
@@ -67,7 +66,7 @@ def certify(
         problem: the problem.
         x: its bounds are not violated at all.
         y: any.
-        basis: completes y where rounding alone leaves it without a proof.
+        block: of a basis that completes y where rounding alone leaves it without a proof.
         gap: largest gap of a certified optimum.
         row_tolerance: see `feasibility`.
     """
@@ -76,7 +75,7 @@ def certify(
     upper = float(value.high[0]) if not feasible.missing else np.inf
     rounding = _ROUNDING_OF_BOUNDS * float(np.abs(problem.costs) @ np.abs(x))
     best = -np.inf
-    for lower in _lower_bounds(problem, y, basis, upper):
+    for lower in _lower_bounds(problem, y, block, upper):
         best = max(best, lower)
         if _gap(best, upper, rounding) <= gap:
             break
@@ -117,9 +116,8 @@ def lower_bound(problem: LinearProgram, y: Array) -> float:
     Σ min{yᵢ a: Lᵢ ≤ a ≤ Uᵢ} over the rows plus Σ min{zⱼ x: lⱼ ≤ x ≤ uⱼ} over the columns, with z = c - Aᵀy. It is -inf
     if a reduced cost may have no bound on its side. A dual without a side on its side counts as 0.
     """
-    y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
-    exact = Enclosed(y, np.zeros_like(y), np.zeros_like(y))
-    reduced = _negated(residual(problem.matrix, y, problem.costs))
+    exact = _exactly(problem, y)
+    reduced = _negated(residual(problem.matrix, exact.middle, problem.costs))
     bound = _bound(problem, exact, reduced, problem.lower, problem.upper)
     return _rounded_down(bound, problem.offset)
 
@@ -129,13 +127,13 @@ def upper_bound(problem: LinearProgram, x: Array) -> float:
     return np.inf if feasibility(problem, x).missing else float(problem.costs @ x) + problem.offset
 
 
-def proves_infeasible(problem: LinearProgram, y: Array, basis: Basis | None = None) -> bool:
+def proves_infeasible(problem: LinearProgram, y: Array) -> bool:
     """Whether y ``[m]`` proves that no point meets all rows and bounds (Farkas' lemma).
 
     With costs of 0 the optimum is 0; a lower bound above 0 contradicts that.
     """
     without = replace(problem, costs=np.zeros(problem.columns), offset=0.0)
-    return any(lower > 0 for lower in _lower_bounds(without, y, basis, np.inf))
+    return any(lower > 0 for lower in _lower_bounds(without, y, None, np.inf))
 
 
 def proves_unbounded(problem: LinearProgram, direction: Array) -> bool:
@@ -223,29 +221,36 @@ def _row_tolerances(problem: LinearProgram, x: Array, given: Array | None) -> Ar
     return usual if given is None else np.where(np.isnan(given), usual, given)
 
 
-def _lower_bounds(problem: LinearProgram, y: Array, basis: Basis | None, upper: float) -> Iterator[float]:
+def _lower_bounds(problem: LinearProgram, y: Array, block: BasicBlock | None, upper: float) -> Iterator[float]:
     """Lower bounds of cᵀx over the feasible x, by ways of growing effort.
 
     Those below ``upper`` are as good as any: points with a larger objective do not count.
     """
+    implied: tuple[Array, Array] | None = None
+    for precise, duals, reduced in _enclosed_duals(problem, y, block):
+        bound = _bound(problem, duals, reduced, problem.lower, problem.upper)
+        yield bound
+        if precise and np.isinf(bound):
+            implied = implied or implied_bounds(problem, upper + 1e-6 * abs(upper))
+            yield min(_bound(problem, duals, reduced, *implied), upper)
+
+
+def _enclosed_duals(
+    problem: LinearProgram, y: Array, block: BasicBlock | None
+) -> Iterator[tuple[bool, Enclosed, Enclosed]]:
+    """Row duals and reduced costs, and whether they are as narrow as they get."""
     if np.isfinite(y).all():
-        y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
-        exact = Enclosed(y, np.zeros_like(y), np.zeros_like(y))
-        columns = problem.lower, problem.upper
-        reduced = _negated(rough_residual(problem.matrix, y, problem.costs))
-        yield _bound(problem, exact, reduced, *columns)
-        reduced = _negated(residual(problem.matrix, y, problem.costs))
-        bound = _bound(problem, exact, reduced, *columns)
-        yield bound
-        if np.isinf(bound):
-            columns = implied_bounds(problem, upper + 1e-6 * abs(upper))
-            yield min(_bound(problem, exact, reduced, *columns), upper)
-    if basis is not None and (completed := completed_duals(problem, basis)) is not None:
-        bound = _bound(problem, *completed, problem.lower, problem.upper)
-        yield bound
-        if np.isinf(bound):
-            columns = implied_bounds(problem, upper + 1e-6 * abs(upper))
-            yield min(_bound(problem, *completed, *columns), upper)
+        exact = _exactly(problem, y)
+        yield False, exact, _negated(rough_residual(problem.matrix, exact.middle, problem.costs))
+        yield True, exact, _negated(residual(problem.matrix, exact.middle, problem.costs))
+    if block is not None and (completed := completed_duals(problem, block)) is not None:
+        yield True, *completed
+
+
+def _exactly(problem: LinearProgram, y: Array) -> Enclosed:
+    """The row duals, without those that their rows cannot have."""
+    y = np.clip(y, *dual_range(problem.row_lower, problem.row_upper))
+    return Enclosed(y, np.zeros_like(y), np.zeros_like(y))
 
 
 def _negated(values: Enclosed) -> Enclosed:

@@ -13,13 +13,13 @@ import scipy.sparse as sp
 
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
-from jepakit.lp.solving.completion import BasicBlock
+from jepakit.lp.solving.completion import CORRECTIONS, BasicBlock, corrected_duals
 from jepakit.lp.solving.highs import HighsSolver
 from jepakit.lp.solving.precise import residual
 from jepakit.lp.solving.scaling import powers_of_two
 
-#: Rounds that correct the point and the duals of a basis, and rounds that solve for what is missed.
-_CORRECTIONS, _REFINEMENTS = 3, 5
+#: Rounds that solve for what is missed.
+_REFINEMENTS = 5
 #: What is missed is magnified by at most this in one round.
 _LARGEST_STEP = 2.0**36
 #: Of the solver, on what is missed.
@@ -28,18 +28,14 @@ _TOLERANCE = 1e-10
 _NEGLIGIBLE = 2.0**-100
 
 
-def corrected_answer(problem: LinearProgram, basis: Basis) -> tuple[Array, Array] | None:
-    """The point ``[n]`` and the row duals ``[m]`` of a basis, to the last digits; None if it is singular."""
-    block = BasicBlock.of(problem, basis)
-    if block is None:
-        return None
-    by_row = sp.csr_array(problem.matrix.tocsr()[block.rows])
-    by_column = sp.csc_array(problem.matrix[:, block.columns])
-    x, y = _at_bounds(basis.columns, problem.lower, problem.upper), np.zeros(problem.rows)
+def corrected_answer(problem: LinearProgram, block: BasicBlock) -> tuple[Array, Array] | None:
+    """The point ``[n]`` and the row duals ``[m]`` of a basis, to the last digits; None if they are too large."""
+    basis, by_row = block.basis, sp.csr_array(problem.matrix.tocsr()[block.rows])
+    x = _at_bounds(basis.columns, problem.lower, problem.upper)
     sides = _at_bounds(basis.rows, problem.row_lower, problem.row_upper)[block.rows]
-    for _ in range(_CORRECTIONS):
+    for _ in range(CORRECTIONS):
         x[block.columns] -= block.solve(residual(by_row, x, sides).middle, transposed=False)
-        y[block.rows] -= block.solve(residual(by_column, y, problem.costs[block.columns]).middle, transposed=True)
+    y = corrected_duals(problem, block, problem.costs[block.columns], np.zeros(problem.rows))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
     return np.clip(x, problem.lower, problem.upper), y
@@ -64,7 +60,6 @@ def refinements(
         sp.hstack([sp.diags_array(rows) @ problem.matrix @ sp.diags_array(columns), -sp.eye_array(problem.rows)])
     )
     blank = np.zeros(problem.rows)
-    names = ("lower", "upper", "row_lower", "row_upper")
     primal_step = dual_step = 1.0
     for _ in range(_REFINEMENTS):
         activity = residual(by_row, x, blank)
@@ -82,8 +77,14 @@ def refinements(
         bounds = np.concatenate([lower, upper])
         primal_step = _magnified(missed, bounds[np.isfinite(bounds)], primal_step)
         dual_step = _magnified(wrong, costs, dual_step)
-        values = (primal_step * lower, primal_step * upper, blank, blank)
-        given = LinearProgram(dual_step * costs, matrix, **dict(zip(names, values, strict=True)))
+        given = LinearProgram(
+            dual_step * costs,
+            matrix,
+            row_lower=blank,
+            row_upper=blank,
+            lower=primal_step * lower,
+            upper=primal_step * upper,
+        )
         answer = highs.solve(given, Basis(statuses, np.full(problem.rows, AT_LOWER, np.int8)), seconds=left())
         if answer.status != "optimal" or answer.basis is None:
             return
