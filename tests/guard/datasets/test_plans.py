@@ -57,7 +57,7 @@ def test_a_task_says_all_values_as_they_are_where_nothing_is_left_out_or_reworde
         description="Send goods.",
         input_schema={"properties": {"city": {"format": "city"}, "pieces": {"enum": [101, 202, 303]}}},
     )
-    for trace in generated_plans({"store": [tool]}, PlansConfig(20, calls=1, told=1.0, reworded=0.0, similar=0.0)):
+    for trace in generated_plans({"store": [tool]}, PlansConfig(20, calls=1, stated=1.0, reworded=0.0, similar=0.0)):
         arguments = trace.calls[0].arguments or {}
         assert "end goods" in trace.context.task
         assert all(str(value) in trace.context.task for value in arguments.values())
@@ -93,7 +93,7 @@ def test_an_agent_that_cannot_have_so_many_plans_is_refused() -> None:
         list(generated_plans({"agent": []}, PlansConfig(3)))
 
 
-@pytest.mark.parametrize("options", [{"plans": 0}, {"calls": 0}, {"told": 1.1}, {"reworded": -1.0}, {"similar": 2.0}])
+@pytest.mark.parametrize("options", [{"plans": 0}, {"calls": 0}, {"stated": 1.1}, {"reworded": -1.0}, {"similar": 2.0}])
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         PlansConfig(**options)

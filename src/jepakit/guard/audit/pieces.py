@@ -34,9 +34,13 @@ from jepakit.guard.traces.folding import fold
 COVERED = 0.8
 """Of the characters of a secret, in runs that the texts have too."""
 
-#: Characters of a run, and of a longer secret that are looked for: all ways of writing it, and one of them.
-_RUN, _LONG, _LONGEST = 6, 256, 4096
-_SHORT_PIECES = range(3, _RUN)
+#: Characters of a run.
+_RUN_LENGTH = 6
+#: Of a secret of at most so many characters, all ways of writing it are searched for; of a longer one, one way.
+_SCANNED = 256
+#: Characters of a longer secret that count.
+_MOST_CHARACTERS = 4096
+_SHORT_PIECES = range(3, _RUN_LENGTH)
 #: Arguments that are pieces in any order: among many more every short piece is found.
 _MOST_WHOLE = 64
 #: Places of a word that are looked at: a text that repeats one takes no longer.
@@ -66,7 +70,7 @@ class Disguise:
         return frozenset(
             self.text[place : place + size]
             for size in _SHORT_PIECES
-            for place in range(min(len(self.text), _LONG) - size + 1)
+            for place in range(min(len(self.text), _SCANNED) - size + 1)
         )
 
 
@@ -80,12 +84,12 @@ class Disguises:
     @classmethod
     def of(cls, secret: str) -> Disguises:
         """The disguises of a secret; of a long one fewer, and its beginning."""
-        plain = letters(secret)[:_LONGEST]
+        plain = letters(secret)[:_MOST_CHARACTERS]
         given = secret.strip()
-        written = [given, given.upper(), given.lower()] if len(given) <= _LONG else [given]
+        written = [given, given.upper(), given.lower()] if len(given) <= _SCANNED else [given]
         listed = [Disguise("folded", one) for one in (plain, plain[::-1])]
         for text in dict.fromkeys(turned for one in written for turned in (one, one[::-1])):
-            raw = text.encode("utf-8", "replace")[:_LONGEST]
+            raw = text.encode("utf-8", "replace")[:_MOST_CHARACTERS]
             listed += [Disguise("hexadecimal", raw.hex()), *(Disguise("base64", one) for one in _base64(raw))]
         return cls(secret, tuple(dict.fromkeys(listed)))
 
@@ -123,7 +127,7 @@ class _Tokens:
     def __init__(self, folded: str, texts: Sequence[str]) -> None:
         self._words = re.findall(r"[^\W_]+", folded)
         by_space = re.sub(r"[^\w ]|_", "", folded).split(" ")
-        whole = [letters(text) for text in texts if len(text) <= 4 * _RUN]
+        whole = [letters(text) for text in texts if len(text) <= 4 * _RUN_LENGTH]
         self._orders = [_places(order) for order in (self._words, by_space, whole)]
 
     def short_words(self) -> list[str]:
@@ -196,11 +200,11 @@ def _base64(raw: bytes) -> Iterator[str]:
 
 
 def _runs(text: str) -> NDArray[np.uint64]:
-    """A number for each run of `_RUN` characters; of a shorter text none."""
+    """A number for each run of `_RUN_LENGTH` characters; of a shorter text none."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    count = max(len(codes) - _RUN + 1, 0)
+    count = max(len(codes) - _RUN_LENGTH + 1, 0)
     total = np.zeros(count, np.uint64)
-    for place in range(_RUN):
+    for place in range(_RUN_LENGTH):
         total = (total + codes[place : place + count]) * np.uint64(0x9E3779B97F4A7C15)
         total ^= total >> np.uint64(29)
     return total
@@ -229,7 +233,7 @@ def _covered(present: Mask, length: int) -> Mask:
     change = np.zeros(length + 1, np.int64)
     starts = np.flatnonzero(present)
     np.add.at(change, starts, 1)
-    np.add.at(change, starts + _RUN, -1)
+    np.add.at(change, starts + _RUN_LENGTH, -1)
     return np.cumsum(change[:-1]) > 0
 
 

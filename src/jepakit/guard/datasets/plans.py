@@ -51,7 +51,7 @@ class PlansConfig:
         plans: their number.
         seed: of all choices.
         calls: of a plan at most.
-        told: probability that a task says the value of an argument.
+        stated: probability that a task states the value of an argument.
         reworded: share of the words of a tool's description that a task says otherwise, where others are known.
         similar: probability that a plan is the one before with one call or one value changed.
     """
@@ -59,13 +59,13 @@ class PlansConfig:
     plans: int = 1000
     seed: int = 0
     calls: int = 4
-    told: float = 0.6
+    stated: float = 0.6
     reworded: float = 0.5
     similar: float = 0.5
 
     def __post_init__(self) -> None:
         require_at_least(self, plans=1, calls=1)
-        require_within(self, "[0, 1]", "told", "reworded", "similar")
+        require_within(self, "[0, 1]", "stated", "reworded", "similar")
 
 
 @lru_cache(maxsize=1)
@@ -99,12 +99,12 @@ class _Step:
 
     tool: Tool
     arguments: Mapping[str, Any]
-    told: frozenset[str]
+    stated: frozenset[str]
 
     @property
     def said(self) -> dict[str, Any]:
         """The values that the task says."""
-        return {name: value for name, value in self.arguments.items() if name in self.told}
+        return {name: value for name, value in self.arguments.items() if name in self.stated}
 
 
 def _of_agent(agent: str, tools: Sequence[Tool], count: int, config: PlansConfig) -> Iterator[Trace]:
@@ -152,10 +152,10 @@ class _Drafts:
         chance = self._chance
         place = chance.randrange(len(steps))
         step = steps[place]
-        if step.told and chance.random() < 0.5:
-            name = chance.choice(sorted(step.told))
+        if step.stated and chance.random() < 0.5:
+            name = chance.choice(sorted(step.stated))
             value = self._value(name, _properties(step.tool)[name])
-            changed = _Step(step.tool, {**step.arguments, name: value}, step.told)
+            changed = _Step(step.tool, {**step.arguments, name: value}, step.stated)
         else:
             changed = self._step(chance.choice(self._tools), steps)
         return [*steps[:place], changed, *steps[place + 1 :]]
@@ -184,7 +184,7 @@ class _Drafts:
         chance, properties = self._chance, _properties(step.tool)
         words = step.tool.description.split(". ")[0].rstrip(".") or step.tool.name.replace("_", " ")
         text = in_other_words(words[0].lower() + words[1:], self._config.reworded, chance)
-        for name in chance.sample(sorted(step.told), len(step.told)):
+        for name in chance.sample(sorted(step.stated), len(step.stated)):
             value = step.arguments[name]
             value = said(_kind(name, properties[name]), value[0] if isinstance(value, list) else value, chance)
             named = name.replace("_", " ")
@@ -202,8 +202,8 @@ class _Drafts:
             name: known[key] if (key := (name, _kind(name, schema))) in known else self._value(name, schema)
             for name, schema in _properties(tool).items()
         }
-        told = [name for name in arguments if self._chance.random() < self._config.told]
-        return _Step(tool, arguments, frozenset(told or list(arguments)[:1]))
+        stated = [name for name in arguments if self._chance.random() < self._config.stated]
+        return _Step(tool, arguments, frozenset(stated or list(arguments)[:1]))
 
     def _value(self, name: str, schema: Mapping[str, Any]) -> Any:
         if schema.get("type") == "array":
