@@ -21,7 +21,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     options += " --evaluate.classifier logistic --evaluate.folds 2 --evaluate.seeds [0,1] --accelerator cpu"
     toy = Toy(
         data,
-        write_tu(folder / "OTHER", "OTHER", node_labels=2),
+        write_tu(folder / "OTHER", "OTHER", node_labels=4),
         write_tu(folder / "BARE", "BARE", node_labels=3, labelled=False),
         folder / "finished",
         options.split(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,8 @@ from jepakit.graph.pretrain import PretrainConfig, pretrain
 from jepakit.training import RunFolder, load_encoder_as
 from jepakit.training.results import Evaluation
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass
 class DataOptions:
@@ -43,10 +46,16 @@ class DataOptions:
     label_columns: list[str] | None = None
     fill_missing: bool = False
 
-    def load(self, *, descriptors: bool = False) -> GraphDataset:
-        """The data set that the options name; ``descriptors`` adds the descriptors of molecules."""
+    def load(self, *, descriptors: bool = False, encoder: GraphEncoder | None = None) -> GraphDataset:
+        """The data set that the options name.
+
+        Args:
+            descriptors: with the descriptors of molecules.
+            encoder: the encoder that is to read it.
+        """
         options = {name: getattr(self, name) for name in ("data_dir", "smiles_column", "label_columns", "fill_missing")}
-        return load_dataset(self.dataset, descriptors=descriptors, **options)
+        vocabulary = None if encoder is None else encoder.vocabulary
+        return load_dataset(self.dataset, descriptors=descriptors, vocabulary=vocabulary, **options)
 
 
 @dataclass
@@ -115,8 +124,8 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
     run = trained_run(options.run)
-    dataset = _dataset_of(run, options.dataset)
     encoder, random_encoder = (load_encoder_as(GraphEncoder, path) for path in (run.encoder, run.random_encoder))
+    dataset = _dataset_of(run, options.dataset, encoder)
     evaluation = evaluate(dataset, encoder, random_encoder, options)
     _show(evaluation, out)
     write_results(run, evaluation, out)
@@ -127,8 +136,9 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     run = trained_run(options.run)
     if options.out.suffix != ".parquet":
         raise ConfigError("out", options.out, "a file name that ends in .parquet")
-    dataset = _dataset_of(run, options.dataset)
-    embeddings = load_encoder_as(GraphEncoder, run.encoder).embed(dataset.graphs, key=options.level)
+    encoder = load_encoder_as(GraphEncoder, run.encoder)
+    dataset = _dataset_of(run, options.dataset, encoder)
+    embeddings = encoder.embed(dataset.graphs, key=options.level)
     table = _table(dataset, embeddings, options.level)
     with whole_file(options.out) as unfinished:
         pq.write_table(table, unfinished)
@@ -154,7 +164,7 @@ def _show(evaluation: Evaluation, out: Console) -> None:
         say(out, sentence or "")
 
 
-def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
+def _dataset_of(run: RunFolder, other: str | None, encoder: GraphEncoder) -> GraphDataset:
     """The data a run was trained on, or other data read with the same options."""
     saved = run.read_config()
     if not isinstance(saved.get("dataset"), str):
@@ -162,7 +172,11 @@ def _dataset_of(run: RunFolder, other: str | None) -> GraphDataset:
     options: dict[str, Any] = {f.name: saved[f.name] for f in fields(DataOptions) if f.name in saved}
     if other:
         options["dataset"] = other
-    return DataOptions(**options).load()
+        if encoder.vocabulary is None:
+            _LOG.warning(
+                "%s is of a version that kept no names of columns: those of %s go by position", run.path, other
+            )
+    return DataOptions(**options).load(encoder=encoder)
 
 
 COMMANDS = {

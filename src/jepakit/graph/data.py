@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jepakit.core.packed import offsets, offsets_of_kept, owners, select_groups
 from jepakit.errors import DataError
+from jepakit.graph.vocabulary import Vocabulary
 
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
@@ -43,6 +44,7 @@ class Graphs:
         hidden_nodes: nodes whose features an encoder must not see, ``[N]`` bool, or None.
         node_type: kind of each node, ``[N]`` int64, or None.
         edge_type: kind of each edge, such as a relation, ``[E]`` int64, or None.
+        vocabulary: what the columns of ``x`` and ``edge_attr`` are; None where only their position says so.
     """
 
     x: Tensor
@@ -58,6 +60,7 @@ class Graphs:
     hidden_nodes: Tensor | None = None
     node_type: Tensor | None = None
     edge_type: Tensor | None = None
+    vocabulary: Vocabulary | None = None
 
     def __len__(self) -> int:
         return self.node_ptr.numel() - 1
@@ -120,8 +123,12 @@ class Graphs:
 
     def to(self, device: torch.device | str) -> Graphs:
         """The same graphs with all tensors on ``device``."""
-        tensors: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in tensors.items() if value is not None})
+        return replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that are not None, by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def _graph_ids(self, index: Tensor | Sequence[int] | slice | int) -> Tensor:
         if isinstance(index, slice):
@@ -152,6 +159,7 @@ class Graphs:
         y: Rows | None = None,
         node_y: Rows | None = None,
         node_type: Rows | None = None,
+        vocabulary: Vocabulary | None = None,
         field_name: str = "graphs",
     ) -> Graphs:
         """Builds a packed set from node rows grouped by graph and edges in any order, and checks it.
@@ -165,6 +173,7 @@ class Graphs:
             y: see `Graphs`, as for ``node_y``.
             node_y: node classes.
             node_type: kinds of the nodes.
+            vocabulary: names of the columns of ``x`` and ``edge_attr``.
             field_name: the name of the data in error messages.
 
         Raises:
@@ -205,6 +214,7 @@ class Graphs:
             y=y,
             node_y=node_y,
             node_type=node_type,
+            vocabulary=vocabulary,
         )
 
 
@@ -230,7 +240,15 @@ class GraphDataset:
 
 
 def concatenate(parts: Sequence[Graphs]) -> Graphs:
-    """Joins sets with the same features into one; optional tensors that some of them lack are left out."""
+    """Joins sets with the same features into one; optional tensors that some of them lack are left out.
+
+    Raises:
+        DataError: their columns have other names.
+    """
+    vocabulary = parts[0].vocabulary
+    if any(part.vocabulary != vocabulary for part in parts):
+        expected = "the same attributes and categories; an encoder of one of them reads the others by name"
+        raise DataError("the columns of the parts differ", field="vocabulary", expected=expected)
     node_shift = offsets(torch.tensor([part.num_nodes for part in parts]))
 
     def joined(name: str) -> Tensor | None:
@@ -243,6 +261,7 @@ def concatenate(parts: Sequence[Graphs]) -> Graphs:
         node_ptr=offsets(torch.cat([part.nodes_per_graph for part in parts])),
         edge_ptr=offsets(torch.cat([part.edges_per_graph for part in parts])),
         **{name: joined(name) for name in _OPTIONAL},
+        vocabulary=vocabulary,
     )
 
 

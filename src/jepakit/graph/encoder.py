@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ from jepakit.graph.networks.encoding import Encoding, with_position
 from jepakit.graph.networks.layers import LAYERS, BatchNorm, GATLayer, GCNLayer, GINLayer, GPSLayer
 from jepakit.graph.networks.messages import Messages
 from jepakit.graph.networks.prototypes import PrototypeReadout
+from jepakit.graph.vocabulary import Vocabulary, translate
 
 # Features with at least so many columns and at most this share of non-zeros are multiplied as a sparse matrix.
 _SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
@@ -107,19 +108,26 @@ class GraphEncoder(NodeEncoder):
     """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
 
     A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``, not their structural encoding.
+    With a vocabulary, graphs that have one too are read by the names of their columns, others by position.
 
     Args:
         in_dim: columns of ``graphs.x``.
         edge_dim: columns of ``graphs.edge_attr``; 0 for none.
+        vocabulary: what the columns are, as a dict of `jepakit.graph.vocabulary.Vocabulary`.
         **config: the fields of `EncoderConfig`.
     """
 
     config: EncoderConfig
 
-    def __init__(self, in_dim: int, edge_dim: int = 0, **config: object) -> None:
+    def __init__(
+        self, in_dim: int, edge_dim: int = 0, vocabulary: Mapping[str, object] | None = None, **config: object
+    ) -> None:
         super().__init__()
         self.config = EncoderConfig(**config)  # pyright: ignore[reportArgumentType]
         self.in_dim, self.edge_dim = in_dim, edge_dim
+        self.vocabulary = None if vocabulary is None else Vocabulary.from_json(vocabulary)
+        if self.vocabulary is not None and self.vocabulary.widths != (in_dim, edge_dim):
+            raise ConfigError("vocabulary", self.vocabulary.widths, f"names for {in_dim} and {edge_dim} columns")
         self.position_dim = 0 if self.config.position == "none" else self.config.position_size
         hidden = self.config.hidden
         self.features = nn.Linear(in_dim, hidden)
@@ -136,19 +144,41 @@ class GraphEncoder(NodeEncoder):
     @property
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments."""
-        return {"in_dim": self.in_dim, "edge_dim": self.edge_dim, **asdict(self.config)}
+        names = {} if self.vocabulary is None else {"vocabulary": asdict(self.vocabulary)}
+        return {"in_dim": self.in_dim, "edge_dim": self.edge_dim, **names, **asdict(self.config)}
 
     @classmethod
     def for_data(cls, graphs: Graphs, config: EncoderConfig) -> GraphEncoder:
-        """An encoder for the features of ``graphs``, with at most one prototype per 50 nodes."""
+        """An encoder for the features of ``graphs``, with their vocabulary and at most one prototype per 50 nodes."""
         edge_dim = 0 if graphs.edge_attr is None else graphs.edge_attr.shape[1]
+        vocabulary = None if graphs.vocabulary is None else asdict(graphs.vocabulary)
         # Clusters of fewer nodes are single nodes more than groups of similar ones.
         prototypes = min(config.prototypes, max(graphs.num_nodes // _NODES_PER_PROTOTYPE, 1))
-        return cls(graphs.x.shape[1], edge_dim, **{**asdict(config), "prototypes": prototypes})
+        return cls(graphs.x.shape[1], edge_dim, vocabulary, **{**asdict(config), "prototypes": prototypes})
 
     def prepare(self, graphs: Graphs) -> Graphs:
-        """The graphs with the structural encoding of this encoder; to be called once per data set."""
-        return with_position(graphs, self.config.position, self.config.position_size)
+        """The graphs with the columns and the structural encoding of this encoder; to be called once per data set.
+
+        Raises:
+            DataError: an attribute is missing, or a value is none that the encoder was trained on.
+        """
+        return with_position(self.read_by_name(graphs), self.config.position, self.config.position_size)
+
+    def read_by_name(self, graphs: Graphs) -> Graphs:
+        """The graphs with the columns that this encoder was trained on; then their position says what they are.
+
+        Graphs are left as they are where they or the encoder have no vocabulary.
+
+        Raises:
+            DataError: see `prepare`.
+        """
+        names, own = self.vocabulary, graphs.vocabulary
+        if names is None or own is None or names == own:
+            return replace(graphs, vocabulary=None)
+        edges = graphs.x.new_zeros(graphs.num_edges, 0) if graphs.edge_attr is None else graphs.edge_attr
+        edge_attr = translate(edges, own.edges, names.edges, "edge") if names.edges else None
+        x = translate(graphs.x, own.nodes, names.nodes, "node")
+        return replace(graphs, x=x, edge_attr=edge_attr, vocabulary=None)
 
     def calibrate(self, graphs: Graphs, *, batch_graphs: int = 256) -> None:
         """Sets the running statistics of batch normalisation to those of prepared graphs; no parameter changes.
@@ -169,8 +199,7 @@ class GraphEncoder(NodeEncoder):
                 nodes before.
             batch_nodes: approximate nodes per batch; batches larger than a processor's cache are slower.
         """
-        if self.position_dim and graphs.position is None:
-            graphs = self.prepare(graphs)
+        graphs = self.prepare(graphs) if self.position_dim and graphs.position is None else self.read_by_name(graphs)
         batch_of = (graphs.node_ptr[1:] - 1).clamp(min=0) // batch_nodes
         sizes: list[int] = torch.unique_consecutive(batch_of, return_counts=True)[1].tolist() or [0]
         was_training = self.training
@@ -200,7 +229,8 @@ class GraphEncoder(NodeEncoder):
         return self.readout(output["node"], graphs.node_ptr).cpu()
 
     def forward(self, graphs: Graphs) -> dict[str, Tensor]:
-        """Embeds a batch; raises DataError if its features have other widths than the constructor's."""
+        """Embeds a batch; raises DataError if its features are not those of the constructor."""
+        graphs = graphs if graphs.vocabulary is None else self.read_by_name(graphs)
         self._check(graphs)
         messages = Messages(graphs)
         edges = None if self.edges is None else self.edges(graphs.edge_attr)

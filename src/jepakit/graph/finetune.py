@@ -70,7 +70,7 @@ class Predictor(nn.Module):
     def predict(self, graphs: Graphs, *, batch_graphs: int = 256) -> Tensor:
         """Classes ``[G]``, or probabilities or values ``[G, T]``, in eval mode."""
         self.eval()
-        graphs = self.encoder.prepare(graphs) if graphs.position is None else graphs
+        graphs = self.encoder.prepare(graphs) if graphs.position is None else self.encoder.read_by_name(graphs)
         scores = torch.cat([self.scores(graphs[i]) for i in torch.arange(len(graphs)).split(batch_graphs)])
         if self.task == "graph classification":
             return scores.argmax(1)

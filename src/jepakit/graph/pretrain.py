@@ -18,6 +18,7 @@ from jepakit.graph.encoder import EncoderConfig, GraphEncoder, NodeEncoder
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
 from jepakit.graph.views import GraphViews, ViewConfig
+from jepakit.graph.vocabulary import hide_values, translate
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, save_trained
 from jepakit.training.results import Pretrained
 from jepakit.training.storage.encoder_folder import Role
@@ -36,6 +37,8 @@ class PretrainConfig(FitConfig):
         views: the inputs of the two encoders.
         objective: predicted embeddings, loss and regularisers.
         patch_size: nodes of a METIS patch, for ``masking.strategy = metis``.
+        unknown: a column for categories that are not in the data, in each attribute that has categories; it is trained
+            on 2 % of the values, drawn at random. Without it such a category in other data is an error.
         export: the encoder that the run saves: ``context``, or ``target``, its EMA copy.
     """
 
@@ -45,6 +48,7 @@ class PretrainConfig(FitConfig):
     views: ViewConfig = field(default_factory=ViewConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     patch_size: int = 16
+    unknown: bool = False
     export: Role = "target"
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ def pretrain(
 ) -> Pretrained[GraphEncoder]:
     """Pre-trains on all graphs of two or more nodes; labels are used for the diagnostics only.
 
+    The encoder keeps the names of the columns (`jepakit.graph.vocabulary`), and reads other data by them.
+
     Saves to ``run``, if there is one; ``resume`` continues from its checkpoint.
 
     Raises:
@@ -66,8 +72,9 @@ def pretrain(
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        encoder = GraphEncoder.for_data(dataset.graphs, config.encoder)
-        graphs = _prepared(dataset.graphs, encoder, config)
+        named = with_unknown(dataset.graphs, seed=config.seed) if config.unknown else dataset.graphs
+        encoder = GraphEncoder.for_data(named, config.encoder)
+        graphs = _prepared(named, encoder, config)
         encoder.calibrate(graphs)
         random_encoder = copy.deepcopy(encoder).eval()
         trainable = _trainable(graphs, dataset.name)
@@ -102,6 +109,23 @@ def pretrain(
             },
         )
     return Pretrained(encoder=exported, random_encoder=random_encoder, fit=result, diagnosis=diagnosis)
+
+
+def with_unknown(graphs: Graphs, *, seed: int) -> Graphs:
+    """The graphs with a column for unknown categories in each attribute that has some, filled at random with a few.
+
+    Raises:
+        ConfigError: no attribute has categories.
+    """
+    names = graphs.vocabulary
+    if names is None or names.with_unknown() == names:
+        raise ConfigError("unknown", True, "false, since no attribute of the data has categories")
+    wanted, generator = names.with_unknown(), torch.Generator().manual_seed(seed)
+    x = hide_values(translate(graphs.x, names.nodes, wanted.nodes, "node"), wanted.nodes, generator)
+    edge_attr = graphs.edge_attr
+    if edge_attr is not None:
+        edge_attr = hide_values(translate(edge_attr, names.edges, wanted.edges, "edge"), wanted.edges, generator)
+    return replace(graphs, x=x, edge_attr=edge_attr, vocabulary=wanted)
 
 
 def require_fitting_predictor(objective: ObjectiveConfig, views: ViewConfig) -> None:

@@ -1,12 +1,12 @@
 """A graph dataset as named tensors: what comes back equals what was taken apart."""
 
 import json
-from dataclasses import fields
 
 import torch
 
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
+from jepakit.graph.vocabulary import Attribute, Vocabulary
 
 
 def toy() -> GraphDataset:
@@ -16,6 +16,10 @@ def toy() -> GraphDataset:
         nodes_per_graph=torch.tensor([2, 1]),
         edge_attr=torch.tensor([[-0.5], [256.0]]),
         y=torch.tensor([[1.0, torch.nan], [0.0, 1.0]]),
+        vocabulary=Vocabulary(
+            (Attribute("ö", "categories", values=("1", "2")),),
+            (Attribute("w", "numbers", 1, mean=(0.1,), spread=(1e-300,)),),
+        ),
     )
     splits = {"train": torch.tensor([1]), "val": torch.tensor([], dtype=torch.long), "test": torch.tensor([0])}
     return GraphDataset("toy", graphs, "graph multilabel", ("a", "ä"), splits, "made by hand")
@@ -27,7 +31,9 @@ def assert_same(left: GraphDataset, right: GraphDataset) -> None:
     assert list(left.splits) == list(right.splits)
     pairs: list[tuple[torch.Tensor | None, torch.Tensor | None]]
     pairs = [(left.splits[name], right.splits[name]) for name in left.splits]
-    pairs += [(getattr(left.graphs, f.name), getattr(right.graphs, f.name)) for f in fields(Graphs)]
+    assert left.graphs.vocabulary == right.graphs.vocabulary
+    names = left.graphs.tensors().keys() | right.graphs.tensors().keys()
+    pairs += [(getattr(left.graphs, name), getattr(right.graphs, name)) for name in names]
     for a, b in pairs:
         assert (a is None) == (b is None)
         if a is not None and b is not None:

@@ -8,6 +8,7 @@ from jepakit.datasets.folders import cache_folder, data_folder
 from jepakit.errors import ConfigError, DataError, MissingExtraError, did_you_mean
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets.download import PLANETOID_NAMES, TU_NAMES, download_planetoid, download_tu
+from jepakit.graph.vocabulary import Vocabulary
 
 __all__ = ["load_dataset"]
 
@@ -22,6 +23,7 @@ def load_dataset(
     label_columns: Sequence[str] | None = None,
     descriptors: bool = False,
     fill_missing: bool = False,
+    vocabulary: Vocabulary | None = None,
 ) -> GraphDataset:
     """Loads a set of graphs.
 
@@ -50,6 +52,8 @@ def load_dataset(
         descriptors: for a SMILES table, compute RDKit's descriptors too; other data have none.
         fill_missing: for node-link JSON, GraphML and Parquet, accept missing attributes, see
             `jepakit.graph.datasets.files.load_graph_files`.
+        vocabulary: that of the encoder which is to read the graphs: what it names is a feature, and a category that is
+            not in it is refused with its place.
 
     Raises:
         ConfigError: ``dataset`` is neither a known name nor a path, ``data_dir`` is no folder, or a column or
@@ -70,7 +74,11 @@ def load_dataset(
         if kind == "files":
             from jepakit.graph.datasets.files import load_graph_files
 
-            return load_graph_files(path, fill_missing=fill_missing)
+            return load_graph_files(path, fill_missing=fill_missing, vocabulary=vocabulary)
+        if kind == "tu":
+            from jepakit.graph.datasets.tu import load_tu
+
+            return load_tu(path, vocabulary=vocabulary)
         return _load(kind, path, smiles_column, label_columns, descriptors)
     except ModuleNotFoundError as error:
         package = error.name or str(error)
@@ -80,7 +88,7 @@ def load_dataset(
 
 
 def _load(
-    kind: Literal["python", "python-library", "planetoid", "tu", "molecules"],
+    kind: Literal["python", "python-library", "planetoid", "molecules"],
     path: Path,
     smiles_column: str | None,
     label_columns: Sequence[str] | None,
@@ -106,10 +114,6 @@ def _load(
             from jepakit.graph.datasets.planetoid import load_planetoid
 
             return load_planetoid(path)
-        case "tu":
-            from jepakit.graph.datasets.tu import load_tu
-
-            return load_tu(path)
 
 
 _PLACES: tuple[tuple[_Kind, str], ...] = (

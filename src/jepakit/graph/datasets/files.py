@@ -17,6 +17,7 @@ from jepakit.graph.datasets.assemble import GraphTables, to_dataset
 from jepakit.graph.datasets.graphml import read_graphml
 from jepakit.graph.datasets.parquet import read_parquet_tables
 from jepakit.graph.datasets.tables import LABELS, Place, Rows, arrow_column
+from jepakit.graph.vocabulary import Vocabulary
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ class NodeLink:
     edges: list[dict[str, Any]]
 
 
-def load_graph_files(path: str | Path, *, fill_missing: bool = False) -> GraphDataset:
+def load_graph_files(
+    path: str | Path, *, fill_missing: bool = False, vocabulary: Vocabulary | None = None
+) -> GraphDataset:
     """Loads graphs from the user's own files.
 
     Formats:
@@ -63,16 +66,20 @@ def load_graph_files(path: str | Path, *, fill_missing: bool = False) -> GraphDa
     - Edges: each edge gets a reverse with the same features, which are made as those of the nodes. In a directed file,
       the first two columns of ``edge_attr`` mark forward and backward edges. Parquet edges are undirected. Self-loops
       and exact repeats are dropped.
+    - ``vocabulary``, that of an encoder: the attributes that it names are features, be they labels or ids here, and
+      categories that are not in it are refused with their place.
 
     Raises:
         DataError: a file cannot be read, a column, id or attribute is missing, an id occurs twice, an edge names a
-            missing node, or a value is unsupported.
+            missing node, a value is unsupported, or a category is not in the vocabulary.
     """
     path = Path(path)
     if (path / "edges.parquet").exists():
-        return to_dataset(read_parquet_tables(path), name=path.name, fill_missing=fill_missing)
-    records = [record for file in _files(path) for record in read_node_link(file)]
-    return to_dataset(_to_tables(path, records), name=path.name.removesuffix(path.suffix), fill_missing=fill_missing)
+        tables, name = read_parquet_tables(path), path.name
+    else:
+        records = [record for file in _files(path) for record in read_node_link(file)]
+        tables, name = _to_tables(path, records), path.name.removesuffix(path.suffix)
+    return to_dataset(tables, name=name, fill_missing=fill_missing, vocabulary=vocabulary)
 
 
 def _files(path: Path) -> list[Path]:

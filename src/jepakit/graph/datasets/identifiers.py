@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,7 @@ def are_names(rows: Rows, attribute: str, classes: np.ndarray, num_classes: int)
     return True
 
 
-def without_ids(rows: Rows, ids: pa.Array) -> Rows:
+def without_ids(rows: Rows, ids: pa.Array, *, but: Collection[str] = ()) -> Rows:
     """The attributes without those that number the nodes, each of which is named in a warning.
 
     Such an attribute is a different whole number for each node, and is either named like an id or equal to the ids of
@@ -46,8 +47,9 @@ def without_ids(rows: Rows, ids: pa.Array) -> Rows:
     Args:
         rows: the attributes of the nodes.
         ids: the ids of the nodes, strings or numbers.
+        but: attributes that stay.
     """
-    dropped = [name for name in rows.columns if _numbers_the_nodes(rows, name, ids)]
+    dropped = [name for name in rows.columns if name not in but and _numbers_the_nodes(rows, name, ids)]
     for name in dropped:
         problem = "a different whole number for each node, which is its id: left out of the features"
         _LOG.warning("%s: attribute %s: %s", rows.place(0)[0], name, problem)

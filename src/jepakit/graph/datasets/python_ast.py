@@ -20,8 +20,9 @@ from jepakit.datasets.standard_library import library_folder, parse_source, sour
 from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
+from jepakit.graph.vocabulary import Attribute, Vocabulary
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _MOST_PACKAGES = 10
 _FEWEST_FUNCTIONS = 80
 _MAX_GRAPHS = 3000
@@ -46,6 +47,10 @@ count as their plain forms, and classes that later versions of Python add as `ot
 
 EDGE_ROLES: tuple[str, ...] = ("child", "parent", "next sibling", "previous sibling")
 """Columns of ``edge_attr``: the role of the edge's target for its source."""
+
+_VOCABULARY = Vocabulary(
+    (Attribute("kind", "categories", values=NODE_KINDS),), (Attribute("role", "categories", values=EDGE_ROLES),)
+)
 
 _KIND = {name: column for column, name in enumerate(NODE_KINDS)}
 _PLAIN_FORM = {"AsyncFunctionDef": "FunctionDef", "AsyncFor": "For", "AsyncWith": "With", "TryStar": "Try"}
@@ -170,5 +175,6 @@ def _pack(trees: list[_Tree], y: Tensor) -> Graphs:
         nodes_per_graph=sizes,
         edge_attr=np.eye(len(EDGE_ROLES), dtype=np.float32)[role],
         y=y,
+        vocabulary=_VOCABULARY,
         field_name="python",
     )

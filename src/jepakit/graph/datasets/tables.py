@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from jepakit.errors import DataError
 from jepakit.graph.data import Task
+from jepakit.graph.vocabulary import Attribute, unknown_value
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,24 +55,42 @@ class Rows:
         return DataError(problem, file=file, field=f"{place}, attribute {attribute}", value=value, expected=expected)
 
 
-def one_hot(values: np.ndarray) -> np.ndarray:
-    """``[N] -> [N, C]`` float32, a column for each distinct value in ascending order."""
+Block = tuple[np.ndarray, Attribute]
+"""The columns ``[N, F]`` float32 of an attribute, and what they are."""
+
+
+def one_hot(name: str, values: np.ndarray) -> Block:
+    """``[N] -> [N, C]``, a column for each distinct value in ascending order."""
     categories, codes = np.unique(values, return_inverse=True)
-    return np.eye(len(categories), dtype=np.float32)[codes]
+    names = tuple(str(value) for value in categories.tolist())
+    return np.eye(len(categories), dtype=np.float32)[codes], Attribute(name, "categories", values=names)
 
 
-def standardise(values: np.ndarray) -> np.ndarray:
-    """Columns of ``[N, F]`` with mean 0 and variance 1, float32; a constant column becomes 0."""
+def standardise(name: str, values: np.ndarray) -> Block:
+    """Columns of ``[N, F]`` with mean 0 and variance 1; a constant column becomes 0."""
+    width = values.shape[1]
     if not len(values):
-        return values.astype(np.float32)
-    centred = values - values.mean(axis=0)
+        return values.astype(np.float32), Attribute(name, "numbers", width, mean=(0.0,) * width, spread=(0.0,) * width)
+    mean = values.mean(axis=0)
+    centred = values - mean
     # By rounding, the standard deviation of a constant column is about 1e-17 of its size instead of 0.
-    spread = np.where(np.ptp(values, axis=0) > 0, centred.std(axis=0), np.inf)
-    return (centred / spread).astype(np.float32)
+    varies = np.ptp(values, axis=0) > 0
+    spread = np.where(varies, centred.std(axis=0), np.inf)
+    told = tuple(np.where(varies, spread, 0.0).tolist())
+    attribute = Attribute(name, "numbers", width, mean=tuple(mean.tolist()), spread=told)
+    return (centred / spread).astype(np.float32), attribute
 
 
-def feature_matrix(rows: Rows, categorical: str | None = None, *, fill_missing: bool = False) -> np.ndarray | None:
-    """All columns side by side, ``[N, F]`` float32, or None where there are no columns.
+def joined(blocks: Sequence[Block]) -> tuple[np.ndarray | None, tuple[Attribute, ...]]:
+    """The blocks side by side, or None where there are none, and the attributes."""
+    matrix = np.concatenate([values for values, _ in blocks], axis=1) if blocks else None
+    return matrix, tuple(attribute for _, attribute in blocks)
+
+
+def feature_matrix(
+    rows: Rows, categorical: str | None = None, *, fill_missing: bool = False, known: Sequence[Attribute] = ()
+) -> tuple[np.ndarray | None, tuple[Attribute, ...]]:
+    """All columns side by side, ``[N, F]`` float32, or None where there are no columns, and what they are.
 
     Numbers and booleans are kept, a list of K numbers takes K columns, strings (and the attribute ``categorical``) are
     one-hot in ascending order. With ``fill_missing``, null and ``nan`` become 0, and each attribute gets a
@@ -79,11 +98,16 @@ def feature_matrix(rows: Rows, categorical: str | None = None, *, fill_missing: 
 
     Raises:
         DataError: a value is missing and not to be filled, not finite or of an unsupported type, lists differ in
-            length, or an attribute has more than `MAX_CATEGORIES` strings.
+            length, an attribute has more than `MAX_CATEGORIES` strings, or a category is none of those that the
+            attribute of its name has in ``known``.
     """
+    categories = {attribute.name: attribute for attribute in known if attribute.kind == "categories"}
     encode = _encode_filled if fill_missing else _encode
-    blocks = [encode(rows, name, as_categories=name == categorical) for name in rows.columns]
-    return np.concatenate(blocks, axis=1) if blocks else None
+    blocks = [encode(rows, name, as_categories=name == categorical or name in categories) for name in rows.columns]
+    for _, attribute in blocks:
+        if attribute.kind == "categories" and attribute.name in categories:
+            _refuse_unknown(rows, attribute, categories[attribute.name])
+    return joined(blocks)
 
 
 def class_ids(rows: Rows, attribute: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -169,25 +193,39 @@ def _floats(values: Sequence[Any], rows: Rows, attribute: str) -> pa.Array:
     return pa.array(floats)
 
 
-def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
+def _refuse_unknown(rows: Rows, own: Attribute, known: Attribute) -> None:
+    if known.unknown:
+        return
+    for value in own.values:
+        if value not in known.values:
+            ids, names = class_ids(rows, own.name)
+            file, place = rows.place(int((ids == names.index(value)).argmax()))
+            raise unknown_value(known, value, file=file, field=f"{place}, attribute {own.name}")
+
+
+def _encode(rows: Rows, attribute: str, *, as_categories: bool) -> Block:
     _refuse_missing(rows, attribute, "the attribute is missing", f"a value for all, or for none; {_FILL}")
     if as_categories or _is_text(rows.columns[attribute].type):
         return _categories(rows, attribute)
-    return _numbers(rows, attribute, allow_nan=False)
+    values = _numbers(rows, attribute, allow_nan=False)
+    return values, Attribute(attribute, "numbers", values.shape[1])
 
 
-def _encode_filled(rows: Rows, attribute: str, *, as_categories: bool) -> np.ndarray:
+def _encode_filled(rows: Rows, attribute: str, *, as_categories: bool) -> Block:
     """As `_encode`, with a last column that is 1 where the attribute, or a number of its list, is missing."""
     column = rows.columns[attribute]
     if pa.types.is_null(column.type):
-        return np.tile(np.array([0, 1], dtype=np.float32), (rows.count, 1))
+        nothing = np.tile(np.array([0, 1], dtype=np.float32), (rows.count, 1))
+        return nothing, Attribute(attribute, "nothing", 1, gaps=True)
     if as_categories or _is_text(column.type):
-        values = _categories(rows, attribute)
+        values, about = _categories(rows, attribute)
         missing = values.sum(axis=1) == 0
     else:
         values = _numbers(_with_full_lists(rows, attribute), attribute, allow_nan=True)
+        about = Attribute(attribute, "numbers", values.shape[1])
         missing = np.isnan(values).any(axis=1)
-    return np.concatenate([np.nan_to_num(values), np.reshape(missing, (-1, 1))], axis=1, dtype=np.float32)
+    filled = np.concatenate([np.nan_to_num(values), np.reshape(missing, (-1, 1))], axis=1, dtype=np.float32)
+    return filled, replace(about, gaps=True)
 
 
 def _with_full_lists(rows: Rows, attribute: str) -> Rows:
@@ -200,7 +238,7 @@ def _with_full_lists(rows: Rows, attribute: str) -> Rows:
     return replace(rows, columns={**rows.columns, attribute: filled})
 
 
-def _categories(rows: Rows, attribute: str) -> np.ndarray:
+def _categories(rows: Rows, attribute: str) -> Block:
     """Strings or classes one-hot, zeros where missing."""
     ids, names = class_ids(rows, attribute)
     if len(names) > MAX_CATEGORIES:
@@ -210,7 +248,7 @@ def _categories(rows: Rows, attribute: str) -> np.ndarray:
     columns = np.zeros((rows.count, len(names)), dtype=np.float32)
     known = ids >= 0
     columns[known, ids[known]] = 1
-    return columns
+    return columns, Attribute(attribute, "categories", values=names)
 
 
 def _refuse_missing(rows: Rows, attribute: str, problem: str, expected: str) -> None:

@@ -4,6 +4,7 @@ Reference: Morris et al. 2020, "TUDataset", https://chrsmrrs.github.io/datasets.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from jepakit.files import reading
 from jepakit.graph.data import GraphDataset, Graphs, Task
 from jepakit.graph.datasets.download import named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
-from jepakit.graph.datasets.tables import MAX_FLOAT, one_hot, standardise
+from jepakit.graph.datasets.tables import MAX_FLOAT, Block, joined, one_hot, standardise
+from jepakit.graph.vocabulary import CONSTANT, Attribute, Vocabulary, unknown_value
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class _Table:
     values: np.ndarray
 
 
-def load_tu(path: str | Path) -> GraphDataset:
+def load_tu(path: str | Path, *, vocabulary: Vocabulary | None = None) -> GraphDataset:
     """Loads a folder in the TU format.
 
     - ``x``: node labels one-hot, then node attributes standardised over the whole set; without either, ones.
@@ -45,9 +47,11 @@ def load_tu(path: str | Path) -> GraphDataset:
 
     Args:
         path: the folder that holds ``NAME_A.txt``, or the parent of such a folder named ``raw``.
+        vocabulary: that of an encoder; a label that is not in it is refused with its line.
 
     Raises:
-        DataError: a file is missing or inconsistent with the others, or a value is not a finite number.
+        DataError: a file is missing or inconsistent with the others, a value is not a finite number, or a label is not
+            in the vocabulary.
     """
     folder, name = named_set(Path(path), "", "_A.txt")
     stem = f"{folder / name}_"
@@ -56,8 +60,9 @@ def load_tu(path: str | Path) -> GraphDataset:
     graph_of_node = indicator.values[:, 0] - 1
     y, task, label_names = _graph_targets(stem, indicator)
     edge_index = _check_edges(edge_list, graph_of_node)
-    x = _features(f"{stem}node", indicator)
-    edges = drop_repeats((edge_index, _features(f"{stem}edge", edge_list)), len(graph_of_node))
+    x, nodes = _features(f"{stem}node", indicator, vocabulary.nodes if vocabulary else ())
+    edge_attr, edge_names = _features(f"{stem}edge", edge_list, vocabulary.edges if vocabulary else ())
+    edges = drop_repeats((edge_index, edge_attr), len(graph_of_node))
     edge_index, edge_attr = add_missing_reverses(edges, len(graph_of_node))
     graphs = Graphs.pack(
         np.ones((len(graph_of_node), 1), dtype=np.float32) if x is None else x,
@@ -65,6 +70,7 @@ def load_tu(path: str | Path) -> GraphDataset:
         np.bincount(graph_of_node),
         edge_attr=edge_attr,
         y=y,
+        vocabulary=Vocabulary(nodes or (Attribute(CONSTANT, "numbers", 1),), edge_names),
         field_name=name,
     )
     return GraphDataset(name, graphs, task, label_names, source="TU-format files")
@@ -145,20 +151,32 @@ def _check_restart(edge_list: _Table, graph_of_node: np.ndarray, *, crossing: bo
         _LOG.warning("%s: %s; they have to go on from 1 to %d", edge_list.path, possible, len(graph_of_node))
 
 
-def _features(stem: str, owners: _Table) -> np.ndarray | None:
-    """Labels one-hot, then attributes standardised; ``owners`` has a row per node or edge."""
-    blocks: list[np.ndarray] = []
+def _features(stem: str, owners: _Table, known: Sequence[Attribute]) -> tuple[np.ndarray | None, tuple[Attribute, ...]]:
+    """Labels one-hot, then attributes standardised, and what they are; ``owners`` has a row per node or edge."""
+    blocks: list[Block] = []
     labels, attributes = Path(f"{stem}_labels.txt"), Path(f"{stem}_attributes.txt")
     if labels.exists():
         table = _read(labels, int)
         _check_length(table, len(owners.values), owners)
-        blocks += [one_hot(column) for column in table.values.T]
+        for place, column in enumerate(table.values.T, start=1):
+            blocks.append(one_hot("label" if place == 1 else f"label {place}", column))
+            _refuse_unknown(table, column, blocks[-1][1], known)
     if attributes.exists():
         table = _read(attributes, float)
         _check_length(table, len(owners.values), owners)
         _refuse(~np.isfinite(table.values), table, "an attribute is not a finite number")
-        blocks.append(standardise(table.values))
-    return np.concatenate(blocks, axis=1) if blocks else None
+        blocks.append(standardise("attributes", table.values))
+    return joined(blocks)
+
+
+def _refuse_unknown(table: _Table, column: np.ndarray, own: Attribute, known: Sequence[Attribute]) -> None:
+    trained = next((one for one in known if (one.name, one.kind) == (own.name, "categories")), None)
+    if trained is None or trained.unknown:
+        return
+    for value in own.values:
+        if value not in trained.values:
+            row = int((column == int(value)).argmax())
+            raise unknown_value(trained, value, file=table.path, line=_line_of(table, row))
 
 
 def _read(path: Path, kind: type[int] | type[float], columns: int | None = None) -> _Table:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jepakit.errors import DataError, MissingExtraError
+from jepakit.graph.vocabulary import Attribute, Vocabulary
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond, Mol
@@ -47,6 +49,20 @@ BOND_FEATURES: tuple[str, ...] = (
     *(f"stereo={name}" for name in ("none", "E", "Z")),
 )
 """Columns of ``edge_attr``."""
+
+
+def _attributes(columns: Sequence[str]) -> tuple[Attribute, ...]:
+    """Columns named ``attribute=value`` side by side are one-hot, others numbers."""
+    attributes: list[Attribute] = []
+    for name, group in groupby(columns, lambda column: column.partition("=")[0]):
+        values = tuple(column.partition("=")[2] for column in group)
+        is_number = values == ("",)
+        attributes.append(Attribute(name, "numbers", 1) if is_number else Attribute(name, "categories", values=values))
+    return tuple(attributes)
+
+
+VOCABULARY = Vocabulary(_attributes(ATOM_FEATURES), _attributes(BOND_FEATURES))
+"""The same columns as attributes."""
 
 
 def parse(smiles: str) -> Mol | None:

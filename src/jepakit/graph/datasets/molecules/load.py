@@ -23,7 +23,7 @@ from jepakit.errors import DataError
 from jepakit.files import read_bytes, reading
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
-from jepakit.graph.datasets.molecules.features import MoleculeRows, parse, parse_all, require_rdkit
+from jepakit.graph.datasets.molecules.features import VOCABULARY, MoleculeRows, parse, parse_all, require_rdkit
 from jepakit.graph.datasets.tables import MAX_FLOAT
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _MAX_UNREADABLE_SHARE = 0.1
 _MAX_LINES_LISTED = 20
 _MORGAN_BITS = 2048
@@ -172,7 +172,7 @@ def _build(path: Path, name: str, table: _SmilesTable, label_names: tuple[str, .
     binary = bool((np.isin(table.labels, (0, 1)) | np.isnan(table.labels)).all())
     dataset = GraphDataset(
         name=name,
-        graphs=Graphs.pack(x, edge_index, sizes, edge_attr=edge_attr, y=y, field_name=path.name),
+        graphs=Graphs.pack(x, edge_index, sizes, edge_attr=edge_attr, y=y, vocabulary=VOCABULARY, field_name=path.name),
         task="none" if y is None else "graph multilabel" if binary else "graph regression",
         label_names=label_names,
         splits=splits if complete else {},
