@@ -95,7 +95,11 @@ def test_a_run_has_all_its_parts(home: Home) -> None:
     assert len(Index.open(home.run / "index")) == len(TOPICS)
     results = json.loads((home.run / "results.json").read_text())
     methods = {row["method"] for row in results["rows"]}
-    assert {"jepakit: adapter", "base model", "BM25"} <= methods
+    assert {"jepakit: full search", "base model", "base model + sentences", "base model + BM25", "BM25"} <= methods
+    assert "Too few questions for advice" in results["recommendation"]
+    # No held-out question gained by sentences, so none are stored.
+    assert Searcher.open(home.run).settings.sentences == 0
+    assert Index.open(home.run / "index").sentences is None
     assert any("share" in line for line in results["summary"])
     config = yaml.safe_load((home.run / "config.yaml").read_text())
     assert config["corpus"] == str(home.docs)
@@ -193,7 +197,7 @@ def test_evaluate_at_home_and_elsewhere(home: Home, tmp_path: Path, capsys: pyte
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows
-    assert {"query", "text", "seen", "jepakit: adapter", "base model"} <= rows[0].keys()
+    assert {"query", "text", "seen", "jepakit: full search", "base model"} <= rows[0].keys()
     assert main(["retrieval", "evaluate", "--run", str(home.run), "--pairs", str(home.pairs)]) == 0
     assert "NDCG@10" in capsys.readouterr().out
 

@@ -93,7 +93,7 @@ def test_a_run_with_a_base_of_its_own_searches_measures_grows_and_is_exported(
     values = {row["method"]: row["value"] for row in rows if row["metric"] == "NDCG@10"}
     # The floor is the base that was given, not the one that was made of it.
     assert values["base model"] < 0.2
-    assert values["jepakit: adapter"] > values["base model"] + 0.3
+    assert values["jepakit: full search"] > values["base model"] + 0.3
     (tmp_path / "more.jsonl").write_text('{"id": "new", "text": "justice justice water justice"}\n')
     added = ["retrieval", "index", "--run", str(run), "--add", "--corpus", str(tmp_path / "more.jsonl")]
     assert main(added) == 0

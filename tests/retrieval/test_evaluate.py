@@ -16,6 +16,8 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import (
+    ADAPTER,
+    ALONE,
     BASE,
     OURS,
     UNTRAINED,
@@ -26,8 +28,15 @@ from jepakit.retrieval.evaluate import (
     prediction_section,
     spread_section,
 )
-from jepakit.retrieval.measuring.comparison import Comparison
-from jepakit.retrieval.ranking import SearchSettings
+from jepakit.retrieval.measuring.comparison import Comparison, measure
+from jepakit.retrieval.measuring.metrics import ndcg
+from jepakit.retrieval.measuring.untrained import Untrained
+from jepakit.retrieval.ranking import Encoded, SearchSettings, encode_sentences, nearest, with_sentences
+from jepakit.retrieval.serving.searcher import Searcher
+from jepakit.search.fusion import weighted
+from jepakit.search.hits import Hits
+from jepakit.search.index import Index
+from jepakit.search.words import LexicalIndex
 from jepakit.training.report.data import read_run
 
 ENCODER = WordEncoder()
@@ -63,7 +72,7 @@ def test_errors_of_prediction_are_of_the_queries_of_the_split_alone() -> None:
     errors = table(evaluated(adapter(), dataset), "Is the answer predicted?")
     texts = (dataset.queries.texts[25:], dataset.documents.texts[25:])
     queries, documents = ENCODER.encode(texts[0], "query"), ENCODER.encode(texts[1], "document")
-    for method, vectors in ((BASE, queries), (OURS, -queries)):
+    for method, vectors in ((BASE, queries), (ADAPTER, -queries)):
         distance = torch.cdist(vectors, documents).square()
         away = float(distance.diagonal().mean())
         shuffled = float((distance.sum() - distance.diagonal().sum()) / (15 * 14))
@@ -107,6 +116,80 @@ def test_the_untrained_adapter_is_a_floor_where_it_does_not_rank_as_the_base(
     assert alone is not None
     score = next(row.value for row in alone.rows if row.metric == "NDCG@10" and row.method == OURS)
     assert score == pytest.approx(scores[UNTRAINED if is_floor else BASE])
+
+
+def in_sentences(dataset: RetrievalDataset) -> RetrievalDataset:
+    """Each document is followed by the text of another, as a sentence of its own."""
+    texts = dataset.documents.texts
+    both = tuple(f"{text}\n\n{other}" for text, other in zip(texts, texts[1:] + texts[:1], strict=True))
+    return replace(dataset, documents=replace(dataset.documents, texts=both))
+
+
+def test_each_step_without_training_has_a_row_that_is_what_it_says() -> None:
+    dataset = in_sentences(collection(60, foreign=False))
+    weights = Untrained(
+        SearchSettings(words=0.4, feedback=0.2, sentences=0.5), SearchSettings(words=0.1, sentences=0.2)
+    )
+    evaluation = evaluate(dataset, ENCODER, adapter(), SearchSettings(words=0.3), EvaluateConfig(), weights=weights)
+    assert evaluation is not None
+    found = {row.method: row.value for row in evaluation.rows if row.metric == "NDCG@10"}
+    queries = ENCODER.encode(dataset.queries.texts, "query")
+    source = Encoded(
+        ENCODER.encode(dataset.documents.passages, "document"), encode_sentences(dataset.documents, ENCODER)
+    )
+    words = LexicalIndex.build(dataset.documents.passages).search(dataset.queries.texts, 100)
+    pairs = dataset.splits["all"]
+
+    def score(hits: Hits) -> float | None:
+        return measure(hits, pairs.queries, pairs).mean("NDCG@10")
+
+    base = source.nearest(queries, 100)
+    best = encode_sentences(dataset.documents, ENCODER).best(queries, base.rows)
+    assert found == {
+        OURS: pytest.approx(found[OURS]),
+        ALONE: pytest.approx(found[ALONE]),
+        BASE: pytest.approx(score(base), abs=1e-6),
+        f"{BASE} + sentences": pytest.approx(score(with_sentences(base, best, 0.5)), abs=1e-6),
+        f"{BASE} + feedback": pytest.approx(score(nearest(queries, source.documents, 100, 0.2)), abs=1e-6),
+        f"{BASE} + BM25": pytest.approx(score(weighted(base, words, 0.4)), abs=1e-6),
+        f"{BASE} + sentences + BM25": pytest.approx(
+            score(weighted(with_sentences(base, best, 0.2), words, 0.1)), abs=1e-6
+        ),
+        "BM25": pytest.approx(score(words), abs=1e-6),
+    }
+    assert {row.method for row in evaluation.rows if row.ours} == {OURS, ALONE}
+
+
+def test_what_is_measured_as_full_search_is_what_a_searcher_finds(tmp_path: Path) -> None:
+    dataset = in_sentences(collection(60, foreign=False))
+    made, settings = adapter(), SearchSettings(words=0.3, feedback=0.2, sentences=0.5)
+    evaluation = evaluate(dataset, ENCODER, made, settings, EvaluateConfig())
+    assert evaluation is not None
+    index = Index.build(
+        tmp_path / "index",
+        dataset.documents,
+        ENCODER.encode(dataset.documents.passages, "document"),
+        base=ENCODER.name,
+        fingerprint=ENCODER.fingerprint,
+        sentences=encode_sentences(dataset.documents, ENCODER),
+    )
+    found = Searcher(index, ENCODER, made, settings).hits(dataset.queries.texts, 10)
+    served = ndcg(found.rows, torch.arange(60), dataset.splits["all"])
+    assert [row[OURS] for row in evaluation.per_query] == pytest.approx(served.tolist(), abs=1e-6)
+
+
+def test_an_adapter_that_is_not_used_has_no_row_and_the_advice_says_what_the_search_is() -> None:
+    dataset = in_sentences(collection(60, foreign=False))
+    unused = adapter()
+    unused.strength.fill_(0.0)
+    weights = Untrained(each=SearchSettings(sentences=0.5))
+    evaluation = evaluate(
+        dataset, ENCODER, unused, SearchSettings(sentences=0.5), EvaluateConfig(bm25=False), weights=weights
+    )
+    assert evaluation is not None
+    assert {row.method for row in evaluation.rows} == {OURS, BASE, f"{BASE} + sentences"}
+    assert evaluation.recommendation is not None
+    assert evaluation.recommendation.startswith(f"{OURS} finds what {BASE} + sentences finds, which needs no training")
 
 
 def test_the_sections_are_what_a_report_reads(tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def test_a_dictionary_is_learned_and_holds_for_documents_it_has_not_seen() -> No
     evaluation = evaluate(dataset, ENCODER, result.encoder, SearchSettings(), EvaluateConfig(bm25=False))
     assert evaluation is not None
     values = {row.method: row.value for row in evaluation.rows if row.metric == "NDCG@10"}
-    assert values["jepakit: adapter"] > values["base model"] + 0.3  # type: ignore[operator]
+    assert values["jepakit: full search"] > values["base model"] + 0.3  # type: ignore[operator]
     assert "None of the" in evaluation.summary[1]
-    assert "Use jepakit: adapter" in evaluation.recommendation
+    assert "Too few questions" in evaluation.recommendation
     _, before, after, *_ = evaluation.sections[0].rows[0]
     assert after > before  # type: ignore[operator]
 
@@ -70,7 +70,11 @@ def test_words_are_weighted_in_where_they_find_what_vectors_do_not() -> None:
     )
     result = trained(dataset, epochs=2)
     assert result.choice.settings.words > 0.2
-    assert result.choice.with_words > result.choice.chosen + 0.1
+    assert result.choice.steps is not None
+    assert result.choice.steps.with_words > result.choice.chosen + 0.1
+    # BM25 needs no training, so it is a floor too.
+    assert result.choice.untrained.each.words > 0.2
+    assert result.choice.untrained.together.words > 0.2
     assert "with BM25 at weight" in result.choice.sentence
 
 
@@ -98,10 +102,31 @@ def test_sentences_count_for_much_where_one_of_them_is_asked_for() -> None:
     assert asked(["\n\n".join(some) for some in many], [some[0] for some in many]).sentences == 0.5
 
 
-def test_sentences_keep_their_small_weight_where_held_out_pairs_cannot_tell() -> None:
+def test_sentences_count_for_nothing_where_held_out_pairs_cannot_tell() -> None:
     many = made_sentences(60, 2)
     texts = ["\n\n".join(some) for some in many]
-    assert asked(texts, texts).sentences == 0.2
+    assert asked(texts, texts).sentences == 0.0
+
+
+def test_of_too_few_questions_nothing_is_concluded() -> None:
+    # With twice as many, as above, sentences count for much.
+    many = made_sentences(24, 12)
+    assert asked(["\n\n".join(some) for some in many], [some[0] for some in many]) == SearchSettings()
+
+
+def test_copies_of_a_question_are_one_question() -> None:
+    few = collection(24)
+    rows = [row for row in range(24) for _ in range(5)]
+    copied = replace(
+        few,
+        queries=Queries(
+            tuple(f"{few.queries.ids[row]}/{place}" for place, row in enumerate(rows)),
+            tuple(few.queries.texts[row] + " " * (place % 5) for place, row in enumerate(rows)),
+        ),
+        splits={"train": Pairs.of(list(range(120)), rows), "dev": few.splits["all"][:0]},
+    )
+    choice = trained(copied, epochs=2).choice
+    assert (choice.queries, choice.questions) == (120, 24)
 
 
 def test_sentences_count_for_nothing_where_they_mislead() -> None:

@@ -22,7 +22,9 @@ from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+from jepakit.retrieval.measuring import untrained
 from jepakit.retrieval.measuring.comparison import Comparison
+from jepakit.retrieval.measuring.untrained import Untrained
 from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, build_index
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import with_training_pairs
@@ -254,7 +256,16 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     settings, adapter = SearchSettings.read(run.path / "search.json"), load_encoder_as(Adapter, run.encoder)
     random_encoder = load_encoder_as(Adapter, run.random_encoder) if run.random_encoder.exists() else None
     with text_encoder(base_of(run, saved.text)) as encoder, untuned(run, saved.text) as floor:
-        evaluation = evaluate(dataset, encoder, adapter, settings, options, floor=floor, random_encoder=random_encoder)
+        evaluation = evaluate(
+            dataset,
+            encoder,
+            adapter,
+            settings,
+            options,
+            weights=Untrained.read(run.path / untrained.FILE),
+            floor=floor,
+            random_encoder=random_encoder,
+        )
     if evaluation is None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)

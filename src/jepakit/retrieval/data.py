@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +35,16 @@ class Queries:
     def row(self) -> dict[str, int]:
         """The row of each id."""
         return {name: row for row, name in enumerate(self.ids)}
+
+    def copies(self, rows: Sequence[int]) -> np.ndarray:
+        """A number for each query of ``rows``, ``[Q]`` int64: equal for copies of one question, see `same_query`."""
+        number: dict[str, int] = {}
+        return np.array([number.setdefault(same_query(self.texts[row]), len(number)) for row in rows], np.int64)
+
+
+def same_query(text: str) -> str:
+    """What two spellings of one query have in common: the text in NFC, its runs of white space as single blanks."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The protocol: the adapter beside the base model, BM25, and each of them fused with BM25."""
+"""The protocol: the search of a run beside what needs no training: the base model, its steps, BM25."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ from jepakit.errors import require_at_least
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.measuring.comparison import Comparison, compare
-from jepakit.retrieval.ranking import DEPTH, Encoded, SearchSettings, encode_sentences, familiar, nearest, ranked
+from jepakit.retrieval.measuring.untrained import Untrained
+from jepakit.retrieval.ranking import (
+    DEPTH,
+    Encoded,
+    Familiar,
+    SearchSettings,
+    encode_sentences,
+    familiar,
+    ranked,
+)
 from jepakit.retrieval.serving.searcher import require_base
 from jepakit.search.fusion import weighted
+from jepakit.search.hits import Hits
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training.report.embeddings import sample_rows
@@ -25,7 +35,11 @@ from jepakit.training.results import ReportSection
 
 #: Vectors that the spread is measured on.
 _SPREAD_SAMPLE = 2000
-OURS, BASE, UNTRAINED = "jepakit: adapter", "base model", "the same adapter, untrained"
+OURS, ALONE = "jepakit: full search", "jepakit: adapter alone"
+"""What `search` does, and the adapter without sentences, feedback and BM25."""
+BASE, UNTRAINED = "base model", "the same adapter, untrained"
+#: In tables of vectors.
+ADAPTER = "jepakit: adapter"
 
 
 @dataclass
@@ -34,12 +48,14 @@ class EvaluateConfig:
 
     Args:
         split: split of the pairs; by default ``test``, or all pairs where they are not divided.
-        bm25: BM25 as a floor, and fused with the vectors.
+        bm25: BM25 as a floor, alone and fused with the base model.
+        sentences: the base model with sentences as a floor; it needs the vectors of all sentences.
         examples: queries shown that gained, and that lost.
     """
 
     split: str | None = None
     bm25: bool = True
+    sentences: bool = True
     examples: int = 5
 
     def __post_init__(self) -> None:
@@ -53,6 +69,7 @@ def evaluate(
     settings: SearchSettings,
     config: EvaluateConfig,
     *,
+    weights: Untrained | None = None,
     floor: TextEncoder | None = None,
     random_encoder: Adapter | None = None,
 ) -> Comparison | None:
@@ -64,6 +81,7 @@ def evaluate(
         adapter: trained on that base.
         settings: weights of BM25, of feedback and of sentences.
         config: what is measured.
+        weights: of the floors without training; None: the defaults.
         floor: the base model before it was tuned; None: it was not tuned.
         random_encoder: the adapter before training, as a floor unless it ranks as the base model does.
 
@@ -78,30 +96,34 @@ def evaluate(
     pairs = dataset.splits[split].relevant if split in dataset.splits else None
     rows = torch.zeros(0, dtype=torch.long) if pairs is None else pairs.queries
     texts = [dataset.queries.texts[row] for row in rows.tolist()]
+    weights = weights or Untrained()
 
-    def encoded(model: TextEncoder) -> tuple[Tensor, Tensor]:
-        return model.encode(texts, "query"), model.encode(dataset.documents.passages, "document")
+    def encoded(model: TextEncoder, *, sentences: bool) -> tuple[Tensor, Encoded]:
+        documents = model.encode(dataset.documents.passages, "document")
+        parts = encode_sentences(dataset.documents, model) if sentences else None
+        return model.encode(texts, "query"), Encoded(documents, parts)
 
-    queries, documents = encoded(encoder)
-    sentences = encode_sentences(dataset.documents, encoder, adapter) if settings.sentences else None
-    source = Encoded(adapter.documents(documents), sentences)
+    of_floors = config.sentences and bool(weights.each.sentences or weights.together.sentences)
+    queries, documents = encoded(encoder, sentences=bool(settings.sentences) or (of_floors and floor is None))
+    base = (queries, documents) if floor is None else encoded(floor, sentences=of_floors)
+    source = documents.adapted(adapter)
     familiarity = familiar(queries, adapter, source)
-    sides = {
-        BASE: (queries, documents) if floor is None else encoded(floor),
-        OURS: (adapter.queries(queries, familiarity.query), source.documents),
-    }
-    ours = {OURS: ranked(queries, adapter, source, DEPTH, settings, familiarity)}
-    floors = {BASE: nearest(*sides[BASE], DEPTH)}
+    by_words = None
+    if config.bm25 or settings.words:
+        by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH)
+    ours = {OURS: searched(queries, adapter, source, settings, familiarity, by_words)}
+    if adapter.strength and settings.names:
+        ours[ALONE] = searched(queries, adapter, source, SearchSettings(), familiarity, None)
+    floors = untrained_floors(*base, weights, by_words if config.bm25 else None, sentences=of_floors)
     if random_encoder is not None and not random_encoder.starts_as_base:
-        floors[UNTRAINED] = nearest(random_encoder.queries(queries), random_encoder.documents(documents), DEPTH)
-    if config.bm25:
-        by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH) if texts else floors[BASE]
-        floors["BM25"] = by_words
-        if settings.words:
-            ours[f"{OURS} + BM25"] = weighted(ours[OURS], by_words, settings.words * familiarity.collection)
-            floors[f"{BASE} + BM25"] = weighted(floors[BASE], by_words, settings.words)
+        untrained = documents.adapted(random_encoder)
+        floors[UNTRAINED] = untrained.nearest(random_encoder.queries(queries), DEPTH)
     comparison = compare(dataset, split, ours, floors, examples=config.examples)
     assert pairs is not None
+    sides = {
+        BASE: (base[0], base[1].documents),
+        ADAPTER: (adapter.queries(queries, familiarity.query), source.documents),
+    }
     kinds = {"queries": {method: vectors for method, (vectors, _) in sides.items()}}
     if adapter.changes_documents or floor is not None:
         kinds["documents"] = {method: vectors for method, (_, vectors) in sides.items()}
@@ -109,6 +131,53 @@ def evaluate(
     placed = replace(pairs, query=torch.searchsorted(rows, pairs.query))
     sections = (*comparison.sections, prediction_section(sides, placed), spread_section(kinds))
     return replace(comparison, sections=sections)
+
+
+def searched(
+    queries: Tensor,
+    adapter: Adapter | None,
+    source: Encoded,
+    settings: SearchSettings,
+    familiarity: Familiar,
+    words: Hits | None,
+) -> Hits:
+    """What `jepakit.retrieval.Searcher.search` finds, the first hundred and more.
+
+    ``queries``: base vectors, ``[Q, D]``; ``words``: the hits of BM25, or None if it has no weight.
+    """
+    dense = ranked(queries, adapter, source, DEPTH, settings, familiarity)
+    if not settings.words or words is None:
+        return dense
+    return weighted(dense, words, settings.words * familiarity.collection)
+
+
+def untrained_floors(
+    queries: Tensor, source: Encoded, weights: Untrained, words: Hits | None, *, sentences: bool = True
+) -> dict[str, Hits]:
+    """What needs no training: the base model, with each step alone, with those that help together, and BM25.
+
+    Args:
+        queries: base vectors, ``[Q, D]``.
+        source: the documents as the base encodes them.
+        weights: of the steps.
+        words: the hits of BM25; None leaves it out.
+        sentences: False leaves sentences out.
+    """
+    everything = familiar(queries, None, source)
+
+    def search(settings: SearchSettings) -> Hits:
+        return searched(queries, None, source, settings, everything, words)
+
+    kept = {"words": words is not None, "sentences": sentences}
+    each, together = (
+        replace(settings, **{name: 0.0 for name, keep in kept.items() if not keep})
+        for settings in (weights.each, weights.together)
+    )
+    alone = [SearchSettings(**{name: getattr(each, name)}) for name in ("sentences", "feedback", "words")]
+    several = [together] if together.names.count("+") else []
+    floors = {BASE: search(SearchSettings())}
+    floors |= {f"{BASE} + {step.names}": search(step) for step in (*alone, *several) if step.names}
+    return floors if words is None else {**floors, "BM25": words}
 
 
 def prediction_error(queries: Tensor, documents: Tensor, pairs: Pairs) -> tuple[float, float | None]:

@@ -9,6 +9,7 @@ from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, un
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+from jepakit.retrieval.measuring import untrained
 from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings, encode_documents
@@ -85,6 +86,7 @@ def adapt(
             return Adapted(pretrained)
         say(pretrained.choice.sentence)
         pretrained.choice.settings.write(run.path / "search.json")
+        pretrained.choice.untrained.write(run.path / untrained.FILE)
         with untuned(run, config.text, show=config.progress) as floor:
             evaluation = evaluate(
                 dataset,
@@ -92,6 +94,7 @@ def adapt(
                 pretrained.encoder,
                 pretrained.choice.settings,
                 config.evaluate,
+                weights=pretrained.choice.untrained,
                 floor=floor,
                 random_encoder=pretrained.random_encoder,
             )

@@ -18,6 +18,7 @@ from jepakit.retrieval.datasets.held_out import hold_out
 from jepakit.retrieval.datasets.made_pairs import made_pairs
 from jepakit.retrieval.datasets.splits import ensure_splits, source_numbers
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
+from jepakit.retrieval.measuring.untrained import Untrained
 from jepakit.retrieval.objective import ObjectiveConfig, fit_adapter
 from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.views import ViewConfig
@@ -118,9 +119,10 @@ def pretrain(
         adapter.towers.fit_start(documents)
         untrained = copy.deepcopy(adapter).eval()
         choice = choose(adapter, dataset, encoder, (queries, documents), compared, held_out)
-        if not dataset.labelled and config.selection.sentences:
-            settings = SearchSettings(sentences=config.selection.sentences[0])
-            choice = replace(choice, settings=settings, with_sentences=None)
+        if not dataset.labelled:
+            settings = SearchSettings(sentences=next(iter(config.selection.sentences), 0.0))
+            floors = Untrained(together=settings)
+            choice = replace(choice, settings=settings, untrained=floors, steps=None, untrained_steps=None)
         chosen = replace(config, objective=choice.objective)
         result = fit_adapter(adapter, queries, documents, pairs, chosen, run=run, resume=resume)
     adapter.strength.fill_(choice.strength)

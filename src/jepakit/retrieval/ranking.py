@@ -57,6 +57,12 @@ class SearchSettings:
     feedback: float = 0.0
     sentences: float = 0.0
 
+    @property
+    def names(self) -> str:
+        """The steps that are on, such as ``sentences + BM25``."""
+        steps = {"sentences": self.sentences, "feedback": self.feedback, "BM25": self.words}
+        return " + ".join(name for name, weight in steps.items() if weight)
+
     def write(self, file: Path) -> None:
         """Writes the settings as JSON."""
         write_json(file, asdict(self))
@@ -108,6 +114,11 @@ class Encoded:
     def nearest(self, queries: Tensor, k: int) -> Hits:
         """See `Source.nearest`."""
         return nearest(queries, self.documents, k)
+
+    def adapted(self, adapter: Adapter) -> Encoded:
+        """As an adapter has the documents and their sentences."""
+        sentences = None if self.sentences is None else self.sentences.adapted(adapter)
+        return Encoded(adapter.documents(self.documents), sentences)
 
     def vectors_of(self, hits: Hits) -> Tensor:
         """See `Source.vectors_of`."""

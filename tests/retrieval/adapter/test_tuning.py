@@ -404,7 +404,7 @@ def test_a_report_compares_with_the_base_as_it_was(
     assert measured is not None
     values = {row.method: row.value for row in measured.rows if row.metric == "NDCG@10"}
     assert values["base model"] == pytest.approx(held_out(dataset, encoder), abs=1e-6)
-    assert values["jepakit: adapter"] == pytest.approx(held_out(dataset, now), abs=1e-6)
+    assert values["jepakit: full search"] == pytest.approx(held_out(dataset, now), abs=1e-6)
 
 
 def test_what_cannot_be_tuned_is_refused_before_anything_is_encoded(

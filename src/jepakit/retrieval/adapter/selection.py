@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, require_at_least, require_within
+from jepakit.retrieval.adapter.weights import FEWEST_QUESTIONS, Chosen, HeldOutQueries, Steps
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.held_out import HeldOut
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.measuring.metrics import ndcg, paired_interval, smallest_good
+from jepakit.retrieval.measuring.metrics import ndcg, smallest_good
+from jepakit.retrieval.measuring.untrained import Untrained
 from jepakit.retrieval.objective import ObjectiveConfig, fit_adapter
-from jepakit.retrieval.ranking import DEPTH, SearchSettings, encode_sentences, nearest, with_sentences
-from jepakit.search.fusion import weighted
-from jepakit.search.hits import Hits
-from jepakit.search.sentences import Sentences
+from jepakit.retrieval.ranking import DEPTH, SearchSettings, encode_sentences, nearest
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 
@@ -35,9 +34,8 @@ class SelectionConfig:
         predictive: weights of the predictive term; empty: only that of the objective.
         strengths: interpolations from the base vector (0) to the predicted vector (1); 0 is always tried.
         feedback: weights of pseudo-relevance feedback; 0 is always tried.
-        sentences: weights of a document's best sentence against the whole document; 0 is always tried. The first is
-            the default: it is used unless held-out pairs show a significant difference, for example when there are few
-            pairs or none. Empty: sentences are not encoded.
+        sentences: weights of a document's best sentence against the whole document; 0 is always tried. Where there
+            are no questions to measure on, the first is used. Empty: sentences are not encoded.
         words: weights of BM25 against the vectors; 0 is always tried.
         folds: parts into which the pairs are divided by document, or by query where most of them hang together; each is
             held out once.
@@ -75,16 +73,17 @@ class Choice:
     Args:
         objective: the objective with the chosen weights.
         strength: strength of the adapter; 0 where it is not significantly better than the base.
-        settings: weights of the search. Feedback and BM25 are 0 unless they help significantly; sentences are 0 only
-            if they hurt significantly.
+        settings: weights of the search; each is 0 unless it helps significantly.
+        untrained: weights of the same steps for the base model, the floors of the adapter.
         base: held-out NDCG of the base.
         chosen: held-out NDCG of the adapter, at the smallest strength that is not significantly worse than the best.
             Like every held-out score of a chosen setting it is slightly optimistic.
-        with_feedback: held-out NDCG with feedback added.
-        with_sentences: held-out NDCG with sentences added too; None where their weight was given, not measured.
-        with_words: held-out NDCG with BM25 added too.
-        interval: confidence interval of ``chosen - base``, paired by query.
+        steps: held-out NDCG with feedback, with sentences added, and with BM25 added; None where the weights were
+            given, not measured.
+        untrained_steps: the same for the base model with its own weights.
+        interval: confidence interval of ``chosen - base``, paired by question.
         queries: number of held-out queries.
+        questions: how many of them differ.
         tried: (weight of the predictive term, strength, held-out NDCG) of every setting.
         how: how the queries were held out, where not by document.
     """
@@ -92,13 +91,14 @@ class Choice:
     objective: ObjectiveConfig
     strength: float
     settings: SearchSettings
+    untrained: Untrained
     base: float
     chosen: float
-    with_feedback: float
-    with_sentences: float | None
-    with_words: float
+    steps: Chosen | None
+    untrained_steps: Chosen | None
     interval: tuple[float, float]
     queries: int
+    questions: int
     tried: tuple[tuple[float, float, float], ...]
     how: str = ""
 
@@ -106,21 +106,38 @@ class Choice:
     def sentence(self) -> str:
         """The choice in one sentence."""
         low, high = self.interval
-        held_out = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.queries} queries"
-        words, feedback, sentences = self.settings.words, self.settings.feedback, self.settings.sentences
+        held_out = f"held-out NDCG {self.base:.4f} -> {self.chosen:.4f} on {self.questions} questions"
         chosen = f"strength {self.strength:g}, predictive weight {self.objective.predictive:g}"
         if not self.strength:
             chosen = "the adapter is not significantly better than the base, so the base is returned"
         parts = [f"{held_out} (gain {low:+.4f} to {high:+.4f}): {chosen}"]
-        parts.append(
-            f"with feedback at weight {feedback:g} {self.with_feedback:.4f}" if feedback else "feedback adds nothing"
-        )
-        if sentences:
-            measured = "(not measured on made pairs)" if self.with_sentences is None else f"{self.with_sentences:.4f}"
-            parts.append(f"with sentences at weight {sentences:g} {measured}")
-        parts.append(f"with BM25 at weight {words:g} {self.with_words:.4f}" if words else "BM25 adds nothing")
+        if self.questions < FEWEST_QUESTIONS:
+            parts.append(f"at least {FEWEST_QUESTIONS} held-out questions are needed to choose anything else")
+        if self.steps is None:
+            if self.settings.sentences:
+                parts.append(f"with sentences at weight {self.settings.sentences:g} (not measured on made pairs)")
+        else:
+            parts += _described(self.steps)
+        if self.strength and self.untrained_steps is not None:
+            names = self.untrained.together.names or "nothing else"
+            parts.append(f"the base without any training, with {names}: {self.untrained_steps.with_words:.4f}")
         parts += [self.how] if self.how else []
         return "; ".join(parts)
+
+
+def _described(steps: Chosen) -> list[str]:
+    """A part of a sentence for each step."""
+    weights = steps.settings
+    return [
+        f"with {name} at weight {weight:g} {score:.4f}"
+        if weight
+        else f"{name} not used, for lack of a significant gain"
+        for name, weight, score in (
+            ("feedback", weights.feedback, steps.with_feedback),
+            ("sentences", weights.sentences, steps.with_sentences),
+            ("BM25", weights.words, steps.with_words),
+        )
+    ]
 
 
 def choose(
@@ -146,7 +163,15 @@ def choose(
         replace(config.objective, predictive=weight) for weight in selection.predictive or [config.objective.predictive]
     ]
     folds = [_Fold.trained(adapter, vectors, *parts, objectives, config) for parts in divided.parts]
-    held_out = _Scores(torch.cat([fold.rows for fold in folds]), dataset.training, selection, config.seed)
+    rows = torch.cat([fold.rows for fold in folds])
+    held_out = HeldOutQueries.of(
+        rows,
+        dataset.training,
+        dataset.queries,
+        at=selection.measure_at,
+        confidence=selection.confidence,
+        seed=config.seed,
+    )
     strengths = [0.0, *sorted(set(selection.strengths))]
     # [objectives, strengths, held-out queries]
     measured = torch.cat([fold.by_strength(strengths, selection.measure_at) for fold in folds], dim=2)
@@ -156,78 +181,36 @@ def choose(
     step = smallest_good(by_step, held_out.gain) if best else 0
     interval = held_out.gain(measured[setting, step], measured[setting, 0])
     strength = strengths[step] if interval[0] > 0 else 0.0
-
-    def with_weight(feedback: float) -> Hits:
-        parts = [fold.hits(setting, strength, DEPTH, feedback) for fold in folds]
-        return Hits(torch.cat([part.rows for part in parts]), torch.cat([part.scores for part in parts]))
-
-    by_feedback = {weight: with_weight(weight) for weight in (0.0, *selection.feedback)}
-    hits, feedback, with_feedback = held_out.best(by_feedback)
-    by_sentences = {0.0: hits}
-    if selection.sentences:
-        sentences, hit_rows = encode_sentences(dataset.documents, encoder), hits.rows.split([*map(len, folds)])
-        scores = torch.cat(
-            [
-                fold.sentence_scores(setting, strength, sentences, rows)
-                for fold, rows in zip(folds, hit_rows, strict=True)
-            ]
-        )
-        by_sentences |= {weight: with_sentences(hits, scores, weight) for weight in selection.sentences}
-    default = next(iter(selection.sentences), 0.0)
-    hits, sentence_weight, with_both = held_out.best(by_sentences, default)
-    by_words = {0.0: hits}
-    if selection.words:
-        texts = [dataset.queries.texts[row] for row in held_out.rows.tolist()]
-        word_hits = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH)
-        by_words |= {weight: weighted(hits, word_hits, weight) for weight in selection.words}
-    _, words, with_words = held_out.best(by_words)
+    texts = [dataset.queries.texts[row] for row in rows.tolist()]
+    steps = Steps(
+        held_out,
+        [(fold.queries, fold.adapters[setting]) for fold in folds],
+        vectors[1],
+        encode_sentences(dataset.documents, encoder) if selection.sentences else None,
+        LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH),
+        (selection.feedback, selection.sentences, selection.words),
+    )
+    untrained_steps = steps.chosen(0.0)
+    chosen = steps.chosen(strength) if strength else untrained_steps
     return Choice(
         objective=objectives[setting],
         strength=strength,
-        settings=SearchSettings(words, feedback, sentence_weight),
+        settings=chosen.settings,
+        untrained=Untrained(each=steps.each(), together=untrained_steps.settings),
         base=float(means[setting, 0]),
         chosen=float(means[setting, step]),
-        with_feedback=with_feedback,
-        with_sentences=with_both,
-        with_words=with_words,
+        steps=chosen,
+        untrained_steps=untrained_steps,
         interval=interval,
+        queries=len(rows),
+        questions=held_out.questions,
         how=divided.how,
-        queries=len(held_out.rows),
         tried=tuple(
             (objective.predictive, strength, float(mean))
             for objective, row in zip(objectives, means, strict=True)
             for strength, mean in zip(strengths, row, strict=True)
         ),
     )
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Scores of the held-out queries of all folds, ``rows``."""
-
-    rows: Tensor
-    pairs: Pairs
-    config: SelectionConfig
-    seed: int
-
-    def best(self, by_weight: Mapping[float, Hits], default: float = 0.0) -> tuple[Hits, float, float]:
-        """The hits by the best weight, the weight, and the mean NDCG.
-
-        The best is the weight with the highest NDCG if it is significantly better than 0; else 0 if that is
-        significantly better than the default; else the default.
-        """
-        values = {
-            weight: ndcg(hits.rows, self.rows, self.pairs, at=self.config.measure_at)
-            for weight, hits in by_weight.items()
-        }
-        weight = max(values, key=lambda weight: float(values[weight].mean()))
-        if not weight or self.gain(values[weight], values[0.0])[0] <= 0:
-            weight = 0.0 if self.gain(values[0.0], values[default])[0] > 0 else default
-        return by_weight[weight], weight, float(values[weight].mean())
-
-    def gain(self, ours: Tensor, floor: Tensor) -> tuple[float, float]:
-        """The confidence interval of the mean difference, paired by query."""
-        return paired_interval((ours - floor).numpy(), confidence=self.config.confidence, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -257,27 +240,15 @@ class _Fold:
         rows = held_out.relevant.queries
         return cls(vectors[0][rows], vectors[1], rows, held_out, adapters)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def hits(self, setting: int, strength: float, count: int, feedback: float = 0.0) -> Hits:
-        adapter = self._adapter(setting, strength)
-        return nearest(adapter.queries(self.queries), adapter.documents(self.documents), count, feedback)
-
-    def sentence_scores(self, setting: int, strength: float, sentences: Sentences, rows: Tensor) -> Tensor:
-        """The score of the best sentence of each hit, ``[Q, K]``."""
-        adapter = self._adapter(setting, strength)
-        return sentences.adapted(adapter).best(adapter.queries(self.queries), rows)
-
     def by_strength(self, strengths: Sequence[float], at: int) -> Tensor:
         """NDCG of each held-out query, ``[objectives, strengths, Q]``."""
         values = [
-            ndcg(self.hits(setting, strength, at).rows, self.rows, self.pairs, at=at)
-            for setting in range(len(self.adapters))
+            ndcg(self._found(adapter, strength, at), self.rows, self.pairs, at=at)
+            for adapter in self.adapters
             for strength in strengths
         ]
         return torch.stack(values).view(len(self.adapters), len(strengths), -1)
 
-    def _adapter(self, setting: int, strength: float) -> Adapter:
-        self.adapters[setting].strength.fill_(strength)
-        return self.adapters[setting]
+    def _found(self, adapter: Adapter, strength: float, at: int) -> Tensor:
+        adapter.strength.fill_(strength)
+        return nearest(adapter.queries(self.queries), adapter.documents(self.documents), at).rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import torch
 
 from jepakit.errors import DataError, did_you_mean
 from jepakit.files import numbered_lines
-from jepakit.retrieval.data import Pairs, Queries
+from jepakit.retrieval.data import Pairs, Queries, same_query
 from jepakit.retrieval.datasets.rows import TABLES, Row, read_rows
 from jepakit.search.documents import Documents
 
@@ -101,11 +100,6 @@ def read_pairs(file: Path, documents: Documents, queries: Queries | None) -> tup
     return queries, {
         name: _pairs(splits[name], query_rows) for name in ("all", "train", "dev", "test") if name in splits
     }
-
-
-def same_query(text: str) -> str:
-    """What two spellings of one query have in common: the text in NFC, its runs of white space as single blanks."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _pages(documents: Documents) -> dict[str, list[int]]:

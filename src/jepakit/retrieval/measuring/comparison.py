@@ -15,7 +15,8 @@ from torch import Tensor
 from jepakit.errors import DataError
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.splits import seen_queries, shared_documents
-from jepakit.retrieval.measuring.metrics import one_answer_each, paired_interval
+from jepakit.retrieval.measuring.advice import Difference, advice, differences
+from jepakit.retrieval.measuring.metrics import one_answer_each
 from jepakit.search.documents import Documents
 from jepakit.search.hits import Hits
 from jepakit.training.result_rows import ResultRow
@@ -90,7 +91,9 @@ def compare(
     examples: int = 5,
     seed: int = 0,
 ) -> Comparison:
-    """Measures several search methods on one split, and compares the first of ours with the first floor per query.
+    """Measures several search methods on one split, and compares the first of ours with each other one per question.
+
+    The intervals are over different questions: copies of one count once.
 
     Args:
         dataset: the collection.
@@ -112,11 +115,13 @@ def compare(
     measured = {name: measure(hits, queries, pairs) for name, hits in methods.items()}
     main, floor = next(iter(ours)), next(iter(floors))
     ndcg = {name: result.values["NDCG@10"] for name, result in measured.items()}
+    copies = dataset.queries.copies(queries.tolist())
+    gains = differences(ndcg, copies, main, seed=seed)
     difference = ndcg[main] - ndcg[floor]
-    low, high = paired_interval(difference, seed=seed)
     order = np.argsort(difference, kind="stable")
     lost, gained = order[difference[order] < 0], order[difference[order] > 0][::-1]
-    gain = f"{difference.mean():+.4f} NDCG@10 against {floor} (95 % interval {low:+.4f} to {high:+.4f})"
+    found = gains[floor]
+    gain = f"{found.mean:+.4f} NDCG@10 against {floor} (95 % interval {found.low:+.4f} to {found.high:+.4f})"
     counts = f"{len(gained)} of {len(queries)} queries gained, {len(lost)} lost"
     leak = shared_documents(train, pairs).sentence
     seen_rows = set(seen.tolist())
@@ -138,9 +143,9 @@ def compare(
     columns = ("Query", f"NDCG@10, {floor}", f"NDCG@10, {main}", f"First of {floor}", f"First of {main}", "Relevant")
     return Comparison(
         title=f"Search in {dataset.name}",
-        rows=_rows(dataset.name, measured, tuple(ours), queries, seen),
+        rows=_rows(dataset.name, measured, tuple(ours), queries, seen, _notes(main, gains)),
         summary=(f"{main}: {gain}; {counts}.", leak, *([dataset.origin] if dataset.origin else [])),
-        recommendation=_recommendation(main, floor, low, high),
+        recommendation=advice(ndcg, copies, tuple(ours), tuple(floors), seed=seed),
         per_query=tuple(
             {
                 "query": dataset.queries.ids[query],
@@ -158,27 +163,37 @@ def compare(
 
 
 def _rows(
-    name: str, measured: Mapping[str, Measured], ours: Sequence[str], queries: Tensor, seen: Tensor
+    name: str,
+    measured: Mapping[str, Measured],
+    ours: Sequence[str],
+    queries: Tensor,
+    seen: Tensor,
+    notes: Mapping[str, str],
 ) -> tuple[ResultRow, ...]:
     groups: dict[str, Tensor | None] = {"": None}
     unseen = queries[~torch.isin(queries, seen)]
     if len(seen) and len(unseen):
         groups |= {", documents seen in training": seen, ", unseen documents": unseen}
+    noted = next(iter(MEASURES))
     return tuple(
-        ResultRow(name, method, metric + suffix, result.mean(metric, among), ours=method in ours)
+        ResultRow(
+            name,
+            method,
+            metric + suffix,
+            result.mean(metric, among),
+            note=notes.get(method, "") if metric + suffix == noted else "",
+            ours=method in ours,
+        )
         for metric in MEASURES
         for suffix, among in groups.items()
         for method, result in measured.items()
-        if not suffix or metric == "NDCG@10"
+        if not suffix or metric == noted
     )
 
 
-def _recommendation(ours: str, floor: str, low: float, high: float) -> str:
-    if low > 0:
-        return f"Use {ours}: it is significantly better than {floor}."
-    if high < 0:
-        return f"Use {floor}: {ours} is significantly worse."
-    return f"{ours} and {floor} do not differ significantly on these queries; more queries would show a difference."
+def _notes(main: str, gains: Mapping[str, Difference]) -> dict[str, str]:
+    """Method -> by how much the main search is better, with the interval."""
+    return {name: f"{main.removeprefix('jepakit: ')} {gain}" for name, gain in gains.items()}
 
 
 def _shown(documents: Documents, row: int) -> str:

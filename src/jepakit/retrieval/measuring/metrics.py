@@ -97,6 +97,12 @@ def one_answer_each(ranked: Tensor, queries: Tensor, pairs: Pairs) -> tuple[Tens
     return torch.where(repeats, -2 - torch.arange(ranked.shape[1]), replaced), pairs[kept]
 
 
+def mean_of_copies(values: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """The mean over the copies of each question, ``[Q] -> [questions]``; ``copies`` as of `Queries.copies`."""
+    number = np.unique(copies, return_inverse=True)[1]
+    return np.bincount(number, weights=values) / np.bincount(number)
+
+
 def paired_interval(
     difference: np.ndarray, *, confidence: float = 0.95, samples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
