@@ -33,10 +33,10 @@ from jepakit.graph.probe.classes import (
     probe_graphs,
     probe_kernel,
     probe_kernel_few_labels,
-    probe_nodes,
 )
 from jepakit.graph.probe.folds import stratified_subset
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary
+from jepakit.graph.probe.nodes import probe_nodes
 from jepakit.training.result_rows import ResultRow
 
 OURS, RANDOM = "jepakit: JEPA", "random encoder"

@@ -32,7 +32,7 @@ from jepakit.graph import (
     pretrain,
 )
 from jepakit.graph.finetune import FinetuneConfig, finetune
-from jepakit.graph.probe.classes import probe_nodes
+from jepakit.graph.probe.nodes import probe_nodes
 from jepakit.graph.probe.selection import FeatureSource, evaluate_split
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training import RunFolder

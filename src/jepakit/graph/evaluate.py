@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -13,19 +13,23 @@ from torch import Tensor
 
 from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
-from jepakit.graph.encoder import GraphEncoder
-from jepakit.graph.probe.classes import probe_graphs, probe_kernel, probe_nodes
+from jepakit.graph.encoder import EncoderConfig, GraphEncoder
+from jepakit.graph.probe.classes import probe_graphs, probe_kernel
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
+from jepakit.graph.probe.nodes import probe_nodes
+from jepakit.graph.probe.propagation import probe_spread_labels, smoothed_features, spread_features
 from jepakit.graph.probe.result import ProbeResult
 from jepakit.graph.probe.selection import Classifier
-from jepakit.graph.probe.smoothing import smoothed_features
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 RANDOM = "the same encoder, random"
+RANDOM_GCN = "a GCN of one layer, random"
 SMOOTHING = "features averaged twice over neighbours (SGC)"
+SPREADING = "features spread over the graph (PageRank)"
+LABELS = "labels spread over the graph"
 WL_ITERATIONS = 5
 _KERNELS: dict[str, tuple[str, KernelKind]] = {
     "wl": ("WL subtree kernel", "subtree"),
@@ -42,8 +46,9 @@ class EvaluateConfig:
         folds: outer folds of the cross-validation of graph classification.
         seeds: of the shuffles of the folds.
         floors: the baselines: ``no network`` (of graphs counts of nodes, edges, degrees and labels; of nodes the
-            features, alone and averaged twice over neighbours), ``random`` (the encoder before training), ``wl`` and
-            ``wl-oa`` (Weisfeiler-Lehman subtree and optimal assignment kernels with a support vector machine; graph
+            features alone, averaged over neighbours and spread over the graph, and the training labels spread over it),
+            ``random`` (the encoder before training; of nodes also a GCN of one layer), ``wl`` and ``wl-oa``
+            (Weisfeiler-Lehman subtree and optimal assignment kernels with a support vector machine; graph
             classification only).
         jobs: processes.
     """
@@ -78,10 +83,13 @@ def evaluate(
     floors: dict[str, ProbeResult] = {}
     if "random" in config.floors and random_encoder is not None:
         floors[RANDOM] = score(random_encoder.embed(dataset.graphs, key="node" if is_node else "graph"))
-    if "no network" in config.floors:
-        floors["no network"] = score(dataset.graphs.x if is_node else node_level_summary(dataset.graphs))
-        if is_node:
-            floors[SMOOTHING] = score(smoothed_features(dataset.graphs))
+    if is_node:
+        floors |= {method: score(features()) for method, features in node_floors(dataset.graphs, config.floors).items()}
+        if "no network" in config.floors:
+            assert dataset.graphs.node_y is not None
+            floors[LABELS] = probe_spread_labels(dataset.graphs, dataset.graphs.node_y, _splits(dataset))
+    elif "no network" in config.floors:
+        floors["no network"] = score(node_level_summary(dataset.graphs))
     if dataset.task == "graph classification":
         floors |= _kernels(dataset.graphs, config)
     rows = (
@@ -102,16 +110,16 @@ def _probe(dataset: GraphDataset, config: EvaluateConfig) -> tuple[Callable[[Any
             "The encoder was pre-trained on all graphs, without their labels, as is usual in this field.",
         )
         return partial(probe_graphs, y=y, classifier=config.classifier, **_folds(config)), words
-    protocol, splits = (
-        "Hyper-parameters were chosen on the validation split, scores are of the test split.",
-        dataset.splits,
-    )
-    if not splits:
-        splits = _random_splits(dataset)
+    protocol = "Hyper-parameters were chosen on the validation split, scores are of the test split."
+    splits = _splits(dataset)
+    if not dataset.splits:
         protocol += " The data have no split of their own: a random split was drawn, 80 : 10 : 10."
     if dataset.task == "node classification":
         assert node_y is not None
-        return partial(probe_nodes, node_y=node_y, splits=splits), (f"Logistic regression on nodes. {protocol}",)
+        return partial(probe_nodes, node_y=node_y, splits=splits), (
+            f"Logistic regression on nodes. {protocol}",
+            "Every method sees all nodes and edges, and of the labels those of the training nodes.",
+        )
     assert y is not None
     if dataset.task == "graph multilabel":
         return partial(probe_multilabel, y=y, splits=splits), (f"Logistic regression, mean ROC-AUC. {protocol}",)
@@ -122,8 +130,29 @@ def _folds(config: EvaluateConfig) -> dict[str, Any]:
     return {"folds": config.folds, "seeds": config.seeds, "jobs": config.jobs}
 
 
-def _random_splits(dataset: GraphDataset) -> dict[str, Tensor]:
-    """A fixed random split of the graphs or labelled nodes, 80 : 10 : 10."""
+def node_floors(graphs: Graphs, floors: Sequence[Floor]) -> dict[str, Callable[[], Tensor]]:
+    """The baselines that are features of the nodes, ``[N, D]``, beside the encoder before training."""
+    no_network: dict[str, Callable[[], Tensor]] = {
+        "no network": lambda: graphs.x,
+        SMOOTHING: lambda: smoothed_features(graphs),
+        SPREADING: lambda: spread_features(graphs),
+    }
+    random: dict[str, Callable[[], Tensor]] = {RANDOM_GCN: lambda: random_gcn(graphs)}
+    return (no_network if "no network" in floors else {}) | (random if "random" in floors else {})
+
+
+def random_gcn(graphs: Graphs, *, seed: int = 0) -> Tensor:
+    """Nodes embedded by a GCN of one layer that is not trained, ``[N, 512]``."""
+    one_layer = EncoderConfig(conv="gcn", hidden=512, layers=1, scale_rows=True, norm="none", jumping="last")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GraphEncoder.for_data(graphs, one_layer).embed(graphs, key="node")
+
+
+def _splits(dataset: GraphDataset) -> dict[str, Tensor]:
+    """The splits of the data; without any a fixed random one of the graphs or labelled nodes, 80 : 10 : 10."""
+    if dataset.splits:
+        return dataset.splits
     if dataset.task == "node classification" and dataset.graphs.node_y is not None:
         rows = (dataset.graphs.node_y >= 0).nonzero().squeeze(1)
     else:

@@ -9,7 +9,7 @@ import torch
 from jepakit.datasets.python_library import read_python_library
 from jepakit.graph import load_dataset
 from jepakit.graph.data import GraphDataset
-from jepakit.graph.probe.classes import probe_nodes
+from jepakit.graph.probe.nodes import probe_nodes
 
 
 @pytest.fixture(scope="module")

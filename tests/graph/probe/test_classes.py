@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from graph_samples import necklaces
 from jepakit.errors import ConfigError, DataError
@@ -15,11 +14,11 @@ from jepakit.graph.probe.classes import (
     probe_graphs,
     probe_kernel,
     probe_kernel_few_labels,
-    probe_nodes,
 )
 from jepakit.graph.probe.folds import stratified_folds, stratified_subset
 from jepakit.graph.probe.kernels import node_level_summary, wl_kernel_series
-from jepakit.graph.probe.selection import FEW_ROWS, LOGISTIC_C, Classifier, prepared
+from jepakit.graph.probe.nodes import probe_nodes
+from jepakit.graph.probe.selection import Classifier
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 from probe_samples import blobs, half_and_quarters, quadrants
 
@@ -130,33 +129,6 @@ def test_more_labels_are_better_on_a_hard_set() -> None:
         probe_few_labels(x, y, fraction, classifier="logistic", repeats=4, seeds=(0,)).mean for fraction in (0.02, 0.3)
     )
     assert few < more
-
-
-def test_nodes_of_an_easy_set() -> None:
-    x, y = blobs(120, 10, classes=3)
-    masks = {name: np.isin(np.arange(120), ids) for name, ids in half_and_quarters(120).items()}
-    result = probe_nodes(x, y, masks)
-    assert result.mean > 0.97
-    assert result.std is None
-    assert result == probe_nodes(x, y, half_and_quarters(120))
-
-
-def test_node_validation_chooses() -> None:
-    rng = np.random.default_rng(0)
-    y = np.arange(300) % 2
-    x = rng.standard_normal((300, 30)) + 0.3 * y[:, None]
-    splits = {"train": np.arange(40), "val": np.arange(40, 170), "test": np.arange(170, 300)}
-    scores = {}
-    for view in FEW_ROWS:
-        z = prepared(x, 40, view)
-        for strength in LOGISTIC_C:
-            hits = LogisticRegression(C=strength, max_iter=10_000).fit(z[:40], y[:40]).predict(z) == y
-            scores[view, strength] = hits[40:170].mean(), hits[170:].mean()
-    result = probe_nodes(x, y, splits)
-    options = result.chosen[0][0]
-    val_score, test_score = scores[options["view"], options["C"]]
-    assert val_score == max(val for val, _ in scores.values()) > min(val for val, _ in scores.values())
-    assert result.mean == pytest.approx(test_score)
 
 
 def test_features_that_are_not_numbers_are_named() -> None:

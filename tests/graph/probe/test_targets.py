@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jepakit.graph.probe.classes import probe_nodes
+from jepakit.graph.probe.nodes import probe_nodes
 from jepakit.graph.probe.selection import standardize
 from jepakit.graph.probe.targets import RIDGE_ALPHA, probe_multilabel, probe_regression, ridge_path
 from probe_samples import half_and_quarters, quadrants

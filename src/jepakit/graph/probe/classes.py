@@ -1,14 +1,13 @@
 """Probes: classifiers on frozen features, by the protocols of the field.
 
-Graph classification is scored by stratified cross-validation, nodes and molecules on their given splits. All
-hyper-parameters are selected on inner folds or on the validation split, and standardisation is fitted on training rows.
-Features and kernels with the same labels, folds and seed are scored on the same splits.
+Graphs are scored by stratified cross-validation. All hyper-parameters are selected on inner folds, and standardisation
+is fitted on training rows. Features and kernels with the same labels, folds and seed are scored on the same splits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,7 @@ from jepakit.graph.probe.result import (
     checked_features,
     checked_labels,
     checked_seeds,
-    checked_splits,
-    summarize,
+    summarize_classes,
 )
 from jepakit.graph.probe.selection import (
     FEW_ROWS,
@@ -33,16 +31,13 @@ from jepakit.graph.probe.selection import (
     FeatureSource,
     KernelSource,
     Source,
-    SplitScore,
     View,
     evaluate_split,
-    evaluate_validated,
     in_parallel,
 )
 
 Kernel = NDArray[Any] | Tensor
 Split = tuple[Ints, Ints, Seed]
-_T = TypeVar("_T")
 
 
 def probe_graphs(
@@ -123,29 +118,6 @@ def probe_kernel_few_labels(
     return _probe(source, labels, _few_labelled(labels, fraction, repeats, seeds), repeats, "kernel svm", jobs)
 
 
-def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
-    """Test accuracy of logistic regression on frozen node features; C and view are selected on the validation nodes.
-
-    Args:
-        features: ``[N, D]``, finite.
-        node_y: classes, ``[N]`` integers, -1 where unlabelled.
-        splits: ``train``, ``val`` and ``test``: disjoint node ids, or masks ``[N]``.
-
-    Raises:
-        DataError: features are not finite, shapes do not match, a split is missing, empty, overlaps another or has an
-            unlabelled node, or all training nodes have the same class.
-    """
-    y = checked_labels(node_y, "node_y")
-    train, val, test = checked_splits(splits, len(y))
-    source = FeatureSource(checked_features(features, len(y)), "logistic", FEW_ROWS)
-    unlabelled = [node for node in np.concatenate([train, val, test]).tolist() if y[node] < 0]
-    if unlabelled:
-        raise DataError("a node of the splits has no label", field=f"node_y[{unlabelled[0]}]", expected="a class")
-    if len(np.unique(y[train])) < 2:
-        raise DataError("the training nodes are all of one class", field="splits['train']", expected="two classes")
-    return _summary("logistic", [y[test]], [evaluate_validated(source, y, train, val, test)], parts=1)
-
-
 def _feature_source(
     features: Array, y: Array, classifier: Classifier, views: tuple[View, ...] = MANY_ROWS
 ) -> tuple[FeatureSource, Ints]:
@@ -185,21 +157,5 @@ def _few_labelled(y: Ints, fraction: float, repeats: int, seeds: Sequence[int]) 
 
 def _probe(source: Source, y: Ints, splits: Sequence[Split], parts: int, method: str, jobs: int) -> ProbeResult:
     outcomes = in_parallel(evaluate_split, [(source, y, *split) for split in splits], jobs)
-    return _summary(method, [y[test] for _, test, _ in splits], outcomes, parts)
-
-
-def _summary(method: str, truth: Sequence[Ints], outcomes: Sequence[SplitScore], parts: int) -> ProbeResult:
-    """The result of splits, ``parts`` for each seed."""
-
-    def by_seed(values: list[_T]) -> list[list[_T]]:
-        return [values[start : start + parts] for start in range(0, len(values), parts)]
-
-    hits = [outcome.predicted == y for outcome, y in zip(outcomes, truth, strict=True)]
-    labels, every_hit = np.concatenate(truth), np.concatenate(hits)
-    return summarize(
-        method,
-        "accuracy",
-        by_seed([float(rows.mean()) for rows in hits]),
-        by_seed([outcome.chosen for outcome in outcomes]),
-        [float(every_hit[labels == label].mean()) for label in np.unique(labels)],
-    )
+    truth = [y[test] for _, test, _ in splits]
+    return summarize_classes(method, truth, [o.predicted for o in outcomes], [o.chosen for o in outcomes], parts)

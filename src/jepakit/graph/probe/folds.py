@@ -43,8 +43,22 @@ def stratified_subset(y: Ints, fraction: float, seed: Seed) -> Ints:
     """
     if not 0 < fraction < 1:
         raise ConfigError("fraction", fraction, "more than 0 and less than 1")
+    counts = np.unique(y, return_counts=True)[1]
+    return _draw(y, np.maximum(np.rint(fraction * counts).astype(np.int64), 2), seed)
+
+
+def stratified_draw(y: Ints, per_class: int, seed: Seed) -> Ints:
+    """Random rows, ``per_class`` of each class; row numbers, sorted.
+
+    Raises:
+        DataError: no row of a class would remain.
+    """
+    return _draw(y, np.full(len(np.unique(y)), per_class), seed)
+
+
+def _draw(y: Ints, sizes: Ints, seed: Seed) -> Ints:
+    """Random rows, ``sizes`` of each class in ascending order."""
     classes, counts = np.unique(y, return_counts=True)
-    sizes = np.maximum(np.rint(fraction * counts).astype(np.int64), 2)
     if (sizes >= counts).any():
         small = int((sizes >= counts).argmax())
         problem = f"class {classes[small]} is too small for a labelled subset"

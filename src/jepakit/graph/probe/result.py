@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Chosen = dict[str, float | str]
 Metric = Literal["accuracy", "roc auc", "rmse"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,28 @@ def summarize(
     )
 
 
+def summarize_classes(
+    method: str, truth: Sequence[Ints], predicted: Sequence[Ints], chosen: Sequence[Chosen], parts: int
+) -> ProbeResult:
+    """The accuracy of the predictions of several splits, ``parts`` of them for each seed.
+
+    Args:
+        method: the classifier.
+        truth: the classes of the test rows of each split.
+        predicted: the predictions for them.
+        chosen: the hyper-parameters of each split.
+        parts: splits a seed.
+    """
+
+    def by_seed(values: Sequence[_T]) -> list[Sequence[_T]]:
+        return [values[start : start + parts] for start in range(0, len(values), parts)]
+
+    hits = [rows == y for rows, y in zip(predicted, truth, strict=True)]
+    labels, every_hit = np.concatenate(truth), np.concatenate(hits)
+    recall = [float(every_hit[labels == label].mean()) for label in np.unique(labels)]
+    return summarize(method, "accuracy", by_seed([float(rows.mean()) for rows in hits]), by_seed(chosen), recall)
+
+
 def as_array(values: Array) -> NDArray[Any]:
     """A numpy array of an array, a nested sequence or a tensor on any device."""
     if not isinstance(values, Tensor):
@@ -110,17 +133,22 @@ def checked_splits(splits: Mapping[str, Array], rows: int) -> tuple[Ints, ...]:
     for name in ("train", "val", "test"):
         if name not in splits:
             raise DataError("a split is missing", field="splits", value=sorted(splits), expected="train, val and test")
-        ids = as_array(splits[name])
-        ids = np.flatnonzero(ids) if ids.dtype.kind == "b" else ids.astype(np.int64)
-        if len(ids) == 0 or ids.min() < 0 or ids.max() >= rows:
-            value, expected = "no rows" if len(ids) == 0 else f"rows {ids.min()} to {ids.max()}", f"0 to {rows - 1}"
-            raise DataError("a split does not fit the data", field=f"splits[{name!r}]", value=value, expected=expected)
-        parts.append(ids)
+        parts.append(checked_rows(splits[name], rows, f"splits[{name!r}]"))
     ids, counts = np.unique(np.concatenate(parts), return_counts=True)
     if counts.max() > 1:
         row = int(ids[counts.argmax()])
         raise DataError("a row is in the splits twice", field="splits", value=row, expected="disjoint splits")
     return tuple(parts)
+
+
+def checked_rows(ids: Array, rows: int, field: str) -> Ints:
+    """Row numbers of a list or a mask; raises DataError if there are none, or one is outside the data."""
+    found = as_array(ids)
+    found = np.flatnonzero(found) if found.dtype.kind == "b" else found.astype(np.int64)
+    if len(found) == 0 or found.min() < 0 or found.max() >= rows:
+        value = "no rows" if len(found) == 0 else f"rows {found.min()} to {found.max()}"
+        raise DataError("a split does not fit the data", field=field, value=value, expected=f"0 to {rows - 1}")
+    return found
 
 
 def checked_seeds(seeds: Sequence[int]) -> Sequence[int]:

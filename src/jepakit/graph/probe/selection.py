@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import joblib
 import numpy as np
@@ -112,7 +112,7 @@ class FeatureSource:
         features, view = self.features[rows], self.views[0]
         if self.classifier != "svm":
             for name in self.views:
-                predict = partial(_predict_logistic, prepared(features, len(y), name), y)
+                predict = partial(predict_logistic, prepared(features, len(y), name), y)
                 yield Candidate({"classifier": "logistic", "view": name}, LOGISTIC_C, predict)
         if self.classifier != "logistic":
             z = prepared(features, len(y), view)
@@ -139,7 +139,12 @@ class KernelSource:
             yield Candidate({"classifier": "svm", "kernel": number}, KERNEL_C, predict)
 
 
-Source = FeatureSource | KernelSource
+class Source(Protocol):
+    """What has candidates: a `FeatureSource`, a `KernelSource`, or another."""
+
+    def candidates(self, y: Ints, rows: Ints) -> Iterator[Candidate]:
+        """See `FeatureSource`."""
+        ...
 
 
 def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed) -> SplitScore:
@@ -199,7 +204,8 @@ def logistic_path(features: Floats, y: Ints, strengths: Sequence[float] = LOGIST
         yield model
 
 
-def _predict_logistic(features: Floats, y: Ints, fit: Ints, rows: Ints, strengths: Sequence[float]) -> Ints:
+def predict_logistic(features: Floats, y: Ints, fit: Ints, rows: Ints, strengths: Sequence[float]) -> Ints:
+    """Classes ``[len(strengths), len(rows)]``, by L2 logistic regression at each C fitted to the rows ``fit``."""
     models = logistic_path(features[fit], y[fit], strengths)
     return np.stack([model.predict(features[rows]) for model in models])
 

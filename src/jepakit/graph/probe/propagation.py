@@ -1,0 +1,108 @@
+"""What neighbours tell of a node without a network: features and labels that spread along the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jepakit.graph.data import Graphs
+from jepakit.graph.networks.messages import Messages
+from jepakit.graph.probe.nodes import checked_nodes
+from jepakit.graph.probe.result import Array, Floats, Ints, ProbeResult, checked_labels, checked_rows, summarize_classes
+
+SHARES = (0.5, 0.8, 0.9, 0.99)
+FEW_SHARE = 0.9
+_SPREAD_STEPS, _RESTART = 20, 0.1
+_MAX_STEPS, _TOLERANCE = 1000, 1e-6
+
+
+def smoothed_features(graphs: Graphs, steps: int = 2) -> Tensor:
+    """``Â^k X`` with ``Â = D^-½ (A + I) D^-½``, the features of SGC (Wu et al. 2019, eq. 8), ``[N, F]``.
+
+    Args:
+        graphs: with edges in both directions; their features are ignored.
+        steps: k.
+    """
+    messages, x = Messages(graphs), graphs.x.float()
+    for _ in range(steps):
+        x = _smooth(messages, x)
+    return x
+
+
+def spread_features(graphs: Graphs, steps: int = _SPREAD_STEPS, restart: float = _RESTART) -> Tensor:
+    """Features of length 1 spread by personalised PageRank: ``Z ← (1 - α) Â Z + α X``, from ``Z = X``, ``[N, F]``.
+
+    This is the propagation of APPNP (Gasteiger et al. 2019, eq. 4) without its network.
+
+    Args:
+        graphs: with edges in both directions; their features are ignored.
+        steps: how often.
+        restart: α.
+    """
+    messages, x = Messages(graphs), F.normalize(graphs.x.float(), dim=1)
+    z = x
+    for _ in range(steps):
+        z = (1 - restart) * _smooth(messages, z) + restart * x
+    return z
+
+
+def spread_labels(graphs: Graphs, node_y: Array, labelled: Ints, share: float) -> Floats:
+    """Label propagation: the fixed point of ``F = a S F + (1 - a) Y``, ``S = D^-½ A D^-½``, ``[N, classes]``.
+
+    ``Y`` is the one-hot label of the ``labelled`` nodes and zero elsewhere; other labels are not read (Zhou et al.
+    2003).
+
+    Args:
+        graphs: with edges in both directions; their features are ignored.
+        node_y: classes, ``[N]`` integers.
+        labelled: node ids.
+        share: a, the share that comes from neighbours, in [0, 1).
+    """
+    y, messages = checked_labels(node_y, "node_y"), Messages(graphs)
+    classes = np.unique(y[labelled])
+    given = torch.zeros(len(y), int(classes.max()) + 1)
+    given[labelled, y[labelled]] = 1 - share
+    scale = messages.degree.clamp(min=1).float().rsqrt()[:, None]
+    found = given
+    for _ in range(_MAX_STEPS):
+        following = given + share * scale * messages.sum_neighbors(scale * found)
+        change, found = float((following - found).abs().max()), following
+        if change < _TOLERANCE * (1 - share):
+            break
+    return found.double().numpy()
+
+
+def probe_spread_labels(graphs: Graphs, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
+    """Test accuracy of `spread_labels` from the training nodes; the share is selected on the validation nodes.
+
+    A node that no label reaches is given the most frequent training class. Arguments and errors as in
+    `jepakit.graph.probe.nodes.probe_nodes`.
+    """
+    y, (train, val, test) = checked_nodes(node_y, splits)
+    found = [_predicted(graphs, y, train, share) for share in SHARES]
+    best = int(np.argmax([(predicted[val] == y[val]).mean() for predicted in found]))
+    return summarize_classes("none", [y[test]], [found[best][test]], [{"share": SHARES[best]}], parts=1)
+
+
+def probe_few_spread_labels(graphs: Graphs, node_y: Array, labelled: Sequence[Ints], *, test: Array) -> ProbeResult:
+    """`probe_spread_labels` from each of several sets of labelled nodes, with a share of 0.9."""
+    y = checked_labels(node_y, "node_y")
+    rows = checked_rows(test, len(y), "test")
+    predicted = [_predicted(graphs, y, train, FEW_SHARE)[rows] for train in labelled]
+    return summarize_classes(
+        "none", [y[rows]] * len(labelled), predicted, [{"share": FEW_SHARE}] * len(labelled), parts=len(labelled)
+    )
+
+
+def _smooth(messages: Messages, x: Tensor) -> Tensor:
+    return messages.sum_neighbors(x, messages.gcn_weight) + x / (messages.degree + 1).to(x.dtype)[:, None]
+
+
+def _predicted(graphs: Graphs, y: Ints, train: Ints, share: float) -> Ints:
+    scores = spread_labels(graphs, y, train, share)
+    reached = scores.max(axis=1) > 0
+    return np.where(reached, scores.argmax(axis=1), np.bincount(y[train]).argmax())
