@@ -12,7 +12,16 @@ from torch import Tensor
 from jepakit.graph.data import Graphs
 from jepakit.graph.networks.messages import Messages
 from jepakit.graph.probe.nodes import checked_nodes
-from jepakit.graph.probe.result import Array, Floats, Ints, ProbeResult, checked_labels, checked_rows, summarize_classes
+from jepakit.graph.probe.result import (
+    Array,
+    Chosen,
+    Floats,
+    Ints,
+    ProbeResult,
+    checked_labels,
+    checked_rows,
+    summarize_classes,
+)
 
 SHARES = (0.5, 0.8, 0.9, 0.99)
 FEW_SHARE = 0.9
@@ -93,9 +102,8 @@ def probe_few_spread_labels(graphs: Graphs, node_y: Array, labelled: Sequence[In
     y = checked_labels(node_y, "node_y")
     rows = checked_rows(test, len(y), "test")
     predicted = [_predicted(graphs, y, train, FEW_SHARE)[rows] for train in labelled]
-    return summarize_classes(
-        "none", [y[rows]] * len(labelled), predicted, [{"share": FEW_SHARE}] * len(labelled), parts=len(labelled)
-    )
+    chosen: list[Chosen] = [{"share": FEW_SHARE}] * len(labelled)
+    return summarize_classes("none", [y[rows]] * len(labelled), predicted, chosen, parts=len(labelled))
 
 
 def _smooth(messages: Messages, x: Tensor) -> Tensor:
