@@ -1,0 +1,150 @@
+"""Node classification with a few labels of each class: pre-training beside what features and labels tell alone.
+
+    python -m benchmarks.graph_few_labels            # an hour on two cores; goes on where it was interrupted
+    python -m benchmarks.graph_few_labels --quick    # two minutes: Cora, two seeds, three epochs, five draws
+
+Encoders are pre-trained on the whole graph without labels. With 1 to 20 labels a class nothing is selected: every
+method has the same logistic regression on rows of length 1. The labelled nodes are drawn anew from all nodes outside
+the test set, the same ones for every method. On the public split the validation nodes select, as is usual. Intervals
+cover the pre-training seeds and the draws of labels, for the given test nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Options, Steps, main
+from jepakit.graph import GraphDataset, Pretrained, load_dataset, preset, pretrain
+from jepakit.graph.evaluate import random_gcn
+from jepakit.graph.probe.comparison import crossed_interval
+from jepakit.graph.probe.nodes import few_labels, probe_few_nodes, probe_nodes
+from jepakit.graph.probe.propagation import (
+    probe_few_spread_labels,
+    probe_spread_labels,
+    smoothed_features,
+    spread_features,
+)
+from jepakit.training.result_rows import ResultRow
+
+SETS = ("Cora", "CiteSeer", "python-library")
+COUNTS = (1, 2, 5, 10, 20)
+PUBLIC = "public split"
+OURS, RANDOM, RANDOM_GCN = "jepakit: JEPA", "the same encoder, random", "a GCN of one layer, random"
+LABELS = "labels spread over the graph"
+FLOORS = {
+    "features alone": lambda graphs: graphs.x,
+    "features averaged over 2 steps (SGC)": smoothed_features,
+    "features averaged over 3 steps (SGC)": partial(smoothed_features, steps=3),
+    "features spread over the graph (PageRank)": spread_features,
+}
+Scores = dict[str, list[float]]
+"""Column -> accuracy for each draw of labels; one on the public split."""
+
+
+def rows(options: Options, steps: Steps) -> list[ResultRow]:
+    """All rows; `steps` keeps what is already measured."""
+    table: list[ResultRow] = []
+    gains: list[ResultRow] = []
+    for name in SETS[:1] if options.quick else SETS:
+        scores = _scores(load_dataset(name), options, steps)
+        table += [row for method, found in scores.items() for row in _rows(name, method, found)]
+        gains += [_gain(name, column, scores) for column in _columns()]
+        gains += [_gain(name, column, scores, against=RANDOM) for column in _columns()]
+    return table + gains
+
+
+def _scores(dataset: GraphDataset, options: Options, steps: Steps) -> dict[str, list[Scores]]:
+    """Method -> the scores of each seed; a method without seeds has one."""
+    graphs = dataset.graphs
+    found: dict[str, list[Scores]] = {OURS: [], RANDOM: [], RANDOM_GCN: []}
+
+    def measure(method: str, seed: int, score: Callable[[], Scores]) -> None:
+        scores = steps.value((dataset.name, method, seed, options.quick), score)
+        found.setdefault(method, []).append(scores)
+
+    for seed in range(2 if options.quick else 5):
+        pretrained = cache(partial(_pretrained, dataset, seed, options))
+        embed: dict[str, Callable[[], Tensor]] = {
+            OURS: lambda p=pretrained: p().encoder.embed(graphs, key="node"),
+            RANDOM: lambda p=pretrained: p().random_encoder.embed(graphs, key="node"),
+            RANDOM_GCN: lambda seed=seed: random_gcn(graphs, seed=seed),
+        }
+        for method, features in embed.items():
+            measure(method, seed, partial(_probe, dataset, features, options))
+    for method, function in FLOORS.items():
+        measure(method, 0, partial(_probe, dataset, partial(function, graphs), options))
+    measure(LABELS, 0, partial(_probe_labels, dataset, options))
+    return found
+
+
+def _pretrained(dataset: GraphDataset, seed: int, options: Options) -> Pretrained:
+    config = preset("nodes", seed=seed, progress=False, diagnose_every=1000)
+    return pretrain(dataset, replace(config, epochs=3) if options.quick else config)
+
+
+def _probe(dataset: GraphDataset, features: Callable[[], Tensor], options: Options) -> Scores:
+    x, y, splits = features(), dataset.graphs.node_y, dataset.splits
+    assert y is not None
+    scores = {_column(count): _draws(probe_few_nodes, x, dataset, count, options) for count in COUNTS}
+    return {**scores, PUBLIC: [probe_nodes(x, y, splits).mean]}
+
+
+def _probe_labels(dataset: GraphDataset, options: Options) -> Scores:
+    graphs = dataset.graphs
+    assert graphs.node_y is not None
+    scores = {_column(count): _draws(probe_few_spread_labels, graphs, dataset, count, options) for count in COUNTS}
+    return {**scores, PUBLIC: [probe_spread_labels(graphs, graphs.node_y, dataset.splits).mean]}
+
+
+def _draws(probe: Callable, source: object, dataset: GraphDataset, count: int, options: Options) -> list[float]:
+    test, y = dataset.splits["test"], dataset.graphs.node_y
+    assert y is not None
+    labelled = few_labels(y, count, test=test, draws=5 if options.quick else 20)
+    return list(probe(source, y, labelled, test=test).part_scores[0])
+
+
+def _rows(name: str, method: str, seeds: list[Scores]) -> list[ResultRow]:
+    """± is over the draws of labels, on the public split over the seeds."""
+    result: list[ResultRow] = []
+    for column in _columns():
+        table = 100 * np.array([scores[column] for scores in seeds])
+        spread = table.mean(axis=1) if column == PUBLIC else table.mean(axis=0)
+        std = float(spread.std(ddof=1)) if len(spread) > 1 else None
+        metric, note = f"accuracy %, {name}", f"mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
+        value, ours = float(table.mean()), method == OURS
+        result.append(ResultRow(column, method, metric, value, std, len(spread), note=note, ours=ours))
+    return result
+
+
+def _gain(name: str, column: str, scores: dict[str, list[Scores]], against: str | None = None) -> ResultRow:
+    """What pre-training gains over a row, by default over the best of the others, with its interval."""
+    tables = {method: 100 * np.array([found[column] for found in seeds]) for method, seeds in scores.items()}
+    if against is None:
+        against = max((method for method in tables if method != OURS), key=lambda method: tables[method].mean())
+        method = "jepakit: JEPA, over the best other row"
+    else:
+        method = f"jepakit: JEPA, over {against}"
+    differences = tables[OURS] - tables[against]
+    # On the public split there is one draw: its interval is over the seeds alone.
+    found = crossed_interval(differences.T if differences.shape[1] == 1 else differences)
+    note = f"95 %: {found.low:+.1f} to {found.high:+.1f}, over {against}"
+    return ResultRow(column, method, f"points gained, {name}", found.mean, note=note, ours=True)
+
+
+def _column(count: int) -> str:
+    return f"{count} label{'s' * (count > 1)} a class"
+
+
+def _columns() -> list[str]:
+    return [*map(_column, COUNTS), PUBLIC]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main("graph_few_labels", rows, depends_on="graph/**/*.py")
