@@ -27,6 +27,7 @@ from jepakit.graph.probe.nodes import few_labels, probe_few_nodes, probe_nodes
 from jepakit.graph.probe.propagation import (
     probe_few_spread_labels,
     probe_spread_labels,
+    rare_words,
     smoothed_features,
     spread_features,
 )
@@ -42,6 +43,7 @@ FLOORS = {
     "features averaged over 2 steps (SGC)": smoothed_features,
     "features averaged over 3 steps (SGC)": partial(smoothed_features, steps=3),
     "features spread over the graph (PageRank)": spread_features,
+    "rare words weighted (TF-IDF), spread over the graph": lambda graphs: spread_features(rare_words(graphs)),
 }
 Scores = dict[str, list[float]]
 """Column -> accuracy for each draw of labels; one on the public split."""

@@ -17,7 +17,13 @@ from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.probe.classes import probe_graphs, probe_kernel
 from jepakit.graph.probe.kernels import KernelKind, node_level_summary, wl_kernel_series
 from jepakit.graph.probe.nodes import probe_nodes
-from jepakit.graph.probe.propagation import probe_spread_labels, smoothed_features, spread_features
+from jepakit.graph.probe.propagation import (
+    is_bag_of_words,
+    probe_spread_labels,
+    rare_words,
+    smoothed_features,
+    spread_features,
+)
 from jepakit.graph.probe.result import ProbeResult
 from jepakit.graph.probe.selection import Classifier
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
@@ -29,6 +35,7 @@ RANDOM = "the same encoder, random"
 RANDOM_GCN = "a GCN of one layer, random"
 SMOOTHING = "features averaged twice over neighbours (SGC)"
 SPREADING = "features spread over the graph (PageRank)"
+WORDS = "rare words weighted (TF-IDF), spread over the graph"
 LABELS = "labels spread over the graph"
 WL_ITERATIONS = 5
 _KERNELS: dict[str, tuple[str, KernelKind]] = {
@@ -137,6 +144,8 @@ def node_floors(graphs: Graphs, floors: Sequence[Floor]) -> dict[str, Callable[[
         SMOOTHING: lambda: smoothed_features(graphs),
         SPREADING: lambda: spread_features(graphs),
     }
+    if is_bag_of_words(graphs.x):
+        no_network[WORDS] = lambda: spread_features(rare_words(graphs))
     random: dict[str, Callable[[], Tensor]] = {RANDOM_GCN: lambda: random_gcn(graphs)}
     return (no_network if "no network" in floors else {}) | (random if "random" in floors else {})
 

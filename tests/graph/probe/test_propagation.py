@@ -12,8 +12,10 @@ from jepakit.errors import DataError
 from jepakit.graph import Graphs
 from jepakit.graph.probe.propagation import (
     SHARES,
+    is_bag_of_words,
     probe_few_spread_labels,
     probe_spread_labels,
+    rare_words,
     smoothed_features,
     spread_features,
     spread_labels,
@@ -76,6 +78,22 @@ def test_spreading_for_long_is_personalised_pagerank(nodes: int, chance: float, 
     directions = graphs.x / graphs.x.norm(dim=1, keepdim=True)
     expected = 0.1 * torch.linalg.solve(torch.eye(nodes) - 0.9 * smoothing(adjacency), directions)
     torch.testing.assert_close(spread_features(graphs, steps=200), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_rare_words_weigh_more_by_hand() -> None:
+    """Of four nodes all have the first word, one the second, two the third, none the last."""
+    found = rare_words(path([[3.0, 1, 0, 0], [1, 0, 2, 0], [1, 0, 1, 0], [1, 0, 0, 0]])).x
+    two, four = math.log(2), math.log(4)
+    torch.testing.assert_close(found, torch.tensor([[0, four, 0, 0], [0, 0, two, 0], [0, 0, two, 0], [0, 0, 0, 0]]))
+
+
+def test_words_are_wide_sparse_and_not_negative() -> None:
+    words = torch.zeros(50, 200)
+    words[torch.arange(50), torch.arange(50)] = 2.0
+    assert is_bag_of_words(words)
+    assert not is_bag_of_words(words[:, :60])
+    assert not is_bag_of_words(-words)
+    assert not is_bag_of_words(words + 1)
 
 
 def test_labels_on_a_path_of_three_by_hand() -> None:

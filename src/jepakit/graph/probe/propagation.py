@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from jepakit.graph.probe.result import (
 SHARES = (0.5, 0.8, 0.9, 0.99)
 FEW_SHARE = 0.9
 _SPREAD_STEPS, _RESTART = 20, 0.1
+_MIN_WORDS, _MAX_SHARE_OF_WORDS = 100, 0.1
 _MAX_STEPS, _TOLERANCE = 1000, 1e-6
 
 
@@ -57,6 +59,21 @@ def spread_features(graphs: Graphs, steps: int = _SPREAD_STEPS, restart: float =
     for _ in range(steps):
         z = (1 - restart) * _smooth(messages, z) + restart * x
     return z
+
+
+def is_bag_of_words(x: Tensor) -> bool:
+    """Whether features ``[N, F]`` look like words: many columns, none negative, most entries 0."""
+    wide, few = x.shape[1] >= _MIN_WORDS, float((x != 0).sum()) <= _MAX_SHARE_OF_WORDS * x.numel()
+    return wide and few and bool((x >= 0).all())
+
+
+def rare_words(graphs: Graphs) -> Graphs:
+    """The graphs with each feature above 0 replaced by the logarithm of N over the number of nodes that have it.
+
+    This is TF-IDF without counts, for bags of words. A feature that every node has becomes 0.
+    """
+    present = (graphs.x > 0).float()
+    return replace(graphs, x=present * (graphs.num_nodes / present.sum(0).clamp(min=1)).log())
 
 
 def spread_labels(graphs: Graphs, node_y: Array, labelled: Ints, share: float) -> Floats:
