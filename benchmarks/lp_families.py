@@ -27,7 +27,7 @@ from jepakit.lp.data import Array
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import CombinatorialAuction, FacilityLocation, IndependentSet, SetCover
 from jepakit.lp.families.named import LPFamily
-from jepakit.lp.networks.batch import Optimum
+from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.solving.iterates import primal_dual
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.training.result_rows import ResultRow

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +15,10 @@ import pytest
 from jepakit.cli.command import parse
 from jepakit.cli.lp import COMMANDS
 from jepakit.cli.main import main
-from jepakit.lp.evaluate import BALANCED, BEST, COLD, FAMILY, ITERATED, MODEL, PDLP, ROLLING, UNTRAINED
+from jepakit.lp.evaluate import BALANCED, BEST, COLD, FAMILY, INTERIOR, ITERATED, MODEL, PDLP, ROLLING, UNTRAINED
 from jepakit.lp.objective import ObjectiveConfig
 from jepakit.lp.pretrain import PretrainConfig
+from jepakit.training.results import read_evaluation
 
 SMALL = """NAME SMALL
 ROWS
@@ -86,12 +91,18 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     quick = ["--epochs", "2", "--progress", "false", "--encoder.dim", "8", "--encoder.depth", "1"]
     jepa = ["--use-jepa", "--jepa-mode", "simsiam", "--jepa-pretrain-epochs", "1", "--primal-weight", "2"]
     assert main(["lp", "train", train, "--run", run, *quick, *jepa]) == 0
+    said = read_evaluation(tmp_path / "run" / "results.json").recommendation
+    assert said is not None
+    assert said in capsys.readouterr().out
+    assert said in html.unescape((tmp_path / "run" / "report.html").read_text())
     assert main(["lp", "solve", test, "--family", run]) == 0
-    assert capsys.readouterr().out.count(": optimal, ") == 3
+    shown = capsys.readouterr().out
+    assert shown.count(": optimal, ") == 3
+    assert re.search(r"^family: .* ms a problem.*, measured on 1 held-out problem of training$", shown, re.MULTILINE)
     assert main(["lp", "evaluate", run, "--problems", test]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     # Set covers differ in their matrix: there is no nearest one, and none before.
-    methods = {COLD, PDLP, ITERATED, BALANCED, FAMILY, MODEL}
+    methods = {COLD, INTERIOR, PDLP, ITERATED, BALANCED, FAMILY, MODEL}
     assert {row["method"] for row in results["rows"]} == methods | {UNTRAINED}
     assert not any(row["ours"] for row in results["rows"] if row["method"] == UNTRAINED)
     # Runs of earlier versions have no untrained model.
@@ -117,6 +128,7 @@ def test_problems_without_an_optimum_are_left_out_of_training(
     shown = capsys.readouterr().out
     assert "left out: three: no point meets all rows and bounds" in shown
     assert "trained on 2 problems" in shown
+    assert "too few problems to hold any out" in shown
     assert len(list((days / "labels").iterdir())) == 2
 
 
@@ -150,10 +162,29 @@ def test_a_neighbour_is_a_rival_where_there_is_one(tmp_path: Path, capsys: pytes
     perceptron = ["--use-bipartite-graphs", "false", "--run", str(tmp_path / "perceptron")]
     assert main(["lp", "train", like, *perceptron, *quick]) == 0
     (tmp_path / "a.mps").write_text(SMALL)
+    capsys.readouterr()
     assert main(["lp", "solve", str(tmp_path / "a.mps"), "--family", str(tmp_path / "perceptron")]) == 0
     shown = capsys.readouterr().out
-    assert "a: no guess of the model: a problem of another size than the perceptron's (found (2, 1))" in shown
+    assert re.search(r"a: of another kind than the family's \(rows 1, in training \d+\): solved without the fam", shown)
     assert "a: optimal, -7" in shown
+
+
+def test_a_family_whose_choice_is_no_network_does_without_pytorch(tmp_path: Path) -> None:
+    first, like, run = (str(tmp_path / name) for name in ("first", "like", "run"))
+    main(["lp", "generate", "random", "--count", "1", "--out", first])
+    main(["lp", "generate", "perturbed", "--like", first, "--count", "6", "--size", '{"sides": 0.01}', "--out", like])
+    quick = ["--epochs", "1", "--progress", "false", "--encoder.dim", "8", "--encoder.depth", "1"]
+    assert main(["lp", "train", like, "--run", run, *quick]) == 0
+    code = f"""
+import sys
+from jepakit.cli.main import main
+status = main(["lp", "solve", {like!r}, "--family", {run!r}])
+print("torch" in sys.modules, "scipy.stats" in sys.modules)
+sys.exit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count(": optimal, ") == 6
+    assert done.stdout.splitlines()[-1] == "False False"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +223,7 @@ def test_presets_are_the_example_runs_of_the_original(preset: str, expected: Pre
         (["generate", "perturbed", "--out", "x"], "like = None: expected problems for the family perturbed"),
         (["generate", "power-flow", "--out", "x"], "case = None: expected a MATPOWER file"),
         (["generate", "set-cover", "--out", "x", "--count", "0"], "count = 0: expected at least 1"),
+        (["solve", "a.mps", "--method", "primal"], "method = 'primal': expected"),
         (["train"], "problems = None: expected a file in MPS or LP format"),
         (["evaluate"], "run = None: expected the folder of a finished run"),
     ],

@@ -23,7 +23,8 @@ from jepakit.lp import (
 )
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.sequence import solve_files
-from jepakit.lp.starts.family import Choice
+from jepakit.lp.starts.choice import Choice, Way
+from jepakit.lp.starts.kind import Kind
 from jepakit.lp.starts.neighbours import Neighbours
 from lp.problems import by_hand
 
@@ -108,19 +109,19 @@ def test_a_basis_of_other_names_is_an_error_of_each_file(files: list[Path], tmp_
     assert (result.error.line, result.error.value) == (2, "nothing")
 
 
-def test_a_family_makes_guesses_and_says_why_its_model_made_none(files: list[Path], tmp_path: Path) -> None:
-    perceptron = LPModel(False, 30, 20, {"dim": 4, "depth": 1, "iterations": 0}).eval()
+def test_a_family_gives_starts_and_a_problem_of_another_kind_is_noted(files: list[Path], tmp_path: Path) -> None:
+    model = LPModel(True, 0, 0, {"dim": 4, "depth": 1, "iterations": 0}).eval()
     # As they are read: a file has fewer digits.
     problems = [read_problem(file) for file in files]
-    neighbours = Neighbours.of(problems, label(problems))
-    family = LearnedFamily(perceptron, neighbours, Choice("training"))
+    choice = Choice(Kind.of(problems), (Way("nearest", milliseconds=(1.0,)), Way("cold", milliseconds=(2.0,))))
+    family = LearnedFamily.of(choice, model, Neighbours.of(problems, label(problems)))
     write_problem(by_hand(), tmp_path / "other.mps")
     known, other = solve_files([files[1], tmp_path / "other.mps"], family=family)
     assert known.solution is not None
     assert (known.solution.source, known.solution.pivots, known.note) == ("neighbour", 0, "")
     assert other.solution is not None
     assert (other.solution.status, other.solution.source) == ("optimal", "solver")
-    assert "(2, 3)" in other.note
+    assert other.note.startswith("of another kind than the family's (rows 3, in training 20)")
 
 
 def test_integer_columns_need_relax_and_limits_are_those_of_the_configuration(tmp_path: Path) -> None:

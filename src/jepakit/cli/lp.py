@@ -13,16 +13,17 @@ from jepakit.cli.lp_solve import files_of
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.lp.data import LinearProgram
-from jepakit.lp.evaluate import EvaluateConfig, evaluate
+from jepakit.lp.evaluate import EvaluateConfig, evaluate, measured_ways
 from jepakit.lp.families.named import FamilyName, make_family
 from jepakit.lp.formats.files import read_problem, write_problem
 from jepakit.lp.model import LPModel
-from jepakit.lp.networks.batch import Optimum
 from jepakit.lp.presets import PRESETS
 from jepakit.lp.pretrain import PretrainConfig, pretrain
+from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
 from jepakit.training import RunFolder, load_encoder_as
+from jepakit.training.results import Evaluation
 
 
 @dataclass
@@ -129,6 +130,8 @@ def _train(options: TrainOptions, out: Console) -> None:
             problems, optima = _with_optimum(problems, labels, options.workers, out)
         result = pretrain(problems, options, optima=optima, run=run, resume=options.resume)
         training.diagnosis = result.diagnosis
+        training.evaluation = measured_ways(result.family.choice)
+        _show_advice(training.evaluation, out)
         say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
 
 
@@ -138,7 +141,13 @@ def _evaluate(options: EvaluateOptions, out: Console) -> None:
     random_model = load_encoder_as(LPModel, run.random_encoder) if run.random_encoder.exists() else None
     evaluation = evaluate(problems, LearnedFamily.load(run.path), options, random_model=random_model)
     show_rows(out, evaluation.rows)
+    _show_advice(evaluation, out)
     write_results(run, evaluation, out)
+
+
+def _show_advice(evaluation: Evaluation, out: Console) -> None:
+    """The recommendation, or why there is none."""
+    say(out, evaluation.recommendation or evaluation.summary[-1])
 
 
 def _with_optimum(

@@ -23,9 +23,9 @@ class SolveOptions(SolveConfig):
         problems: a file (MPS or LP, gzipped or not), or a folder of them.
         relax: solve the relaxation of problems with integer columns.
         start: a basis file (.bas) to start each from.
-        family: the run that learned the family; it makes guesses.
-        rolling: start from the answer before, too, where the matrix is the same; of several starts the one is used
-            whose certified bound is best.
+        family: the run that learned the family: each problem starts in the way that was fastest on held-out problems.
+        rolling: start from the answer before, where the matrix is the same; with a family, where that was measured to
+            be the fastest.
         out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
     """
 
@@ -44,11 +44,12 @@ def _solve(options: SolveOptions, out: Console) -> None:
         from jepakit.lp.starts.family import LearnedFamily
 
         family = LearnedFamily.load(options.family)
+        say(out, f"family: {family.choice.in_words(len(files))}")
     unread = 0
     how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}
     for solved in solve_files(files, options, family=family, **how):
         if solved.note:
-            say(out, f"{solved.name}: no guess of the model: {solved.note}")
+            say(out, f"{solved.name}: {solved.note}")
         if solved.solution is not None:
             say(out, f"{solved.name}: {_sentence(solved, solved.solution)}")
             continue

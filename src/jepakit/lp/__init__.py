@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start, linprog
     from jepakit.lp.starts.family import LearnedFamily
     from jepakit.lp.starts.labels import label, with_optimum
+    from jepakit.lp.stream import Stream
 
 __all__ = [
     "PRESETS",
@@ -40,6 +41,7 @@ __all__ = [
     "SolveConfig",
     "Solver",
     "Start",
+    "Stream",
     "evaluate",
     "from_cvxpy",
     "from_highs",
@@ -77,6 +79,7 @@ _MODULES = {
     "SolveConfig": "jepakit.lp.solving.solver",
     "Solver": "jepakit.lp.solving.solver",
     "Start": "jepakit.lp.solving.solver",
+    "Stream": "jepakit.lp.stream",
     "evaluate": "jepakit.lp.evaluate",
     "from_cvxpy": "jepakit.lp.formats.convert",
     "from_highs": "jepakit.lp.solving.highs",

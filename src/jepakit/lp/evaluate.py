@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -12,15 +12,19 @@ from jepakit.errors import DataError
 from jepakit.lp.data import Array, LinearProgram, matrix_fingerprint
 from jepakit.lp.model import LPModel
 from jepakit.lp.solving.certificate import residuals
-from jepakit.lp.solving.highs import HighsSolver
+from jepakit.lp.solving.highs import HighsSolver, Method
 from jepakit.lp.solving.iterates import guessed_basis, primal_dual
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.starts.advice import Timed, recommendation, within_noise
+from jepakit.lp.starts.choice import Choice
 from jepakit.lp.starts.family import LearnedFamily
+from jepakit.lp.stream import start_of
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
-COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: model or training, as chosen"
+COLD, MODEL, FAMILY = "HiGHS, cold", "jepakit: model", "jepakit: as chosen on held-out problems"
+INTERIOR = "HiGHS, interior point and crossover"
 NEAREST, ROLLING = "HiGHS, basis of the nearest problem of training", "HiGHS, basis of the problem before"
 BEST = "jepakit: basis of training that proves the best bound"
 ROLLED = "jepakit: basis of the problem before, rows of one entry as bounds"
@@ -45,13 +49,17 @@ class Way:
         starts: from a problem, and the solution of the problem before in the same way (None for the first), to guesses.
         ours: it is one of jepakit's; otherwise it is a floor or a rival.
         learned: another seed of training gives other guesses.
+        network: it needs a network.
         reduce: our reductions may be used; otherwise HiGHS gets the problems as they are.
+        method: of a cold solve; None: that of the configuration.
     """
 
     starts: Callable[[LinearProgram, Solution | None], list[Start]]
     ours: bool = False
     learned: bool = False
+    network: bool = False
     reduce: bool = True
+    method: Method | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,15 +95,43 @@ def evaluate(
     rows: list[ResultRow] = []
     for name, way in by.items():
         rows += _spread(where, name, way, "pivots", [result.solution.pivots for result in results[name]])
+    timed = [
+        Timed(name, tuple(1e3 * result.seconds for result in results[name]), way.network) for name, way in by.items()
+    ]
+    rows += _mean_rows(where, timed, {name for name, way in by.items() if way.ours})
     for name, way in by.items():
         times = [1e3 * result.seconds for result in results[name]]
         rows += _spread(where, name, way, "time in ms, guess included", times)
     guesses = [result.starts[0] for result in results[MODEL]]
     rows += _raw(where, problems, guesses, [result.solution for result in results[COLD]])
-    summary = (
-        "Pivots and time of every way to start; the guess is part of the time. All ways end at the same optimum.",
+    summary = [
+        "Pivots and time of every way to start; the guess is part of the time. All ways end at the same optimum."
+    ]
+    if difference := family.choice.kind.difference(problems[0]):
+        summary.append(
+            f"The problems are of another kind than those of training ({difference}): `solve` uses the model for them"
+            " only if it is faster on the first of many."
+        )
+    return Evaluation(
+        title=f"Starts of {where}", summary=tuple(summary), recommendation=recommendation(timed), rows=tuple(rows)
     )
-    return Evaluation(title=f"Starts of {where}", summary=summary, rows=tuple(rows))
+
+
+def measured_ways(choice: Choice) -> Evaluation:
+    """The table of the ways that were timed on held-out problems of training, and what follows from it."""
+    timed = [way.timed for way in choice.ways]
+    if not timed:
+        summary = "There were too few problems to hold any out: ways to start were not measured, the model is not used."
+        return Evaluation(title="Ways to start", summary=(summary,))
+    count = len(timed[0].milliseconds)
+    where = "1 held-out problem" if count == 1 else f"{count} held-out problems"
+    ours = {way.timed.name for way in choice.ways if way.source in ("nearest", "model")}
+    return Evaluation(
+        title="Ways to start",
+        summary=("Time of every way to start, guess and solve, on problems that were not trained on.",),
+        recommendation=recommendation(timed),
+        rows=tuple(_mean_rows(where, timed, ours)),
+    )
 
 
 def ways(
@@ -111,7 +147,8 @@ def ways(
     """
     pdlp, neighbours, model = HighsSolver(), family.neighbours, family.model
     by = {
-        COLD: Way(lambda _problem, _before: []),
+        COLD: Way(_nothing),
+        INTERIOR: Way(_nothing, method="ipm"),
         PDLP: Way(_guesses("pdlp", lambda scaled: pdlp.iterates(scaled, _PDLP_ITERATIONS))),
     }
     if count := model.encoder.config.iterations:
@@ -125,10 +162,22 @@ def ways(
         by[ROLLING] = Way(_rolling, reduce=False)
         by[ROLLED] = Way(_rolling, ours=True)
     if random_model is not None:
-        by[UNTRAINED] = Way(lambda problem, _before: random_model.starts([problem]), learned=True)
-    by[FAMILY] = Way(lambda problem, _before: family.starts(problem)[0], ours=True, learned=True)
-    by[MODEL] = Way(lambda problem, _before: model.starts([problem]), ours=True, learned=True)
+        by[UNTRAINED] = Way(lambda problem, _before: random_model.starts([problem]), learned=True, network=True)
+    if problems and not family.choice.kind.difference(problems[0]):
+        by[FAMILY] = _chosen(family)
+    by[MODEL] = Way(lambda problem, _before: model.starts([problem]), ours=True, learned=True, network=True)
     return by
+
+
+def _chosen(family: LearnedFamily) -> Way:
+    """The fastest way of the choice."""
+    chosen = family.choice.ranked()[0]
+
+    def starts(problem: LinearProgram, before: Solution | None) -> list[Start]:
+        return family.starts(chosen, problem, None if before is None else start_of(before)) or []
+
+    network = chosen.source == "model"
+    return Way(starts, ours=True, learned=True, network=network, method=chosen.method)
 
 
 def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: SolveConfig) -> dict[str, list[Solved]]:
@@ -152,7 +201,7 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
             before = results[name][-1].solution if results[name] else None
             begin = perf_counter()
             starts = way.starts(problem, before)
-            solution = solvers[name].solve(problem, starts)
+            solution = solvers[name].solve(problem, starts, method=way.method)
             results[name].append(Solved(solution, starts, perf_counter() - begin))
         optima = [solutions[-1].solution for solutions in results.values()]
         expected = optima[0].objective
@@ -163,6 +212,10 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
                 value = (optimum.objective, expected)
                 raise DataError("two starts lead to different optima", field=problem.name, value=value)
     return results
+
+
+def _nothing(_problem: LinearProgram, _before: Solution | None) -> list[Start]:
+    return []
 
 
 def _rolling(_problem: LinearProgram, before: Solution | None) -> list[Start]:
@@ -188,6 +241,24 @@ def _spread(where: str, name: str, way: Way, metric: str, values: Sequence[float
     return [
         ResultRow(where, name, f"{metric}, {which}", float(value), ours=way.ours, lower_is_better=True)
         for which, value in spread.items()
+    ]
+
+
+def _mean_rows(where: str, timed: Sequence[Timed], ours: Set[str]) -> list[ResultRow]:
+    """Mean times, from which the recommendation is read; those within noise of the least say so."""
+    best = min(timed, key=lambda one: one.mean)
+    metric = "time in ms, guess included, mean"
+    return [
+        ResultRow(
+            where,
+            one.name,
+            metric,
+            one.mean,
+            note="within noise of the best" if one is not best and within_noise(one, best) else "",
+            ours=one.name in ours,
+            lower_is_better=True,
+        )
+        for one in timed
     ]
 
 

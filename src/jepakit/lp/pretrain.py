@@ -17,12 +17,13 @@ from jepakit.errors import ConfigError, DataError, require_at_least
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import COLUMNS, EncoderConfig, GNNPolicy
 from jepakit.lp.model import LPModel
-from jepakit.lp.networks.batch import LPBatch, Optimum
+from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.objective import KKTTask, ObjectiveConfig, build_jepa
+from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.solving.iterates import balance_of, primal_dual
 from jepakit.lp.solving.scaling import equilibrated
-from jepakit.lp.starts.family import LearnedFamily, choose
-from jepakit.lp.starts.neighbours import Neighbours
+from jepakit.lp.starts.family import LearnedFamily
+from jepakit.lp.starts.timing import measured_family
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, results, save_trained
 
@@ -53,6 +54,8 @@ class PretrainConfig(FitConfig):
         jepa_mask_ratio_nodes: hidden share of nodes, rows or columns.
         jepa_mask_ratio_entries: hidden share of the numbers, for ``entries``.
         encoder: the network.
+        held_out: number of problems, the last ones, that are not trained on, and on which the ways to start are timed;
+            None: a fifth, at most 8, and none of fewer than 4 problems.
     """
 
     epochs: int = 30
@@ -72,12 +75,13 @@ class PretrainConfig(FitConfig):
     jepa_mask_ratio_nodes: float = 0.3
     jepa_mask_ratio_entries: float = 0.5
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    held_out: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.use_jepa and self.jepa_pretrain_epochs:
             raise ConfigError("jepa_pretrain_epochs", self.jepa_pretrain_epochs, "0 without use_jepa")
-        require_at_least(self, **{f"{name}_weight": 0 for name in _TERMS})
+        require_at_least(self, held_out=0, **{f"{name}_weight": 0 for name in _TERMS})
         _ = self.masks  # checks their options
 
     @property
@@ -98,7 +102,7 @@ class Pretrained(results.Pretrained[LPModel]):
     """A trained model; its diagnosis is of its embeddings of columns, or of problems for the perceptron.
 
     Args:
-        family: the model, and with labels the optima of the training problems.
+        family: the model, with labels the optima of all problems, and the choice between the ways to start.
     """
 
     family: LearnedFamily
@@ -115,13 +119,14 @@ def pretrain(
     """Trains a model on problems.
 
     Args:
-        problems: in their own units.
+        problems: in their own units, in their order; the last ones are held out.
         config: how.
         optima: one for each problem, in its units: see `jepakit.lp.starts.labels.label`. None: the KKT loss alone.
         run: the folder that receives checkpoint, metrics, ``encoder/`` and the family; None writes nothing.
         resume: go on from the checkpoint in ``run``.
 
     Raises:
+        ConfigError: no problem would be left to train on.
         DataError: no problems, another number of optima, a problem with fewer than two rows or columns, or for the
             perceptron of another size than the first.
     """
@@ -133,10 +138,18 @@ def pretrain(
         if min(problem.rows, problem.columns) < 2:
             expected = "at least two rows and two columns"
             raise DataError("too small", field=f"problems[{place}]", value=problem.matrix.shape, expected=expected)
-    scaled, scalings = zip(*map(equilibrated, problems), strict=True)
+        if not config.use_bipartite_graphs and problem.matrix.shape != problems[0].matrix.shape:
+            raise DataError(
+                "a problem of another size than the perceptron's",
+                field=f"problems[{place}]",
+                value=problem.matrix.shape,
+                expected=f"{problems[0].matrix.shape}, or the graph network (use_bipartite_graphs)",
+            )
+    training = _training_part(problems, config.held_out)
+    scaled, scalings = zip(*map(equilibrated, problems[:training]), strict=True)
     scaled_optima = optima and [
         Optimum(optimum.x / scaling.x, optimum.y / scaling.y, optimum.basis)
-        for scaling, optimum in zip(scalings, optima, strict=True)
+        for scaling, optimum in zip(scalings, optima, strict=False)
     ]
     iterations = config.encoder.iterations
     balance = _balance(scaled, scaled_optima) if iterations else 1.0
@@ -155,11 +168,7 @@ def pretrain(
     sample = batch[torch.arange(min(len(batch), DIAGNOSED_PROBLEMS))]
     result = fit(jepa, loader, fitted, run=run, task=task, resume=resume, embed=partial(_embeddings, model, sample))
     model.cpu().eval()
-    if optima is None:
-        family = LearnedFamily(model)
-    else:
-        neighbours = Neighbours.of(problems, optima)
-        family = LearnedFamily(model, neighbours, choose(problems, model, neighbours))
+    family = measured_family(problems, model, optima, training)
     embeddings, group = _embeddings(model, sample)
     random_rank = effective_rank(_embeddings(random_model, sample)[0])
     diagnosis = diagnose(embeddings, group=group, reference_rank=random_rank)
@@ -179,6 +188,16 @@ def pretrain(
             card={"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method},
         )
     return Pretrained(encoder=model, random_encoder=random_model, fit=result, diagnosis=diagnosis, family=family)
+
+
+def _training_part(problems: Sequence[LinearProgram], held_out: int | None) -> int:
+    """Number of problems to train on."""
+    count = len(problems)
+    if held_out is None:
+        held_out = min(8, max(1, count // 5)) if count >= 4 else 0
+    if held_out >= count:
+        raise ConfigError("held_out", held_out, f"fewer than the {count} problems")
+    return count - held_out
 
 
 @torch.no_grad()

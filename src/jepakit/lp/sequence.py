@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from jepakit.errors import JepakitError
 from jepakit.files import write_text
-from jepakit.lp.data import matrix_fingerprint
 from jepakit.lp.formats.files import read_basis, read_problem, write_basis, write_solution
-from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.solving.solver import Solution, SolveConfig, Start
+from jepakit.lp.stream import Stream
 
 if TYPE_CHECKING:
     from jepakit.lp.starts.family import LearnedFamily
@@ -28,7 +28,7 @@ class Solved:
         name: of the file, without its endings.
         solution: of its problem; None where it could not be read.
         error: why it could not.
-        note: why the family had no start from its model; empty where it had one, or without a family.
+        note: what the user has to know of the start; mostly empty.
         reading: seconds that reading took.
         guessing: seconds that the starts took; those of the solve are in ``solution``.
     """
@@ -67,40 +67,31 @@ def solve_files(
     Args:
         files: in MPS or LP format.
         config: how to solve.
-        family: makes guesses.
-        start: a basis file to start each from.
-        rolling: start from the answer before, too, where the matrix is the same; of several starts the one is used
-            whose certified bound is best.
+        family: gives starts; see `jepakit.lp.stream.Stream`.
+        start: a basis file to start each from, instead.
+        rolling: start from the answer before, where the matrix is the same; with a family, where that was measured to
+            be the fastest.
         relax: solve the relaxation of problems with integer columns.
         out: folder for NAME.sol and NAME.bas of each, and, when the sequence has been used up, solutions.jsonl.
 
     Raises:
         ModelError: a file cannot be written.
     """
-    solver = Solver(config)
+    stream = Stream(config, family=family, rolling=rolling, count=len(files))
     lines: list[str] = []
-    before: tuple[str, Start] | None = None
     for file in files:
         name = Path(file.name.removesuffix(".gz")).stem
         begin = perf_counter()
         try:
             problem = read_problem(file, relax=relax)
-            read = perf_counter()
-            matrix = matrix_fingerprint(problem)
-            starts: list[Start] = []
-            if start is not None:
-                starts.append(Start("basis file", basis=read_basis(problem, start)))
-            elif rolling and before is not None and before[0] == matrix:
-                starts.append(before[1])
-            guesses, note = ([], "") if family is None else family.starts(problem)
+            given = [] if start is None else [Start("basis file", basis=read_basis(problem, start))]
+            reading = perf_counter() - begin
+            step = stream.solve(problem, given)
         except JepakitError as error:
             yield Solved(name, error=error)
             continue
-        guessed = perf_counter()
-        solution = solver.solve(problem, [*starts, *guesses])
-        solved = Solved(name, solution, note=note, reading=read - begin, guessing=guessed - read)
-        if solution.status == "optimal":
-            before = matrix, Start("problem before", solution.x, solution.y, solution.basis)
+        solution = step.solution
+        solved = Solved(name, solution, note=step.note, reading=reading, guessing=step.guessing)
         if out is not None:
             if solution.status == "optimal":
                 write_solution(solution, problem, out / f"{name}.sol")

@@ -11,8 +11,9 @@ import torch
 
 from jepakit.lp import LinearProgram, Solver, residuals
 from jepakit.lp.families.combinatorial import FacilityLocation, SetCover
-from jepakit.lp.networks.batch import LPBatch, Optimum
+from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.networks.kkt import kkt_terms
+from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.solving.scaling import equilibrated
 from lp.problems import by_hand, random_problem
 

@@ -1,9 +1,9 @@
-"""What is learned of a family, on disk and off it: the start that pays is the one that is given."""
+"""What is learned of a family, on disk and off it: the way that took the least time is the one that is used."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -14,105 +14,128 @@ from jepakit.lp import LearnedFamily, LPModel, PretrainConfig, label, pretrain
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
-from jepakit.lp.solving.basis import Basis
-from jepakit.lp.solving.solver import Start
-from jepakit.lp.starts.family import Choice, choose, edge_weights_for
+from jepakit.lp.starts.advice import NETWORK_MS
+from jepakit.lp.starts.choice import Choice, Source, Way
+from jepakit.lp.starts.kind import Kind
 from jepakit.lp.starts.neighbours import Neighbours
+from jepakit.lp.starts.timing import measured_family
 from jepakit.training import RunFolder
 
 ALIKE = Perturbed((RandomFeasible(rows=30, columns=50).problem(0),), sides=0.005)
 PROBLEMS = [ALIKE.problem(seed) for seed in range(12)]
+KIND = Kind.of(PROBLEMS)
 UNTRAINED = LPModel(True, 0, 0, {"dim": 8, "depth": 1, "iterations": 4}).eval()
+SOURCES: tuple[Source, ...] = ("cold", "interior point", "problem before", "nearest", "model")
 
 
-def test_of_problems_that_are_alike_the_solved_ones_are_chosen_before_a_model_that_knows_nothing() -> None:
-    neighbours = Neighbours.of(PROBLEMS, label(PROBLEMS))
-    choice = choose(PROBLEMS, UNTRAINED, neighbours)
-    assert choice.source == "training"
-    unseen = ALIKE.problem(99)
-    starts, _ = LearnedFamily(UNTRAINED, neighbours, choice).starts(unseen)
-    assert [(start.source, start.edge_weights) for start in starts] == [("neighbour", choice.edge_weights)]
-    # One that has nothing in common with them is the model's.
-    starts, _ = LearnedFamily(UNTRAINED, neighbours, choice).starts(RandomFeasible(rows=30, columns=50).problem(1))
-    assert [start.source for start in starts] == ["model"]
+def drawn(seed: int) -> Choice:
+    """Any ways with any times."""
+    draw = np.random.default_rng(seed)
+    sources = [source for source in SOURCES if source == "cold" or draw.random() < 0.7]
+    return Choice(KIND, tuple(Way(source, "choose", tuple(draw.lognormal(3, 2, 3))) for source in sources))
 
 
-def test_without_a_common_matrix_there_is_the_model() -> None:
-    problems = [SetCover(20, 24, 0.15).problem(seed) for seed in range(4)]
-    neighbours = Neighbours.of(problems, label(problems))
-    assert choose(problems, UNTRAINED, neighbours).source == "model"
+def test_every_way_that_the_problems_allow_is_timed_on_those_held_out() -> None:
+    family = measured_family(PROBLEMS, UNTRAINED, label(PROBLEMS), 9)
+    warm = [(source, pricing) for source in SOURCES[2:] for pricing in ("choose", "devex")]
+    expected = {("cold", "choose"), ("interior point", "choose"), *warm}
+    assert {(way.source, way.edge_weights) for way in family.choice.ways} == expected
+    assert {len(way.milliseconds) for way in family.choice.ways} == {3}
+    # Solved problems are kept all, those held out too.
+    assert family.neighbours is not None
+    assert len(family.neighbours) == 12
+    covers = [SetCover(20, 24, 0.15).problem(seed) for seed in range(4)]
+    family = measured_family(covers, UNTRAINED, label(covers), 3)
+    assert {way.source for way in family.choice.ways} == {"cold", "interior point", "model"}
+    assert {way.source for way in measured_family(PROBLEMS, UNTRAINED, None, 9).choice.ways} == {*SOURCES} - {"nearest"}
 
 
-def test_equal_data_give_equal_choices_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each source and weights in turn seem to take no time, and an hour."""
-    neighbours = Neighbours.of(PROBLEMS, label(PROBLEMS))
-    choices = set()
-    for period in (1, 2, 12, 24):
-        ticks = count()
-        clock = lambda: 3600.0 * (next(ticks) // period % 2)  # noqa: B023, E731
-        monkeypatch.setattr("jepakit.lp.solving.solver.perf_counter", clock)
-        choices.add(choose(PROBLEMS, UNTRAINED, neighbours))
-    assert len(choices) == 1
+def test_a_problem_that_is_held_out_is_no_neighbour_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be solved without a pivot, and the time would be that of nothing."""
+    counts: set[int] = set()
+    best = Neighbours.best
+    monkeypatch.setattr(Neighbours, "best", lambda self, problem: counts.add(len(self)) or best(self, problem))
+    measured_family(PROBLEMS, UNTRAINED, label(PROBLEMS), 9)
+    assert counts == {9}
 
 
-@pytest.mark.parametrize(
-    ("steepest", "devex", "rows", "expected"),
-    [
-        # Pivots and rows that are not basic, as measured on problems of the benchmarks; in processor time Devex takes
-        # .77, .41, .24, .57, 1.30, .99 and 1.19 of steepest edges.
-        (152, 159, 2866, "devex"),  # unit commitment, copper plate
-        (209, 265, 5043, "devex"),  # unit commitment, DC
-        (4, 3, 1366, "devex"),  # power flow, 1354 buses
-        (873, 568, 346, "devex"),  # auctions
-        (95, 169, 163, "steepest"),  # set covers
-        (123, 149, 413, "steepest"),  # independent sets
-        (75, 120, 190, "steepest"),  # facility location
-        # However many rows: more than 1.5 times the pivots.
-        (100, 151, 10**6, "steepest"),
-        (100, 150, 10**6, "devex"),
-    ],
-)
-def test_devex_is_chosen_where_setting_up_steepest_edges_costs_more(
-    steepest: int, devex: int, rows: int, expected: str
-) -> None:
-    nonbasic = Basis(np.zeros(1, np.int8), np.zeros(rows, np.int8))
-    assert edge_weights_for(steepest, devex, [Start("neighbour", basis=nonbasic)]) == expected
-    # The same over several starts.
-    assert edge_weights_for(3 * steepest, 3 * devex, 3 * [Start("neighbour", basis=nonbasic)]) == expected
+@pytest.mark.parametrize("seed", range(40))
+def test_the_chosen_way_is_the_fastest_of_all(seed: int) -> None:
+    choice = drawn(seed)
+    fastest = min(choice.ways, key=lambda way: float(np.mean(way.milliseconds)))
+    assert choice.ranked(inf)[0] == fastest
+    assert choice.ranked(1, loaded=True)[0] == fastest
+    for problems in (1, 10, 1000):
+        # Loading a network is part of the time, unless it is loaded already.
+        def cost(way: Way, problems: int = problems) -> float:
+            return float(np.mean(way.milliseconds)) + (NETWORK_MS / problems if way.source == "model" else 0)
+
+        first, *others = choice.ranked(problems)
+        assert cost(first) == min(map(cost, choice.ways))
+        assert [way.source for way in others].count("model") == 0
+        assert [cost(way) for way in others] == sorted(cost(way) for way in others)
 
 
-def test_neighbours_are_tried_without_themselves() -> None:
-    """Otherwise each would be a neighbour of its own, with no pivot left."""
-    neighbours = Neighbours.of(PROBLEMS, label(PROBLEMS))
-    for at, problem in enumerate(PROBLEMS):
-        nearest, without = neighbours.nearest(problem), neighbours.best(problem, without=at)
-        assert nearest is not None
-        assert without is not None
-        np.testing.assert_array_equal(nearest.x, neighbours.x[at])
-        assert not np.array_equal(without.x, neighbours.x[at])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_network_is_worth_a_trial_only_where_it_was_faster_than_cold(seed: int) -> None:
+    choice = drawn(seed)
+    means = {way.source: float(np.mean(way.milliseconds)) for way in choice.ways}
+    assert (choice.network is not None) == (means.get("model", inf) < means["cold"])
 
 
-@pytest.mark.parametrize("source", ["both", "model", "training"])
-def test_a_family_comes_back_from_its_folder(tmp_path: Path, source: str) -> None:
+def test_without_a_measurement_the_model_is_not_used() -> None:
+    assert [way.source for way in Choice(KIND).ranked()] == ["nearest", "problem before", "cold"]
+    assert Choice(KIND).network is None
+    assert "not measured" in Choice(KIND).in_words(10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_family_comes_back_from_its_folder(tmp_path: Path, seed: int) -> None:
     config = PretrainConfig(epochs=1, progress=False, encoder=EncoderConfig(dim=8, depth=1, iterations=4))
     run = RunFolder(tmp_path / "run")
     run.start("seed: 0\n", resume=False)
     family = pretrain(PROBLEMS, config, optima=label(PROBLEMS), run=run).family
-    replace(family, choice=Choice(source, "devex")).save(run.path)  # type: ignore[arg-type]
+    assert LearnedFamily.load(run.path).choice == family.choice
+    LearnedFamily.of(drawn(seed), family.model, family.neighbours).save(run.path)
     loaded = LearnedFamily.load(run.path)
-    assert loaded.choice == Choice(source, "devex")  # type: ignore[arg-type]
-    sources = {"both": ["neighbour", "model"], "model": ["model"], "training": ["neighbour"]}
-    assert [start.source for start in loaded.starts(ALIKE.problem(50))[0]] == sources[source]
+    assert loaded.choice == drawn(seed)
+    assert not loaded.loaded
+    problem = ALIKE.problem(50)
+    for way in loaded.choice.ways:
+        starts, expected = (one.starts(way, problem) for one in (loaded, family))
+        assert (starts is None) == (expected is None) == (way.source == "problem before")
+        for start, other in zip(starts or [], expected or [], strict=True):
+            np.testing.assert_array_equal(start.x, other.x)
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"source": "oracle"}', '{"what": 1}', "[1]"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "{",
+        "[1]",
+        '{"what": 1}',
+        # Of an earlier version.
+        '{"source": "training", "edge_weights": "devex"}',
+        '{"kind": {"matrix": "", "ranges": {"rows": [1, 2]}}, "ways": []}',
+        '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "oracle", "milliseconds": [1]}]}',
+        '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": [-1]}]}',
+        '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": []}]}',
+        '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": [1, "x"]}]}',
+    ],
+)
 def test_a_damaged_choice_is_named(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "starts.json"
-    file.write_text(damage)
+    ranges = "{" + ", ".join(f'"{name}": [0, 1]' for name in KIND.ranges) + "}"
+    file.write_text(damage.replace("RANGES", ranges))
     with pytest.raises(ModelError, match=r"starts\.json:"):
         Choice.load(file)
 
 
-def test_a_choice_that_there_is_not_is_refused() -> None:
+def test_a_way_that_there_is_not_is_refused() -> None:
     with pytest.raises(ConfigError, match="edge_weights"):
-        Choice("both", "dantzig")  # type: ignore[arg-type]
+        Way("cold", "dantzig")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="ways"):
+        Choice(KIND, (Way("cold", milliseconds=(1.0,)), Way("nearest", milliseconds=(1.0, 2.0))))
+    with pytest.raises(ConfigError, match="milliseconds"):
+        replace(Way("cold"), milliseconds=(inf,))

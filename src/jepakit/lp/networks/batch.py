@@ -12,17 +12,8 @@ from torch import Tensor
 
 from jepakit.core.packed import RowLists, offsets, owners, select_groups
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.solving.iterates import primal_dual
-
-
-@dataclass(frozen=True, eq=False)
-class Optimum:
-    """The optimum of a problem, as a label: x ``[n]``, row duals y ``[m]`` and an optimal basis."""
-
-    x: Array
-    y: Array
-    basis: Basis
 
 
 @dataclass(frozen=True, eq=False)

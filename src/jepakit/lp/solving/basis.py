@@ -1,4 +1,4 @@
-"""A basis: which rows and columns are basic, and at which bound the others are."""
+"""A basis: which rows and columns are basic, and at which bound the others are; an optimum with its basis."""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ class Basis:
             _fitted(self.columns, problem.lower, problem.upper),
             _fitted(self.rows, problem.row_lower, problem.row_upper),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The optimum of a problem, as a label: x ``[n]``, row duals y ``[m]`` and an optimal basis."""
+
+    x: Array
+    y: Array
+    basis: Basis
 
 
 def _fitted(statuses: Array, lower: Array, upper: Array) -> Array:

@@ -34,6 +34,7 @@ class SolveConfig:
         exact: certify an optimum only if its basis is optimal in rational arithmetic.
         pivots: limit from a start, after which the problem is solved cold; None: 1000 + 2 per row.
         seconds: limit per problem; None: no limit.
+        method: of a cold solve: the dual simplex method, or an interior point method with crossover to a basis.
         presolve: whether a cold solve presolves.
         reduce: whether a warm start turns singleton rows into bounds; see `jepakit.lp.solving.reduce`.
         threads: number of threads of HiGHS.
@@ -45,12 +46,14 @@ class SolveConfig:
     exact: bool = False
     pivots: int | None = None
     seconds: float | None = None
+    method: Method = "simplex"
     presolve: bool = True
     reduce: bool = True
     threads: int = 1
 
     def __post_init__(self) -> None:
         require_at_least(self, gap=0, row_tolerance=0, pivots=0, seconds=0, threads=1)
+        require_choice("method", self.method, get_args(Method))
         for name, tolerance in self.row_tolerances.items():
             if not tolerance >= 0:
                 raise ConfigError(f"row_tolerances[{name}]", tolerance, "at least 0")
@@ -134,8 +137,13 @@ class Solver:
         self.config = config or SolveConfig()
         self._highs = HighsSolver(self.config.threads)
 
-    def solve(self, problem: LinearProgram, starts: Sequence[Start] = ()) -> Solution:
+    def solve(self, problem: LinearProgram, starts: Sequence[Start] = (), *, method: Method | None = None) -> Solution:
         """Solves a problem. Of several starts HiGHS uses the one with the best proved bound.
+
+        Args:
+            problem: the problem.
+            starts: guesses; without any the problem is solved cold.
+            method: of a cold solve; None: that of the configuration.
 
         Raises:
             ConfigError: `SolveConfig.row_tolerances` names a row that the problem does not have.
@@ -154,7 +162,7 @@ class Solver:
         attempts: list[tuple[Start, Method, bool, bool]] = []
         if with_basis:
             attempts.append((max(with_basis, key=lambda start: start.bound).start, "simplex", False, False))
-        attempts += [(_COLD_START, *way) for way in _COLD_WAYS if way[1] <= self.config.presolve]
+        attempts += [(_COLD_START, *way) for way in _cold_ways(method or self.config.method, self.config.presolve)]
         for start, method, presolve, scaled in attempts:
             answer = self._answer(problem, patient, start, method=method, presolve=presolve, scaled=scaled)
             pivots += answer.pivots
@@ -317,13 +325,16 @@ def _solution(
     )
 
 
-#: (method, presolve, scaled) of cold solves, in order. Scaled, what HiGHS allows or drops is relative to the problem's
-#: own units. The interior point method detects some infeasible problems that the simplex method does not.
-_COLD_WAYS: tuple[tuple[Method, bool, bool], ...] = (
-    ("simplex", True, False),
-    ("simplex", False, True),
-    ("ipm", True, True),
-)
+def _cold_ways(method: Method, presolve: bool) -> list[tuple[Method, bool, bool]]:
+    """(method, presolve, scaled) of cold solves, in order.
+
+    Scaled, what HiGHS allows or drops is relative to the problem's own units. The interior point method detects some
+    infeasible problems that the simplex method does not.
+    """
+    ways: list[tuple[Method, bool, bool]] = [("simplex", True, False), ("simplex", False, True), ("ipm", True, True)]
+    if method == "ipm":
+        ways.insert(0, ("ipm", presolve, not presolve))
+    return [way for way in ways if way[1] <= presolve]
 
 
 #: Of what is not certified, which is told: an optimum rather than none, a status rather than a failure.

@@ -10,8 +10,7 @@ from pathlib import Path
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.files.arrays import read_arrays, write_arrays
 from jepakit.lp.data import LinearProgram, fingerprint
-from jepakit.lp.networks.batch import Optimum
-from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.basis import Basis, Optimum
 from jepakit.lp.solving.solver import Solver
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from jepakit.files.arrays import read_arrays, write_arrays
 from jepakit.lp.data import Array, LinearProgram, matrix_fingerprint
-from jepakit.lp.networks.batch import Optimum
-from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.basis import Basis, Optimum
 from jepakit.lp.solving.certificate import DualBounds, lower_bounds
 from jepakit.lp.solving.solver import Start
 
