@@ -136,7 +136,7 @@ def _measured(family: str, kind: str, jepa: str, labels: int, quick: bool, seed:
         config = replace(config, **_PERCEPTRON)
     if mode := JEPA[jepa]:
         config = replace(config, use_jepa=True, objective=ObjectiveConfig(target=mode))
-    config = replace(config, seed=seed, epochs=2 if quick else config.epochs)
+    config = replace(config, seed=seed, held_out=0, epochs=2 if quick else config.epochs)
     if labels:
         problems, optima = problems[:labels], optima[:labels]
     model = pretrain(problems, config, optima=optima if labels else None).encoder

@@ -4,7 +4,8 @@
     python -m benchmarks.lp_power_flow --quick    # a minute: the smallest network, one seed
 
 Loads as in PGLearn: one factor of .6 to 1 for all, one of .85 to 1.15 for each bus. A hundred problems to train on,
-thirty unseen ones. "Without any pivot": the start was optimal, and proved so.
+thirty unseen ones. The way "as chosen" is the one that took the least time on the last eight of the hundred.
+"Without any pivot": the start was optimal, and proved so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.harness import Options, Steps, data_dir, main
-from benchmarks.lp_ways import PIVOTS, SEEDS, Facts, by_metric, facts, labels_folder, median, rows_of, taught_by_bases
+from benchmarks.lp_ways import SEEDS, TIME, Facts, by_metric, facts, labels_folder, median, rows_of, taught_by_bases
 from jepakit.lp import label, pretrain
 from jepakit.lp.encoder import EncoderConfig
-from jepakit.lp.evaluate import FAMILY, NEAREST, ways
+from jepakit.lp.evaluate import FAMILY, ways
 from jepakit.lp.families.power_flow import PowerFlow
 from jepakit.training.result_rows import ResultRow
 
@@ -31,7 +32,8 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
         by_seed = [
             steps.value((name, seed, options.quick), partial(_measured, name, seed, options.quick)) for seed in seeds
         ]
-        table += rows_of(name, by_seed, {PIVOTS: median(by_seed, NEAREST, PIVOTS)}, FAMILY)
+        rivals = [name for name, way in by_seed[0].items() if not way["ours"]]
+        table += rows_of(name, by_seed, {TIME: min(median(by_seed, way, TIME) for way in rivals)}, FAMILY)
     return by_metric(table)
 
 

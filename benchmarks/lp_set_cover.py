@@ -56,7 +56,7 @@ def _measured(seed: int, count: int) -> dict[str, Facts]:
     """Trains a model, and solves the problems of all tests."""
     problems = [TRAINED[number % len(TRAINED)].problem(number) for number in range(_TRAINING)]
     encoder = EncoderConfig(dim=32, depth=3, iterations=128)
-    config = taught_by_bases(seed=seed, epochs=30, batch_size=4, encoder=encoder)
+    config = taught_by_bases(seed=seed, epochs=30, batch_size=4, encoder=encoder, held_out=0)
     optima = label(problems, cache=labels_folder(), workers=2)
     family = pretrain(problems, config, optima=optima).family
     return {where: facts(_unseen(cover, count), ways(family, [])) for where, cover in TESTED.items()}

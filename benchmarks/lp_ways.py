@@ -54,7 +54,9 @@ def labels_folder() -> Path:
     return cache_folder() / "benchmarks" / "lp_labels"
 
 
-def taught_by_bases(*, seed: int, epochs: int, batch_size: int, encoder: EncoderConfig) -> PretrainConfig:
+def taught_by_bases(
+    *, seed: int, epochs: int, batch_size: int, encoder: EncoderConfig, held_out: int | None = None
+) -> PretrainConfig:
     """Training for starts: the statuses of optimal bases alone, without the KKT loss."""
     return PretrainConfig(
         seed=seed,
@@ -67,6 +69,7 @@ def taught_by_bases(*, seed: int, epochs: int, batch_size: int, encoder: Encoder
         stationarity_weight=0,
         complementary_slackness_weight=0,
         encoder=encoder,
+        held_out=held_out,
     )
 
 

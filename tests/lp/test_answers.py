@@ -40,8 +40,8 @@ CASES = {
         1,
     ),
     "small costs": (
-        "NAME\nROWS\n N Obj\n L r0\n L r1\n L r2\nCOLUMNS\n x0 Obj -3e-08 r0 1\n x0 r2 3\n x1 Obj -5e-08 r1 2\n x1 r2 2\n"
-        "RHS\n RHS r0 400000000 r1 1200000000\n RHS r2 1800000000\nENDATA\n",
+        "NAME\nROWS\n N Obj\n L r0\n L r1\n L r2\nCOLUMNS\n x0 Obj -3e-08 r0 1\n x0 r2 3\n x1 Obj -5e-08 r1 2\n"
+        " x1 r2 2\nRHS\n RHS r0 400000000 r1 1200000000\n RHS r2 1800000000\nENDATA\n",
         -36,
     ),
     "tiny coefficient": ("NAME t\nROWS\n N o\n L r\nCOLUMNS\n x o -1 r 1e-9\nRHS\n RHS r 1\nENDATA\n", -1e9),

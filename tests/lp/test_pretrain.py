@@ -22,6 +22,7 @@ from jepakit.lp.model import LPModel
 from jepakit.lp.networks.batch import LPBatch
 from jepakit.lp.objective import ObjectiveConfig, build_jepa
 from jepakit.lp.pretrain import PretrainConfig, pretrain
+from jepakit.lp.solving.highs import HighsSolver
 from jepakit.lp.starts.labels import label
 from jepakit.lp.views import MaskConfig, ProblemViews
 from jepakit.training import RunFolder
@@ -192,13 +193,13 @@ def test_labels_are_kept_and_damaged_ones_made_again(tmp_path: Path, monkeypatch
     first = label(PROBLEMS[:3], cache=tmp_path)
     (tmp_path / f"{fingerprint(PROBLEMS[1])}.npz").write_bytes(b"half a fi")
     solved: list[str] = []
-    original = Solver.solve
+    original = HighsSolver.solve
 
-    def counted(self: Solver, problem: object, *more: object) -> object:
+    def counted(self: HighsSolver, problem: object, *more: object) -> object:
         solved.append(problem.name)  # type: ignore[attr-defined]
         return original(self, problem, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Solver, "solve", counted)
+    monkeypatch.setattr(HighsSolver, "solve", counted)
     again = label(PROBLEMS[:4], cache=tmp_path)
     assert solved == [PROBLEMS[1].name, PROBLEMS[3].name]
     for one, other in zip(first, again, strict=False):

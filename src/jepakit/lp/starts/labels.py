@@ -11,6 +11,8 @@ from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.files.arrays import read_arrays, write_arrays
 from jepakit.lp.data import LinearProgram, fingerprint
 from jepakit.lp.solving.basis import Basis, Optimum
+from jepakit.lp.solving.certificate import residuals
+from jepakit.lp.solving.highs import HighsSolver
 from jepakit.lp.solving.solver import Solver
 
 
@@ -71,16 +73,20 @@ def _optima_or_reasons(problems: Sequence[LinearProgram], cache: Path | None, wo
 
 def _solved(problems: list[LinearProgram], workers: int) -> Iterator[Optimum | str]:
     if workers == 1 or len(problems) < 2:
-        solver = Solver()
-        yield from (_optimum(problem, solver) for problem in problems)
+        yield from map(_optimum, problems)
         return
     # Spawned, because a forked process inherits locks of the threads of torch and HiGHS.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_optimum, problems)
 
 
-def _optimum(problem: LinearProgram, solver: Solver | None = None) -> Optimum | str:
-    solution = (solver or Solver()).solve(problem)
+def _optimum(problem: LinearProgram) -> Optimum | str:
+    """HiGHS' answer without a proof, since every start is checked when it is used; a `Solver` where it gives none."""
+    if (problem.lower <= problem.upper).all():
+        answer = HighsSolver().solve(problem)
+        if answer.status == "optimal" and answer.basis and residuals(problem, answer.x, answer.y).optimal:
+            return Optimum(answer.x, answer.y, answer.basis)
+    solution = Solver().solve(problem)
     if solution.status != "optimal" or solution.basis is None:
         return solution.message
     return Optimum(solution.x, solution.y, solution.basis)
