@@ -5,10 +5,10 @@
 
 "Right" means a status of optimal, and the objective within 1e-6 (relative to 1 + its size) of the published optimum as
 HiGHS has verified it; "certified" that the optimum is proved in exact arithmetic. Seconds are those of all problems,
-relative to HiGHS alone in the same process. Each problem is also made infeasible, by a row that asks
-for less than the least its objective can be, and unbounded, by two columns that cancel in every row and together earn;
-the answer has to be that, within a minute a problem: made infeasible, dfl001 takes HiGHS alone more than three. A network with random weights, and bases and points of noise, stand for the worst that a
-model can say.
+relative to HiGHS alone in the same process. Each problem is also made infeasible, by a row that asks for less than the
+least its objective can be, and unbounded, by two columns that cancel in every row and together earn; the answer has to
+be that, within a minute a problem (made infeasible, dfl001 takes HiGHS alone more than three). A network with random
+weights, and bases and points of noise, stand for the worst that a model can say.
 """
 
 from __future__ import annotations
