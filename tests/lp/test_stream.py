@@ -64,6 +64,17 @@ def test_without_rolling_the_problem_before_is_not_used() -> None:
     assert [stream.solve(ALIKE.problem(seed)).solution.source for seed in (100, 101)] == ["neighbour"] * 2
 
 
+def test_what_was_not_measured_is_decided_by_the_bounds_and_the_model_is_not_used() -> None:
+    family = family_of(ALIKE, {})
+    assert not family.choice.measured
+    stream = Stream(family=family)
+    assert stream.solve(ALIKE.problem(3)).solution.source == "neighbour"
+    # The same problem again: the answer before proves as much, and comes first.
+    assert stream.solve(ALIKE.problem(3)).solution.source == "problem before"
+    covers = family_of(SetCover(30, 35, 0.1), {})
+    assert Stream(family=covers).solve(SetCover(30, 35, 0.1).problem(50)).solution.source == "solver"
+
+
 def test_without_a_family_each_starts_from_the_answer_before_if_the_matrix_is_the_same() -> None:
     stream = Stream()
     problems = [ALIKE.problem(1), ALIKE.problem(2), SetCover(20, 24, 0.2).problem(0), ALIKE.problem(3)]

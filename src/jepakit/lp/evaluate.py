@@ -107,7 +107,7 @@ def evaluate(
     summary = [
         "Pivots and time of every way to start; the guess is part of the time. All ways end at the same optimum."
     ]
-    if difference := family.choice.kind.difference(problems[0]):
+    if difference := family.choice.difference(problems[0]):
         summary.append(
             f"The problems are of another kind than those of training ({difference}): `solve` uses the model for them"
             " only if it is faster on the first of many."
@@ -120,7 +120,7 @@ def evaluate(
 def measured_ways(choice: Choice) -> Evaluation:
     """The table of the ways that were timed on held-out problems of training, and what follows from it."""
     timed = [way.timed for way in choice.ways]
-    if not timed:
+    if not choice.measured:
         summary = "There were too few problems to hold any out: ways to start were not measured, the model is not used."
         return Evaluation(title="Ways to start", summary=(summary,))
     count = len(timed[0].milliseconds)
@@ -163,7 +163,7 @@ def ways(
         by[ROLLED] = Way(_rolling, ours=True)
     if random_model is not None:
         by[UNTRAINED] = Way(lambda problem, _before: random_model.starts([problem]), learned=True, network=True)
-    if problems and not family.choice.kind.difference(problems[0]):
+    if problems and not family.choice.difference(problems[0]):
         by[FAMILY] = _chosen(family)
     by[MODEL] = Way(lambda problem, _before: model.starts([problem]), ours=True, learned=True, network=True)
     return by

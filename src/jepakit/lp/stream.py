@@ -110,7 +110,7 @@ class Stream:
         family = self._family
         if given or family is None:
             return self._solver.solve(problem, given or plain), ""
-        if difference := family.choice.kind.difference(problem):
+        if difference := family.choice.difference(problem):
             return self._of_another_kind(problem, family, plain, difference)
         note = ""
         for way in family.choice.ranked(self._left, loaded=family.loaded):
@@ -122,6 +122,8 @@ class Stream:
                 note = f"no guess of the model: {error}"
                 continue
             if starts is not None:
+                # Of starts that were not measured the bounds decide.
+                starts = starts if family.choice.measured else plain + starts
                 return self._solver.solve(problem, starts, method=way.method), note
         return self._solver.solve(problem, plain), note
 

@@ -84,7 +84,7 @@ def test_a_network_is_worth_a_trial_only_where_it_was_faster_than_cold(seed: int
 
 
 def test_without_a_measurement_the_model_is_not_used() -> None:
-    assert [way.source for way in Choice(KIND).ranked()] == ["nearest", "problem before", "cold"]
+    assert [way.source for way in Choice(KIND).ranked()] == ["nearest", "cold"]
     assert Choice(KIND).network is None
     assert "not measured" in Choice(KIND).in_words(10)
 
@@ -115,12 +115,13 @@ def test_a_family_comes_back_from_its_folder(tmp_path: Path, seed: int) -> None:
         "{",
         "[1]",
         '{"what": 1}',
-        # Of an earlier version.
-        '{"source": "training", "edge_weights": "devex"}',
+        '{"source": "oracle", "edge_weights": "devex"}',
+        '{"source": "training"}',
         '{"kind": {"matrix": "", "ranges": {"rows": [1, 2]}}, "ways": []}',
         '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "oracle", "milliseconds": [1]}]}',
         '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": [-1]}]}',
-        '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": []}]}',
+        '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": []}, '
+        '{"source": "model", "milliseconds": [1]}]}',
         '{"kind": {"matrix": "", "ranges": RANGES}, "ways": [{"source": "cold", "milliseconds": [1, "x"]}]}',
     ],
 )
@@ -130,6 +131,17 @@ def test_a_damaged_choice_is_named(tmp_path: Path, damage: str) -> None:
     file.write_text(damage.replace("RANGES", ranges))
     with pytest.raises(ModelError, match=r"starts\.json:"):
         Choice.load(file)
+
+
+def test_the_choice_of_an_earlier_version_is_kept_and_said_to_be_no_measurement(tmp_path: Path) -> None:
+    file = tmp_path / "starts.json"
+    for source, ways in (("training", ["nearest"]), ("model", ["model"]), ("both", ["nearest", "model"])):
+        file.write_text(f'{{"source": "{source}", "edge_weights": "devex"}}')
+        choice = Choice.load(file)
+        assert choice.ranked(1) == [Way(way, "devex") for way in ways]
+        assert "chosen by an earlier version, and not by time" in choice.in_words(1)
+        assert (choice.network, choice.difference(PROBLEMS[0])) == (None, "")
+    assert Choice.load(tmp_path / "none.json").ranked(1) == [Way("model")]
 
 
 def test_a_way_that_there_is_not_is_refused() -> None:

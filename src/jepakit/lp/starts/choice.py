@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.files import read_json, reading, write_json
+from jepakit.lp.data import LinearProgram
 from jepakit.lp.solving.highs import EdgeWeights, Method
 from jepakit.lp.starts.advice import NETWORK_MS, Timed, in_ms
 from jepakit.lp.starts.kind import STATISTICS, Kind
@@ -57,7 +58,7 @@ class Way:
 
 
 #: Where nothing was measured: a basis of the same matrix does little harm, a network may.
-_UNMEASURED = (Way("nearest"), Way("problem before"), Way("cold"))
+_UNMEASURED = (Way("nearest"), Way("cold"))
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,27 @@ class Choice:
     """What is used for problems of a family.
 
     Args:
-        kind: of its problems.
-        ways: the measured ones; empty if there were too few problems to hold any out.
+        kind: of its problems; None: not known, in runs of an earlier version.
+        ways: the measured ones; empty if there were too few problems to hold any out. An earlier version has chosen
+            some by pivots, without times.
     """
 
-    kind: Kind
+    kind: Kind | None
     ways: tuple[Way, ...] = ()
 
     def __post_init__(self) -> None:
-        if len({len(way.milliseconds) for way in self.ways}) > 1 or any(not way.milliseconds for way in self.ways):
-            raise ConfigError(
-                "ways", [len(way.milliseconds) for way in self.ways], "a time of each problem in each way"
-            )
+        counts = [len(way.milliseconds) for way in self.ways]
+        if len(set(counts)) > 1:
+            raise ConfigError("ways", counts, "a time of each problem in each way")
+
+    @property
+    def measured(self) -> bool:
+        """Whether the ways have times."""
+        return any(way.milliseconds for way in self.ways)
+
+    def difference(self, problem: LinearProgram) -> str:
+        """How a problem differs from the kind; empty if it does not, or the kind is not known."""
+        return "" if self.kind is None else self.kind.difference(problem)
 
     def ranked(self, problems: float = inf, *, loaded: bool = False) -> list[Way]:
         """The ways, fastest first; a network only if it is the fastest, or loaded.
@@ -85,8 +95,8 @@ class Choice:
             problems: number of problems that are to be solved; loading a network counts as a share of each.
             loaded: the network is loaded already.
         """
-        if not self.ways:
-            return list(_UNMEASURED)
+        if not self.measured:
+            return list(self.ways or _UNMEASURED)
         loading = 0.0 if loaded else NETWORK_MS / max(1.0, problems)
 
         def cost(way: Way) -> float:
@@ -97,14 +107,19 @@ class Choice:
 
     @property
     def network(self) -> Way | None:
-        """The fastest way with the network, if it is faster than cold; None if it is not."""
+        """The fastest way with the network, if it was faster than cold; None if it was not."""
+        if not self.measured:
+            return None
         by = {way.source: way for way in sorted(self.ways, key=lambda way: -way.timed.mean)}
         model, cold = by.get("model"), by.get("cold")
         return model if model and cold and model.timed.mean < cold.timed.mean else None
 
     def in_words(self, problems: float) -> str:
         """What is used for a number of problems, and what it took beside a cold start when it was measured."""
-        if not self.ways:
+        if self.kind is None:
+            names = ", ".join(way.timed.name for way in self.ways)
+            return f"{names}: chosen by an earlier version, and not by time; train again to have it measured"
+        if not self.measured:
             return "not measured, there were too few problems; starts from solved problems of the same matrix"
         best = self.ranked(problems)[0].timed
         cold = [way.timed.mean for way in self.ways if way.source == "cold" and way.timed != best]
@@ -119,16 +134,25 @@ class Choice:
 
     @classmethod
     def load(cls, file: Path) -> Choice:
-        """Reads a file of `save`.
+        """Reads a file of `save`, or of an earlier version; without a file the model is all that there is.
 
         Raises:
-            ModelError: the file is missing, damaged, or of an earlier version.
+            ModelError: the file is damaged.
         """
-        again = "a file of this version; train again"
+        if not file.exists():
+            return cls(None, (Way("model"),))
+        again = "the choice that training has written; train again"
         content = read_json(file, ModelError, expected=again)
         with reading(file, ModelError, expected=again):
-            ways = tuple(_way(**one) for one in content["ways"])
-            return cls(_kind(**content["kind"]), ways)
+            if "source" in content:
+                return cls(None, _earlier(**content))
+            return cls(_kind(**content["kind"]), tuple(_way(**one) for one in content["ways"]))
+
+
+def _earlier(*, source: str, edge_weights: EdgeWeights) -> tuple[Way, ...]:
+    """The choice of an earlier version."""
+    ways: dict[str, tuple[Source, ...]] = {"training": ("nearest",), "model": ("model",), "both": ("nearest", "model")}
+    return tuple(Way(one, edge_weights) for one in ways[require_choice("source", source, ways)])
 
 
 def _way(*, milliseconds: list[Any], **more: Any) -> Way:

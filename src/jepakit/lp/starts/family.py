@@ -50,14 +50,13 @@ class LearnedFamily:
         """
         encoder, neighbours = run / "encoder", run / _NEIGHBOURS
         if not ((encoder / "config.json").exists() and (run / _CHOICE).exists()):
-            # What is missing is named by what needs PyTorch.
+            # What is missing, or of another system, is named by what needs PyTorch.
             from jepakit.training import RunFolder
 
             RunFolder(run).require_trained()
             _load_model(encoder)
-        choice = Choice.load(run / _CHOICE)
         return cls(
-            choice,
+            Choice.load(run / _CHOICE),
             lambda: _load_model(encoder),
             lambda: Neighbours.load(neighbours) if neighbours.exists() else None,
         )
