@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.command import Command
+from jepakit.cli.command import Command, config_yaml
 from jepakit.cli.lp_solve import COMMANDS as SOLVE_COMMANDS
 from jepakit.cli.lp_solve import files_of
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, require_at_least
+from jepakit.files import write_text
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.evaluate import EvaluateConfig, evaluate, measured_ways
 from jepakit.lp.families.named import FamilyName, make_family
@@ -124,7 +125,13 @@ def _label(options: LabelOptions, out: Console) -> None:
 def _train(options: TrainOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
     run = RunFolder(options.run)
+    held_none_out = options.resume and run.config.exists() and "held_out" not in run.read_config()
     with training_run(run, options, out, renamed=JEPA_NAMES) as training:
+        if held_none_out and training.is_first:
+            write_text(run.config, config_yaml(options, leave_out=("run", "resume", "progress", "held_out")))
+        if held_none_out:
+            # A run of an earlier version goes on as it has begun.
+            options = replace(options, held_out=0)
         optima = None
         if options.use_labels:
             problems, optima = _with_optimum(problems, labels, options.workers, out)

@@ -121,7 +121,7 @@ def measured_ways(choice: Choice) -> Evaluation:
     """The table of the ways that were timed on held-out problems of training, and what follows from it."""
     timed = [way.timed for way in choice.ways]
     if not choice.measured:
-        summary = "There were too few problems to hold any out: ways to start were not measured, the model is not used."
+        summary = "No problem was held out: the ways to start were not measured, and the model is not used."
         return Evaluation(title="Ways to start", summary=(summary,))
     count = len(timed[0].milliseconds)
     where = "1 held-out problem" if count == 1 else f"{count} held-out problems"

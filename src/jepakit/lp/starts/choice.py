@@ -67,7 +67,7 @@ class Choice:
 
     Args:
         kind: of its problems; None: not known, in runs of an earlier version.
-        ways: the measured ones; empty if there were too few problems to hold any out. An earlier version has chosen
+        ways: the measured ones; empty if no problem was held out. An earlier version has chosen
             some by pivots, without times.
     """
 
@@ -120,7 +120,7 @@ class Choice:
             names = ", ".join(way.timed.name for way in self.ways)
             return f"{names}: chosen by an earlier version, and not by time; train again to have it measured"
         if not self.measured:
-            return "not measured, there were too few problems; starts from solved problems of the same matrix"
+            return "not measured, no problem was held out; starts from solved problems of the same matrix"
         best = self.ranked(problems)[0].timed
         cold = [way.timed.mean for way in self.ways if way.source == "cold" and way.timed != best]
         beside = f" (cold: {in_ms(cold[0])})" if cold else ""
