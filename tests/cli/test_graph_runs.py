@@ -145,7 +145,7 @@ def test_data_of_other_features_are_refused(toy: Toy, tmp_path: Path, capsys: py
     assert "_node_labels.txt:" in said
     assert "a value that the encoder was not trained on (found '3'); expected one of 0, 1, 2;" in said
     assert not out.exists()
-    assert main(["graph", "embed", str(toy.run), "--out", str(tmp_path / "x.csv")]) == 2
+    assert main(["graph", "embed", str(toy.run), "--out", str(tmp_path / "x.txt")]) == 2
     assert "expected a file name that ends in .parquet" in capsys.readouterr().err
 
 

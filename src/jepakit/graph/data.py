@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -37,7 +37,8 @@ class Graphs:
         edge_ptr: ``[G + 1]`` int64; graph ``g`` owns edges ``edge_ptr[g]:edge_ptr[g + 1]``.
         edge_attr: edge features, ``[E, F_e]`` float, or None.
         descriptors: properties of whole graphs to predict, ``[G, D]`` float, NaN where missing, or None.
-        y: graph labels: ``[G]`` int64 classes, or ``[G, T]`` float for T tasks (NaN where unlabelled), or None.
+        y: graph labels: ``[G]`` int64 classes, -1 where unlabelled; or ``[G, T]`` float for T tasks, NaN where
+            unlabelled; or None.
         node_y: node classes ``[N]`` int64, -1 where unlabelled, or None.
         position: structural encodings ``[N, P]`` float, or None; see `jepakit.graph.networks.encoding`.
         patch: METIS patch of each node within its graph, ``[N]`` int64, or None; see `jepakit.graph.masking`.
@@ -219,6 +220,27 @@ class Graphs:
 
 
 @dataclass(frozen=True, eq=False)
+class Origins:
+    """Where graphs come from: a row for each place that the files have for a graph, R in all.
+
+    Args:
+        columns: name -> a text or whole number for each row, such as ``file``, ``row`` (from 1), ``smiles`` and ``id``.
+        graph: the graph of each row, ``[R]`` int64, -1 where it could not be read.
+        problem: what is wrong with each row, empty where nothing is.
+    """
+
+    columns: Mapping[str, Sequence[str | int]]
+    graph: Tensor
+    problem: Sequence[str]
+
+    @classmethod
+    def of_all(cls, **columns: Sequence[str | int]) -> Origins:
+        """Of files whose graphs could all be read."""
+        count = len(next(iter(columns.values())))
+        return cls(columns, torch.arange(count), [""] * count)
+
+
+@dataclass(frozen=True, eq=False)
 class GraphDataset:
     """A set of graphs with its name, task and splits.
 
@@ -229,6 +251,9 @@ class GraphDataset:
         label_names: names of the classes (classification) or of the columns of ``y`` (multilabel, regression).
         splits: row numbers of ``train``, ``val`` and ``test``: graphs, or nodes for node classification.
         source: where the data come from, for reports.
+        origins: where each graph comes from; None where its number says so.
+        node_ids: the id that each node has in the file, ``[N]``; None where its number says so.
+        label_candidates: columns that look like labels, where several do and none was chosen.
     """
 
     name: str
@@ -237,6 +262,9 @@ class GraphDataset:
     label_names: tuple[str, ...] = ()
     splits: dict[str, Tensor] = field(default_factory=dict)
     source: str = ""
+    origins: Origins | None = None
+    node_ids: Sequence[str] | None = None
+    label_candidates: tuple[str, ...] = ()
 
 
 def concatenate(parts: Sequence[Graphs]) -> Graphs:

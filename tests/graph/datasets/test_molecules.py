@@ -15,7 +15,8 @@ from jepakit.graph.data import Graphs
 from jepakit.graph.datasets.molecules import descriptors as molecule_descriptors
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
 from jepakit.graph.datasets.molecules.features import ATOM_FEATURES, BOND_FEATURES
-from jepakit.graph.datasets.molecules.load import Molecules, load_molecules, morgan_fingerprints, scaffold_split
+from jepakit.graph.datasets.molecules.load import Molecules, load_molecules, morgan_fingerprints
+from jepakit.graph.datasets.molecules.scaffolds import scaffold_split
 
 Chem = pytest.importorskip("rdkit.Chem")
 pytest.importorskip("rdkit.Chem.Descriptors")

@@ -65,7 +65,7 @@ def load_dataset(
     kind, path = _locate(dataset, [root for root in (data_folder(data_dir), cache_folder()) if root is not None])
     if kind != "molecules":
         for field, columns in (("smiles_column", smiles_column), ("label_columns", label_columns)):
-            if columns is not None:
+            if columns:
                 raise ConfigError(field, columns, f"nothing, since {dataset} is not a SMILES table")
     if fill_missing and kind != "files":
         expected = f"false, since {dataset} is not node-link JSON, GraphML or Parquet"

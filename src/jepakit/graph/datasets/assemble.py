@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from jepakit.errors import DataError
-from jepakit.graph.data import GraphDataset, Graphs, Task
+from jepakit.graph.data import GraphDataset, Graphs, Origins, Task
 from jepakit.graph.datasets.edges import Edges, both_directions, drop_repeats
 from jepakit.graph.datasets.identifiers import are_names, without_ids
 from jepakit.graph.datasets.tables import LABELS, Rows, class_ids, feature_matrix, targets
@@ -25,6 +25,7 @@ class GraphTables:
         edges: attributes of the edges.
         graphs: the labels of the graphs.
         directed: whether the edges are directed.
+        origins: where the graphs come from.
     """
 
     nodes: Rows
@@ -34,6 +35,7 @@ class GraphTables:
     edges: Rows
     graphs: Rows
     directed: bool
+    origins: Origins | None = None
 
 
 def to_dataset(
@@ -65,7 +67,8 @@ def to_dataset(
     )
     if node_y is not None:
         task, label_names = "node classification", node_classes
-    return GraphDataset(name, graphs, task, label_names, source="graph files")
+    ids = [str(node) for node in tables.node_ids.to_pylist()]
+    return GraphDataset(name, graphs, task, label_names, source="graph files", origins=tables.origins, node_ids=ids)
 
 
 def _node_values(

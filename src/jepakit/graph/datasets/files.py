@@ -1,6 +1,7 @@
 """Reads the user's own graphs: node-link JSON, GraphML and Parquet tables."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from jepakit.errors import DataError
 from jepakit.files import parse_json, read_text, reading
-from jepakit.graph.data import GraphDataset
+from jepakit.graph.data import GraphDataset, Origins
 from jepakit.graph.datasets.assemble import GraphTables, to_dataset
 from jepakit.graph.datasets.graphml import read_graphml
 from jepakit.graph.datasets.parquet import read_parquet_tables
@@ -178,7 +179,19 @@ def _to_tables(path: Path, records: list[NodeLink]) -> GraphTables:
         edges=_rows(edges, _EDGE_KEYS, _item_places(records, "edges")),
         graphs=_rows(labels, (), lambda graph: (records[graph].file, f"{records[graph].place}graph")),
         directed=directed,
+        origins=_origins(records),
     )
+
+
+def _origins(records: list[NodeLink]) -> Origins:
+    """The file of each graph, and which it is in its file."""
+    files = [str(record.file) for record in records]
+    seen: Counter[str] = Counter()
+    rows: list[int] = []
+    for file in files:
+        seen[file] += 1
+        rows.append(seen[file])
+    return Origins.of_all(file=files, row=rows)
 
 
 def _edge_ends(record: NodeLink, offset: int) -> np.ndarray:

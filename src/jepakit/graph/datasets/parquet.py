@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from jepakit.errors import DataError
 from jepakit.files import reading
+from jepakit.graph.data import Origins
 from jepakit.graph.datasets.assemble import GraphTables
 from jepakit.graph.datasets.tables import LABELS, Rows
 
@@ -69,7 +70,16 @@ def read_parquet_tables(folder: Path) -> GraphTables:
         ),
         graphs=Rows(labels, lambda row: ((graphs or nodes).file, f"graph {row + 1}"), num_graphs),
         directed=False,
+        origins=_origins(folder, graphs or nodes, num_graphs),
     )
+
+
+def _origins(folder: Path, listed: _Table, num_graphs: int) -> Origins:
+    """The ids of the graphs, in the order of their first rows."""
+    columns: dict[str, Sequence[str | int]] = {"file": [str(folder)] * num_graphs}
+    if "graph" in listed.columns:
+        columns["id"] = [str(graph) for graph in listed.columns["graph"].unique().to_pylist()]
+    return Origins.of_all(**columns)
 
 
 def _read(file: Path, required: Sequence[str]) -> _Table:

@@ -14,7 +14,7 @@ from pyarrow import csv
 
 from jepakit.errors import DataError
 from jepakit.files import reading
-from jepakit.graph.data import GraphDataset, Graphs, Task
+from jepakit.graph.data import GraphDataset, Graphs, Origins, Task
 from jepakit.graph.datasets.download import named_set
 from jepakit.graph.datasets.edges import add_missing_reverses, drop_repeats
 from jepakit.graph.datasets.tables import MAX_FLOAT, Block, joined, one_hot, standardise
@@ -73,7 +73,9 @@ def load_tu(path: str | Path, *, vocabulary: Vocabulary | None = None) -> GraphD
         vocabulary=Vocabulary(nodes or (Attribute(CONSTANT, "numbers", 1),), edge_names),
         field_name=name,
     )
-    return GraphDataset(name, graphs, task, label_names, source="TU-format files")
+    rows = range(1, len(graphs) + 1)
+    origins = Origins.of_all(file=[str(folder)] * len(graphs), row=rows)
+    return GraphDataset(name, graphs, task, label_names, source="TU-format files", origins=origins)
 
 
 def _graph_targets(stem: str, indicator: _Table) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:

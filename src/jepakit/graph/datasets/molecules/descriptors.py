@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from jepakit.datasets.cache import Stored, cached_tensors
-from jepakit.graph.datasets.molecules.features import parse_all, require_rdkit
+from jepakit.graph.datasets.molecules.features import MAX_ATOMS, parse_all, require_rdkit
 from jepakit.graph.probe.selection import in_parallel
 
 _BATCH_MOLECULES = 500
@@ -19,8 +19,9 @@ def molecular_descriptors(smiles: Sequence[str], *, jobs: int = -1) -> np.ndarra
     """All two-dimensional descriptors of RDKit (``rdkit.Chem.Descriptors.descList``), one row per molecule: masses,
     partial charges, surface areas, connectivity indices, drug-likeness, counts of rings and functional groups.
 
-    ``[G, D]`` float64, NaN where RDKit gives no finite number (partial charges of metals, mostly). They take about ten
-    milliseconds per molecule in each of ``jobs`` processes (-1: every core), and are cached in the user's cache folder.
+    ``[G, D]`` float64, NaN where RDKit gives no finite number (partial charges of metals, mostly), and for molecules of
+    more than 500 atoms, which would take minutes each. Others take about ten milliseconds per molecule in each of
+    ``jobs`` processes (-1: every core). They are cached in the user's cache folder.
 
     Raises:
         DataError: a SMILES cannot be read.
@@ -49,4 +50,9 @@ def _build(smiles: Sequence[str], jobs: int) -> Stored:
 def _describe(smiles: Sequence[str], start: int) -> np.ndarray:
     from rdkit.Chem.Descriptors import descList
 
-    return np.array([[function(mol) for _, function in descList] for mol in parse_all(smiles, start)], dtype=np.float64)
+    unknown = [np.nan] * len(descList)
+    rows = [
+        unknown if mol.GetNumAtoms() > MAX_ATOMS else [function(mol) for _, function in descList]
+        for mol in parse_all(smiles, start)
+    ]
+    return np.array(rows, dtype=np.float64)

@@ -19,6 +19,8 @@ from jepakit.graph.vocabulary import Attribute, Vocabulary
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond, Mol
 
+MAX_ATOMS = 500
+"""Scaffolds and descriptors of larger molecules take minutes: their time grows with the third power of the atoms."""
 
 _ELEMENTS = {
     **{"B": 5, "C": 6, "N": 7, "O": 8, "F": 9, "Na": 11, "Si": 14, "P": 15, "S": 16, "Cl": 17},
@@ -88,6 +90,26 @@ def parse_all(smiles: Sequence[str], first_row: int = 0) -> Iterator[Mol]:
             if mol is None:
                 raise DataError("a SMILES cannot be read", field=f"smiles[{row}]", value=text, expected="valid SMILES")
             yield mol
+
+
+def has_isotopes(mol: Mol) -> bool:
+    """Whether an atom is written with its mass number."""
+    return any(atom.GetIsotope() for atom in mol.GetAtoms())
+
+
+def without_isotopes(mol: Mol) -> Mol:
+    """The molecule of the elements alone, where deuterium is a hydrogen as others are."""
+    if not has_isotopes(mol):
+        return mol
+    from rdkit.Chem import AssignStereochemistry, Mol, RemoveHs
+
+    plain = Mol(mol)
+    for atom in plain.GetAtoms():
+        atom.SetIsotope(0)
+    plain = RemoveHs(plain)
+    # A centre of which two neighbours differed in their masses only is none.
+    AssignStereochemistry(plain, cleanIt=True, force=True)
+    return plain
 
 
 def require_rdkit() -> None:

@@ -1,40 +1,44 @@
-"""Loads molecules from SMILES tables, with the scaffold split of MoleculeNet and Morgan fingerprints as a baseline.
-
-Reference: Wu et al. 2018, "MoleculeNet: a benchmark for molecular machine learning", Chemical Science 9.
-"""
+"""Loads molecules from SMILES tables, and Morgan fingerprints as a baseline."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import math
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jepakit.datasets.cache import Stored, cached_tensors
 from jepakit.errors import DataError
-from jepakit.files import read_bytes, reading
-from jepakit.graph.data import GraphDataset, Graphs
+from jepakit.files import read_bytes
+from jepakit.graph.data import GraphDataset, Graphs, Origins
 from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
-from jepakit.graph.datasets.molecules.features import VOCABULARY, MoleculeRows, parse, parse_all, require_rdkit
-from jepakit.graph.datasets.tables import MAX_FLOAT
+from jepakit.graph.datasets.molecules.features import (
+    MAX_ATOMS,
+    VOCABULARY,
+    MoleculeRows,
+    has_isotopes,
+    parse,
+    parse_all,
+    require_rdkit,
+    without_isotopes,
+)
+from jepakit.graph.datasets.molecules.scaffolds import scaffold, split_by_scaffold
+from jepakit.graph.datasets.molecules.table import SmilesTable, read_table
 from jepakit.graph.datasets.tensors import dataset_from_tensors, dataset_to_tensors
 
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+_LOG = logging.getLogger(__name__)
 
-
-_CACHE_VERSION = 2
-_MAX_UNREADABLE_SHARE = 0.1
+_CACHE_VERSION = 3
+_MAX_UNREADABLE_SHARE = 0.5
+"""Of more rows the column holds no SMILES."""
 _MAX_LINES_LISTED = 20
 _MORGAN_BITS = 2048
+
+UNREADABLE = "RDKit cannot read the SMILES"
 
 _SIDER_LABELS = """
 Hepatobiliary disorders; Metabolism and nutrition disorders; Product issues; Eye disorders; Investigations;
@@ -79,20 +83,27 @@ def load_molecules(
 ) -> Molecules:
     """Reads a ``.csv`` or ``.csv.gz`` file with a SMILES column into graphs of atoms and bonds.
 
-    ``y`` is ``[G, T]`` float, NaN where the cell is empty or ``nan``. The task is multilabel if all labels are 0 or 1,
-    otherwise regression. Rows whose SMILES RDKit rejects (mostly for their valences) are skipped;
-    ``dataset.source`` states their number and lines. The result is cached in the user's cache folder.
+    - Labels that are numbers: ``y`` is ``[G, T]`` float, NaN where the cell is empty, ``nan`` or ``NA``. The task is
+      multilabel if all labels are 0 or 1, otherwise regression.
+    - Labels that are words: one column is a classification, ``y`` ``[G]`` int64 with -1 where the cell is empty;
+      several columns of two words each are multilabel.
+    - Rows whose SMILES RDKit rejects (mostly for their valences) make no graph. A warning and ``dataset.source`` state
+      their number and lines, and ``dataset.origins`` keeps their places.
+    - Isotopes are read as their elements: ``[2H]`` is a hydrogen, ``[13C]`` a carbon.
+
+    The result is cached in the user's cache folder.
 
     Args:
-        path: the file; its first line names the columns.
+        path: the file; its first line names the columns, which commas separate, or else semicolons or tabs.
         smiles_column: the column with the SMILES; by default the column named "smiles", in upper or lower case.
-        label_columns: the columns to predict; by default those of the MoleculeNet file of the same name (HIV, tox21,
-            sider, clintox, delaney-processed), none for any other file.
+        label_columns: the columns to predict, in upper or lower case; by default those of the MoleculeNet file of the
+            same name (HIV, tox21, sider, clintox, delaney-processed), or else the only column that looks like labels.
+            If several do, there are no labels, and ``dataset.label_candidates`` lists them.
         descriptors: fill ``dataset.graphs.descriptors`` by `molecular_descriptors`.
 
     Raises:
-        DataError: the file is unreadable, a column is missing or named twice, a label is not a number, or RDKit rejects
-            more than a tenth of the SMILES.
+        DataError: the file is unreadable, a column is missing or named twice, labels are neither numbers nor words that
+            several rows share, or RDKit rejects more than half of the SMILES.
         MissingExtraError: RDKit is not installed.
     """
     require_rdkit()
@@ -103,12 +114,15 @@ def load_molecules(
     if not path.name.endswith((".csv", ".csv.gz")):
         raise DataError("the name is not that of a table", file=path, expected="a .csv or .csv.gz file")
     content = read_bytes(path)
-    labels = tuple(_MOLECULENET_LABELS.get(name, ()) if label_columns is None else label_columns)
-    table = _read_table(path, content, smiles_column, labels)
-    identity = repr((_CACHE_VERSION, rdkit_version, path.name, smiles_column, labels)).encode()
+    known = _MOLECULENET_LABELS.get(name) if label_columns is None else label_columns
+    table = read_table(path, content, smiles_column, known)
+    identity = repr((_CACHE_VERSION, rdkit_version, path.name, smiles_column, table.labels.columns)).encode()
     key = f"molecules-{hashlib.sha256(identity + hashlib.sha256(content).digest()).hexdigest()[:32]}"
-    tensors, header = cached_tensors(key, lambda: _build(path, name, table, labels))
+    tensors, header = cached_tensors(key, lambda: _build(path, name, table))
     dataset = dataset_from_tensors(tensors, header)
+    for sentence in header["warnings"]:
+        _LOG.warning("%s: %s", path, sentence)
+    dataset = replace(dataset, origins=_origins(path, table, tensors["rows"]), label_candidates=table.candidates)
     smiles = [table.smiles[row] for row in tensors["rows"].tolist()]
     if descriptors:
         values = torch.from_numpy(molecular_descriptors(smiles))
@@ -116,20 +130,14 @@ def load_molecules(
     return Molecules(dataset, smiles)
 
 
-def scaffold_split(smiles: Sequence[str]) -> dict[str, Tensor]:
-    """Splits molecules 80 : 10 : 10 so that no two parts share a Bemis-Murcko scaffold; a part can be empty.
-
-    This is the deterministic split of MoleculeNet and of Hu et al. 2020 ("Strategies for pre-training graph neural
-    networks"). Groups of molecules with the same scaffold are assigned in descending order of size; of equal sizes, the
-    group whose first row is last comes first. Each group goes to ``train`` if it fits, else to ``val`` if train and val
-    together have room, else to ``test``. Scaffolds ignore stereochemistry; molecules without a ring share a scaffold.
-
-    Raises:
-        DataError: RDKit rejects a SMILES.
-        MissingExtraError: RDKit is not installed.
-    """
+def graphs_from_smiles(smiles: Sequence[str]) -> Graphs:
+    """The molecules as graphs, in order, without labels; see `jepakit.graph.Graphs.from_smiles`."""
     require_rdkit()
-    return _split_by_scaffold([_scaffold(mol) for mol in parse_all(smiles)])
+    features = MoleculeRows()
+    for mol in parse_all(smiles):
+        features.add(without_isotopes(mol))
+    x, edge_index, edge_attr, sizes = features.arrays()
+    return Graphs.pack(x, edge_index, sizes, edge_attr=edge_attr, vocabulary=VOCABULARY, field_name="smiles")
 
 
 def morgan_fingerprints(smiles: Sequence[str]) -> np.ndarray:
@@ -147,127 +155,72 @@ def morgan_fingerprints(smiles: Sequence[str]) -> np.ndarray:
     return np.array(rows, dtype=np.uint8).reshape(-1, _MORGAN_BITS)
 
 
-def _build(path: Path, name: str, table: _SmilesTable, label_names: tuple[str, ...]) -> Stored:
+def _build(path: Path, name: str, table: SmilesTable) -> Stored:
     from rdkit.rdBase import BlockLogs
 
-    features, scaffolds, rows, unreadable = MoleculeRows(), [], [], []
+    features, scaffolds, rows, unreadable, isotopic = MoleculeRows(), [], [], [], 0
     with BlockLogs():
         for row, smiles in enumerate(table.smiles):
             mol = parse(smiles)
             if mol is None:
                 unreadable.append(row)
                 continue
-            features.add(mol)
-            scaffolds.append(_scaffold(mol))
+            isotopic += has_isotopes(mol)
+            features.add(without_isotopes(mol))
+            scaffolds.append(scaffold(mol))
             rows.append(row)
-    if len(unreadable) > _MAX_UNREADABLE_SHARE * len(table.smiles):
+    if len(unreadable) >= _MAX_UNREADABLE_SHARE * len(table.smiles):
         problem = f"{len(unreadable)} of {len(table.smiles)} SMILES cannot be read; this is the first"
         line, text = table.lines[unreadable[0]], table.smiles[unreadable[0]]
         expected = "a column of SMILES (smiles_column selects another)"
         raise DataError(problem, file=path, line=line, value=text, expected=expected)
     x, edge_index, edge_attr, sizes = features.arrays()
-    y = table.labels[rows].astype(np.float32) if label_names else None
-    splits = _split_by_scaffold(scaffolds)
+    labels = table.labels
+    y = labels.values[rows] if labels.columns else None
+    splits = split_by_scaffold(scaffolds)
     complete = all(ids.numel() for ids in splits.values())
-    binary = bool((np.isin(table.labels, (0, 1)) | np.isnan(table.labels)).all())
+    warnings = _warnings(table, unreadable, isotopic, int((sizes > MAX_ATOMS).sum()))
+    notes = [] if complete else ["no scaffold split, because it would leave a part empty"]
     dataset = GraphDataset(
         name=name,
-        graphs=Graphs.pack(x, edge_index, sizes, edge_attr=edge_attr, y=y, vocabulary=VOCABULARY, field_name=path.name),
-        task="none" if y is None else "graph multilabel" if binary else "graph regression",
-        label_names=label_names,
+        graphs=Graphs.pack(
+            x,
+            edge_index,
+            sizes,
+            edge_attr=edge_attr,
+            y=y if y is None or y.ndim == 1 else y.astype(np.float32),
+            vocabulary=VOCABULARY,
+            field_name=path.name,
+        ),
+        task=labels.task,
+        label_names=labels.names,
         splits=splits if complete else {},
-        source=_describe(path, table, unreadable, complete),
+        source="; ".join([f"{path.name}, {len(table.smiles)} rows", *warnings, *notes]),
     )
     tensors, header = dataset_to_tensors(dataset)
-    return {**tensors, "rows": torch.tensor(rows, dtype=torch.long)}, header
+    return {**tensors, "rows": torch.tensor(rows, dtype=torch.long)}, {**header, "warnings": warnings}
 
 
-def _describe(path: Path, table: _SmilesTable, unreadable: list[int], complete: bool) -> str:
-    text = f"{path.name}, {len(table.smiles)} rows"
+def _warnings(table: SmilesTable, unreadable: list[int], isotopic: int, huge: int) -> list[str]:
+    """What is not as the file says, each in a few words."""
+    told = []
     if unreadable:
         lines = ", ".join(str(table.lines[row]) for row in unreadable[:_MAX_LINES_LISTED])
         more = f" and {len(unreadable) - _MAX_LINES_LISTED} more" if len(unreadable) > _MAX_LINES_LISTED else ""
-        text += f"; {len(unreadable)} left out because RDKit cannot read their SMILES (line {lines}{more})"
-    return text if complete else f"{text}; no scaffold split, because it would leave a part empty"
+        told.append(f"{len(unreadable)} left out because RDKit cannot read their SMILES (line {lines}{more})")
+    if isotopic:
+        told.append(f"isotopes in {isotopic} molecules are read as their elements")
+    if huge:
+        told.append(f"{huge} of more than {MAX_ATOMS} atoms are split by formula, not by scaffold, and not described")
+    return told
 
 
-def _split_by_scaffold(scaffolds: Sequence[str]) -> dict[str, Tensor]:
-    members: dict[str, list[int]] = {}
-    for row, scaffold in enumerate(scaffolds):
-        members.setdefault(scaffold, []).append(row)
-    parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-    train, val, test = parts.values()
-    train_end, val_end = 0.8 * len(scaffolds), 0.9 * len(scaffolds)
-    for rows in sorted(members.values(), key=lambda rows: (len(rows), rows[0]), reverse=True):
-        in_train, in_val = len(train) + len(rows) <= train_end, len(train) + len(val) + len(rows) <= val_end
-        (train if in_train else val if in_val else test).extend(rows)
-    return {name: torch.tensor(sorted(rows), dtype=torch.long) for name, rows in parts.items()}
-
-
-def _scaffold(mol: Mol) -> str:
-    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-
-    return MurckoScaffoldSmiles(mol=mol, includeChirality=False)
-
-
-@dataclass(frozen=True, eq=False)
-class _SmilesTable:
-    """The SMILES of each row, its line in the file, from 1, and its labels ``[G, T]`` float, NaN where missing."""
-
-    smiles: list[str]
-    lines: list[int]
-    labels: np.ndarray
-
-
-def _read_table(path: Path, content: bytes, smiles_column: str | None, label_columns: Sequence[str]) -> _SmilesTable:
-    """Parses ``content``, the unpacked bytes of the file; an empty cell or ``nan`` is a missing label."""
-    with reading(path, expected="a file saved as UTF-8"):
-        text = content.decode("utf-8-sig")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    smiles, lines, labels = [], [], []
-    try:
-        header = next(reader, [])
-        smiles_index = _smiles_column(path, header, smiles_column)
-        label_indices = [_column(path, header, name) for name in label_columns]
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                problem, expected = "a row differs from the first line in its number of cells", str(len(header))
-                raise DataError(problem, file=path, line=reader.line_num, value=len(cells), expected=expected)
-            smiles.append(cells[smiles_index].strip())
-            lines.append(reader.line_num)
-            labels.append([_label(path, reader.line_num, header[index], cells[index]) for index in label_indices])
-    except csv.Error as error:
-        raise DataError(f"the row is not valid CSV: {error}", file=path, line=reader.line_num) from error
-    if not smiles:
-        raise DataError("the file holds no molecules", file=path, expected="rows below the first line")
-    return _SmilesTable(smiles, lines, np.array(labels, dtype=np.float64).reshape(len(smiles), len(label_columns)))
-
-
-def _smiles_column(path: Path, header: list[str], name: str | None) -> int:
-    if name is not None:
-        return _column(path, header, name)
-    matches = [index for index, column in enumerate(header) if column.strip().lower() == "smiles"]
-    if len(matches) == 1:
-        return matches[0]
-    problem = f"{'several columns are' if matches else 'no column is'} named smiles"
-    raise DataError(problem, file=path, line=1, expected=f"smiles_column to name one of {', '.join(map(repr, header))}")
-
-
-def _column(path: Path, header: list[str], name: str) -> int:
-    if header.count(name) == 1:
-        return header.index(name)
-    problem = "the first line names this column more than once" if name in header else "no such column"
-    raise DataError(problem, file=path, line=1, field=name, expected=f"one of {', '.join(map(repr, header))}")
-
-
-def _label(path: Path, line: int, column: str, cell: str) -> float:
-    try:
-        value = float(cell) if cell.strip() else math.nan
-    except ValueError:
-        value = math.inf
-    if abs(value) > MAX_FLOAT:
-        expected = "a number, or an empty cell"
-        raise DataError("a label is not a number", file=path, line=line, field=column, value=cell, expected=expected)
-    return value
+def _origins(path: Path, table: SmilesTable, rows: torch.Tensor) -> Origins:
+    count = len(table.smiles)
+    graph = torch.full((count,), -1)
+    graph[rows] = torch.arange(len(rows))
+    return Origins(
+        columns={"file": [str(path)] * count, "row": list(range(1, count + 1)), "smiles": table.smiles},
+        graph=graph,
+        problem=["" if there else UNREADABLE for there in (graph >= 0).tolist()],
+    )

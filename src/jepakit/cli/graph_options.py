@@ -1,0 +1,96 @@
+"""Options of ``jepakit graph``: what to read, for a new run or with the encoder of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jepakit.errors import DataError
+from jepakit.graph.data import GraphDataset
+from jepakit.graph.datasets import load_dataset
+from jepakit.graph.encoder import GraphEncoder
+from jepakit.training import RunFolder
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class DataOptions:
+    """What to read.
+
+    Args:
+        dataset: ``python`` (built in), a name such as PROTEINS, Cora or tox21, or a path; see the documentation.
+        data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
+        smiles_column: of a table of molecules.
+        label_columns: of a table of molecules, in upper or lower case; by default the only one that looks like labels.
+        fill_missing: in node-link JSON, GraphML and Parquet, a missing attribute is 0, and a column says where.
+    """
+
+    dataset: str = "python"
+    data_dir: Path | None = None
+    smiles_column: str | None = None
+    label_columns: list[str] | None = None
+    fill_missing: bool = False
+
+    def load(self, *, descriptors: bool = False, encoder: GraphEncoder | None = None) -> GraphDataset:
+        """The data set that the options name.
+
+        Args:
+            descriptors: with the descriptors of molecules.
+            encoder: the encoder that is to read it.
+        """
+        options = {name: getattr(self, name) for name in ("data_dir", "smiles_column", "label_columns", "fill_missing")}
+        vocabulary = None if encoder is None else encoder.vocabulary
+        return load_dataset(self.dataset, descriptors=descriptors, vocabulary=vocabulary, **options)
+
+
+@dataclass
+class RunDataOptions:
+    """What a run's encoder is to read.
+
+    Args:
+        run: folder of a finished run.
+        dataset: other data of the same kind; by default the run's own.
+        smiles_column: of a table of molecules; by default as in the run.
+        label_columns: of a table of molecules; by default as in the run for its own data, for others the only one that
+            looks like labels.
+        fill_missing: accept missing attributes, see ``graph pretrain``; always where the run did.
+    """
+
+    run: Path | None = None
+    dataset: str | None = None
+    smiles_column: str | None = None
+    label_columns: list[str] | None = None
+    fill_missing: bool = False
+
+
+def data_of(
+    run: RunFolder, options: RunDataOptions, encoder: GraphEncoder, *, label_columns: Sequence[str] | None = None
+) -> GraphDataset:
+    """The data that the options name, read as the run read its own.
+
+    Args:
+        run: a finished run.
+        options: of the command.
+        encoder: that of the run.
+        label_columns: instead of those of the options; empty: no labels of molecules.
+    """
+    saved = run.read_config()
+    if not isinstance(saved.get("dataset"), str):
+        raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
+    chosen: dict[str, Any] = {f.name: saved[f.name] for f in fields(DataOptions) if f.name in saved}
+    if options.dataset:
+        chosen |= {"dataset": options.dataset, "label_columns": None}
+        if encoder.vocabulary is None:
+            problem = "%s is of a version that kept no names of columns: those of %s go by position"
+            _LOG.warning(problem, run.path, options.dataset)
+    for name in ("smiles_column", "label_columns"):
+        if getattr(options, name) is not None:
+            chosen[name] = getattr(options, name)
+    chosen["fill_missing"] = options.fill_missing or chosen.get("fill_missing", False)
+    if label_columns is not None:
+        chosen["label_columns"] = list(label_columns)
+    return DataOptions(**chosen).load(encoder=encoder)
