@@ -42,10 +42,10 @@ class DataError(JepakitError):
         self.problem, self.file, self.line, self.field = problem, file, line, field
         self.value, self.expected = value, expected
         place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
+        where = "" if not field else f"{_in_one_line(field, 300)}: "
         found = "" if value is None else f" (found {shorten(value)})"
-        super().__init__(
-            f"{place}{f'{field}: ' if field else ''}{problem}{found}{f'; expected {expected}' if expected else ''}"
-        )
+        wanted = "" if not expected else f"; expected {_in_one_line(expected, 1000)}"
+        super().__init__(f"{place}{where}{_in_one_line(problem, 600)}{found}{wanted}")
 
 
 class ConfigError(JepakitError):
@@ -132,8 +132,12 @@ def require_within(config: object, interval: str, *fields: str) -> None:
 
 def in_one_line(error: BaseException) -> str:
     """The text of another library's error in one line of at most 300 characters, for a message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return _in_one_line(str(error), 300) or type(error).__name__
+
+
+def _in_one_line(text: str, limit: int) -> str:
+    line = " ".join(text[: 4 * limit].split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def shorten(value: object, limit: int = 80) -> str:

@@ -277,7 +277,7 @@ def _value(kind: Any, given: _Given) -> Any:
         if given.value is None and NoneType not in get_args(kind):
             raise ArgumentError(None, "null")
         return _parser(kind).parse_object({"value": given.value}).value
-    except ArgumentError as error:
+    except (ArgumentError, OverflowError) as error:
         # Of a list given one by one the elements before the last are accepted already.
         refused = given.value[-1] if given.value and isinstance(given.value, list) else given.value
         hint = did_you_mean(refused, choices(kind)) if isinstance(refused, str) else ""

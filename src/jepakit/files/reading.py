@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ MAX_UNPACKED_RATIO, FREE_UNPACKED_BYTES = 250, 1 << 26
 MAX_DEPTH = 64
 """Of objects and lists within each other: data and settings have less than ten levels."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _GZIP = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
 
@@ -105,6 +107,30 @@ def numbered_lines(file: Path, error: type[DataError | ModelError] = DataError) 
                 raise DataError("the line is too long", line=line + 1, expected=f"at most {MAX_LINE_BYTES} bytes")
         if not line:
             raise DataError("the file is empty")
+
+
+def json_lines(file: Path, error: type[DataError | ModelError] = DataError) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file with the numbers of their lines; blank lines are left out.
+
+    Raises:
+        DataError, ModelError: as for `numbered_lines`; also where a line is no JSON object, or has half of a surrogate
+            pair, which only an escape can bring into UTF-8 and which no file can hold again.
+    """
+    for line, text in numbered_lines(file, error):
+        if not text.strip():
+            continue
+        with reading(file, error):
+            try:
+                content = parse_json(text)
+            except (DataError, ValueError, RecursionError) as fault:
+                raise DataError(f"not JSON: {in_one_line(fault)}", line=line) from fault
+            if not isinstance(content, dict):
+                raise DataError("not a JSON object", line=line, value=content, expected="{...}")
+            if "\\ud" in text.lower():
+                for key, value in content.items():
+                    if _SURROGATE.search(json.dumps([key, value], ensure_ascii=False)):
+                        raise DataError("half of a surrogate pair, which is no character", line=line, field=key)
+        yield line, cast(dict[str, Any], content)
 
 
 def read_json(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
-from jepakit.errors import ConfigError, DataError, require_at_least
+from jepakit.errors import ConfigError, DataError, require_at_least, require_within
 from jepakit.lp.data import LinearProgram
 from jepakit.lp.encoder import COLUMNS, EncoderConfig, GNNPolicy
 from jepakit.lp.model import LPModel
@@ -82,6 +82,7 @@ class PretrainConfig(FitConfig):
         if not self.use_jepa and self.jepa_pretrain_epochs:
             raise ConfigError("jepa_pretrain_epochs", self.jepa_pretrain_epochs, "0 without use_jepa")
         require_at_least(self, held_out=0, **{f"{name}_weight": 0 for name in _TERMS})
+        require_within(self, "(0, 1)", "jepa_mask_ratio_nodes", "jepa_mask_ratio_entries")
         _ = self.masks  # checks their options
 
     @property

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from jepakit.errors import DataError, did_you_mean, in_one_line
-from jepakit.files import numbered_lines, parse_json, read_text, reading
+from jepakit.errors import DataError, did_you_mean
+from jepakit.files import json_lines, parse_json, read_text, reading
 from jepakit.guard.data import Tool
 from jepakit.guard.policy.draft import draft_policy
 from jepakit.guard.policy.schema import Grant, Policy
@@ -45,22 +45,19 @@ def iam_policies(file: Path, *, resource_argument: str | None = None) -> Iterato
     Raises:
         DataError: as `iam_policy`; names the line.
     """
-    for line, text in numbered_lines(file):
-        if not text.strip():
-            continue
+    for line, row in json_lines(file):
         with reading(file):
+            document = row.get("document")
+            if not isinstance(document, dict):
+                raise DataError("no policy document", line=line, field="document", value=document, expected="{...}")
             try:
-                row = parse_json(text)
-                name, document = (row.get("name", ""), row.get("document")) if isinstance(row, dict) else ("", None)
-                if not isinstance(document, dict):
-                    raise DataError("no policy document", field="document", value=document, expected="{...}")
-                policy = iam_policy(cast(dict[str, Any], document), name=str(name), resource_argument=resource_argument)
+                policy = iam_policy(
+                    cast(dict[str, Any], document), name=str(row.get("name", "")), resource_argument=resource_argument
+                )
             except DataError as error:
                 raise DataError(
                     error.problem, line=line, field=error.field, value=error.value, expected=error.expected
                 ) from error
-            except ValueError as error:
-                raise DataError(f"not JSON: {in_one_line(error)}", line=line) from error
         yield policy
 
 

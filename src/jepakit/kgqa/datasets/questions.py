@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from jepakit.errors import DataError
-from jepakit.files import numbered_lines, parse_json
+from jepakit.files import json_lines, numbered_lines, reading
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 
 _TOPIC = re.compile(r"\[([^\[\]]+)\]")
@@ -40,7 +40,8 @@ def load_metaqa_questions(file: Path, graph: KnowledgeGraph) -> Questions:
         topics.append(found)
         answers.append([answer for answer in listed.split("|") if answer])
     hops = next((int(part[0]) for part in file.parts[::-1] if re.fullmatch(r"\dhop|\d-hop", part)), None)
-    return linked_questions(graph, texts, topics, answers, hops=hops)
+    with reading(file):
+        return linked_questions(graph, texts, topics, answers, hops=hops)
 
 
 def load_pathquestion(file: Path, graph: KnowledgeGraph) -> Questions:
@@ -75,7 +76,8 @@ def load_pathquestion(file: Path, graph: KnowledgeGraph) -> Questions:
         answers.append([answer for answer in bracket[1].split("/") if answer])
         paths.append(tuple(index[step] for step in steps))
     lengths = {len(path) for path in paths}
-    return linked_questions(graph, texts, topics, answers, paths, lengths.pop() if len(lengths) == 1 else None)
+    with reading(file):
+        return linked_questions(graph, texts, topics, answers, paths, lengths.pop() if len(lengths) == 1 else None)
 
 
 def load_questions(file: Path, graph: KnowledgeGraph) -> Questions:
@@ -87,25 +89,19 @@ def load_questions(file: Path, graph: KnowledgeGraph) -> Questions:
     texts: list[str] = []
     topics: list[list[str]] = []
     answers: list[list[str]] = []
-    for line, text in numbered_lines(file):
-        if not text.strip():
-            continue
-        try:
-            record = parse_json(text)
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", file=file, line=line) from error
-        if not isinstance(record, dict) or not isinstance(record.get("question"), str):
-            raise DataError(
-                "no question", file=file, line=line, value=record, expected='{"question": "...", "answers": [...]}'
-            )
-        given = {name: record.get(name, []) for name in ("topics", "answers")}
-        for name, ids in given.items():
-            if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
-                raise DataError("not a list of ids", file=file, line=line, field=name, value=ids)
-        texts.append(record["question"])
-        topics.append(given["topics"])
-        answers.append(given["answers"])
-    return linked_questions(graph, texts, topics, answers)
+    with reading(file):
+        for line, record in json_lines(file):
+            if not isinstance(record.get("question"), str):
+                expected = '{"question": "...", "answers": [...]}'
+                raise DataError("no question", line=line, value=record, expected=expected)
+            given = {name: record.get(name, []) for name in ("topics", "answers")}
+            for name, ids in given.items():
+                if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+                    raise DataError("not a list of ids", line=line, field=name, value=ids)
+            texts.append(record["question"])
+            topics.append(given["topics"])
+            answers.append(given["answers"])
+        return linked_questions(graph, texts, topics, answers)
 
 
 def linked_questions(
@@ -117,6 +113,8 @@ def linked_questions(
     hops: int | None = None,
 ) -> Questions:
     """Questions whose topics and answers are ids; those that the graph does not have are counted."""
+    if not texts:
+        raise DataError("no questions", expected="a question on each line")
     found, missing = _rows(graph, answers)
     linked, unknown = _rows(graph, topics)
     return Questions(tuple(texts), linked, found, tuple(paths), missing, unknown, hops)

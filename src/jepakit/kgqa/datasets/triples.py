@@ -121,7 +121,9 @@ def _delimited(file: Path, separator: str, columns: Sequence[str] | None) -> pa.
     convert = pacsv.ConvertOptions(
         column_types=dict.fromkeys(names, _TEXT), strings_can_be_null=False, quoted_strings_can_be_null=False
     )
-    table = pacsv.read_csv(pa.BufferReader(read_bytes(file)), read, parse, convert)
+    content = read_bytes(file)
+    _require_utf8(content)
+    table = pacsv.read_csv(pa.BufferReader(content), read, parse, convert)
     if wrong:
         line, text = wrong[0]
         expected = f"{len(names)} values separated by {separator!r}"
@@ -131,6 +133,20 @@ def _delimited(file: Path, separator: str, columns: Sequence[str] | None) -> pa.
             "the file has no rows", expected="a triple on each line" if not header else "a row below the header"
         )
     return table
+
+
+def _require_utf8(content: bytes) -> None:
+    """pyarrow prints what `note` cannot decode, and does not raise it.
+
+    Raises:
+        UnicodeDecodeError: it is another encoding.
+    """
+    ends = pa.py_buffer(np.array([0, len(content)], np.int64))
+    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(content)])
+    try:
+        whole.cast(pa.large_utf8())
+    except pa.ArrowInvalid:
+        content.decode("utf-8")
 
 
 def _require_values(table: pa.Table, file: Path) -> None:

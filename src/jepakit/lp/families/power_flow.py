@@ -83,10 +83,16 @@ def _network(text: str, name: str) -> tuple[LinearProgram, Array]:
     base = float(match[1])
     buses, gens, branches = (_table(text, table) for table in ("bus", "gen", "branch"))
     in_service = gens[:, _GEN_STATUS] > 0
-    costs = _linear_costs(_table(text, "gencost")[: len(gens)][in_service])
+    gencost = _table(text, "gencost")
+    if len(gencost) < len(gens):
+        raise DataError("not a cost for each generator", field="gencost", value=len(gencost), expected=str(len(gens)))
+    costs = _linear_costs(gencost[: len(gens)][in_service])
     gens, branches = gens[in_service], branches[branches[:, _BRANCH_STATUS] > 0]
     loads = buses[:, _LOAD] / base
     demand = loads + buses[:, _SHUNT] / base
+    if (lossless := np.flatnonzero(branches[:, _X] == 0)).size:
+        value = branches[lossless[0], [_FROM, _TO]].tolist()
+        raise DataError("a branch without reactance", field="branch", value=value, expected="x other than 0")
     susceptance = branches[:, _X] / (branches[:, _R] ** 2 + branches[:, _X] ** 2)
     ends = _bus_rows(buses, branches[:, _FROM], "branch"), _bus_rows(buses, branches[:, _TO], "branch")
     branch = np.arange(len(branches))

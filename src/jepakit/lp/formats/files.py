@@ -32,13 +32,14 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
     Raises:
         DataError: names the file, in MPS also the line.
     """
-    match _format_of(file):
-        case ".mps":
-            return read_mps(file, relax=relax)
-        case ".lp":
-            return _read_lp(file, relax=relax)
-        case _:
-            raise DataError("neither MPS nor LP", file=file, expected=f"a name that ends in {_ENDINGS}")
+    with reading(file):
+        match _format_of(file):
+            case ".mps":
+                return read_mps(file, relax=relax)
+            case ".lp":
+                return _read_lp(file, relax=relax)
+            case _:
+                raise DataError("neither MPS nor LP", expected=f"a name that ends in {_ENDINGS}")
 
 
 def problem_files(path: Path) -> list[Path]:
@@ -93,17 +94,20 @@ def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
     words = [(number, word) for number, line in enumerate(lines, 1) for word in line.partition("\\")[0].split()[-1:]]
     last, word = words[-1] if words else (1, "")
     if word.lower() != "end":
-        raise DataError("ends too early", file=file, line=last, value=word, expected="End: the file is cut off")
+        raise DataError("ends too early", line=last, value=word, expected="End: the file is cut off")
     highs, log = highspy.Highs(), list[str]()
     highs.setOptionValue("log_to_console", False)
     highs.cbLogging.subscribe(lambda event: log.append(event.message))
-    status = highs.readModel(str(file))
+    try:
+        status = highs.readModel(str(file))
+    except UnicodeDecodeError:
+        # HiGHS names what it refuses, and its binding decodes the message.
+        raise DataError("not an LP file, and not UTF-8 text", expected="the format that HiGHS and CPLEX read") from None
     faults = [" ".join(line.split()) for line in log if line.startswith(("WARNING", "ERROR"))]
     if status != highspy.HighsStatus.kOk or faults:
         problem = f"not an LP file: {'; '.join(faults)}"
-        raise DataError(problem, file=file, expected="the format that HiGHS and CPLEX read")
-    with reading(file):
-        return from_highs(highs, relax=relax)
+        raise DataError(problem, expected="the format that HiGHS and CPLEX read")
+    return from_highs(highs, relax=relax)
 
 
 def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> None:
@@ -173,7 +177,7 @@ def read_basis(problem: LinearProgram, file: Path) -> Basis:
         if words[0] == "ENDATA":
             return basis.fitted(problem)
         (kind, *names), parts = words, (("column", columns, basis.columns), ("row", rows, basis.rows))
-        if len(names) != len(_STATUSES.get(kind, ())):
+        if kind not in _STATUSES or len(names) != len(_STATUSES[kind]):
             expected = "XU or XL with a column and a row, or UL or LL with a column"
             raise DataError("not a line of a basis", file=file, line=number, value=line.strip(), expected=expected)
         for name, status, (field, places, statuses) in zip(names, _STATUSES[kind], parts, strict=False):

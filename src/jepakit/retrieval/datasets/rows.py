@@ -10,7 +10,6 @@ All are UTF-8, with or without a byte order mark. Blank lines are skipped.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from jepakit.errors import DataError
-from jepakit.files import numbered_lines, parse_json
+from jepakit.files import json_lines, numbered_lines
 
 _INTEGER = re.compile(r"\s*[-+]?\d{1,9}(\.0*)?\s*", re.ASCII)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +112,8 @@ def read_rows(file: Path) -> Iterator[Row]:
 
 
 def _json_rows(file: Path) -> Iterator[Row]:
-    for line, text in numbered_lines(file):
-        if not text.strip():
-            continue
-        try:
-            cells = parse_json(text)
-        except (DataError, ValueError, RecursionError) as error:
-            raise DataError(f"not JSON: {error}", file=file, line=line) from None
-        if not isinstance(cells, dict):
-            raise DataError("not a JSON object", file=file, line=line, value=cells, expected='{"...": ...}')
-        row = Row(file, line, cells)
-        # Only an escape can bring half a surrogate pair into UTF-8; no tokeniser accepts it.
-        if "\\ud" in text.lower():
-            for name, value in row.cells.items():
-                if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-                    raise row.error("half of a surrogate pair, which is no character", name, value)
-        yield row
+    for line, cells in json_lines(file):
+        yield Row(file, line, cells)
 
 
 def _separated_rows(file: Path, *, delimiter: str, quoting: Literal[0, 3]) -> Iterator[Row]:

@@ -1,0 +1,3 @@
+NAME x
+ LIM1
+ENDATA

@@ -1,0 +1,26 @@
+NAME          TEST
+OBJSENSE
+    MAX
+ROWS
+ N  COST
+ L  LIM1
+ G  MYROW
+ E  EQ
+COLUMNS
+    X  COST  1.0  LIM1  1.0
+    X  MYROW  1.0
+    Y  COST  2.0  LIM1  1.0
+    Y  EQ  -1.0
+    Z  COST  -1.0  EQ  -inf
+    Z  MYROW  1
+RHS
+    RHS  LIM1  4.0  MYROW  1.0
+    RHS  EQ  7.0
+RANGES
+    RNG  LIM1  2.5
+BOUNDS
+ UP BND  X  4.0
+ LO BND  Y  -1.0
+ UP BND  Y  1.0
+ FR BND  Z
+ENDATA
