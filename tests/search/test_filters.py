@@ -74,7 +74,17 @@ def test_numbers_and_truth_values_are_not_each_other(tmp_path: Path) -> None:
     assert allowed(store, {"year": {"gte": 2020}}) == [1, 2]
 
 
-INJECTIONS = ["x' OR 1=1 --", '"; DROP TABLE documents; --', "en') OR (1=1", "%", "?", "\0"]
+@pytest.mark.parametrize("count", [900, 40_000])
+def test_very_many_values(count: int, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "d.sqlite")
+    unknown = [f"x{number}" for number in range(count)]
+    assert allowed(store, {"lang": [*unknown, "en", "東京"]}) == [0, 3, 5]
+    assert allowed(store, {"score": [*range(3, count), 0.5, -2.5]}) == [0, 2]
+    assert allowed(store, {"open": [*range(2, count), True], "lang": unknown + ["en"]}) == [0]
+    assert allowed(store, {"lang": unknown}) == []
+
+
+INJECTIONS = ["x' OR 1=1 --", '"; DROP TABLE documents; --', "en') OR (1=1", "%", "?", "\0", "en\0", "de\0de"]
 
 
 @pytest.mark.parametrize("text", INJECTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard, cast
@@ -73,16 +74,22 @@ def filter_sql(where: Filter) -> tuple[str, tuple[Value, ...]]:
             clause = " AND ".join(_bound_sql(sign, value) for sign, value in condition.items())
             values += [field, *condition.values()]
         else:
-            clause = " OR ".join(_equal_sql(value) for value in condition)
-            values += [field, *condition]
+            clause, lists = _among_sql(condition)
+            values += [field, *lists]
         clauses.append(f"EXISTS (SELECT 1 FROM json_each(metadata) AS one WHERE one.key = ? AND ({clause}))")
     return " AND ".join(clauses), tuple(values)
 
 
-def _equal_sql(value: Value) -> str:
+def _among_sql(condition: tuple[Value, ...]) -> tuple[str, list[str]]:
+    """One of these values; bound as lists in JSON, because SQLite limits the number of values and of operators."""
     # JSON's truth values become 1 and 0 in SQLite, which the number 1 is not to match, nor the other way round.
-    kind = "IN" if isinstance(value, bool) else "NOT IN"
-    return f"one.type {kind} ('true', 'false') AND one.value = ?"
+    truths = [value for value in condition if isinstance(value, bool)]
+    # SQLite cuts texts of JSON at NUL, so that "a\\0b" would find "a".
+    others = [value for value in condition if not isinstance(value, bool) and "\0" not in str(value)]
+    parts = [(kind, some) for kind, some in (("IN", truths), ("NOT IN", others)) if some]
+    among = "one.value IN (SELECT value FROM json_each(?))"
+    clauses = [f"(one.type {kind} ('true', 'false') AND {among})" for kind, _ in parts]
+    return " OR ".join(clauses) or "0", [json.dumps(some) for _, some in parts]
 
 
 def _bound_sql(sign: str, value: Value) -> str:

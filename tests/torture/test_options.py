@@ -1,0 +1,79 @@
+"""Every value of every option of the training commands is run once; every number is parsed at its extremes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from training_inputs import INPUTS, training_commands
+
+from jepakit.cli.kinds import choices
+from jepakit.cli.main import main
+
+#: Of one device: others are for the tests of groups, and for machines with an accelerator.
+_ELSEWHERE = {"accelerator", "text.device", "resume", "devices"}
+
+
+def options(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted option -> its type."""
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint):
+            yield from options(hint, f"{prefix}{name}.")  # type: ignore[arg-type]
+        else:
+            yield f"{prefix}{name}", hint
+
+
+def values(kind: Any) -> list[str]:
+    """The values that an option of this type can have, where they can be listed."""
+    if kind is bool or bool in get_args(kind):
+        return ["true", "false"]
+    return sorted(map(str, choices(kind)))
+
+
+def cases() -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+    for command in training_commands():
+        for option, kind in options(command_of(command).options):
+            if option not in _ELSEWHERE:
+                found += [(command, option, value) for value in values(kind)]
+    return found
+
+
+def command_of(name: str) -> Any:
+    from importlib import import_module
+
+    from jepakit.cli.main import SYSTEMS
+
+    system, verb = name.split()
+    return import_module(SYSTEMS[system][0]).COMMANDS[verb]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    return {}
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("command", "option", "value"), cases())
+def test_every_value_runs_or_is_refused_by_name(
+    command: str,
+    option: str,
+    value: str,
+    inputs: dict[str, list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if command not in inputs:
+        inputs[command] = INPUTS[command](tmp_path_factory.mktemp("inputs")).split()
+        capsys.readouterr()
+    run: Path = tmp_path_factory.mktemp("runs") / "run"
+    words = [*command.split(), *inputs[command], "--accelerator", "cpu", "--epochs", "2", "--run", str(run)]
+    code = main([*words, f"--{option}", value])
+    said = capsys.readouterr()
+    if code != 0:
+        assert code == 2
+        assert "error: " in said.err + said.out, said
+        assert not run.exists() or not any(run.iterdir()), "a refused command leaves nothing"
