@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
-from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, WordEmbeddings
+from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding, WordEmbeddings
 from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 from tiny_model import DIM, POSITIONS, WORDS, tiny_tokenizer, write_model
 from torch import Tensor
@@ -470,6 +470,19 @@ def test_weights_that_are_a_pickle(folder: Path) -> None:
     with pytest.raises(
         ModelError, match=r"no file named model\.safetensors.*; expected .* weights in safetensors, in "
     ):
+        tiny(folder)
+
+
+def test_a_layer_beside_the_transformer_that_is_a_pickle(folder: Path) -> None:
+    model = SentenceTransformer(str(folder), device="cpu")
+    model.append(Dense(DIM, 3))
+    model.save(str(folder))
+    assert tiny(folder).dim == 3
+    layer = folder / "2_Dense"
+    torch.save(load_file(layer / "model.safetensors"), layer / "pytorch_model.bin")
+    assert tiny(folder).dim == 3
+    (layer / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"tiny: 2_Dense/pytorch_model\.bin is a pickle, which is not read"):
         tiny(folder)
 
 

@@ -19,7 +19,7 @@ from random import Random
 
 import pytest
 from brought import LP, MPS, OPENAI, POLICY, TOOLS, TRIPLES, lines
-from toy_runs import assert_same_run, files_of
+from toy_runs import SCRIPT, assert_same_run, environment, files_of
 from training_inputs import INPUTS, documents, graphs, training_commands
 
 from jepakit.cli.main import main
@@ -212,6 +212,14 @@ def test_two_at_once(undisturbed: Undisturbed, tmp_path: Path) -> None:
     assert codes in ([0, 0], [0, 2]), said
     assert not any("Traceback" in text for text in said), said
     job.same(target, undisturbed.result)
+
+
+@pytest.mark.torture
+def test_the_same_bytes_in_a_process_with_other_hashes(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    target = tmp_path / undisturbed.job.name
+    words = [str(SCRIPT), *undisturbed.job.to(target)]
+    subprocess.run(words, check=True, timeout=LIMIT, env=environment(PYTHONHASHSEED="12345"), capture_output=True)
+    undisturbed.job.same(target, undisturbed.result)
 
 
 @contextmanager

@@ -123,6 +123,7 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
     if folder is None and not hub_answers(base):
         # The libraries would request each of its files six times, which takes minutes.
         folder = _fetched(base)
+    require_no_pickles(base, folder)
     with quiet() as messages, torch.random.fork_rng(devices=[]):
         # Many models lack the weights of a pooler that they do not use; a fixed seed initialises them.
         torch.default_generator.manual_seed(0)
@@ -142,6 +143,33 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
     if absent:
         raise ModelError(f"{base}: weights are missing: {', '.join(absent[:5])}{', …' if len(absent) > 5 else ''}")
     return model
+
+
+def require_no_pickles(base: str, folder: Path | None) -> None:
+    """Refuses a model of which a part beside the transformer, such as a dense layer, has pickled weights only.
+
+    For the transformer itself the libraries are asked for safetensors; for these parts they cannot be asked.
+
+    Args:
+        base: the model.
+        folder: where it is; None: on the hub.
+
+    Raises:
+        ModelError: names the file.
+    """
+    if folder is None:
+        names: set[str] = set()
+        for model_id in (base,) if "/" in base else (f"sentence-transformers/{base}", base):
+            # Loading will report what is wrong with the name.
+            with suppress(HfHubHTTPError, ValueError, *_HTTP_ERRORS):
+                names = {file.rfilename for file in HfApi().model_info(model_id, timeout=10).siblings or ()}
+                break
+    else:
+        names = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}
+    for name in sorted(names):
+        part, _, file = name.partition("/")
+        if file == "pytorch_model.bin" and f"{part}/model.safetensors" not in names:
+            raise ModelError(f"{base}: {name} is a pickle, which is not read; save the model with safetensors")
 
 
 def _folder(base: str) -> Path | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder
 from tiny_models import save_bert
 
@@ -58,6 +60,15 @@ def test_neither_the_order_before_nor_the_batch_counts(folder: Path, reranker: C
 def test_of_equal_scores_the_one_found_first_comes_first(reranker: CrossEncoderReranker) -> None:
     same = [Found(f"D{place}", 0.0, "", "the same", {}) for place in (4, 2, 9, 1)]
     assert [one.id for one in reranker.rerank(QUERY, same, 4)] == ["D4", "D2", "D9", "D1"]
+
+
+def test_pickled_weights_are_not_read(folder: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "encoder"
+    shutil.copytree(folder, pickled)
+    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"no file named model\.safetensors"):
+        CrossEncoderReranker(pickled)
 
 
 def test_nothing_found_stays_nothing(reranker: CrossEncoderReranker) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from jepakit.errors import ConfigError, ModelError, in_one_line, require_at_least
 from jepakit.retrieval.serving.searcher import Found
 from jepakit.text.encoder import readable
-from jepakit.text.load import LOAD_ERRORS, positions
+from jepakit.text.load import LOAD_ERRORS, positions, require_no_pickles
 from jepakit.text.quiet import quiet
 
 if TYPE_CHECKING:
@@ -79,9 +79,11 @@ class CrossEncoderReranker:
 def _load(source: str | Path) -> CrossEncoder:
     from sentence_transformers import CrossEncoder
 
+    require_no_pickles(str(source), Path(source) if Path(source).is_dir() else None)
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            model = CrossEncoder(str(source))
+            # The alternative is a pickle.
+            model = CrossEncoder(str(source), model_kwargs={"use_safetensors": True})
     except (*LOAD_ERRORS, SafetensorError) as error:
         way_out = f"give a folder with a cross-encoder, or an id that can be fetched, such as {_EXAMPLE}"
         raise ModelError(f"{source}: cannot be loaded ({in_one_line(error)}); {way_out}") from error
