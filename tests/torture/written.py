@@ -108,16 +108,18 @@ def knowledge(folder: Path) -> object:
     return [graph.triples().tolist(), graph.entities.to_pylist(), graph.relations]
 
 
-def family(folder: Path) -> object:
-    from jepakit.lp import Solver, read_problem
-    from jepakit.lp.starts.family import LearnedFamily
+def starts(folder: Path) -> object:
+    """What a run keeps beside its network: the choice, and the solved problems."""
+    from jepakit.lp import read_problem
+    from jepakit.lp.starts.choice import Choice
+    from jepakit.lp.starts.neighbours import Neighbours
 
-    loaded = LearnedFamily.load(folder)
-    file = next(iter(sorted((OLD / "lp-new-covers").glob("*.mps.gz"))))
-    problem = read_problem(file)
-    starts, reason = loaded.starts(problem)
-    solution = Solver().solve(problem, starts)
-    return [len(starts), reason, solution.pivots, solution.objective]
+    choice = Choice.load(folder / "starts.json")
+    start = Neighbours.load(folder / "neighbours.npz").best(
+        read_problem(OLD / "lp-new-covers" / "set-cover-000100.mps.gz")
+    )
+    basis = None if start is None or start.basis is None else (start.basis.columns.tolist(), start.basis.rows.tolist())
+    return [choice, basis]
 
 
 def write_thresholds(folder: Path) -> None:
@@ -140,7 +142,7 @@ WRITTEN: dict[str, Reader] = {
     "index-hnsw": Reader(partial(write_index, "hnsw"), index),
     "knowledge-graph": Reader(write_knowledge, knowledge),
     # Its weights are older than digests.
-    "lp-run": Reader(old("lp-run"), family, ("starts.json", "*.npz")),
+    "lp-run": Reader(old("lp-run"), starts, ("starts.json", "*.npz")),
     "thresholds": Reader(write_thresholds, thresholds),
 }
 """Name -> what is written, and what it means."""
