@@ -146,7 +146,13 @@ def test_an_index_is_filtered_extended_and_thinned_out(capsys: pytest.CaptureFix
 @pytest.mark.parametrize("folder", RETRIEVAL_RUNS)
 def test_a_retrieval_run_is_measured_to_the_same_scores(folder: str) -> None:
     run("retrieval", "evaluate", "--run", folder)
-    assert_same_scores(folder)
+    rows = json.loads((Path(folder) / "results.json").read_text("utf-8"))["rows"]
+    # More is measured now than was then.
+    kept = [row for row in rows if row["method"] in ("jepakit: full search", "base model", "BM25")]
+    assert len(kept) >= 9
+    for row in kept:
+        expected = EXPECTED["scores"][folder][f"{row['dataset']}, {row['metric']}"]
+        assert min(abs(row["value"] - value) for value in expected) < 1e-6, row
 
 
 @pytest.mark.parametrize("folder", LP_RUNS)

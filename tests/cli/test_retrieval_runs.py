@@ -133,7 +133,7 @@ def test_a_database_gives_what_the_runs_own_index_gives(home: Home, capsys: pyte
         questions = [question for some in QUESTIONS.values() for question in some]
         expected = own.search(questions, 3, mode="dense", where={"path": ["bread.md", "bees.md", "soap.md"]})
         answers = there.search(questions, 3, mode="dense", where={"path": ["bread.md", "bees.md", "soap.md"]})
-        assert bool(there.notes) == bool(own.settings.words or own.settings.sentences)
+        assert bool(there.notes) == bool(own.settings.use_words or own.settings.sentences)
         if not own.settings.sentences:
             for some, others in zip(answers, expected, strict=True):
                 assert [found.id for found in some] == [found.id for found in others]

@@ -14,7 +14,8 @@ from jepakit.errors import DataError
 from jepakit.retrieval.adapter.selection import SelectionConfig
 from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
+from jepakit.retrieval.evaluate import BASE, OURS, EvaluateConfig, evaluate
+from jepakit.retrieval.measuring.untrained import Untrained
 from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings
 from jepakit.search.documents import Documents
@@ -109,9 +110,10 @@ def test_sentences_count_for_nothing_where_held_out_pairs_cannot_tell() -> None:
 
 
 def test_of_too_few_questions_nothing_is_concluded() -> None:
-    # With twice as many, as above, sentences count for much.
-    many = made_sentences(24, 12)
-    assert asked(["\n\n".join(some) for some in many], [some[0] for some in many]) == SearchSettings()
+    # With six times as many, as above, sentences count for much.
+    many = made_sentences(10, 12)
+    found = asked(["\n\n".join(some) for some in many], [some[0] for some in many])
+    assert (found.words, found.feedback, found.sentences) == (0, 0, 0)
 
 
 def test_copies_of_a_question_are_one_question() -> None:
@@ -180,6 +182,26 @@ def test_away_from_home_the_base_is_used() -> None:
     assert float(abroad.mean()) < 0.1
 
 
+def test_away_from_home_the_search_is_that_of_base_and_bm25() -> None:
+    home, away = with_training_pairs(collection()), collection(60, seed=9, foreign=False)
+    strangers = replace(
+        away,
+        documents=replace(away.documents, texts=tuple(text.replace("d", "x") for text in away.documents.texts)),
+        queries=replace(away.queries, texts=tuple(text.replace("d", "x") for text in away.queries.texts)),
+    )
+    adapter = trained(home).encoder
+    settings = SearchSettings(words=0.9, feedback=0.4, sentences=0.5, words_elsewhere=0.2)
+    weights = Untrained(each=SearchSettings(words=0.2))
+    evaluation = evaluate(strangers, ENCODER, adapter, settings, EvaluateConfig(), weights=weights)
+    assert evaluation is not None
+    full, hybrid = ([row[name] for row in evaluation.per_query] for name in (OURS, f"{BASE} + BM25"))
+    assert full == pytest.approx(hybrid, abs=1e-6)
+    # At home the weights are those of home.
+    here = evaluate(home, ENCODER, adapter, settings, EvaluateConfig(), weights=weights)
+    assert here is not None
+    assert [row[OURS] for row in here.per_query] != [row[f"{BASE} + BM25"] for row in here.per_query]
+
+
 def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -> None:
     # The title is in the other language: title -> body teaches the dictionary.
     base = collection()
@@ -193,10 +215,10 @@ def test_without_pairs_they_are_made_of_the_documents_and_the_report_says_so() -
     result = trained(made)
     # They promise too much of the adapter, so it is followed as little as possible.
     assert result.choice.strength == min(QUICK.selection.strengths)
-    # Of what else a search could do made pairs cannot tell; sentences get a small weight, unless nobody wants them.
-    assert result.choice.settings == SearchSettings(sentences=0.2)
-    assert "with sentences at weight 0.2 (not measured on made pairs)" in result.choice.sentence
-    unread = replace(QUICK, selection=replace(QUICK.selection, sentences=[]))
+    # Of what else a search could do made pairs cannot tell; sentences and BM25 get small weights, unless unwanted.
+    assert result.choice.settings == SearchSettings(words=0.2, sentences=0.2, words_elsewhere=0.2)
+    assert "with sentences at weight 0.2 and BM25 at weight 0.2 (not measured on made pairs)" in result.choice.sentence
+    unread = replace(QUICK, selection=replace(QUICK.selection, sentences=[], words=[]))
     assert pretrain(made, ENCODER, unread).choice.settings == SearchSettings()
     # The titles are not what users will ask: by them no query can be called unfamiliar.
     assert len(result.encoder.familiar_queries) == 0

@@ -127,6 +127,7 @@ class Adapter(nn.Module):
         fingerprint: fingerprint of the base model, see `jepakit.text.TextEncoder`.
         familiar_queries: training queries that are remembered; 0: every query is familiar.
         familiar_documents: training documents that are remembered; 0: every document is familiar.
+        home: whether the memory of documents tells them from near neighbours; that of earlier versions does not.
         **network: fields of `AdapterConfig`.
     """
 
@@ -140,6 +141,7 @@ class Adapter(nn.Module):
         fingerprint: str,
         familiar_queries: int = 0,
         familiar_documents: int = 0,
+        home: bool = False,
         **network: Any,
     ) -> None:
         super().__init__()
@@ -148,13 +150,14 @@ class Adapter(nn.Module):
         self.towers = Towers(dim, self.config)
         self.predictor = build_predictor(self.config.output_dim or dim, self.config)
         self.familiar_queries = Familiarity(dim, familiar_queries)
-        self.familiar_documents = Familiarity(dim, familiar_documents)
+        self.familiar_documents = Familiarity(dim, familiar_documents, home=home)
         self.register_buffer("strength", torch.ones(()))
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Keywords of the constructor, for `jepakit.training.save_encoder`."""
         memory = {"familiar_queries": len(self.familiar_queries), "familiar_documents": len(self.familiar_documents)}
+        memory["home"] = self.familiar_documents.home is not None
         return {"dim": self.dim, "base": self.base, "fingerprint": self.fingerprint, **memory, **asdict(self.config)}
 
     @property

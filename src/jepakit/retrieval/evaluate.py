@@ -22,10 +22,10 @@ from jepakit.retrieval.ranking import (
     SearchSettings,
     encode_sentences,
     familiar,
+    fused,
     ranked,
 )
 from jepakit.retrieval.serving.searcher import require_base
-from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
@@ -109,10 +109,10 @@ def evaluate(
     source = documents.adapted(adapter)
     familiarity = familiar(queries, adapter, source)
     by_words = None
-    if config.bm25 or settings.words:
+    if config.bm25 or settings.use_words:
         by_words = LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH)
     ours = {OURS: searched(queries, adapter, source, settings, familiarity, by_words)}
-    if adapter.strength and settings.names:
+    if adapter.strength and (settings.names or settings.use_words):
         ours[ALONE] = searched(queries, adapter, source, SearchSettings(), familiarity, None)
     floors = untrained_floors(*base, weights, by_words if config.bm25 else None, sentences=of_floors)
     if random_encoder is not None and not random_encoder.starts_as_base:
@@ -145,10 +145,7 @@ def searched(
 
     ``queries``: base vectors, ``[Q, D]``; ``words``: the hits of BM25, or None if it has no weight.
     """
-    dense = ranked(queries, adapter, source, DEPTH, settings, familiarity)
-    if not settings.words or words is None:
-        return dense
-    return weighted(dense, words, settings.words * familiarity.collection)
+    return fused(ranked(queries, adapter, source, DEPTH, settings, familiarity), words, settings, familiarity)
 
 
 def untrained_floors(

@@ -29,6 +29,8 @@ from jepakit.training import FitConfig, RunFolder, results, save_trained
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)
 _DOCUMENT_QUANTILES = (0.02, 0.2)
+#: Documents that are remembered. A remembered document is surely at home.
+_MOST_DOCUMENTS = 8192
 
 
 @dataclass
@@ -115,12 +117,16 @@ def pretrain(
         compared = replace(config, selection=selection)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        adapter = Adapter(encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, **asdict(config.adapter))
+        adapter = Adapter(
+            encoder.dim, base=encoder.name, fingerprint=encoder.fingerprint, home=True, **asdict(config.adapter)
+        )
         adapter.towers.fit_start(documents)
         untrained = copy.deepcopy(adapter).eval()
         choice = choose(adapter, dataset, encoder, (queries, documents), compared, held_out)
         if not dataset.labelled:
-            settings = SearchSettings(sentences=next(iter(config.selection.sentences), 0.0))
+            words = config.selection.words_elsewhere if config.selection.words else 0.0
+            sentences = next(iter(config.selection.sentences), 0.0)
+            settings = SearchSettings(words=words, sentences=sentences, words_elsewhere=words)
             floors = Untrained(together=settings)
             choice = replace(choice, settings=settings, untrained=floors, steps=None, untrained_steps=None)
         chosen = replace(config, objective=choice.objective)
@@ -186,4 +192,6 @@ def _remember(
         first.scatter_reduce_(0, relevant.query, relevant.document, "amin")
         adapter.familiar_queries.fit(queries[rows], first[rows], quantiles=_QUERY_QUANTILES, generator=generator)
     group = source_numbers(dataset.documents)
-    adapter.familiar_documents.fit(documents, group, quantiles=_DOCUMENT_QUANTILES, generator=generator)
+    adapter.familiar_documents.fit(
+        documents, group, quantiles=_DOCUMENT_QUANTILES, limit=_MOST_DOCUMENTS, generator=generator
+    )

@@ -6,7 +6,8 @@ document, which covers several topics where a query has one: the first documents
 cosine of the whole document is our addition).
 
 Each step is scaled by familiarity, from 0 to 1. The adapter and feedback are scaled by how similar the query and its
-first documents are to the training data; sentences and BM25 by how similar the documents are.
+first documents are to the training data; sentences and BM25 by whether the documents are those of training, not of a
+near neighbour. Away from home nothing is left but the base model and BM25 with a weight that suits most collections.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from jepakit.retrieval.datasets.chunks import sentence_spans
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.measuring.metrics import top_documents
 from jepakit.search.documents import Documents
+from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.text import TextEncoder
@@ -48,18 +50,25 @@ class SearchSettings:
     """Weights of a search, from 0 to 1, which held-out pairs choose; 0 turns a step off.
 
     Args:
-        words: weight of BM25 against the vectors.
+        words: weight of BM25 against the vectors, in the training collection.
         feedback: weight of pseudo-relevance feedback, see `with_feedback`.
         sentences: weight of a document's best sentence against the whole document, see `with_sentences`.
+        words_elsewhere: weight of BM25 in other collections.
     """
 
     words: float = 0.0
     feedback: float = 0.0
     sentences: float = 0.0
+    words_elsewhere: float = 0.0
+
+    @property
+    def use_words(self) -> bool:
+        """Whether BM25 has a weight anywhere."""
+        return self.words > 0 or self.words_elsewhere > 0
 
     @property
     def names(self) -> str:
-        """The steps that are on, such as ``sentences + BM25``."""
+        """The steps that are on in the training collection, such as ``sentences + BM25``."""
         steps = {"sentences": self.sentences, "feedback": self.feedback, "BM25": self.words}
         return " + ".join(name for name, weight in steps.items() if weight)
 
@@ -78,7 +87,8 @@ class SearchSettings:
             return cls()
         weights = read_json(file)
         with reading(file, expected='{"words": a number, "feedback": a number, "sentences": a number}'):
-            settings = cls(**{name: weights[name] for name in asdict(cls())})
+            # Earlier versions searched other collections without BM25.
+            settings = cls(**{"words_elsewhere": 0.0, **weights})
             require_within(settings, "[0, 1]", *asdict(settings))
         return settings
 
@@ -100,7 +110,7 @@ class Source(Protocol):
         ...
 
     def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
-        """The familiarity of each hit, ``[Q, K]``."""
+        """The familiarity of each hit, and whether it is at home, ``[Q, K, 2]``; see `Familiarity.both`."""
         ...
 
 
@@ -126,7 +136,7 @@ class Encoded:
 
     def familiarity_of(self, hits: Hits, memory: Familiarity) -> Tensor:
         """See `Source.familiarity_of`."""
-        return memory(self.vectors_of(hits).flatten(0, 1)).view(hits.rows.shape)
+        return memory.both(self.vectors_of(hits).flatten(0, 1)).view(*hits.rows.shape, 2)
 
 
 @dataclass(frozen=True)
@@ -136,10 +146,12 @@ class Familiar:
     Args:
         query: the smaller of the familiarity of the query itself and ``collection``.
         collection: mean familiarity of the base model's first documents for the query.
+        home: to what part these documents are of the training collection, not of a near neighbour.
     """
 
     query: Tensor
     collection: Tensor
+    home: Tensor
 
 
 def familiar(queries: Tensor, adapter: Adapter | None, source: Source) -> Familiar:
@@ -148,15 +160,15 @@ def familiar(queries: Tensor, adapter: Adapter | None, source: Source) -> Famili
     If the adapter changes documents, their base vectors are not available, and only the queries count.
     """
     if adapter is None:
-        return Familiar(torch.ones(len(queries)), torch.ones(len(queries)))
+        return Familiar(*torch.ones(3, len(queries)).unbind())
     query = adapter.familiar_queries(queries)
     if adapter.changes_documents or not len(adapter.familiar_documents):
-        return Familiar(query, query)
+        return Familiar(query, query, query)
     hits = source.nearest(queries, CANDIDATES)
     if not hits.rows.shape[1]:
-        return Familiar(query, query)
-    collection = source.familiarity_of(hits, adapter.familiar_documents).mean(1)
-    return Familiar(torch.minimum(query, collection), collection)
+        return Familiar(query, query, query)
+    collection, home = source.familiarity_of(hits, adapter.familiar_documents).mean(1).unbind(1)
+    return Familiar(torch.minimum(query, collection), collection, home)
 
 
 def ranked(
@@ -172,7 +184,18 @@ def ranked(
         return source.nearest(moved, k)
     hits = source.nearest(moved, max(k, DEPTH))
     best = source.sentences.best(adapted, hits.rows)
-    return with_sentences(hits, best, settings.sentences * familiarity.collection).first(k)
+    return with_sentences(hits, best, settings.sentences * familiarity.home).first(k)
+
+
+def fused(dense: Hits, words: Hits | None, settings: SearchSettings, familiarity: Familiar) -> Hits:
+    """All hits of both by vectors and by BM25, with the weight of BM25 at home, elsewhere, or in between.
+
+    ``words``: None if BM25 has no weight.
+    """
+    if words is None or not settings.use_words:
+        return dense
+    elsewhere = settings.words_elsewhere
+    return weighted(dense, words, elsewhere + (settings.words - elsewhere) * familiarity.home)
 
 
 def nearest(queries: Tensor, documents: Tensor, count: int, feedback: float | Tensor = 0.0) -> Hits:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.retrieval.adapter.familiarity import Familiarity, mean_similarity
+from jepakit.retrieval.adapter.familiarity import Familiarity, clusters, mean_similarity
 
 
 def cloud(centre: Tensor, count: int, seed: int, spread: float = 0.1) -> Tensor:
@@ -74,3 +77,43 @@ def test_a_large_memory_is_thinned_out_the_same_way_for_the_same_seed() -> None:
     assert len(of(0)) == 50
     assert torch.equal(of(0), of(0))
     assert not torch.equal(of(0), of(1))
+
+
+def galaxies(count: int, size: int, seed: int) -> Tensor:
+    """Clusters of vectors in one half of the space; other seeds give near neighbours: other clusters there."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = F.normalize(HOME + 0.35 * torch.randn(count, 16, generator=draw), dim=-1)
+    return torch.cat([cloud(centre, size, 100 * seed + number, spread=0.05) for number, centre in enumerate(centres)])
+
+
+def test_near_neighbours_are_familiar_and_not_at_home() -> None:
+    vectors = galaxies(12, 40, 1)
+    known = Familiarity(16, home=True)
+    known.fit(vectors, torch.arange(len(vectors)), quantiles=(0.02, 0.2), limit=300)
+    near, far = galaxies(12, 40, 2), cloud(AWAY, 200, 3)
+    assert known.both(vectors).mean(0).tolist() == [pytest.approx(1, abs=0.1), pytest.approx(1, abs=0.15)]
+    # What is remembered is at home, however far it is from all else.
+    assert bool((known.at_home(known.reference) == 1).all())
+    assert known.at_home(near).mean() < 0.1
+    assert known.both(far).max() == 0
+
+
+def test_held_out_clusters_set_the_scale_of_home() -> None:
+    vectors = galaxies(8, 50, 1)
+    known = Familiarity(16, home=True)
+    known.fit(vectors, torch.arange(400), quantiles=(0.02, 0.2), generator=torch.Generator().manual_seed(0))
+    assert known.home is not None
+    # The nearest of another cluster is farther than the nearest of all.
+    assert known.home[0] < known.far < known.home[1]
+
+
+def test_without_a_scale_of_its_own_home_is_familiarity() -> None:
+    known = memory()
+    assert torch.equal(known.at_home(cloud(HOME, 50, 1)), known(cloud(HOME, 50, 1)))
+
+
+def test_clusters_are_those_that_are_there() -> None:
+    vectors = torch.cat([cloud(torch.eye(16)[axis], 30, axis, spread=0.02) for axis in range(5)])
+    found = clusters(vectors, generator=torch.Generator().manual_seed(0)).view(5, 30)
+    # Eight clusters may divide a cloud, and never join two that hold a centre.
+    assert all(not set(row.tolist()) & set(other.tolist()) for row, other in combinations(found, 2))

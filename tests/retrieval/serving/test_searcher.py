@@ -157,8 +157,10 @@ def test_bad_questions(tmp_path: Path, dataset: RetrievalDataset) -> None:
 def test_settings_survive_and_damage_is_named(tmp_path: Path) -> None:
     file = tmp_path / "search.json"
     assert SearchSettings.read(file) == SearchSettings()
-    SearchSettings(0.35, 0.2, 0.5).write(file)
-    assert SearchSettings.read(file) == SearchSettings(0.35, 0.2, 0.5)
+    SearchSettings(0.35, 0.2, 0.5, 0.1).write(file)
+    assert SearchSettings.read(file) == SearchSettings(0.35, 0.2, 0.5, 0.1)
+    file.write_text('{"words": 0.35, "feedback": 0.2, "sentences": 0.5}')
+    assert SearchSettings.read(file) == SearchSettings(0.35, 0.2, 0.5, 0)
     for text, message in (
         ("{", r"search\.json:1: not JSON"),
         ('{"words": 2, "feedback": 0, "sentences": 0}', r"words: .*found 2"),

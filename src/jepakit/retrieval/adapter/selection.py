@@ -36,7 +36,9 @@ class SelectionConfig:
         feedback: weights of pseudo-relevance feedback; 0 is always tried.
         sentences: weights of a document's best sentence against the whole document; 0 is always tried. Where there
             are no questions to measure on, the first is used. Empty: sentences are not encoded.
-        words: weights of BM25 against the vectors; 0 is always tried.
+        words: weights of BM25 against the vectors; 0 is always tried. Empty: BM25 is not used.
+        words_elsewhere: weight of BM25 in collections unlike that of training, and where there are no questions to
+            measure on.
         folds: parts into which the pairs are divided by document, or by query where most of them hang together; each is
             held out once.
         enough: number of held-out queries after which no further fold is trained.
@@ -49,6 +51,7 @@ class SelectionConfig:
     feedback: list[float] = field(default_factory=lambda: [0.2, 0.4])
     sentences: list[float] = field(default_factory=lambda: [0.2, 0.5])
     words: list[float] = field(default_factory=lambda: [step / 10 for step in range(1, 10)])
+    words_elsewhere: float = 0.2
     folds: int = 5
     enough: int = 2000
     measure_at: int = 10
@@ -57,6 +60,7 @@ class SelectionConfig:
     def __post_init__(self) -> None:
         require_at_least(self, folds=2, enough=1)
         require_within(self, "(0, 1)", "confidence")
+        require_within(self, "[0, 1]", "words_elsewhere")
         if any(not weight >= 0 for weight in self.predictive):
             raise ConfigError("predictive", self.predictive, "weights of at least 0")
         for name in ("strengths", "feedback", "sentences", "words"):
@@ -114,8 +118,10 @@ class Choice:
         if self.questions < FEWEST_QUESTIONS:
             parts.append(f"at least {FEWEST_QUESTIONS} held-out questions are needed to choose anything else")
         if self.steps is None:
-            if self.settings.sentences:
-                parts.append(f"with sentences at weight {self.settings.sentences:g} (not measured on made pairs)")
+            if self.settings.names:
+                weights = {"sentences": self.settings.sentences, "BM25": self.settings.words}
+                given = " and ".join(f"{name} at weight {weight:g}" for name, weight in weights.items() if weight)
+                parts.append(f"with {given} (not measured on made pairs)")
         else:
             parts += _described(self.steps)
         if self.strength and self.untrained_steps is not None:
@@ -195,7 +201,7 @@ def choose(
     return Choice(
         objective=objectives[setting],
         strength=strength,
-        settings=chosen.settings,
+        settings=replace(chosen.settings, words_elsewhere=selection.words_elsewhere if selection.words else 0.0),
         untrained=Untrained(each=steps.each(), together=untrained_steps.settings),
         base=float(means[setting, 0]),
         chosen=float(means[setting, step]),

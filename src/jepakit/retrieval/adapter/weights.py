@@ -18,7 +18,7 @@ from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 
 #: Fewest held-out questions on which anything but the base model is chosen.
-FEWEST_QUESTIONS = 20
+FEWEST_QUESTIONS = 10
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from jepakit.files import read_yaml, reading
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.adapter.stage import base_of
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.ranking import DEPTH, SearchSettings, familiar, ranked
+from jepakit.retrieval.ranking import DEPTH, SearchSettings, familiar, fused, ranked
 from jepakit.search.collection import Collection, open_collection
 from jepakit.search.documents import Metadata
 from jepakit.search.filters import Filter
-from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
@@ -69,8 +68,9 @@ class Searcher:
         if self.settings.sentences and index.sentences is None:
             expected = "0 for an index without sentences; or build it with those of jepakit.retrieval.encode_sentences"
             raise ConfigError("settings.sentences", self.settings.sentences, expected)
-        if self.settings.words and not index.has_words:
-            raise ConfigError("settings.words", self.settings.words, "0: the collection is searched by vectors only")
+        if self.settings.use_words and not index.has_words:
+            given = max(self.settings.words, self.settings.words_elsewhere)
+            raise ConfigError("settings.words", given, "0: the collection is searched by vectors only")
         if adapter is not None and adapter.changes_documents and index.fingerprint is None:
             expected = "a collection that jepakit wrote for this adapter, which changes documents: index --to ADDRESS"
             raise ConfigError("index", None, expected)
@@ -102,9 +102,10 @@ class Searcher:
         notes: list[str] = []
         if collection.fingerprint is None:
             notes.append(f"the collection does not record the encoder of its vectors; assumed is {encoder.name}")
-        if settings.words and not collection.has_words:
-            notes.append(f"BM25 (weight {settings.words:g} in this run) is left out: the collection has no words")
-            settings = replace(settings, words=0)
+        if settings.use_words and not collection.has_words:
+            weight = f"weight {settings.words:g} in this run, {settings.words_elsewhere:g} elsewhere"
+            notes.append(f"BM25 ({weight}) is left out: the collection has no words")
+            settings = replace(settings, words=0, words_elsewhere=0)
         if settings.sentences and collection.sentences is None:
             notes.append(f"sentences (weight {settings.sentences:g} in this run) are left out: it stores none")
             settings = replace(settings, sentences=0)
@@ -149,12 +150,11 @@ class Searcher:
         base = self.encoder.encode(queries, "query")
         familiarity = familiar(base, self.adapter, self._all)
         source = _Indexed(self.index, where) if where else self._all
-        fused = mode == "fused" and self.settings.words
-        dense = ranked(base, self.adapter, source, max(k, DEPTH) if fused else k, self.settings, familiarity)
-        if not fused:
-            return dense
+        if mode == "dense" or not self.settings.use_words:
+            return ranked(base, self.adapter, source, k, self.settings, familiarity)
+        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, familiarity)
         words = self.index.search_words(queries, max(k, DEPTH), where)
-        return weighted(dense, words, self.settings.words * familiarity.collection).first(k)
+        return fused(dense, words, self.settings, familiarity).first(k)
 
 
 class _Indexed:
@@ -166,7 +166,7 @@ class _Indexed:
     def __init__(self, index: Collection, where: Filter | None = None) -> None:
         self.index, self.where = index, where
         self._generation: int | None = None
-        self._familiarity: dict[int, float] = {}
+        self._familiarity: dict[int, list[float]] = {}
 
     @property
     def sentences(self) -> Sentences | None:
@@ -186,10 +186,10 @@ class _Indexed:
         rows = hits.rows[hits.found].tolist()
         cached = self._familiarity
         if new := [row for row in dict.fromkeys(rows) if row not in cached]:
-            cached.update(zip(new, memory(self.index.vectors(new)).tolist(), strict=True))
+            cached.update(zip(new, memory.both(self.index.vectors(new)).tolist(), strict=True))
         # 0 where a query has fewer than k hits.
-        familiarity = torch.zeros(hits.rows.shape)
-        familiarity[hits.found] = torch.tensor([cached[row] for row in rows])
+        familiarity = torch.zeros(*hits.rows.shape, 2)
+        familiarity[hits.found] = torch.tensor([cached[row] for row in rows]).view(-1, 2)
         return familiarity
 
 
