@@ -5,8 +5,9 @@
 
 Every method is trained on each home and measured on the home's test pairs and on the test pairs of all other
 collections. "disjoint" leaves out the training questions that share a document with the test; the official split of
-SciFact is there because others report it. What is chosen is chosen on training and development pairs. Intervals are
-paired by question and pool the seeds.
+SciFact is there because others report it. What is chosen is chosen on training and development pairs. Below ours stand
+searches that need no training but the choice of a weight. Intervals are paired by question and pool the seeds. What a
+search comes to in other collections, near ones among them, is in `benchmarks.retrieval_elsewhere`.
 """
 
 from __future__ import annotations
@@ -23,40 +24,35 @@ from benchmarks.retrieval_homes import (
     ALONE,
     ALONE_SELECTION,
     BASE,
-    BM25,
+    DENSE,
+    FLOORS,
     HOMES,
     LINEAR,
     OURS,
-    OURS_BM25,
     Collection,
-    against_base,
+    against,
+    against_floors,
     base_encoder,
     home_dataset,
     linear_maps,
     load_collection,
 )
 from jepakit.retrieval import (
-    Adapter,
     AdapterConfig,
     Hits,
     ObjectiveConfig,
     PretrainConfig,
+    Pretrained,
     RetrievalDataset,
-    SearchSettings,
-    SelectionConfig,
     ViewConfig,
     pretrain,
-    weighted,
 )
 from jepakit.retrieval.datasets.splits import seen_queries
 from jepakit.retrieval.measuring.metrics import ndcg
-from jepakit.retrieval.ranking import nearest
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
 
 COLLECTIONS = ("scifact", "stackfaq", "medquad", "cranfield")
-BASE_BM25, BASE_FEEDBACK = "base model + BM25", "base model with feedback"
-UNREAD = "jepakit: adapter with feedback, without sentences"
 UNGATED = "jepakit: alone, without familiarity"
 NO_PREDICTIVE = "jepakit: alone, without the predictive term"
 PERCEPTRON = "jepakit: alone, perceptron instead of a linear map"
@@ -66,7 +62,6 @@ CORPUS = "jepakit: alone, contrasted with the whole corpus"
 
 VARIANTS: dict[str, PretrainConfig] = {
     OURS: PretrainConfig(),
-    UNREAD: PretrainConfig(selection=SelectionConfig(sentences=[])),
     ALONE: PretrainConfig(selection=ALONE_SELECTION),
     UNGATED: PretrainConfig(selection=ALONE_SELECTION, familiarity=False),
     NO_PREDICTIVE: PretrainConfig(selection=replace(ALONE_SELECTION, predictive=[0.0])),
@@ -77,13 +72,13 @@ VARIANTS: dict[str, PretrainConfig] = {
         selection=ALONE_SELECTION, adapter=AdapterConfig(projection_depth=1), objective=ObjectiveConfig(isotropy=0.02)
     ),
 }
-#: On MedQuAD, where a training takes a minute, the others have one seed, and those that take much longer none.
-SEVERAL_SEEDS = (OURS, OURS_BM25, UNREAD, ALONE)
+#: The others have one seed. On MedQuAD, where a training takes a minute, those that take much longer are left out.
+SEVERAL_SEEDS = (OURS, DENSE, ALONE)
 SLOW = (PROJECTED, CORPUS, ISOTROPY)
-METHODS = (*VARIANTS, OURS_BM25)
+METHODS = (*VARIANTS, DENSE)
 """Those that are ours."""
 SEEN, UNSEEN = "seen documents", "unseen documents"
-AIM_FUSED = {"SciFact, disjoint": 0.73}
+AIMS = {(OURS, "SciFact, disjoint"): 0.73, (DENSE, "SciFact, disjoint"): 0.68}
 Values = dict[str, list[float]]
 """Collection -> NDCG@10 of each test question."""
 
@@ -145,49 +140,24 @@ def _found(
         value = steps.value((home.name, method, seed, options.quick), measure)
         found.setdefault(method, []).append(value)
 
-    for method in (BASE, BM25):
-        keep(method, 0, partial(_floor, method, home))
-    keep(BASE_BM25, 0, partial(_fused_base, home))
-    keep(BASE_FEEDBACK, 0, partial(_moved_base, home))
     for seed in seeds:
         keep(LINEAR, seed, partial(_linear, home, seed))
         for method, config in VARIANTS.items():
-            if home.where == "medquad" and (method in SLOW or (seed and method not in SEVERAL_SEEDS)):
+            if (home.where == "medquad" and method in SLOW) or (seed and method not in SEVERAL_SEEDS):
                 continue
             trained = cache(partial(_trained, home, encoder, replace(config, seed=seed, progress=False)))
-            keep(method, seed, partial(_ours, home, trained, fused=False))
-            if method == OURS:
-                keep(OURS_BM25, seed, partial(_ours, home, trained, fused=True))
+            keep(method, seed, partial(_ours, home, trained, words=method == OURS))
+            if method != OURS:
+                continue
+            keep(DENSE, seed, partial(_ours, home, trained, words=False))
+            for floor in FLOORS if not seed else ():
+                keep(floor, seed, partial(_floor, home, trained, floor))
     return found
 
 
-def _floor(method: str, home: Home) -> Values:
-    def search(there: Collection, rows: Tensor) -> Hits:
-        return there.by_words(rows) if method == BM25 else there.by_base(rows)
-
-    return home.everywhere(search)
-
-
-def _fused_base(home: Home) -> Values:
-    """The weight that is best on the home's training questions."""
-    pairs, here = home.dataset().training, home.collection
-    rows = pairs.relevant.queries
-    dense, words = here.by_base(rows), here.by_words(rows)
-    weights = [step / 20 for step in range(21)]
-    weight = max(weights, key=lambda weight: float(ndcg(weighted(dense, words, weight).rows, rows, pairs).mean()))
-    return home.everywhere(lambda there, rows: weighted(there.by_base(rows), there.by_words(rows), weight))
-
-
-def _moved_base(home: Home) -> Values:
-    """Feedback with the weight that is best on the home's training questions."""
-    pairs, here = home.dataset().training, home.collection
-    rows = pairs.relevant.queries
-
-    def value(weight: float) -> float:
-        return float(ndcg(nearest(here.queries[rows], here.documents, 10, weight).rows, rows, pairs).mean())
-
-    best = max([0.0, *SelectionConfig().feedback], key=value)
-    return home.everywhere(lambda there, rows: there.by_base(rows, best))
+def _floor(home: Home, trained: Callable[[], Pretrained], floor: str) -> Values:
+    weights = trained().choice.untrained
+    return home.everywhere(lambda there, rows: there.by_floor(rows, floor, weights))
 
 
 def _linear(home: Home, seed: int) -> Values:
@@ -202,14 +172,13 @@ def _linear(home: Home, seed: int) -> Values:
     return home.everywhere(lambda there, rows: there.by_map(rows, best))
 
 
-def _trained(home: Home, encoder: TextEncoder, config: PretrainConfig) -> tuple[Adapter, SearchSettings]:
-    trained = pretrain(home.dataset(), encoder, config)
-    return trained.encoder, trained.choice.settings
+def _trained(home: Home, encoder: TextEncoder, config: PretrainConfig) -> Pretrained:
+    return pretrain(home.dataset(), encoder, config)
 
 
-def _ours(home: Home, trained: Callable[[], tuple[Adapter, SearchSettings]], *, fused: bool) -> Values:
-    adapter, settings = trained()
-    return home.everywhere(lambda there, rows: there.by_adapter(rows, adapter, settings, fused=fused))
+def _ours(home: Home, trained: Callable[[], Pretrained], *, words: bool) -> Values:
+    adapter, settings = trained().encoder, trained().choice.settings
+    return home.everywhere(lambda there, rows: there.by_adapter(rows, adapter, settings, words=words))
 
 
 def _seen_and_unseen(home: Home) -> dict[str, np.ndarray]:
@@ -224,12 +193,14 @@ def _rows(home: Home, found: dict[str, list[Values]], aim: float | None) -> list
     at_home: list[ResultRow] = []
     elsewhere: list[ResultRow] = []
     base, apart = found[BASE][0], _seen_and_unseen(home)
+    floors = {name: np.array(found[name][0][home.where]) for name in FLOORS}
     for method, seeds in found.items():
         scores = [float(np.mean(values[home.where])) for values in seeds]
-        wanted = aim if method == OURS else AIM_FUSED.get(home.name) if method == OURS_BM25 else None
-        difference = np.mean([values[home.where] for values in seeds], axis=0) - base[home.where]
-        note = "" if method == BASE else against_base(difference)
+        wanted = AIMS.get((method, home.name), aim if method == OURS else None)
+        values = np.mean([values[home.where] for values in seeds], axis=0)
+        note = "" if method == BASE else against(values - floors[BASE])
         row = partial(mean_row, home.name, method, ours=method in METHODS)
+        note = against_floors(values, floors) if method == OURS else note
         at_home.append(row("NDCG@10 at home", scores, aim=wanted, note=note))
         for part, chosen in apart.items():
             scores = [float(np.mean(np.array(values[home.where])[chosen])) for values in seeds]

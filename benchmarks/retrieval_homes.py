@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,13 +25,14 @@ from jepakit.retrieval import (
     encode_sentences,
     load_dataset,
     paired_interval,
-    weighted,
     without_shared,
 )
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.datasets.splits import ensure_splits
+from jepakit.retrieval.evaluate import searched
 from jepakit.retrieval.measuring.metrics import ndcg
-from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, nearest, ranked
+from jepakit.retrieval.measuring.untrained import Untrained
+from jepakit.retrieval.ranking import DEPTH, Encoded, familiar, nearest
 from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_text_encoder
 
 __all__ = [
@@ -39,14 +40,18 @@ __all__ = [
     "ALONE_SELECTION",
     "BASE",
     "BM25",
+    "DENSE",
+    "FLOORS",
     "HOMES",
+    "HYBRID",
     "LINEAR",
     "OURS",
-    "OURS_BM25",
     "Collection",
-    "against_base",
+    "against",
+    "against_floors",
     "as_trained",
     "base_encoder",
+    "encoded",
     "home_dataset",
     "linear_maps",
     "load_collection",
@@ -62,9 +67,12 @@ HOMES = {
 
 BASE, BM25 = "base model", "BM25"
 LINEAR = "linear adapter, in-batch negatives"
-OURS, OURS_BM25 = "jepakit: adapter", "jepakit: adapter + BM25"
-ALONE = "jepakit: adapter alone"
-"""Ours without what is chosen besides: feedback, sentences, BM25."""
+OURS, DENSE, ALONE = "jepakit: full search", "jepakit: full search without BM25", "jepakit: adapter alone"
+"""What `search` does; the same without BM25; and without feedback and sentences too."""
+SENTENCES, FEEDBACK, HYBRID = f"{BASE} + sentences", f"{BASE} + feedback", f"{BASE} + BM25"
+TOGETHER = f"{BASE} + all that helps it"
+FLOORS = (BASE, SENTENCES, FEEDBACK, HYBRID, TOGETHER, BM25)
+"""Without training: the weights alone are chosen on the home's training questions, as those of our search are."""
 ALONE_SELECTION = SelectionConfig(feedback=[], sentences=[], words=[])
 
 
@@ -114,13 +122,29 @@ class Collection:
         """By the base model's questions after a linear map."""
         return nearest(F.normalize(self.queries[rows] @ weight, dim=-1), self.documents, DEPTH)
 
-    def by_adapter(self, rows: Tensor, adapter: Adapter, settings: SearchSettings, *, fused: bool = False) -> Hits:
-        """By an adapter, as `jepakit.retrieval.evaluate` does; with BM25 only where ``fused``."""
-        sentences = self.sentences.adapted(adapter) if settings.sentences else None
-        source = Encoded(adapter.documents(self.documents), sentences)
+    def by_adapter(
+        self, rows: Tensor, adapter: Adapter | None, settings: SearchSettings, *, words: bool = False
+    ) -> Hits:
+        """By an adapter or the base model, as `jepakit.retrieval.evaluate` does; with BM25 only where ``words``."""
+        source = Encoded(self.documents, self.sentences if settings.sentences else None)
+        source = source if adapter is None else source.adapted(adapter)
         known = familiar(self.queries[rows], adapter, source)
-        found = ranked(self.queries[rows], adapter, source, DEPTH, settings, known)
-        return weighted(found, self.by_words(rows), settings.words * known.collection) if fused else found
+        by_words = self.by_words(rows) if words and settings.use_words else None
+        return searched(self.queries[rows], adapter, source, settings, known, by_words)
+
+    def by_floor(self, rows: Tensor, floor: str, weights: Untrained) -> Hits:
+        """By one of `FLOORS`."""
+        if floor == BM25:
+            return self.by_words(rows)
+        each = weights.each
+        settings = {
+            BASE: SearchSettings(),
+            SENTENCES: SearchSettings(sentences=each.sentences),
+            FEEDBACK: SearchSettings(feedback=each.feedback),
+            HYBRID: SearchSettings(words=each.words),
+            TOGETHER: weights.together,
+        }
+        return self.by_adapter(rows, None, settings[floor], words=True)
 
 
 def base_encoder() -> TextEncoder:
@@ -131,7 +155,11 @@ def base_encoder() -> TextEncoder:
 
 def load_collection(name: str, encoder: TextEncoder) -> Collection:
     """A collection of JEPAKIT_DATA, encoded."""
-    dataset = load_dataset(name, data_dir=data_dir())
+    return encoded(load_dataset(name, data_dir=data_dir()), encoder)
+
+
+def encoded(dataset: RetrievalDataset, encoder: TextEncoder) -> Collection:
+    """A collection with the base's vectors of it."""
     documents = encoder.encode(dataset.documents.passages, "document")
     queries = encoder.encode(dataset.queries.texts, "query")
     return Collection(dataset, encoder, queries, documents, LexicalIndex.build(dataset.documents.passages))
@@ -164,11 +192,17 @@ def as_trained(adapter: Adapter) -> Adapter:
     return copied
 
 
-def against_base(difference: np.ndarray) -> str:
-    """The note that says by how much a method differs from the base model: its mean, and the paired interval.
+def against(difference: np.ndarray, floor: str = BASE) -> str:
+    """The note that says by how much a method differs from a floor: its mean, and the paired interval.
 
     Args:
         difference: of each test question, the mean over seeds, ``[Q]``.
+        floor: the floor.
     """
     low, high = paired_interval(difference)
-    return f"against the base model {difference.mean():+.4f} ({low:+.4f} to {high:+.4f})"
+    return f"against the {floor} {difference.mean():+.4f} ({low:+.4f} to {high:+.4f})".replace("the BM25", BM25)
+
+
+def against_floors(values: np.ndarray, floors: Mapping[str, np.ndarray]) -> str:
+    """`against` each of several floors; all ``[Q]``."""
+    return "; ".join(against(values - floor, name) for name, floor in floors.items())

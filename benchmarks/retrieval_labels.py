@@ -25,11 +25,13 @@ from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.retrieval_homes import (
     ALONE,
     BASE,
+    FLOORS,
     HOMES,
     LINEAR,
     OURS,
     Collection,
-    against_base,
+    against,
+    against_floors,
     as_trained,
     base_encoder,
     home_dataset,
@@ -123,17 +125,21 @@ def _labels(
         for method in (OURS, ALONE):
             measure = partial(_ours, home, trained, alone=method == ALONE)
             found.setdefault(method, []).append(known(method, measure))
+        for floor in FLOORS[1:]:
+            found.setdefault(floor, []).append(known(floor, partial(_floor, home, trained, floor)))
         linear = known(LINEAR, lambda drawn=drawn, seed=seed: _linear(home(), drawn(), seed))
         found.setdefault(LINEAR, []).append(linear)
         strengths.append(known("strength", lambda trained=trained: trained().choice.strength))
     table = [mean_row(name, BASE, metric, [float(np.mean(base))])]
     for method, seeds in found.items():
-        note = against_base(np.mean(seeds, axis=0) - base)
+        note = against(np.mean(seeds, axis=0) - base)
         if method == OURS:
+            floors = {floor: np.mean(found[floor], axis=0) for floor in FLOORS[1:]}
+            note = against_floors(np.mean(seeds, axis=0), {BASE: np.array(base), **floors})
             chosen = ", ".join(f"{strength:g}" for strength in strengths)
             note += f"; strength {chosen}" + (f"; {there} pairs" if count is None else "")
         scores = [float(np.mean(values)) for values in seeds]
-        table.append(mean_row(name, method, metric, scores, note=note, ours=method != LINEAR))
+        table.append(mean_row(name, method, metric, scores, note=note, ours=method in (OURS, ALONE)))
     return table
 
 
@@ -152,7 +158,13 @@ def _drawn(dataset: RetrievalDataset, count: int | None, seed: int) -> Retrieval
 def _ours(home: Callable[[], Home], trained: Callable[[], Pretrained], *, alone: bool) -> Values:
     there, adapter, settings = home().collection, trained().encoder, trained().choice.settings
     settings = SearchSettings() if alone else settings
-    return there.values(there.by_adapter(there.test.relevant.queries, adapter, settings))
+    return there.values(there.by_adapter(there.test.relevant.queries, adapter, settings, words=not alone))
+
+
+def _floor(home: Callable[[], Home], trained: Callable[[], Pretrained], floor: str) -> Values:
+    """Its weights are chosen on the pairs that were drawn."""
+    there = home().collection
+    return there.values(there.by_floor(there.test.relevant.queries, floor, trained().choice.untrained))
 
 
 def _linear(home: Home, drawn: RetrievalDataset, seed: int) -> Values:
@@ -183,7 +195,7 @@ def _presets(name: str, home: Callable[[], Home], base: Values, options: Options
                     )
                     for seed in seeds
                 ]
-                note = against_base(np.mean(found, axis=0) - base)
+                note = against(np.mean(found, axis=0) - base)
                 scores = [float(np.mean(values)) for values in found]
                 table.append(mean_row(name, shown, metric, scores, note=note, ours=True))
     return table

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.graph_speed_rival import clock_for
 from benchmarks.harness import Options, Steps, data_dir, main, mean_row
-from benchmarks.retrieval_homes import HOMES, Collection, against_base, base_encoder, home_dataset, load_collection
+from benchmarks.retrieval_homes import HOMES, Collection, against, base_encoder, home_dataset, load_collection
 from benchmarks.retrieval_speed_index import BuiltIndex
 from jepakit.retrieval import (
     Adapter,
@@ -348,7 +348,7 @@ def _worth(
         return there.values(there.by_base(there.test.relevant.queries))
 
     values = {name: steps.value(("NDCG@10", name), partial(measure, name)) for name in (FIRST, LAST)}
-    note = against_base(np.array(values[LAST]) - np.array(values[FIRST])).replace("the base model", FIRST)
+    note = against(np.array(values[LAST]) - np.array(values[FIRST])).replace("the base model", FIRST)
     return [
         _row(where, f"jepakit: {name}", metric, [float(np.mean(found))], note=note if name == LAST else "", ours=True)
         for name, found in values.items()

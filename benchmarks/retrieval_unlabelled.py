@@ -23,12 +23,13 @@ from benchmarks.harness import Options, Steps, main, mean_row
 from benchmarks.retrieval_homes import (
     ALONE,
     BASE,
-    BM25,
+    DENSE,
+    FLOORS,
     LINEAR,
     OURS,
-    OURS_BM25,
     Collection,
-    against_base,
+    against,
+    against_floors,
     as_trained,
     base_encoder,
     linear_maps,
@@ -44,19 +45,17 @@ from jepakit.retrieval import (
     pretrain,
     with_training_pairs,
 )
+from jepakit.retrieval.measuring.untrained import Untrained
 from jepakit.text import TextEncoder
 from jepakit.training.result_rows import ResultRow
 
 COLLECTIONS = ("scifact", "stackfaq", "medquad", "cranfield")
-#: Nobody can choose it without pairs; both weights that `jepakit.retrieval.SelectionConfig` tries would do.
-FEEDBACK = 0.2
-BASE_FEEDBACK = f"base model with feedback at weight {FEEDBACK:g}"
 FULL = "jepakit: the whole way, without the choice"
 CHOICE = "choice"
 SCORE = "NDCG@10, no pairs given"
 GAIN = "gain of the adapter alone in NDCG@10"
 AHEAD = "collections where it is ahead by more than the interval"
-METHODS = (OURS, OURS_BM25, ALONE, FULL)
+METHODS = (OURS, DENSE, ALONE, FULL)
 """Those that are ours."""
 EPOCHS = 10
 
@@ -110,7 +109,7 @@ def _found(name: str, place: Callable[[], Place], seeds: Sequence[int], options:
     def known(method: str, seed: int, measure: Callable[[], Any]) -> Any:
         return steps.value((name, method, seed, options.quick), measure)
 
-    for method in (BASE, BM25, BASE_FEEDBACK):
+    for method in FLOORS:
         found.values[method] = [known(method, 0, partial(_floor, place, method))]
     for seed in seeds:
         found.values.setdefault(LINEAR, []).append(known(LINEAR, seed, partial(_linear, place, seed)))
@@ -123,11 +122,11 @@ def _found(name: str, place: Callable[[], Place], seeds: Sequence[int], options:
 
 
 def _floor(place: Callable[[], Place], method: str) -> list[float]:
-    there = place().collection
-    rows = there.test.relevant.queries
-    if method == BM25:
-        return there.values(there.by_words(rows))
-    return there.values(there.by_base(rows, FEEDBACK if method == BASE_FEEDBACK else 0.0))
+    """The weights are the defaults: without pairs nobody can choose them."""
+    there, config = place().collection, PretrainConfig()
+    together = SearchSettings(words=config.selection.words_elsewhere, sentences=config.selection.sentences[0])
+    weights = Untrained(replace(Untrained().each, words=config.selection.words_elsewhere), together)
+    return there.values(there.by_floor(there.test.relevant.queries, method, weights))
 
 
 def _linear(place: Callable[[], Place], seed: int) -> list[float]:
@@ -150,7 +149,7 @@ def _ours(place: Callable[[], Place], trained: Callable[[], Pretrained], method:
         return there.values(there.by_adapter(rows, as_trained(adapter), SearchSettings()))
     if method == ALONE:
         settings = SearchSettings()
-    return there.values(there.by_adapter(rows, adapter, settings, fused=method == OURS_BM25))
+    return there.values(there.by_adapter(rows, adapter, settings, words=method == OURS))
 
 
 def _choice(trained: Callable[[], Pretrained]) -> dict[str, float]:
@@ -174,8 +173,11 @@ def _scores(name: str, found: Found) -> list[ResultRow]:
     for method, seeds in found.values.items():
         row = mean_row(name, method, SCORE, [float(np.mean(values)) for values in seeds], ours=method in METHODS)
         if method != BASE:
-            row = replace(row, note=against_base(found.difference(method)))
-        if method in (OURS, OURS_BM25):
+            row = replace(row, note=against(found.difference(method)))
+        if method == OURS:
+            floors = {floor: np.array(found.values[floor][0]) for floor in FLOORS}
+            row = replace(row, note=against_floors(np.mean(seeds, axis=0), floors))
+        if method in (OURS, DENSE):
             # Where the base is returned its rankings are the same, and the means of the means to the last bit or so.
             row = replace(row, aim=base, met=bool(found.difference(method).mean() > -1e-6))
         table.append(row)
@@ -189,7 +191,7 @@ def _ahead(found: dict[str, Found]) -> list[ResultRow]:
         if method == BASE:
             continue
         ahead = [name for name, those in found.items() if paired_interval(those.difference(method))[0] > 0]
-        aim = len(found) // 2 + 1 if method in (OURS, OURS_BM25) else None
+        aim = len(found) // 2 + 1 if method in (OURS, DENSE) else None
         where = f"of {len(found)}: {', '.join(ahead) or 'none'}"
         ours = method in METHODS
         table.append(ResultRow("all collections", method, AHEAD, len(ahead), aim=aim, note=where, ours=ours))
