@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.data import DataLoader, IterableDataset
 from toy_runs import rows_but_seconds
 from toy_training import BATCH, STEPS, Head, config, data, make_head, make_jepa, make_loader
 
@@ -104,6 +106,55 @@ def test_the_result_counts_epochs_and_steps_and_has_the_last_row(tmp_path: Path)
     assert (result.epochs, result.steps, result.stopped_early) == (3, 3 * STEPS, False)
     assert result.metrics == {name: pytest.approx(float(last[name]), rel=1e-6) for name in last if "/" in name}
     assert {"train/total", "train/predict", "train/sigreg", "train/loss_jepa"} <= result.metrics.keys()
+
+
+class Stream(IterableDataset[Tensor]):
+    """Rows that no length is known of."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(data())
+
+
+class Passes:
+    """Batches made anew on each pass, as many as the passes before."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Views]:
+        self.count += 1
+        return iter(list(make_loader()))
+
+
+def _both(rows: list[Tensor]) -> Views:
+    return Views(torch.stack(rows), torch.stack(rows))
+
+
+def test_any_iterable_of_batches_trains() -> None:
+    of_loader, of_list = make_jepa(), make_jepa()
+    fit(of_loader, make_loader(), config(epochs=1))
+    result = fit(of_list, list(make_loader()), config(epochs=1))
+    assert (result.epochs, result.steps) == (1, STEPS)
+    assert all(torch.equal(a, b) for a, b in zip(of_loader.parameters(), of_list.parameters(), strict=True))
+    passes = Passes()
+    assert fit(make_jepa(), passes, config(epochs=2)).steps == 2 * STEPS
+    assert passes.count >= 3  # one to count them, and one an epoch
+    for rows in (list(data()), Stream()):
+        batches = DataLoader(rows, batch_size=BATCH, collate_fn=_both)
+        assert fit(make_jepa(), batches, config(epochs=2)).steps == 2 * STEPS
+
+
+@pytest.mark.parametrize(
+    ("batches", "changes", "message"),
+    [
+        (iter([1]), {}, "loader = 'list_iterator': expected a list, a DataLoader"),
+        ([], {}, "loader = 'no batches'"),
+        ([1], {"devices": 2}, "devices = 2: expected 1, or an EpochLoader"),
+    ],
+)
+def test_batches_that_do_not_last_are_refused(batches: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        fit(make_jepa(), batches, config(**changes))
 
 
 def test_every_epoch_logs_the_mean_of_its_own_steps(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -13,6 +13,11 @@ from torch import Tensor
 from jepakit.core.packed import offsets, offsets_of_kept, owners, select_groups
 from jepakit.errors import DataError
 from jepakit.graph.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from jepakit.graph.datasets.objects import NetworkXGraph
 
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
@@ -147,6 +152,57 @@ class Graphs:
     def _take(self, rows: Tensor, *names: str) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in names}
         return {name: None if value is None else value[rows] for name, value in values.items()}
+
+    @classmethod
+    def from_networkx(
+        cls,
+        graphs: NetworkXGraph | Sequence[NetworkXGraph],
+        *,
+        fill_missing: bool = False,
+        vocabulary: Vocabulary | None = None,
+    ) -> Graphs:
+        """Graphs of networkx, by the rules of `jepakit.graph.datasets.files.load_graph_files`.
+
+        Attributes of nodes and edges are features, ``label`` or ``y`` of a graph its label.
+
+        Args:
+            graphs: one or several, all directed or all undirected.
+            fill_missing: accept missing attributes.
+            vocabulary: that of the encoder which is to read them.
+
+        Raises:
+            DataError: an attribute is missing or unsupported, or a graph has no nodes.
+        """
+        from jepakit.graph.datasets.objects import from_networkx
+
+        return from_networkx(graphs, fill_missing=fill_missing, vocabulary=vocabulary)
+
+    @classmethod
+    def from_pyg(cls, data: Data | Iterable[Data]) -> Graphs:
+        """Graphs of PyTorch Geometric: a ``Data``, a ``Batch``, or several ``Data``.
+
+        ``x`` and ``edge_attr`` become float, without ``x`` there is a column of ones. ``y`` is a class for each graph
+        (whole numbers), a class for each node, or targets (floats). An undirected edge is in ``edge_index`` twice, as
+        it is there. Other attributes are left out. Columns have no names: an encoder takes them by their position.
+
+        Raises:
+            DataError: a tensor is missing in some graphs, or shapes differ.
+        """
+        from jepakit.graph.datasets.objects import from_pyg
+
+        return from_pyg(data)
+
+    @classmethod
+    def from_smiles(cls, smiles: Sequence[str]) -> Graphs:
+        """Molecules with the features of `jepakit.graph.datasets.molecules.features`, as `load_molecules` has them.
+
+        Raises:
+            DataError: RDKit rejects a SMILES, which is named by its place.
+            MissingExtraError: RDKit is not installed.
+        """
+        from jepakit.graph.datasets.molecules.load import graphs_from_smiles
+
+        return graphs_from_smiles(smiles)
 
     @classmethod
     def pack(

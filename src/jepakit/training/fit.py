@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
 from jepakit.core import JEPA
+from jepakit.errors import ConfigError
 from jepakit.training.fit_config import FitConfig, FitResult
-from jepakit.training.loader import EpochLoader
+from jepakit.training.loader import Batches, EpochLoader
 from jepakit.training.run import RunFolder
 
 
 def fit(
     jepa: JEPA | None,
-    loader: EpochLoader,
+    loader: Iterable[Any],
     config: FitConfig,
     *,
     run: RunFolder | None = None,
@@ -26,7 +28,7 @@ def fit(
 
     Args:
         jepa: the objective; None trains the task alone.
-        loader: the views.
+        loader: the views of each step: `EpochLoader`, or any iterable of batches. Each pass over it is an epoch.
         config: epochs, rates, devices, ...
         run: where metrics and checkpoints go; None keeps nothing.
         task: a module from views to a loss, or to named losses that are summed.
@@ -34,10 +36,16 @@ def fit(
         resume: continue from the last checkpoint of the run, where it has one.
 
     Raises:
-        ConfigError: neither an objective nor a task is given, or an option does not fit the model.
+        ConfigError: neither an objective nor a task is given, an option does not fit the model, or there are no batches
+            for each epoch.
         ModelError: the checkpoint is damaged or of another architecture, or the loss is no longer finite.
     """
     # Lightning takes seconds to import, and is not needed to solve, search or embed.
     from jepakit.training.trainer import fit_with_lightning
 
+    if not isinstance(loader, EpochLoader):
+        if config.devices > 1:
+            expected = "1, or an EpochLoader, which shares each batch among the processes"
+            raise ConfigError("devices", config.devices, expected)
+        loader = Batches(loader, seed=config.seed)
     return fit_with_lightning(jepa, loader, config, run=run, task=task, embed=embed, resume=resume)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 
@@ -54,6 +54,42 @@ class EpochLoader:
             # A process without an example would leave the others waiting: it repeats the first.
             mine = indices[rank::world] if indices.numel() > rank else indices[:1]
             yield self.make_views(mine, _generator(self.seed, self.epoch, step * world + rank))
+
+
+class Batches:
+    """Any iterable of batches as a loader: a list, a ``DataLoader``, an object that makes them anew on each pass.
+
+    Each pass over the iterable is an epoch. A run that goes on repeats an interrupted one if the passes themselves
+    repeat.
+
+    Args:
+        batches: the views of each step; an iterator, which can be passed over once only, is refused.
+        seed: of dropout and other draws during training.
+
+    Raises:
+        ConfigError: it is an iterator, or holds no batch.
+    """
+
+    def __init__(self, batches: Iterable[Any], *, seed: int = 0) -> None:
+        if isinstance(batches, Iterator):
+            expected = "a list, a DataLoader or the like: every epoch is a pass over it, and an iterator has one"
+            raise ConfigError("loader", type(batches).__name__, expected)
+        self.batches, self.seed = batches, seed
+        try:
+            self._length = len(batches) if isinstance(batches, Sized) else sum(1 for _ in batches)
+        except TypeError:  # a DataLoader over a stream has the method, and no length
+            self._length = sum(1 for _ in batches)
+        if not self._length:
+            raise ConfigError("loader", "no batches", "at least one batch to train on")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: the iterable itself decides the order of each pass."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
 
 
 def derived_seed(seed: int, epoch: int, step: int) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from jepakit.core import JEPA, WarmupCosine, diagnose
 from jepakit.errors import ConfigError, ModelError
 from jepakit.training.fit_config import FitConfig
-from jepakit.training.loader import EpochLoader, derived_seed, to_device
+from jepakit.training.loader import Batches, EpochLoader, derived_seed, to_device
 from jepakit.training.run import RunFolder
 
 #: Steps between two checks that the loss is finite; a check waits for the device.
@@ -109,7 +109,7 @@ class JEPAModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, and freezes or unfreezes parameters."""
         loader = self.trainer.train_dataloader
-        assert isinstance(loader, EpochLoader)
+        assert isinstance(loader, EpochLoader | Batches)
         loader.set_epoch(self.current_epoch)
         # Dropout draws from the global generator, which is seeded by epoch so that a resumed epoch repeats exactly.
         # `fit` forks the generator, so the caller's state does not change.

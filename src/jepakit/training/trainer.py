@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.training.fit_config import FitConfig, FitResult
-from jepakit.training.loader import EpochLoader
+from jepakit.training.loader import Batches, EpochLoader
 from jepakit.training.module import EpochLog, JEPAModule, Patience, ProgressBar
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
@@ -32,7 +32,7 @@ from jepakit.training.storage.weights import require_shapes
 
 def fit_with_lightning(
     jepa: JEPA | None,
-    loader: EpochLoader,
+    loader: EpochLoader | Batches,
     config: FitConfig,
     *,
     run: RunFolder | None,

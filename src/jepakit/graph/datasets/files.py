@@ -79,7 +79,7 @@ def load_graph_files(
         tables, name = read_parquet_tables(path), path.name
     else:
         records = [record for file in _files(path) for record in read_node_link(file)]
-        tables, name = _to_tables(path, records), path.name.removesuffix(path.suffix)
+        tables, name = to_tables(path, records), path.name.removesuffix(path.suffix)
     return to_dataset(tables, name=name, fill_missing=fill_missing, vocabulary=vocabulary)
 
 
@@ -158,7 +158,8 @@ def _items(file: Path, place: str, items: object, required: Sequence[str]) -> li
     return items
 
 
-def _to_tables(path: Path, records: list[NodeLink]) -> GraphTables:
+def to_tables(path: Path, records: list[NodeLink]) -> GraphTables:
+    """The attributes of all graphs; ``path`` is where they come from, for messages."""
     if not records:
         raise DataError("no graphs", file=path, expected="at least one")
     directed = records[0].directed
