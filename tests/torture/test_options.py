@@ -1,17 +1,20 @@
-"""Every value of every option of the training commands is run once; every number is parsed at its extremes."""
+"""Every value of every option of the training commands is run; every option of all commands gets extreme values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 from training_inputs import INPUTS, training_commands
 
+from jepakit.cli.command import parse
 from jepakit.cli.kinds import choices
-from jepakit.cli.main import main
+from jepakit.cli.main import SYSTEMS, main
+from jepakit.errors import JepakitError
 
 #: Of one device: others are for the tests of groups, and for machines with an accelerator.
 _ELSEWHERE = {"accelerator", "text.device", "resume", "devices"}
@@ -43,12 +46,36 @@ def cases() -> list[tuple[str, str, str]]:
 
 
 def command_of(name: str) -> Any:
-    from importlib import import_module
-
-    from jepakit.cli.main import SYSTEMS
-
     system, verb = name.split()
     return import_module(SYSTEMS[system][0]).COMMANDS[verb]
+
+
+def every_command() -> list[str]:
+    return [f"{system} {verb}" for system in SYSTEMS for verb in import_module(SYSTEMS[system][0]).COMMANDS]
+
+
+def refusal(command: str, words: list[str]) -> str | None:
+    """What the options are refused with; None if they are not."""
+    try:
+        parse(command_of(command), f"jepakit {command}", words)
+    except JepakitError as error:
+        return str(error)
+    return None
+
+
+EXTREMES = ["-1", "0", "0.5", "1e400", "nan", "-inf", "9" * 400, "null", "[]", "{}", "", "\0", "é", "true"]
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("command", every_command())
+def test_extremes_are_parsed_or_refused_by_the_name_of_the_option(command: str, step: int) -> None:
+    pairs = [(option, value) for option, _ in options(command_of(command).options) for value in EXTREMES]
+    for option, value in pairs[::step]:
+        message = refusal(command, [f"--{option}={value}"])
+        # A width that its heads do not divide is refused with the name of either.
+        named = message is None or option.rpartition(".")[2] in message.replace("-", "_")
+        assert named, (option, value, message)
+        assert len(message or "") < 2000
 
 
 @pytest.fixture(scope="module")
