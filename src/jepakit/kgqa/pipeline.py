@@ -12,7 +12,7 @@ Each is a run folder of its own. A step that is finished is not done again when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -224,6 +224,11 @@ def _with_shared(config: Any, step: str, shared: Mapping[str, tuple[str, Any]]) 
     own = {one.name for one in fields(config)}
     given = {name: value for name, (_, value) in shared.items() if name in own}
     for name, value in given.items():
-        if getattr(config, name) not in (value, getattr(type(config)(), name)):
-            raise ConfigError(f"{step}.{name}", getattr(config, name), f"its default; for all steps: {shared[name][0]}")
+        found, default = getattr(config, name), getattr(type(config)(), name)
+        if found not in (value, default):
+            option, instead = name, shared[name][0]
+            if is_dataclass(found):
+                part = next(one.name for one in fields(found) if getattr(found, one.name) != getattr(default, one.name))
+                found, option, instead = getattr(found, part), f"{name}.{part}", f"{instead}.{part}"
+            raise ConfigError(f"{step}.{option}", found, f"its default; for all steps: {instead}")
     return replace(config, **given)
