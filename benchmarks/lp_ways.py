@@ -109,7 +109,7 @@ def _medians(by_seed: Sequence[Facts], way: str, metric: str) -> list[float]:
 
 
 def rows_of(where: str, by_seed: Sequence[Facts], aims: Mapping[str, float], aimed: str) -> list[ResultRow]:
-    """Medians and worst cases of pivots and time of each way.
+    """Medians and worst cases of time and pivots of each way.
 
     Args:
         where: the data set's name.
@@ -147,7 +147,8 @@ def by_metric(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return sorted(rows, key=lambda row: metrics.index(row.metric))
 
 
-_COLUMN = {PIVOTS: 0, TIME: 1}
+#: What is waited for comes first.
+_COLUMN = {TIME: 1, PIVOTS: 0}
 
 
 def _note(by_seed: Sequence[Facts], way: str) -> str:
