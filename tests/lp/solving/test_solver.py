@@ -13,7 +13,7 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.lp import Basis, LinearProgram, SolveConfig, Solver, Start, linprog, read_problem
 from jepakit.lp.families.perturbed import Perturbed, RandomFeasible
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, FREE
-from jepakit.lp.solving.highs import EdgeWeights
+from jepakit.lp.solving.highs import EdgeWeights, HighsSolver
 from lp.problems import INF, by_hand, optimum, random_problem
 
 
@@ -200,3 +200,13 @@ def test_in_the_shape_of_linprog() -> None:
     assert solution.objective == -36
     free = linprog([1.0, 1.0], A_eq=[[1, -1]], b_eq=[1], bounds=[(None, None), (-4, 9)])
     assert free.x.tolist() == [-3, -4]
+
+
+def test_an_answer_that_is_only_near_is_corrected_from_its_basis_and_not_solved_again(data_dir: Path) -> None:
+    """HiGHS allows 1e-7 of each row; some rows of this problem are smaller than that."""
+    (file,) = sorted((data_dir / "lp" / "unit_commitment").glob("*_NetCopperPlate_*.mps.gz"))[:1]
+    problem = read_problem(file, relax=True)
+    once = HighsSolver().solve(problem)
+    solution = Solver().solve(problem)
+    assert solution.certified
+    assert solution.pivots == once.pivots

@@ -27,6 +27,8 @@ _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kTimeLimit: "time limit",
     highspy.HighsModelStatus.kIterationLimit: "pivot limit",
 }
+#: Of violations, the least that HiGHS allows to set.
+SMALLEST_TOLERANCE = 1e-10
 _NO_PIVOT_LIMIT = 2**31 - 1
 #: The least that HiGHS allows.
 _SMALLEST_ENTRY = 1e-12

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.completion import CORRECTIONS, BasicBlock, corrected_duals
-from jepakit.lp.solving.highs import HighsSolver
+from jepakit.lp.solving.highs import SMALLEST_TOLERANCE, HighsSolver
 from jepakit.lp.solving.precise import residual
 from jepakit.lp.solving.scaling import powers_of_two
 
@@ -22,8 +22,6 @@ from jepakit.lp.solving.scaling import powers_of_two
 _REFINEMENTS = 5
 #: What is missed is magnified by at most this in one round.
 _LARGEST_STEP = 2.0**36
-#: Of the solver, on what is missed.
-_TOLERANCE = 1e-10
 #: Scaled, an answer that misses no more than this is not refined.
 _NEGLIGIBLE = 2.0**-100
 
@@ -53,7 +51,7 @@ def refinements(
         basis: its basis.
         left: seconds that are left.
     """
-    by_row, highs = problem.matrix.tocsr(), HighsSolver(tolerance=_TOLERANCE)
+    by_row, highs = problem.matrix.tocsr(), HighsSolver(tolerance=SMALLEST_TOLERANCE)
     rows, columns = powers_of_two(problem.matrix)
     # The activity of a row has a cost, its dual: it is a column of its own.
     matrix = sp.csc_array(
