@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.harness import Options, Steps, main
 from jepakit.graph import GraphDataset, Pretrained, load_dataset, preset, pretrain
-from jepakit.graph.evaluate import random_gcn
+from jepakit.graph.floors import random_gcn
 from jepakit.graph.probe.comparison import crossed_interval
 from jepakit.graph.probe.nodes import few_labels, probe_few_nodes, probe_nodes
 from jepakit.graph.probe.propagation import (

@@ -27,7 +27,7 @@ from jepakit.graph import (
     preset,
     pretrain,
 )
-from jepakit.graph.evaluate import floor_kernels
+from jepakit.graph.floors import floor_kernels
 from jepakit.graph.probe.classes import (
     probe_few_labels,
     probe_graphs,

@@ -48,15 +48,6 @@ def embeddings(folder: str) -> Any:
     return pq.read_table("embeddings.parquet")["embedding"].to_pylist()
 
 
-def scores(folder: str) -> dict[str, list[float]]:
-    """Of all methods in results.json, by dataset and metric, in ascending order."""
-    rows = json.loads((Path(folder) / "results.json").read_text("utf-8"))["rows"]
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        values.setdefault(f"{row['dataset']}, {row['metric']}", []).append(row["value"])
-    return {name: sorted(of_methods) for name, of_methods in values.items()}
-
-
 def adapted(folder: str) -> list[Any]:
     """What the adapter makes of six base vectors, as queries and as documents."""
     adapter: Any = load_encoder(Path(folder) / "encoder")
@@ -97,13 +88,6 @@ def assert_near(found: Sequence[Any], expected: Sequence[Any]) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def assert_same_scores(folder: str) -> None:
-    found, expected = scores(folder), EXPECTED["scores"][folder]
-    assert found.keys() == expected.keys()
-    for name, values in found.items():
-        assert values == pytest.approx(expected[name], abs=1e-6), name
-
-
 @pytest.mark.parametrize("folder", GRAPH_RUNS)
 def test_a_graph_encoder_embeds_as_it_did(folder: str) -> None:
     assert_near(embeddings(folder), EXPECTED["embeddings"][folder])
@@ -111,7 +95,13 @@ def test_a_graph_encoder_embeds_as_it_did(folder: str) -> None:
 
 def test_a_graph_run_is_probed_to_the_same_scores() -> None:
     run("graph", "evaluate", "graph-run", "--classifier", "logistic", "--folds", "2", "--seeds", "[0,1]")
-    assert_same_scores("graph-run")
+    rows = json.loads((Path("graph-run") / "results.json").read_text("utf-8"))["rows"]
+    # There are more kernels now, and more random encoders.
+    kept = [row for row in rows if row["method"] not in ("the same encoder, random", "WL optimal assignment kernel")]
+    assert len(kept) == 3
+    for row in kept:
+        expected = EXPECTED["scores"]["graph-run"][f"{row['dataset']}, {row['metric']}"]
+        assert min(abs(row["value"] - value) for value in expected) < 1e-6, row
 
 
 def test_an_interrupted_graph_run_goes_on_to_the_same_encoder() -> None:

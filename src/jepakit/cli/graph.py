@@ -41,7 +41,13 @@ class PretrainOptions(PretrainConfig, DataOptions):
 
 @dataclass
 class EvaluateOptions(EvaluateConfig, RunDataOptions):
-    """Probing a run again."""
+    """Probing a run again.
+
+    Args:
+        repeats: folders of runs with the same options and other seeds; the table then has means over all of them.
+    """
+
+    repeats: list[Path] | None = None
 
 
 @dataclass
@@ -72,19 +78,29 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
         training.diagnosis = pretrained.diagnosis
         if training.is_first and options.probe:
             labelled = labelled_part(dataset)
-            evaluation = evaluate(labelled, pretrained.encoder, pretrained.random_encoder, options.evaluate)
+            encoders = pretrained.encoder, pretrained.random_encoder
+            evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=_training_seconds(run))
             _show(evaluation, out)
             training.evaluation = evaluation
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Probes a finished run again."""
-    run = trained_run(options.run)
-    encoder, random_encoder = (load_encoder_as(GraphEncoder, path) for path in (run.encoder, run.random_encoder))
+    run, *others = (trained_run(path) for path in (options.run, *(options.repeats or ())))
+    (encoder, random_encoder), *repeats = map(_encoders, (run, *others))
     dataset = labelled_part(data_of(run, options, encoder))
-    evaluation = evaluate(dataset, encoder, random_encoder, options)
+    seconds = _training_seconds(run)
+    evaluation = evaluate(dataset, encoder, random_encoder, options, repeats=repeats, training_seconds=seconds)
     _show(evaluation, out)
     write_results(run, evaluation, out)
+
+
+def _encoders(run: RunFolder) -> tuple[GraphEncoder, GraphEncoder]:
+    return load_encoder_as(GraphEncoder, run.encoder), load_encoder_as(GraphEncoder, run.random_encoder)
+
+
+def _training_seconds(run: RunFolder) -> float:
+    return sum(float(row.get("seconds") or 0) for row in run.read_metrics())
 
 
 def run_embed(options: EmbedOptions, out: Console) -> None:

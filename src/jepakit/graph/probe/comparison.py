@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-LEVEL = 0.95
-
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference and where it lies with a probability of 95 %."""
+    """A difference and the bounds between which it lies with a probability."""
 
     mean: float
     low: float
@@ -34,21 +32,30 @@ class Variance:
     freedom: float
 
 
-def interval(mean: float, sources: Sequence[Variance]) -> Interval:
-    """A t interval around ``mean`` for the sum of independent sources, with Satterthwaite's degrees of freedom."""
+def interval(mean: float, sources: Sequence[Variance], level: float = 0.95) -> Interval:
+    """A t interval around ``mean`` for the sum of independent sources, with Satterthwaite's degrees of freedom.
+
+    Args:
+        mean: the estimate.
+        sources: of its variance.
+        level: the probability.
+    """
     total = sum(source.value for source in sources)
     if total <= 0:
         return Interval(mean, mean, mean)
     freedom = total**2 / sum(source.value**2 / source.freedom for source in sources)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * total**0.5
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * total**0.5
     return Interval(mean, mean - half, mean + half)
 
 
 def crossed_interval(differences: ArrayLike) -> Interval:
-    """The mean difference over pre-trainings and draws of labels, ``[pre-trainings, draws]``, at least two draws.
+    """The mean difference over pre-trainings and draws of labels, with a 95 % interval.
 
     Both are random: the means of rows and of columns give the two variances. The variance of single cells is counted
     in both, so that the interval is a little too wide. With a single row it is that of the draws alone.
+
+    Args:
+        differences: ``[pre-trainings, draws]``, at least two draws.
     """
     table = np.asarray(differences, dtype=np.float64)
     sources = [

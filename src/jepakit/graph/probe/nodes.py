@@ -14,6 +14,7 @@ import numpy as np
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.probe.folds import stratified_draw
+from jepakit.graph.probe.resampling import resampled_accuracy, resamples_of
 from jepakit.graph.probe.result import (
     Array,
     Floats,
@@ -61,13 +62,14 @@ class NodeSource:
         yield Candidate({"classifier": "logistic", "view": "unit rows"}, UNIT_C, predict)
 
 
-def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
+def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array], *, resamples: int = 0) -> ProbeResult:
     """Test accuracy of logistic regression on frozen node features; C and view are selected on the validation nodes.
 
     Args:
         features: ``[N, D]``, finite.
         node_y: classes, ``[N]`` integers, -1 where unlabelled.
         splits: ``train``, ``val`` and ``test``: disjoint node ids, or masks ``[N]``.
+        resamples: how many replicates, see `jepakit.graph.probe.resampling`.
 
     Raises:
         DataError: features are not finite, shapes do not match, a split is missing, empty, overlaps another or has an
@@ -75,8 +77,10 @@ def probe_nodes(features: Array, node_y: Array, splits: Mapping[str, Array]) -> 
     """
     y, (train, val, test) = checked_nodes(node_y, splits)
     source = NodeSource(checked_features(features, len(y)))
-    score = evaluate_validated(source, y, train, val, test)
-    return summarize_classes("logistic", [y[test]], [score.predicted], [score.chosen], parts=1)
+    pairs = resamples_of(train, test, resamples, y)
+    score = evaluate_validated(source, y, train, val, test, [half for half, _ in pairs])
+    replicates = resampled_accuracy(y, test, pairs, score.resampled)
+    return summarize_classes("logistic", [y[test]], [score.predicted], [score.chosen], 1, replicates=replicates)
 
 
 def few_labels(node_y: Array, per_class: int, *, test: Array, draws: int, seed: int = 0) -> list[Ints]:

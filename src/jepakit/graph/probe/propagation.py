@@ -13,6 +13,7 @@ from torch import Tensor
 from jepakit.graph.data import Graphs
 from jepakit.graph.networks.messages import Messages
 from jepakit.graph.probe.nodes import checked_nodes
+from jepakit.graph.probe.resampling import resampled_accuracy, resamples_of
 from jepakit.graph.probe.result import (
     Array,
     Chosen,
@@ -102,7 +103,9 @@ def spread_labels(graphs: Graphs, node_y: Array, labelled: Ints, share: float) -
     return found.double().numpy()
 
 
-def probe_spread_labels(graphs: Graphs, node_y: Array, splits: Mapping[str, Array]) -> ProbeResult:
+def probe_spread_labels(
+    graphs: Graphs, node_y: Array, splits: Mapping[str, Array], *, resamples: int = 0
+) -> ProbeResult:
     """Test accuracy of `spread_labels` from the training nodes; the share is selected on the validation nodes.
 
     A node that no label reaches is given the most frequent training class. Arguments and errors as in
@@ -111,7 +114,11 @@ def probe_spread_labels(graphs: Graphs, node_y: Array, splits: Mapping[str, Arra
     y, (train, val, test) = checked_nodes(node_y, splits)
     found = [_predicted(graphs, y, train, share) for share in SHARES]
     best = int(np.argmax([(predicted[val] == y[val]).mean() for predicted in found]))
-    return summarize_classes("none", [y[test]], [found[best][test]], [{"share": SHARES[best]}], parts=1)
+    pairs = resamples_of(train, test, resamples, y)
+    halves = [_predicted(graphs, y, half, SHARES[best])[test] for half, _ in pairs]
+    replicates = resampled_accuracy(y, test, pairs, halves)
+    chosen: list[Chosen] = [{"share": SHARES[best]}]
+    return summarize_classes("none", [y[test]], [found[best][test]], chosen, 1, replicates=replicates)
 
 
 def probe_few_spread_labels(graphs: Graphs, node_y: Array, labelled: Sequence[Ints], *, test: Array) -> ProbeResult:

@@ -35,6 +35,7 @@ class ProbeResult:
         chosen: per seed and part, the selected hyper-parameters.
         recall: per class in ascending order, over all seeds and parts; empty without classes.
         lower_is_better: whether the metric is an error.
+        replicates: scores of the resamples of a given split, see `jepakit.graph.probe.resampling`; empty without any.
     """
 
     method: str
@@ -46,6 +47,7 @@ class ProbeResult:
     chosen: tuple[tuple[Chosen, ...], ...]
     recall: tuple[float, ...] = ()
     lower_is_better: bool = False
+    replicates: tuple[float, ...] = ()
 
 
 def summarize(
@@ -56,6 +58,7 @@ def summarize(
     recall: Sequence[float] = (),
     *,
     lower_is_better: bool = False,
+    replicates: Sequence[float] = (),
 ) -> ProbeResult:
     """The `ProbeResult` of the scores of each seed's parts."""
     seed_scores = tuple(float(np.nanmean(parts)) for parts in part_scores)
@@ -69,11 +72,33 @@ def summarize(
         chosen=tuple(map(tuple, chosen)),
         recall=tuple(map(float, recall)),
         lower_is_better=lower_is_better,
+        replicates=tuple(map(float, replicates)),
+    )
+
+
+def joined(results: Sequence[ProbeResult]) -> ProbeResult:
+    """The result of all seeds of several results of one method; the replicates are those of the first."""
+    first = results[0]
+    recall = np.mean([result.recall for result in results], axis=0)
+    return summarize(
+        first.method,
+        first.metric,
+        [parts for result in results for parts in result.part_scores],
+        [parts for result in results for parts in result.chosen],
+        recall.tolist(),
+        lower_is_better=first.lower_is_better,
+        replicates=first.replicates,
     )
 
 
 def summarize_classes(
-    method: str, truth: Sequence[Ints], predicted: Sequence[Ints], chosen: Sequence[Chosen], parts: int
+    method: str,
+    truth: Sequence[Ints],
+    predicted: Sequence[Ints],
+    chosen: Sequence[Chosen],
+    parts: int,
+    *,
+    replicates: Sequence[float] = (),
 ) -> ProbeResult:
     """The accuracy of the predictions of several splits, ``parts`` of them for each seed.
 
@@ -83,6 +108,7 @@ def summarize_classes(
         predicted: the predictions for them.
         chosen: the hyper-parameters of each split.
         parts: splits a seed.
+        replicates: see `ProbeResult`.
     """
 
     def by_seed(values: Sequence[_T]) -> list[Sequence[_T]]:
@@ -91,7 +117,8 @@ def summarize_classes(
     hits = [rows == y for rows, y in zip(predicted, truth, strict=True)]
     labels, every_hit = np.concatenate(truth), np.concatenate(hits)
     recall = [float(every_hit[labels == label].mean()) for label in np.unique(labels)]
-    return summarize(method, "accuracy", by_seed([float(rows.mean()) for rows in hits]), by_seed(chosen), recall)
+    scores = by_seed([float(rows.mean()) for rows in hits])
+    return summarize(method, "accuracy", scores, by_seed(chosen), recall, replicates=replicates)
 
 
 def as_array(values: Array) -> NDArray[Any]:

@@ -89,10 +89,11 @@ class Candidate:
 
 
 class SplitScore(NamedTuple):
-    """Predicted classes ``[len(test)]`` of a split, and the selected hyper-parameters."""
+    """Predicted classes ``[len(test)]`` of a split, the selected hyper-parameters, and predictions of resamples."""
 
     predicted: Ints
     chosen: Chosen
+    resampled: tuple[Ints, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,19 +170,32 @@ def evaluate_split(source: Source, y: Ints, train: Ints, test: Ints, seed: Seed)
     return _evaluate(source, y, train, train, test, inner)
 
 
-def evaluate_validated(source: Source, y: Ints, train: Ints, val: Ints, test: Ints) -> SplitScore:
-    """Fits on ``train``, selects on ``val``, predicts ``test``, whose labels are not read."""
+def evaluate_validated(
+    source: Source, y: Ints, train: Ints, val: Ints, test: Ints, halves: Sequence[Ints] = ()
+) -> SplitScore:
+    """Fits on ``train``, selects on ``val``, predicts ``test``, whose labels are not read.
+
+    What is selected is fitted again on each of ``halves``, rows of ``train``, and predicts ``test``.
+    """
     labelled = np.concatenate([train, val])
-    return _evaluate(source, y, train, labelled, test, [(np.arange(len(train)), np.arange(len(train), len(labelled)))])
+    inner = [(np.arange(len(train)), np.arange(len(train), len(labelled)))]
+    fits = [np.flatnonzero(np.isin(train, half)) for half in halves]
+    return _evaluate(source, y, train, labelled, test, inner, fits)
 
 
 def _evaluate(
-    source: Source, y: Ints, train: Ints, labelled: Ints, test: Ints, inner: Sequence[tuple[Ints, Ints]]
+    source: Source,
+    y: Ints,
+    train: Ints,
+    labelled: Ints,
+    test: Ints,
+    inner: Sequence[tuple[Ints, Ints]],
+    refits: Sequence[Ints] = (),
 ) -> SplitScore:
     """Selects by the hits on ``inner``, pairs of fitted and held-out positions in ``labelled``, and predicts ``test``.
 
-    ``labelled`` are the rows whose labels may be read, those of ``train`` first. Of equally good choices the first
-    candidate and its C nearest to 1 win.
+    ``labelled`` are the rows whose labels may be read, those of ``train`` first; ``refits`` are positions in it. Of
+    equally good choices the first candidate and its C nearest to 1 win.
     """
     best, strength, most = None, 0.0, -1
     for candidate in source.candidates(y[train], np.concatenate([labelled, test])):
@@ -191,8 +205,9 @@ def _evaluate(
             tied = np.asarray(candidate.strengths)[hits == hits.max()]
             best, strength, most = candidate, float(tied[np.abs(np.log10(tied)).argmin()]), int(hits.max())
     assert best is not None, "a source has at least one candidate"
-    predicted = best.predict(np.arange(len(train)), len(labelled) + np.arange(len(test)), [strength])[0]
-    return SplitScore(predicted, best.chosen | {"C": strength})
+    rows = len(labelled) + np.arange(len(test))
+    predicted, *resampled = (best.predict(fit, rows, [strength])[0] for fit in (np.arange(len(train)), *refits))
+    return SplitScore(predicted, best.chosen | {"C": strength}, tuple(resampled))
 
 
 def logistic_path(features: Floats, y: Ints, strengths: Sequence[float] = LOGISTIC_C) -> Iterator[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.graph.probe.resampling import resamples_of
 from jepakit.graph.probe.result import (
     Array,
     Chosen,
@@ -38,6 +39,7 @@ def probe_multilabel(
     label_fraction: float = 1.0,
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
+    resamples: int = 0,
 ) -> ProbeResult:
     """Mean test ROC-AUC over binary tasks, with one classifier per task (the MoleculeNet protocol).
 
@@ -52,6 +54,7 @@ def probe_multilabel(
         label_fraction: share of the training graphs that keep their labels, drawn for each seed.
         seeds: of the draw and the forest; logistic regression with all labels needs a single seed.
         jobs: processes.
+        resamples: how many replicates, see `jepakit.graph.probe.resampling`; of the first seed.
 
     Raises:
         ConfigError: an unknown ``classifier``, a ``label_fraction`` outside (0, 1], no seed.
@@ -66,10 +69,11 @@ def probe_multilabel(
     if not np.isin(targets[~np.isnan(targets)], (0, 1)).all():
         raise DataError("a label is not binary", field="y", expected="0, 1, or NaN where unlabelled")
     train, val, test = checked_splits(splits, len(targets))
-    aucs, chosen = [], []
+    aucs, chosen, replicates = [], [], []
     for seed in checked_seeds(seeds):
         labelled = _labelled(train, label_fraction, seed)
         ordered = x[np.concatenate([labelled, val, test])]
+        pairs = resamples_of(labelled, test, 0 if aucs else resamples)
         per_task = in_parallel(_task_scores, [(classifier, ordered, task, seed) for task in targets[labelled].T], jobs)
         # [candidates, val + test, T]
         scores = np.stack(per_task, axis=2)
@@ -77,7 +81,10 @@ def probe_multilabel(
         best = int(np.argmax(merit))
         aucs.append(_task_aucs(targets[test], scores[best][len(val) :], "test"))
         chosen.append([_candidates(classifier)[best]])
-    return summarize(classifier, "roc auc", aucs, chosen)
+        refits = [(classifier, x, targets, best, half, test, seed) for half, _ in pairs]
+        for again, (_, drawn) in zip(in_parallel(_refitted, refits, jobs), pairs, strict=True):
+            replicates.append(float(np.nanmean(_task_aucs(targets[test[drawn]], again[drawn], "test"))))
+    return summarize(classifier, "roc auc", aucs, chosen, replicates=replicates)
 
 
 def probe_regression(
@@ -87,6 +94,7 @@ def probe_regression(
     *,
     label_fraction: float = 1.0,
     seeds: Sequence[int] = (0,),
+    resamples: int = 0,
 ) -> ProbeResult:
     """Test RMSE of ridge regression per task, in the units of ``y``; penalty and view are selected on val.
 
@@ -96,13 +104,19 @@ def probe_regression(
     targets = _checked_targets(y)
     x = checked_features(features, len(targets))
     train, val, test = checked_splits(splits, len(targets))
-    errors, chosen = [], []
+    errors, chosen, replicates = [], [], []
     for seed in checked_seeds(seeds):
-        parts = (_labelled(train, label_fraction, seed), val, test)
+        labelled = _labelled(train, label_fraction, seed)
+        pairs = resamples_of(labelled, test, 0 if errors else resamples)
+        parts = (labelled, val, test)
         error, options = zip(*(_ridge(x, column, parts, i) for i, column in enumerate(targets.T)), strict=True)
         errors.append(error)
         chosen.append(options)
-    return summarize("ridge", "rmse", errors, chosen, lower_is_better=True)
+        for half, drawn in pairs:
+            rows = (half, test[drawn])
+            again = [_ridge_error(x, column, rows, choice) for column, choice in zip(targets.T, options, strict=True)]
+            replicates.append(float(np.nanmean(again)))
+    return summarize("ridge", "rmse", errors, chosen, lower_is_better=True, replicates=replicates)
 
 
 def _candidates(classifier: str) -> list[Chosen]:
@@ -112,18 +126,39 @@ def _candidates(classifier: str) -> list[Chosen]:
     return [{"classifier": "logistic", "view": view, "C": c} for view in VIEWS for c in LOGISTIC_C]
 
 
-def _task_scores(classifier: str, features: Floats, labels: Floats, seed: int) -> Floats:
-    """Fits the ``labels`` ``[n]`` of the first n rows; scores ``[candidates, R - n]`` of the other rows."""
+def _task_scores(
+    classifier: str, features: Floats, labels: Floats, seed: int, candidates: Sequence[int] | None = None
+) -> Floats:
+    """Fits the ``labels`` ``[n]`` of the first n rows; scores ``[candidates, R - n]`` of the other rows.
+
+    ``candidates`` are positions in `_candidates`; by default all.
+    """
     fit, n = np.flatnonzero(~np.isnan(labels)), len(labels)
-    y = labels[fit].astype(np.int64)
+    y, all_of_them = labels[fit].astype(np.int64), _candidates(classifier)
+    chosen = all_of_them if candidates is None else [all_of_them[position] for position in candidates]
     if len(np.unique(y)) < 2:
-        return np.zeros((len(_candidates(classifier)), len(features) - n))
+        return np.zeros((len(chosen), len(features) - n))
     if classifier == "logistic":
-        views = [prepared(features, n, view) for view in VIEWS]
-        return np.stack([model.decision_function(z[n:]) for z in views for model in logistic_path(z[fit], y)])
+        scores = []
+        for view in dict.fromkeys(options["view"] for options in chosen):
+            z = prepared(features, n, cast(View, view))
+            strengths = [float(options["C"]) for options in chosen if options["view"] == view]
+            scores += [model.decision_function(z[n:]) for model in logistic_path(z[fit], y, strengths)]
+        return np.stack(scores)
     forest = sklearn_module("ensemble").RandomForestClassifier
-    models = [forest(FOREST_TREES, min_samples_leaf=leaf, random_state=seed) for leaf in FOREST_LEAF]
+    models = [
+        forest(FOREST_TREES, min_samples_leaf=options["min_samples_leaf"], random_state=seed) for options in chosen
+    ]
     return np.stack([model.fit(features[fit], y).predict_proba(features[n:])[:, 1] for model in models])
+
+
+def _refitted(
+    classifier: str, x: Floats, targets: Floats, candidate: int, train: Ints, test: Ints, seed: int
+) -> Floats:
+    """Scores ``[len(test), T]`` of one candidate, fitted to the rows ``train``."""
+    rows = np.concatenate([train, test])
+    columns = [_task_scores(classifier, x[rows], task, seed, (candidate,))[0] for task in targets[train].T]
+    return np.stack(columns, axis=1)
 
 
 def _task_aucs(targets: Floats, scores: Floats, split: str) -> Floats:
@@ -150,6 +185,17 @@ def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[fl
     squared = (predicted - y[rows]) ** 2
     best = int(squared[:, len(train) : len(train) + len(val)].mean(axis=1).argmin())
     return float(np.sqrt(squared[best, len(train) + len(val) :].mean())), options[best]
+
+
+def _ridge_error(x: Floats, y: Floats, rows: tuple[Ints, Ints], chosen: Chosen) -> float:
+    """The error on the second rows of ridge regression fitted to the first; NaN without a label in either."""
+    train, test = (ids[~np.isnan(y[ids])] for ids in rows)
+    if len(train) == 0 or len(test) == 0:
+        return float("nan")
+    both = np.concatenate([train, test])
+    z = prepared(x[both], len(train), cast(View, chosen["view"]))
+    predicted = ridge_path(z, y[train])[RIDGE_ALPHA.index(float(chosen["alpha"]))]
+    return float(np.sqrt(((predicted[len(train) :] - y[test]) ** 2).mean()))
 
 
 def ridge_path(z: Floats, y: Floats) -> Floats:
