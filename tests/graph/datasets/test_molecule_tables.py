@@ -102,6 +102,22 @@ def test_a_row_that_cannot_be_read_keeps_its_place(tmp_path: Path, caplog: pytes
 
 
 @pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        ("Name,smiles,note", ["a", "b", "c"]),
+        ("note,smiles,mol_id", ["x", "x", "z"]),
+        ("Name,smiles,Index", ["a", "b", "c"]),
+        ("tag,smiles,note", None),
+    ],
+)
+def test_rows_keep_the_ids_that_a_column_gives_them(header: str, ids: list[str] | None, tmp_path: Path) -> None:
+    origins = read(tmp_path, f"{header}\na,C,x\nb,CC(,x\nc,CCC,z\n").origins
+    assert origins is not None
+    unique = ids is not None and len(set(ids)) == 3
+    assert origins.columns.get("id") == (ids if unique else None)
+
+
+@pytest.mark.parametrize(
     ("written", "plain"),
     [
         *(("[2H]O[2H]", "O"), ("C([2H])([2H])[2H]", "C"), ("[13CH4]", "C"), ("[2H]c1ccccc1", "c1ccccc1")),

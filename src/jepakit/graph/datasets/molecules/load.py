@@ -217,10 +217,11 @@ def _warnings(table: SmilesTable, unreadable: list[int], isotopic: int, huge: in
 
 def _origins(path: Path, table: SmilesTable, rows: torch.Tensor) -> Origins:
     count = len(table.smiles)
+    ids: dict[str, Sequence[str]] = {} if table.ids is None else {"id": table.ids}
     graph = torch.full((count,), -1)
     graph[rows] = torch.arange(len(rows))
     return Origins(
-        columns={"file": [str(path)] * count, "row": list(range(1, count + 1)), "smiles": table.smiles},
+        columns={"file": [str(path)] * count, "row": list(range(1, count + 1)), **ids, "smiles": table.smiles},
         graph=graph,
         problem=["" if there else UNREADABLE for there in (graph >= 0).tolist()],
     )

@@ -43,12 +43,14 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class SmilesTable:
-    """The SMILES of each row, its line in the file, from 1, its labels, and the columns that could be labels too."""
+    """The SMILES of each row, its line in the file, from 1, its labels, the columns that could be labels too, and the
+    ids of the rows if a column holds some."""
 
     smiles: list[str]
     lines: list[int]
     labels: Labels
     candidates: tuple[str, ...]
+    ids: list[str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ def read_table(
         raise DataError("the file holds no molecules", file=path, expected="rows below the first line")
     candidates = _candidates(cells, smiles) if label_columns is None else ()
     given = candidates if len(candidates) == 1 else () if label_columns is None else _listed(cells, label_columns)
-    return SmilesTable(cells.column(smiles), cells.lines, _labels(cells, given), candidates)
+    return SmilesTable(cells.column(smiles), cells.lines, _labels(cells, given), candidates, _ids(cells, smiles))
 
 
 def _read_cells(path: Path, content: bytes) -> _Cells:
@@ -141,6 +143,16 @@ def _candidates(cells: _Cells, smiles: str) -> tuple[str, ...]:
     """Columns that look like labels: numbers of several values, or few words; not what numbers or names the rows."""
     unique = [name for name in cells.header if cells.header.count(name) == 1 and name != smiles]
     return tuple(name for name in unique if not _ID_NAME.fullmatch(name.strip()) and _looks_like_labels(cells, name))
+
+
+def _ids(cells: _Cells, smiles: str) -> list[str] | None:
+    """The first column that is named like an id or a name and differs in every row."""
+    for name in cells.header:
+        if cells.header.count(name) == 1 and name != smiles and _ID_NAME.fullmatch(name.strip()):
+            ids = cells.column(name)
+            if len(set(ids)) == len(ids) and all(ids):
+                return ids
+    return None
 
 
 def _looks_like_labels(cells: _Cells, name: str) -> bool:
