@@ -214,6 +214,18 @@ def test_without_pairs_they_are_made_and_the_output_says_so(
     assert len(Index.open(run / "index")) == len(TOPICS)
 
 
+def test_one_document_ends_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "bread.md").write_text(
+        "# Bread\n\nMix flour, water and salt. Let the dough rise for an hour.\n"
+    )
+    assert main(["retrieval", "train", "--corpus", str(tmp_path / "one"), "--run", str(tmp_path / "run"), *QUICK]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "error: splits: too few queries to divide into train, dev, test" in error
+    assert "can be searched without training" in error
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("preset", ["minimal", "hybrid", "full"])
 def test_presets_run(preset: str, home: Home, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -264,7 +276,10 @@ def test_an_exported_run_encodes_as_the_run_searches(
 
     words = ["retrieval", "export", "--run", str(home.run), "--out", str(tmp_path / "model")]
     assert main(words) == 0
-    assert "encode_query for queries" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert "encode_query for queries" in out
+    assert "left out: the fall back to the base model" in out
+    assert "left out: BM25 in other collections (weight 0.2)" in out
     model = SentenceTransformer(str(tmp_path / "model"), device="cpu")
     index = Index.open(home.run / "index")
     query = torch.from_numpy(model.encode_query(["pump up the tyre of a wheel"]))

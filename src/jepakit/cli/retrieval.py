@@ -29,7 +29,7 @@ from jepakit.retrieval.pipeline import PipelineConfig, adapt, add_to_index, buil
 from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings
-from jepakit.retrieval.serving.export import export_sentence_transformer
+from jepakit.retrieval.serving.export import export_sentence_transformer, left_out
 from jepakit.retrieval.serving.rerank import CrossEncoderReranker
 from jepakit.retrieval.serving.searcher import Found, Mode, Searcher, require_base
 from jepakit.search.collection import open_collection
@@ -240,7 +240,10 @@ def run_export(options: ExportOptions, out: Console) -> None:
     saved = _saved(run)
     adapter, encoder = load_encoder_as(Adapter, run.encoder), load_text_encoder(base_of(run, saved.text))
     require_base(adapter, encoder)
-    folder = export_sentence_transformer(adapter, encoder, options.out, dataset=saved.corpus)
+    settings = SearchSettings.read(run.path / "search.json")
+    folder = export_sentence_transformer(adapter, encoder, options.out, dataset=saved.corpus, settings=settings)
+    for part in left_out(adapter, settings):
+        say(out, f"left out: {part}")
     say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
 
 

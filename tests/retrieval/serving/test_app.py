@@ -414,6 +414,34 @@ def is_up(client: httpx.Client) -> bool:
         return False
 
 
+def slowest_beside(client: httpx.Client, queries: list[str]) -> tuple[httpx.Response, float]:
+    """The answer to a large request, and the longest that a second client waits for a small one meanwhile."""
+    slowest = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(client.post, "/search", json={"queries": queries, "mode": "fused"})
+        while True:
+            over, start = large.done(), time.monotonic()
+            with httpx.Client(base_url=client.base_url, timeout=600) as other:
+                assert other.post("/search", json={"query": "d1 d2", "k": 1}).status_code == 200
+            slowest = max(slowest, time.monotonic() - start)
+            if over:
+                return large.result(), slowest
+
+
+def test_a_large_request_is_refused_or_bounded_and_holds_nobody_up(tmp_path: Path) -> None:
+    app = make_app(built(tmp_path / "index"), max_characters=90_000)
+    text = "d1 d2 d3 d4 d5 " * 6000
+    with serving(app) as client:
+        refused, waited = slowest_beside(client, [text] * 256)
+        assert refused.status_code == 422
+        assert "queries: too long together (found 23040000); expected 450000 characters" in refused.json()["error"]
+        assert waited < 10
+        answered, waited = slowest_beside(client, [text[:9000]] * 50)
+        assert answered.status_code == 200
+        assert len(answered.json()["results"]) == 50
+        assert waited < 10
+
+
 def test_documents_that_are_added_bring_their_sentences(tmp_path: Path) -> None:
     dataset, encoder = collection(), WordEncoder()
     index = Index.build(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError, ModelError
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer
 from jepakit.text import SentenceEncoder, load_text_encoder
 from jepakit.text.fingerprint import model_fingerprint
@@ -108,13 +109,17 @@ def test_without_a_word_about_its_kind_a_text_is_a_document(tmp_path: Path, enco
 def test_the_packaged_model_is_stored_once_and_runs_where_jepakit_is_not(tmp_path: Path) -> None:
     minilm = load_text_encoder()
     adapter = trained(minilm, predictor_depth=2)
-    folder = export_sentence_transformer(adapter, minilm, tmp_path / "model", dataset="my notes")
+    settings = SearchSettings(words=0.3, sentences=0.5)
+    folder = export_sentence_transformer(adapter, minilm, tmp_path / "model", dataset="my notes", settings=settings)
     minilm.model.save(str(tmp_path / "base"), create_model_card=False)
     layers = 4 * (3 * 768 * 384 + 2 * 768 + 384 * 2 * 768)
     assert bytes_in(tmp_path / "base") < bytes_in(folder) < bytes_in(tmp_path / "base") + layers
 
     card = (folder / "README.md").read_text("utf-8")
     assert "- **Base:** all-MiniLM-L6-v2\n- **Trained on:** my notes\n- **Strength of the adapter:** 0.6\n" in card
+    assert "- Left out of jepakit's search: sentences (weight 0.5).\n" in card
+    assert "- Left out of jepakit's search: BM25 (weight 0.3).\n" in card
+    assert "feedback" not in card
     code = "import sys\nsys.modules['jepakit'] = None\n" + card.split("```python\n")[1].split("```")[0]
     code += "import json; print(json.dumps([queries.tolist(), documents.tolist(), scores.tolist()]))"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

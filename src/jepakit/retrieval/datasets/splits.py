@@ -178,10 +178,13 @@ def ensure_splits(dataset: RetrievalDataset, *, seed: int = 0) -> RetrievalDatas
     empty = [split for split, pairs in made.items() if not len(pairs.relevant)]
     if empty:
         raise DataError(
-            "the pairs cannot be divided so that no query is in two splits",
+            f"too few queries to divide into {', '.join(fractions)}",
             field="splits",
-            value=f"{', '.join(empty)} without relevant pairs, of {len(divided)} in all",
-            expected="pairs with a column 'split', or more queries",
+            value=f"{len(divided.relevant.queries)} queries on {len(divided.relevant.documents)} documents",
+            expected=(
+                "more of both, or pairs with a column 'split'; documents that are too few to train on can be searched"
+                " without training: jepakit.retrieval.Searcher with an index and the base model alone"
+            ),
         )
     shares = ", ".join(f"{split} {100 * share:.0f} %" for split, share in fractions.items())
     origin = f"{dataset.origin}; {name} divided {how} into {shares} (seed {seed})"

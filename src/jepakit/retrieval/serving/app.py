@@ -33,6 +33,8 @@ from jepakit.search.index import Index
 from jepakit.text import Kind, TextEncoder
 
 _MAX_K, _MAX_QUERIES = 1000, 256
+#: How much longer than the longest query all queries of a request together may be.
+_MAX_TOTAL = 5
 #: Of a block of texts, after which other requests are served.
 _MAX_BLOCK_TEXTS, _MAX_BLOCK_CHARACTERS = 32, 100_000
 
@@ -96,7 +98,8 @@ def make_app(searcher: Searcher, *, token: str | None = None, max_characters: in
     Args:
         searcher: its index is opened again.
         token: required of every request; see `jepakit.http.make_service`.
-        max_characters: longest query, and longest document with its title.
+        max_characters: longest query, and longest document with its title. The queries of one request together may
+            be five times as long: more would hold up other requests, so it is refused.
 
     Raises:
         ConfigError: the token is blank, or ``max_characters`` less than 1.
@@ -134,6 +137,10 @@ class _Service:
         queries = (request.queries or []) if request.query is None else [request.query]
         for query in queries:
             self._check_length("query", query)
+        total, limit = sum(map(len, queries)), _MAX_TOTAL * self._max_characters
+        if total > limit:
+            expected = f"{limit} characters in one request; send the queries in several"
+            raise DataError("too long together", field="queries", value=total, expected=expected)
         answers = self._searcher().search(queries, request.k, mode=request.mode, where=request.filter)
         return json_response({"results": [[asdict(found) for found in answer] for answer in answers]})
 

@@ -25,6 +25,7 @@ from jepakit.core import MLPPredictor
 from jepakit.errors import ConfigError
 from jepakit.files import whole_folder
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.serving.model_folder import PROBES, require_torch, require_vectors
 from jepakit.retrieval.serving.searcher import require_base
 from jepakit.text import Kind, SentenceEncoder
@@ -35,8 +36,27 @@ if TYPE_CHECKING:
     from sentence_transformers.base.modules import Module
 
 
+def left_out(adapter: Adapter, settings: SearchSettings) -> tuple[str, ...]:
+    """The parts of a run's search that an exported model lacks: it gives vectors, and does not search."""
+    parts = {
+        f"sentences (weight {settings.sentences:g})": settings.sentences,
+        f"feedback (weight {settings.feedback:g})": settings.feedback,
+        f"BM25 (weight {settings.words:g})": settings.words,
+        f"BM25 in other collections (weight {settings.words_elsewhere:g})": settings.words_elsewhere,
+        "the fall back to the base model for queries and documents unlike the training data": len(
+            adapter.familiar_documents
+        ),
+    }
+    return tuple(name for name, there in parts.items() if there)
+
+
 def export_sentence_transformer(
-    adapter: Adapter, encoder: SentenceEncoder, folder: str | Path, *, dataset: str | None = None
+    adapter: Adapter,
+    encoder: SentenceEncoder,
+    folder: str | Path,
+    *,
+    dataset: str | None = None,
+    settings: SearchSettings | None = None,
 ) -> Path:
     """Writes a model folder for ``sentence_transformers.SentenceTransformer``. A failure leaves no partial folder.
 
@@ -48,6 +68,7 @@ def export_sentence_transformer(
         encoder: the base of the adapter.
         folder: a new or empty folder.
         dataset: the training data, for the model card.
+        settings: weights of the run's search, for what the model card says is left out.
 
     Returns:
         ``folder``.
@@ -62,7 +83,10 @@ def export_sentence_transformer(
         raise ConfigError("direction", "both", way_out)
     require_torch(encoder.model)
     with whole_folder(Path(folder)) as partial:
-        (partial / "README.md").write_text(_card(adapter, Path(folder).expanduser().resolve().name, dataset), "utf-8")
+        card = _card(
+            adapter, Path(folder).expanduser().resolve().name, dataset, left_out(adapter, settings or SearchSettings())
+        )
+        (partial / "README.md").write_text(card, "utf-8")
         # Layers are initialised at random before they get their values; the caller's random state must not change.
         with quiet(), torch.random.fork_rng(devices=[]):
             _joined(adapter, encoder.model).save(str(partial), create_model_card=False)
@@ -172,7 +196,8 @@ def _read(hidden: int, carried: list[int]) -> list[Tensor]:
     return [_linear(rows) for rows in (identity[:hidden], *(plus - minus).split(carried))]
 
 
-def _card(adapter: Adapter, name: str, dataset: str | None) -> str:
+def _card(adapter: Adapter, name: str, dataset: str | None, missing: tuple[str, ...]) -> str:
+    lacks = "".join(f"- Left out of jepakit's search: {part}.\n" for part in missing)
     trained_on = "not recorded" if dataset is None else " ".join(dataset.split())
     return f"""\
 ---
@@ -209,7 +234,6 @@ Queries and documents are encoded differently. `encode` always encodes documents
 
 ## Limits
 
-- jepakit weakens the adapter for queries unlike its training queries. This model applies the full strength to every
-  query.
+{lacks}- This model applies the full strength of the adapter to every query.
 - jepakit encodes a blank text as a vector of zeros. This model does not: do not index blank texts.
 """
