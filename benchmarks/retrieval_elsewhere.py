@@ -73,7 +73,7 @@ QUESTIONS = 500
 UNGATED = "jepakit: full search, without familiarity"
 OLD = "jepakit: full search, without BM25 elsewhere"
 AT_HOME = f"{BASE} + BM25 at the weight of home"
-STRONGEST = "the stronger of both"
+STRONGEST = "stronger of both"
 LIMITS = {"mean": -0.001, "worst": -0.005}
 SAMPLES = 10_000
 Values = dict[str, list[float]]
@@ -196,7 +196,7 @@ def _rows(home: str, found: dict[str, list[Values]]) -> list[ResultRow]:
         }
         means = {name: float(values.mean()) for name, values in differences.items()}
         worst = min(means, key=lambda name: means[name])
-        low, high = _interval_of_mean(list(differences.values()))
+        low, high = interval_of_mean(list(differences.values()))
         of_mean = f"of {len(floors)} collections ({low:+.4f} to {high:+.4f})"
         of_worst = f"{worst}: {against(differences[worst], STRONGEST)}"
         numbers = {"mean": (float(np.mean(list(means.values()))), of_mean), "worst": (means[worst], of_worst)}
@@ -211,7 +211,7 @@ def _rows(home: str, found: dict[str, list[Values]]) -> list[ResultRow]:
     return summary + single
 
 
-def _interval_of_mean(differences: list[np.ndarray]) -> tuple[float, float]:
+def interval_of_mean(differences: list[np.ndarray]) -> tuple[float, float]:
     """The 95 % bootstrap interval of the mean over collections of their mean difference."""
     draw = np.random.default_rng(0)
     means = np.zeros(SAMPLES)

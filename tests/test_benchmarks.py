@@ -1,5 +1,6 @@
 """The benchmarks' harness and renderer: what is written, what survives, what reaches the documentation."""
 
+import itertools
 import json
 import random
 import sys
@@ -18,11 +19,13 @@ from benchmarks.guard_runs import in_turns
 from benchmarks.harness import Options, Steps, judged, write_results
 from benchmarks.kgqa_floors import expected_hit, floors
 from benchmarks.kgqa_scale_growth import NUMBERS, growth_rows, growths
+from benchmarks.retrieval_elsewhere import PUBLISHERS, interval_of_mean, published
 from toy_collection import WordEncoder
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.kgqa.data import KnowledgeGraph, Questions, Relation, Subgraph, entity_table
 from jepakit.kgqa.retrievers import Retrieved
+from jepakit.retrieval import Documents, Pairs, Queries, RetrievalDataset
 from jepakit.training.result_rows import ResultRow, read_rows
 
 ROWS = [
@@ -378,3 +381,30 @@ def test_repaired_runs_are_counted_by_kind_and_beside_the_oracle() -> None:
     # No benign run of this suite: nothing is said about them.
     assert ("AgentDojo banking", "repair", guard_repair.LOST) not in rows
     assert rows["AgentDojo", "repair", guard_repair.LEFT].aim == 10.0
+
+
+def test_a_publishers_documents_keep_their_pairs() -> None:
+    names = tuple(f"A{row}" for row in range(15808))
+    documents = Documents(names, names, ("",) * len(names), ({},) * len(names))
+    first = {publisher: start for publisher, (start, _) in PUBLISHERS.items()}
+    pairs = Pairs.of([0, 1, 2, 3], [first["GARD"], first["CDC"], first["GHR"] - 1, first["CDC"] + 7])
+    dataset = RetrievalDataset("medquad", documents, Queries(tuple("qrst"), tuple("qrst")), {"train": pairs})
+    some = published(dataset, ("GARD", "CDC"))
+    train = some.splits["train"]
+    assert len(some.documents) == 5244 + 259
+    found = {
+        (query, some.documents.ids[row])
+        for query, row in zip(train.query.tolist(), train.document.tolist(), strict=True)
+    }
+    assert found == {(0, "A701"), (1, "A15549"), (2, "A5944"), (3, "A15556")}
+    # Every document is some publisher's, and no document is of two.
+    assert sorted(PUBLISHERS.values()) == [*PUBLISHERS.values()]
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(PUBLISHERS.values()))
+
+
+def test_the_interval_of_a_mean_over_collections() -> None:
+    draw = np.random.default_rng(0)
+    # The standard error of each mean is .01; that of the mean of four of them half of it.
+    low, high = interval_of_mean([0.02 + 0.1 * draw.standard_normal(100) for _ in range(4)])
+    assert high - low == pytest.approx(2 * 1.96 * 0.005, rel=0.15)
+    assert low < 0.02 < high
