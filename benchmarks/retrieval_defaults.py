@@ -5,9 +5,9 @@
 
 Each setting is trained on all folds of the training and development pairs but one and measured on that one, as
 `jepakit.retrieval.adapter.selection` does; what is shown is the held-out NDCG@10 of its best strength and weight of the
-predictive term. Below stands what sentences do for the base model on all of these pairs: nothing is trained there, and
-their weight where there are no pairs is read off it. The pairs are those of `benchmarks.retrieval_homes`, without the
-ones that share a document with the test.
+predictive term. Below stands what sentences and BM25 do for the base model on all of these pairs: nothing is trained
+there, and their weights where there are no pairs, or in other collections, are read off it. The pairs are those of
+`benchmarks.retrieval_homes`, without the ones that share a document with the test.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from jepakit.retrieval import (
     RetrievalDataset,
     ViewConfig,
     pretrain,
+    weighted,
 )
 from jepakit.retrieval.measuring.metrics import ndcg
 from jepakit.retrieval.ranking import with_sentences
@@ -33,6 +34,7 @@ from jepakit.training.result_rows import ResultRow
 
 DEFAULT, METRIC = "defaults", "held-out NDCG@10"
 SENTENCES = (0.1, 0.2, 0.3, 0.4, 0.5)
+WORDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 SETTINGS: dict[str, PretrainConfig] = {
     DEFAULT: PretrainConfig(),
     "told from the corpus": PretrainConfig(views=ViewConfig(candidates="corpus")),
@@ -64,19 +66,21 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
             note = f"strength {value['strength']:g}, predictive weight {value['predictive']:g}"
             table.append(mean_row(home, setting, METRIC, [value["best"]], note=note))
         read = steps.value((home, "sentences", options.quick), partial(_read, name, encoder))
-        table += [mean_row(home, f"base model, sentences at {weight}", METRIC, [read[weight]]) for weight in read]
+        table += [mean_row(home, f"base model, {step}", METRIC, [read[step]]) for step in read]
     return table
 
 
 def _read(name: str, encoder: TextEncoder) -> dict[str, float]:
-    """Weight of sentences -> NDCG@10 of the untrained base on the training and development pairs."""
+    """Sentences or BM25 at a weight -> NDCG@10 of the untrained base on the training and development pairs."""
     collection = load_collection(name, encoder)
     pairs = home_dataset(collection.dataset, disjoint=True).training
     rows = pairs.relevant.queries
     hits = collection.by_base(rows)
     best = collection.sentences.best(collection.queries[rows], hits.rows)
-    found = {weight: with_sentences(hits, best, weight).rows for weight in SENTENCES}
-    return {f"{weight:g}": float(ndcg(found[weight], rows, pairs).mean()) for weight in SENTENCES}
+    words = collection.by_words(rows)
+    found = {f"sentences at {weight:g}": with_sentences(hits, best, weight).rows for weight in SENTENCES}
+    found |= {f"BM25 at {weight:g}": weighted(hits, words, weight).rows for weight in WORDS}
+    return {step: float(ndcg(ranked, rows, pairs).mean()) for step, ranked in found.items()}
 
 
 def _dataset(name: str, encoder: TextEncoder) -> RetrievalDataset:

@@ -134,7 +134,7 @@ def test_one_pair_ten_times_is_one_question_in_splits_and_statistics(corpus: Pat
     dataset = load_dataset(corpus, pairs=write(tmp_path, "p.jsonl", "".join(json.dumps(line) + "\n" for line in lines)))
     assert judged(dataset) == [("what is red?", "d1", 1), ("What is red?", "d2", 1)]
     assert len(dataset.queries) == 2
-    with pytest.raises(DataError, match="of 2 in all"):
+    with pytest.raises(DataError, match="2 queries on 2 documents"):
         ensure_splits(dataset)
 
 
