@@ -315,19 +315,21 @@ def test_molecules_with_measurements_are_scored_by_rmse_where_less_is_better(mol
     assert dataset.task == "graph regression"
     evaluation = evaluate(dataset, encoder_for(dataset), blind_encoder_for(dataset), protocol(floors=ALL_FLOORS))
     found = scores(evaluation)
-    assert found.keys() == {OURS, RANDOM, NO_NETWORK}
+    assert found.keys() > {OURS, RANDOM, NO_NETWORK}
     assert found[OURS] < 0.5 * found[RANDOM]
     assert {row.metric for row in evaluation.rows} == {"rmse"}
     assert evaluation.recommendation is not None
-    assert found[OURS] > found[NO_NETWORK]
-    assert evaluation.recommendation.startswith(f"Use {NO_NETWORK}: the pre-trained encoder is ")
-    assert f"{found[OURS] - found[NO_NETWORK]:.3g} rmse worse" in evaluation.recommendation
+    best = min(found.keys() - {OURS}, key=found.__getitem__)
+    assert found[OURS] > found[best]
+    assert evaluation.recommendation.startswith(f"Use {best}: the pre-trained encoder is ")
+    assert f"{found[OURS] - found[best]:.3g} rmse worse" in evaluation.recommendation
 
 
 def test_labels_the_protocol_cannot_run_on_are_refused() -> None:
     dataset = necklaces(8)
+    alone = replace(dataset, graphs=replace(dataset.graphs, y=(torch.arange(8) == 0).long()))
     with pytest.raises(DataError, match=r"fewer members than there are folds"):
-        evaluate(dataset, encoder_for(dataset), None, protocol(folds=5))
+        evaluate(alone, encoder_for(dataset), None, protocol(folds=5))
     graphs = replace(dataset.graphs, y=torch.zeros(8, dtype=torch.long))
     with pytest.raises(DataError, match="only one class"):
         evaluate(replace(dataset, graphs=graphs), encoder_for(dataset), None, protocol())

@@ -123,7 +123,7 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
 
 def _show(evaluation: Evaluation, out: Console) -> None:
     show_rows(out, evaluation.rows)
-    for sentence in [evaluation.recommendation] if evaluation.rows else evaluation.summary:
+    for sentence in (*evaluation.summary, evaluation.recommendation):
         say(out, sentence or "")
 
 

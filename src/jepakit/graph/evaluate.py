@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +16,12 @@ from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.floors import KERNELS, LABELS, Floor, kernel_floor, node_features, random_encoders
+from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, smiles_of
 from jepakit.graph.probe.classes import probe_graphs
 from jepakit.graph.probe.kernels import node_level_summary
 from jepakit.graph.probe.nodes import probe_nodes
 from jepakit.graph.probe.propagation import probe_spread_labels
+from jepakit.graph.probe.repeated import FOLDS, MOST_GRAPHS, classes_repeatedly, probe_repeatedly, split_sizes, suits
 from jepakit.graph.probe.result import ProbeResult, checked_seeds, joined
 from jepakit.graph.probe.selection import Classifier
 from jepakit.graph.probe.targets import probe_multilabel, probe_regression
@@ -27,6 +30,7 @@ from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
 OURS = "jepakit: pre-trained encoder"
+CONSTANT, MOST_FREQUENT = "the mean of the labels", "the most frequent class"
 #: Resamples of a given split, and random encoders beside a single pre-training: see `recommendation.gains`.
 RESAMPLES, RANDOM_ENCODERS = 20, 5
 #: A pre-training and the same encoder before it.
@@ -39,7 +43,7 @@ class EvaluateConfig:
 
     Args:
         classifier: for graph classification: ``logistic``, ``svm``, or ``best``, selected on the inner folds.
-        folds: outer folds of the cross-validation of graph classification.
+        folds: outer folds of the cross-validation of graph classification; fewer where a class has fewer graphs.
         seeds: of the shuffles of the folds.
         floors: the baselines: ``no network`` (of graphs counts of nodes, edges, degrees and labels; of nodes the
             features alone, averaged over neighbours and spread over the graph, and the training labels spread over it),
@@ -104,7 +108,7 @@ def evaluate(
     left_out: tuple[str, ...] = ()
     if dataset.task == "graph classification":
         seeds = [score.seed(unit) for unit in range(score.units)]
-        limits: dict[str, Any] = {"folds": config.folds, "seeds": seeds, "jobs": config.jobs}
+        limits: dict[str, Any] = {"folds": score.folds, "seeds": seeds, "jobs": config.jobs}
         for floor, (method, _) in KERNELS.items():
             if floor in config.floors:
                 found = kernel_floor(dataset.graphs, floor, limit=config.kernel_seconds, **limits)
@@ -130,17 +134,19 @@ def evaluate(
 class _Score:
     """Scores features by the protocol of a data set.
 
-    Graphs are scored by cross-validation, a unit for each shuffle: of several encoders each unit takes another. Given
-    splits have a unit for each encoder, and the first is resampled.
+    Classes of graphs, and targets of few graphs, are scored by cross-validation, a unit for each shuffle: of several
+    encoders each unit takes another. Given splits have a unit for each encoder, and the first is resampled.
     """
 
     def __init__(self, dataset: GraphDataset, config: EvaluateConfig, *, models: int) -> None:
         self.dataset, self.config = dataset, config
-        self.folded = dataset.task == "graph classification"
+        self.few_targets = dataset.task in ("graph multilabel", "graph regression") and suits(_labels(dataset))
+        self.folded = self.few_targets or dataset.task == "graph classification"
+        self.folds = _class_folds(dataset, config)
         self.units = max(len(checked_seeds(config.seeds)), models) if self.folded else models
         self.random_models = max(self.units, RANDOM_ENCODERS)
         self.splits = {} if self.folded else _splits(dataset)
-        self.protocol = _protocol(dataset, config)
+        self.protocol = _protocol(self)
 
     def seed(self, unit: int) -> int:
         """The shuffle of a unit."""
@@ -160,9 +166,10 @@ class _Score:
         return Measured(joined(results), (time.perf_counter() - start) / models, models)
 
     def _cross_validated(self, features: Any, seeds: Sequence[int]) -> ProbeResult:
-        y, config = self.dataset.graphs.y, self.config
-        assert y is not None
-        options: dict[str, Any] = {"folds": config.folds, "jobs": config.jobs}
+        y, config = _labels(self.dataset), self.config
+        if self.few_targets:
+            return probe_repeatedly(features, y, seeds=seeds, jobs=config.jobs)
+        options: dict[str, Any] = {"folds": self.folds, "jobs": config.jobs}
         return probe_graphs(features, y, classifier=config.classifier, seeds=seeds, **options)
 
     def _given(self, features: Any, resamples: int) -> ProbeResult:
@@ -190,21 +197,69 @@ def _node_floors(dataset: GraphDataset, score: _Score) -> dict[str, Measured]:
 def _graph_floors(dataset: GraphDataset, score: _Score) -> dict[str, Measured]:
     if "no network" not in score.config.floors:
         return {}
-    return {"no network": score([lambda: node_level_summary(dataset.graphs)])}
+    found = {"no network": score([lambda: node_level_summary(dataset.graphs)])}
+    if score.few_targets:
+        found[CONSTANT] = _without_encoder(score, "constant", lambda: np.ones((len(dataset.graphs), 1)))
+    smiles = smiles_of(dataset)
+    if smiles is not None and score.folded and len(smiles) < MOST_GRAPHS:
+        found[FINGERPRINTS] = score([lambda: fingerprints(smiles)])
+        found[FOREST] = _without_encoder(score, "forest", lambda: descriptors(smiles))
+        if dataset.task == "graph classification":
+            found[MOST_FREQUENT] = _without_encoder(score, "constant", lambda: np.ones((len(smiles), 1)))
+    return found
 
 
-def _protocol(dataset: GraphDataset, config: EvaluateConfig) -> tuple[str, ...]:
+def _without_encoder(
+    score: _Score, model: Literal["forest", "constant"], features: Callable[[], np.ndarray]
+) -> Measured:
+    """The score of a model of its own on the folds of the others."""
+    start, y = time.perf_counter(), _labels(score.dataset)
+    seeds = [score.seed(unit) for unit in range(score.units)]
+    if score.few_targets:
+        result = probe_repeatedly(features(), y, model=model, seeds=seeds)
+    else:
+        result = classes_repeatedly(features(), y, model=model, folds=score.folds, seeds=seeds)
+    return Measured(result, time.perf_counter() - start)
+
+
+def _labels(dataset: GraphDataset) -> Tensor:
+    assert dataset.graphs.y is not None
+    return dataset.graphs.y
+
+
+def _class_folds(dataset: GraphDataset, config: EvaluateConfig) -> int:
+    """The folds of a cross-validation of classes: no more than the smallest class has graphs, but two."""
+    if dataset.task != "graph classification":
+        return config.folds
+    counts = torch.bincount(_labels(dataset))
+    return max(2, min(config.folds, int(counts[counts > 0].min())))
+
+
+def _protocol(score: _Score) -> tuple[str, ...]:
+    dataset, config = score.dataset, score.config
+    unlabelled = "The encoder was pre-trained on all graphs, without their labels, as is usual in this field."
+    shuffles = f"{len(config.seeds)} shuffles"
+    spread = "± is the spread over shuffles, each with another of the encoders where a row has several."
     if dataset.task == "graph classification":
+        fewer = "" if score.folds == config.folds else f" ({score.folds} graphs are of the smallest class)"
         return (
-            f"Stratified {config.folds}-fold cross-validation, {len(config.seeds)} shuffles; hyper-parameters are"
-            " chosen on inner folds of the training folds. ± is the spread over shuffles, each with another of the"
-            " encoders where a row has several.",
-            "The encoder was pre-trained on all graphs, without their labels, as is usual in this field.",
+            f"Stratified {score.folds}-fold cross-validation{fewer}, {shuffles}; hyper-parameters are chosen on inner"
+            f" folds of the training folds. {spread}",
+            unlabelled,
+        )
+    if score.few_targets:
+        rows, train, val, test = split_sizes(_labels(dataset))
+        model = "Logistic regression, ROC-AUC" if dataset.task == "graph multilabel" else "Ridge regression"
+        return (
+            f"{model}. {rows} labelled graphs are few: {FOLDS}-fold cross-validation at random, {shuffles}, with"
+            f" {train} graphs to train, {val} to choose hyper-parameters and {test} to test in each fold. {spread}",
+            "Molecules of new scaffolds are harder than those of random folds." if dataset.splits else unlabelled,
         )
     words = "Hyper-parameters were chosen on the validation split, scores are of the test split."
     if not dataset.splits:
         words += " The data have no split of their own: a random split was drawn, 80 : 10 : 10."
-    words += " ± is the spread over encoders, where a row has several."
+    sizes = ", ".join(f"{name} {len(rows)}" for name, rows in score.splits.items())
+    words += f" Sizes: {sizes}. ± is the spread over encoders, where a row has several."
     if dataset.task == "node classification":
         seen = "Every method sees all nodes and edges, and of the labels those of the training nodes."
         return f"Logistic regression on nodes. {words}", seen

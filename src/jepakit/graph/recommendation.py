@@ -72,7 +72,8 @@ def _gain(ours: Measured, other: Measured, method: str, random: Measured | None)
 
 def _sampling(ours: ProbeResult, other: ProbeResult) -> Variance | None:
     """The variance of the difference that test rows and training labels cause."""
-    if ours.metric == "accuracy" and len(ours.part_scores[0]) > 1:
+    # The parts of other metrics are targets where there are resamples, else folds.
+    if (ours.metric == "accuracy" or not ours.replicates) and len(ours.part_scores[0]) > 1:
         units = min(len(ours.part_scores), len(other.part_scores))
         differences = np.subtract(ours.part_scores[:units], other.part_scores[:units])
         folds, parts = differences.shape[1], differences.size
