@@ -27,7 +27,7 @@ from jepakit.graph import (
     preset,
     pretrain,
 )
-from jepakit.graph.floors import floor_kernels
+from jepakit.graph.floors import floor_kernels, node_features
 from jepakit.graph.probe.classes import (
     probe_few_labels,
     probe_graphs,
@@ -142,7 +142,7 @@ def _nodes(dataset: GraphDataset, seeds: Sequence[int], options: Options, steps:
         embed: dict[str, Callable[[], torch.Tensor]] = {
             OURS: lambda p=pretrained: p().encoder.embed(graphs, key="node"),
             RANDOM: lambda p=pretrained: p().random_encoder.embed(graphs, key="node"),
-            "no network (words)": lambda: graphs.x,
+            **node_features(graphs, ("no network", "random")),
         }
         for method, features in embed.items():
 

@@ -21,7 +21,16 @@ from jepakit.graph import (
     evaluate,
     load_dataset,
 )
-from jepakit.graph.floors import LABELS, RANDOM_GCN, SMOOTHING, SPREADING, random_encoders, random_gcn
+from jepakit.graph.floors import (
+    LABELS,
+    RANDOM_GCN,
+    SMOOTHING,
+    SPREADING,
+    WORDS,
+    node_features,
+    random_encoders,
+    random_gcn,
+)
 from jepakit.graph.recommendation import RANDOM
 from jepakit.training.result_rows import ResultRow, read_rows
 
@@ -244,6 +253,14 @@ def test_nodes_are_classified_on_their_splits() -> None:
         assert found[method] > found[NO_NETWORK] + 3
         assert found[method] > 85
     assert "validation split" in evaluation.summary[0]
+
+
+def test_bags_of_words_have_a_row_more() -> None:
+    graphs = communities().graphs
+    words = replace(graphs, x=torch.eye(160))
+    assert set(node_features(graphs, ["no network", "random"])) == {NO_NETWORK, SMOOTHING, SPREADING, RANDOM_GCN}
+    assert set(node_features(words, ["no network"])) == {NO_NETWORK, SMOOTHING, SPREADING, WORDS}
+    assert node_features(words, ["wl"]) == {}
 
 
 def test_a_random_gcn_is_the_same_each_time_and_leaves_the_generator_alone() -> None:
