@@ -3,12 +3,12 @@
     python -m benchmarks.lp_end_to_end            # half an hour on two cores
     python -m benchmarks.lp_end_to_end --quick    # two minutes: the smallest problems, five of them
 
-Set covers of 2000 x 2000, whose model has learned on smaller ones; power flow on 1354 buses and unit commitment without
-a network, of one matrix each. `jepakit lp solve` in a process of its own, in every way to start: cold by the simplex
-method, cold by interior point and crossover, from the problem before, from what was learned, and as the run has chosen.
-Beside it HiGHS alone, which reads and solves the same files in one process, and checks nothing. "Process" is what is
-neither reading nor guess nor solve: starting Python, loading libraries and runs. Milliseconds a file; of one file the
-process with the median time of three.
+Set covers of 2000 x 2000, whose model has learned on smaller ones, and power flow on 1354 buses, of one matrix.
+`jepakit lp solve` in a process of its own, in every way to start: cold by the simplex method, cold by interior point and
+crossover, from the problem before, from what was learned, and as the run has chosen. Beside it HiGHS alone,
+which reads and solves the same files in one process, and checks nothing. "Process" is what is neither reading nor guess
+nor solve: starting Python, loading libraries and runs. Milliseconds a file; of one file the process with the median time
+of three.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.harness import SOURCE, Options, Steps, data_dir, main
-from benchmarks.lp_ways import labels_folder, taught_by_bases, unit_commitment_days
+from benchmarks.lp_ways import labels_folder, taught_by_bases
 from jepakit.lp import LearnedFamily, LinearProgram, PretrainConfig, pretrain, read_problem, with_optimum, write_problem
 from jepakit.lp.data import matrix_fingerprint
 from jepakit.lp.encoder import EncoderConfig
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.families.named import LPFamily
-from jepakit.lp.families.perturbed import Perturbed
 from jepakit.lp.families.power_flow import PowerFlow
 from jepakit.lp.starts.choice import Choice, Source, Way
 from jepakit.lp.starts.kind import Kind
@@ -88,9 +87,7 @@ class Setting:
 def rows(options: Options, steps: Steps) -> list[ResultRow]:
     """All rows; `steps` keeps what is already measured."""
     table: list[ResultRow] = []
-    names = (
-        ("power flow, 118 buses",) if options.quick else ("set cover", "unit commitment, DC", "power flow, 1354 buses")
-    )
+    names = ("power flow, 118 buses",) if options.quick else ("set cover", "power flow, 1354 buses")
     count = 5 if options.quick else _STREAM
     for name in names:
         found = steps.value((name, count), partial(_measured, name, count))
@@ -119,10 +116,6 @@ def _setting(name: str) -> Setting:
     if name == "set cover":
         covers = tuple(SetCover(500, 1000, density) for density in (0.02, 0.05, 0.1))
         return Setting(covers, SetCover(2000, 2000, 0.01), 100, config(32, 128, 30, 4), 92)
-    if name.startswith("unit commitment"):
-        first, second, third = unit_commitment_days("copper plate")
-        made, unseen = Perturbed((first, second)), Perturbed((second, third))
-        return Setting((made,), unseen, 100, config(24, 256, 5, 2), 32)
     case = "case118_ieee" if "118" in name else "case1354_pegase"
     flow = PowerFlow.read(data_dir() / "lp" / "pglib_opf" / f"pglib_opf_{case}.m")
     return Setting((flow,), flow, 100, config(32, 128, 10, 4), 92)

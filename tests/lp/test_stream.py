@@ -100,6 +100,17 @@ def test_a_family_of_another_kind_is_never_used_silently(name: str, fastest: Sou
                 assert any(note.endswith("from here on with the model") for note in said)
 
 
+def test_a_network_is_not_loaded_for_problems_that_take_less_time_than_that() -> None:
+    known = family_of(SetCover(30, 35, 0.1), {"cold": 10.0, "model": 1.0})
+    family = LearnedFamily(known.choice, lambda: MODEL, lambda: None)
+    step = Stream(family=family, count=40).solve(SetCover(60, 70, 0.1).problem(0))
+    assert step.note.endswith(": solved without the family")
+    assert not family.loaded
+    # It is loaded already, or there is no end of problems.
+    assert "solved both ways" in Stream(family=known, count=40).solve(SetCover(60, 70, 0.1).problem(0)).note
+    assert "solved both ways" in Stream(family=family).solve(SetCover(60, 70, 0.1).problem(0)).note
+
+
 @pytest.mark.parametrize(("model_is_faster", "expected"), [(True, "model"), (False, "solver")])
 def test_the_first_of_many_are_solved_both_ways_and_what_lost_is_dropped(
     monkeypatch: pytest.MonkeyPatch, model_is_faster: bool, expected: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from jepakit.errors import DataError
 from jepakit.lp.data import LinearProgram, matrix_fingerprint
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.starts.advice import NETWORK_MS
 from jepakit.lp.starts.kind import Kind
 
 if TYPE_CHECKING:
     from jepakit.lp.starts.choice import Way
     from jepakit.lp.starts.family import LearnedFamily
 
-#: Problems of another kind that are solved both ways, and how many times as many must be left for that to pay.
+#: Problems of another kind that are solved both ways. So many times as many must be left, and they must take so many
+#: times as long as loading a network.
 _TRIED, _LEFT = 3, 3
 
 
@@ -41,15 +43,15 @@ class _Trial:
     """Problems of another kind than the family's, solved with the family and without it.
 
     Args:
-        difference: how they differ.
         problems: the ones tried.
-        seconds: with the family, and without.
+        with_family: seconds that they took.
+        without: seconds without the family.
         use: the outcome; None while it is open.
     """
 
-    difference: str
     problems: list[LinearProgram]
-    seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    with_family: float = 0.0
+    without: float = 0.0
     use: bool | None = None
 
     def covers(self, problem: LinearProgram) -> bool:
@@ -62,7 +64,7 @@ class Stream:
 
     Without a family each starts from the answer before, if the matrix is the same. With a family each starts in the
     fastest of the measured ways that it allows. Problems of another kind than the family's are solved without it; only
-    if many are to come, the first are solved with the model too, and whatever took less time is used from there on.
+    if many are to come that take long, the first are solved with the model too, and what took less time is used after.
 
     Args:
         config: how to solve.
@@ -131,46 +133,47 @@ class Stream:
         self, problem: LinearProgram, family: LearnedFamily, plain: list[Start], difference: str
     ) -> tuple[Solution, str]:
         """A problem that is not of the family's kind: ``plain`` is its start without the family."""
-        note = ""
-        trial = next((trial for trial in self._trials if trial.covers(problem)), None)
         way = family.choice.network
+        trial = next((trial for trial in self._trials if trial.covers(problem)), None)
+        if trial is not None and trial.use is not None:
+            starts = family.starts(way, problem) if trial.use and way is not None else None
+            return self._solver.solve(problem, starts or plain), ""
+        begin = perf_counter()
+        solution = self._solver.solve(problem, plain)
+        seconds = perf_counter() - begin
         if trial is None:
-            trial = _Trial(difference, [])
+            trial = _Trial([])
             self._trials.append(trial)
-            if way is None or self._left < _LEFT * _TRIED:
-                trial.problems.append(problem)
-                trial.use = False
-                note = f"of another kind than the family's ({difference}): solved without the family"
-        if trial.use is None and way is not None:
-            return self._tried(problem, family, way, plain, trial)
-        if trial.use and way is not None and (starts := family.starts(way, problem)):
-            return self._solver.solve(problem, starts), note
-        return self._solver.solve(problem, plain), note
-
-    def _tried(
-        self, problem: LinearProgram, family: LearnedFamily, way: Way, plain: list[Start], trial: _Trial
-    ) -> tuple[Solution, str]:
-        """The solution without the family, timed beside one with it."""
         trial.problems.append(problem)
+        if way is None or (len(trial.problems) == 1 and not self._worth_a_trial(family, seconds)):
+            trial.use = False
+            outcome = ": solved without the family"
+        else:
+            outcome = self._tried(problem, family, way, trial, seconds)
+        return solution, f"of another kind than the family's ({difference}){outcome}"
+
+    def _worth_a_trial(self, family: LearnedFamily, seconds: float) -> bool:
+        """Whether solving the problems that are left may take long enough for a trial to pay, and for loading."""
+        loading = 0.0 if family.loaded else NETWORK_MS / 1000
+        return self._left >= _LEFT * _TRIED and self._left * seconds >= _LEFT * loading
+
+    def _tried(self, problem: LinearProgram, family: LearnedFamily, way: Way, trial: _Trial, without: float) -> str:
+        """Solves with the family what took so many seconds without it; returns what is to be said."""
         _ = family.model  # loaded before the clock runs
         begin = perf_counter()
         try:
             self._tried_by.solve(problem, family.starts(way, problem) or [])
         except DataError as error:
             trial.use = False
-            note = f"of another kind than the family's ({trial.difference}), and no guess of the model: {error}"
-            return self._solver.solve(problem, plain), note
-        between = perf_counter()
-        solution = self._solver.solve(problem, plain)
-        for place, seconds in enumerate((between - begin, perf_counter() - between)):
-            trial.seconds[place] += seconds
-        with_family, without = trial.seconds
-        times = f"{1000 * with_family:.3g} ms with the model, {1000 * without:.3g} without"
-        note = f"of another kind than the family's ({trial.difference}): solved both ways, {times}"
-        if len(trial.problems) == _TRIED:
-            trial.use = with_family < without
-            note += f"; from here on {'with the model' if trial.use else 'without the family'}"
-        return solution, note
+            return f", and no guess of the model: {error}"
+        trial.with_family += perf_counter() - begin
+        trial.without += without
+        times = f"{1000 * trial.with_family:.3g} ms with the model, {1000 * trial.without:.3g} without"
+        if len(trial.problems) < _TRIED:
+            return f": solved both ways, {times}"
+        trial.use = trial.with_family < trial.without
+        used = "with the model" if trial.use else "without the family"
+        return f": solved both ways, {times}; from here on {used}"
 
 
 def start_of(solution: Solution) -> Start | None:

@@ -76,13 +76,6 @@ def test_the_chosen_way_is_the_fastest_of_all(seed: int) -> None:
         assert [cost(way) for way in others] == sorted(cost(way) for way in others)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_network_is_worth_a_trial_only_where_it_was_faster_than_cold(seed: int) -> None:
-    choice = drawn(seed)
-    means = {way.source: float(np.mean(way.milliseconds)) for way in choice.ways}
-    assert (choice.network is not None) == (means.get("model", inf) < means["cold"])
-
-
 def test_without_a_measurement_the_model_is_not_used() -> None:
     assert [way.source for way in Choice(KIND).ranked()] == ["nearest", "cold"]
     assert Choice(KIND).network is None

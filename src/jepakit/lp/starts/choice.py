@@ -107,12 +107,9 @@ class Choice:
 
     @property
     def network(self) -> Way | None:
-        """The fastest way with the network, if it was faster than cold; None if it was not."""
-        if not self.measured:
-            return None
-        by = {way.source: way for way in sorted(self.ways, key=lambda way: -way.timed.mean)}
-        model, cold = by.get("model"), by.get("cold")
-        return model if model and cold and model.timed.mean < cold.timed.mean else None
+        """The fastest way with the network; None if none was measured."""
+        ways = [way for way in self.ways if way.source == "model" and way.milliseconds]
+        return min(ways, key=lambda way: way.timed.mean, default=None)
 
     def in_words(self, problems: float) -> str:
         """What is used for a number of problems, and what it took beside a cold start when it was measured."""
