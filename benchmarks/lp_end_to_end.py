@@ -4,11 +4,11 @@
     python -m benchmarks.lp_end_to_end --quick    # two minutes: the smallest problems, five of them
 
 Set covers of 2000 x 2000, whose model has learned on smaller ones, and power flow on 1354 buses, of one matrix.
-`jepakit lp solve` in a process of its own, in every way to start: cold by the simplex method, cold by interior point and
-crossover, from the problem before, from what was learned, and as the run has chosen. Beside it HiGHS alone,
-which reads and solves the same files in one process, and checks nothing. "Process" is what is neither reading nor guess
-nor solve: starting Python, loading libraries and runs. Milliseconds a file; of one file the process with the median time
-of three.
+`jepakit lp solve` in a process of its own, in every way to start: cold by the simplex method, cold by interior point
+and crossover, from the problem before, from what was learned, and as the run has chosen. Beside it HiGHS alone, which
+reads and solves the same files in one process, and checks nothing. "Process" is what is neither reading nor guess nor
+solve: starting Python, loading libraries and runs. Milliseconds a file; of one file those of the process with the
+median time of three.
 """
 
 from __future__ import annotations
