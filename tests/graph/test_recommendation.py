@@ -42,6 +42,16 @@ def test_the_interval_of_folds_by_hand() -> None:
     bounds_are(gains(ours, {KERNEL: other})[KERNEL], 3, 2.353363 * (20 / 3 * (1 / 4 + 1 / 3)) ** 0.5)
 
 
+def test_folds_without_a_score_are_left_out() -> None:
+    ours, other = folded([0.80, 0.82, 0.84, 0.86]), folded([0.80] * 4)
+    nothing = float("nan")
+    some = folded([0.80, 0.82, nothing, 0.84, 0.86]), folded([0.80, 0.80, nothing, 0.80, 0.80])
+    # Of five folds, a share of 1/4 of the rows is tested for each that is trained on.
+    bounds_are(gains(some[0], {KERNEL: some[1]})[KERNEL], 3, 2.353363 * (20 / 3 * (1 / 4 + 1 / 4)) ** 0.5)
+    assert gains(folded([nothing, 0.8]), {KERNEL: folded([nothing, 0.7])}) == {KERNEL: None}
+    assert gains(ours, {KERNEL: other})[KERNEL] is not None
+
+
 def test_the_interval_of_a_given_split_is_that_of_its_resamples_by_hand() -> None:
     """Errors that differ by 1, 2 and 3: variance 1, t = 2.9200; lower is better, so the gain is positive."""
     ours, other = given_split(2.0, [2.0, 2.0, 2.0], error=True), given_split(5.0, [3.0, 4.0, 5.0], error=True)
@@ -111,8 +121,12 @@ def test_without_other_rows_or_labels_nothing_is_recommended() -> None:
     assert recommendation(around(0.9), {}, {}, None) is None
     single = Measured(summarize("logistic", "accuracy", [[0.8]], [[{}]]), 1.0)
     assert gains(single, {COUNTS: single}) == {COUNTS: None}
-    assert "a class has a single one to train with" in advised(single, {COUNTS: single})
+    assert advised(single, {COUNTS: single}).startswith("The labels are too few, to train or to test with")
     assert gain_section({COUNTS: single}, {COUNTS: None}, models=1) is None
+    # One row that cannot be compared is enough not to say "use".
+    nothing = folded([float("nan")] * 9 + [0.5])
+    assert advised(around(0.9), {COUNTS: around(0.7), KERNEL: nothing}).startswith("The labels are too few")
+    assert advised(around(0.7), {COUNTS: around(0.9), KERNEL: nothing}).startswith(f"Use {COUNTS}: ")
 
 
 def test_errors_are_in_their_units() -> None:

@@ -76,8 +76,12 @@ def _sampling(ours: ProbeResult, other: ProbeResult) -> Variance | None:
     if (ours.metric == "accuracy" or not ours.replicates) and len(ours.part_scores[0]) > 1:
         units = min(len(ours.part_scores), len(other.part_scores))
         differences = np.subtract(ours.part_scores[:units], other.part_scores[:units])
-        folds, parts = differences.shape[1], differences.size
-        return Variance(float(differences.var(ddof=1)) * (1 / parts + 1 / (folds - 1)), parts - 1)
+        # A fold without both classes of a target has no score.
+        scored = differences[~np.isnan(differences)]
+        if len(scored) < 2:
+            return None
+        folds, parts = differences.shape[1], len(scored)
+        return Variance(float(scored.var(ddof=1)) * (1 / parts + 1 / (folds - 1)), parts - 1)
     if not ours.replicates or not other.replicates:
         return None
     differences = np.subtract(ours.replicates, other.replicates)
@@ -96,17 +100,14 @@ def recommendation(
         return None
     sign = -1 if ours.result.lower_is_better else 1
     best = max(others, key=lambda method: sign * others[method].result.mean)
-    gain = found[best]
-    if gain is None:
-        return (
-            f"The labels do not suffice to recommend anything: a class has a single one to train with; {best} has the"
-            " best other row."
-        )
+    known = {method: gain for method, gain in found.items() if gain is not None}
+    gain = known.get(best)
+    if gain is None or (gain.low > 0 and len(known) < len(others)):
+        return f"The labels are too few, to train or to test with, to recommend anything; the best other row is {best}."
     # Another row may be within reach though its mean is lower, where it varies more.
-    close = min(others, key=lambda method: found[method].low)  # pyright: ignore[reportOptionalMemberAccess]
-    if gain.low > 0 and found[close].low <= 0:  # pyright: ignore[reportOptionalMemberAccess]
-        best, gain = close, found[close]
-    assert gain is not None
+    close = min(known, key=lambda method: known[method].low)
+    if gain.low > 0 and known[close].low <= 0:
+        best, gain = close, known[close]
     error = ours.result.lower_is_better
     bounds = f"90 % interval of its gain {_number(gain.low, error, '+')} to {_number(gain.high, error, '+')}"
     size = f"{_number(abs(gain.mean), error)} {ours.result.metric if error else 'points'}"
