@@ -1,5 +1,6 @@
 """Reads a folder of Parquet files (nodes, edges, optionally graphs) into tables, without a loop over rows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -86,6 +87,9 @@ def _read(file: Path, required: Sequence[str]) -> _Table:
     # `read_table` would add a column for a parent folder named like `graph=1`.
     with reading(file), pq.ParquetFile(file) as opened:
         table = opened.read()
+    repeated = next((name for name, count in Counter(table.column_names).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError("the column occurs twice", file=file, field=repeated, expected="each column once")
     for name in required:
         if name not in table.column_names:
             raise DataError(f"no column {name!r}", file=file, value=table.column_names)

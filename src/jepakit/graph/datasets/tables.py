@@ -169,6 +169,9 @@ def arrow_column(values: Sequence[object], rows: Rows, attribute: str) -> pa.Arr
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         pass
+    except UnicodeEncodeError as error:
+        row = next((at for at, value in enumerate(values) if value == error.object), 0)
+        raise rows.fault(row, attribute, "half of a surrogate pair, which is no character", values[row]) from error
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == sum(value is not None for value in values):
         return _floats(values, rows, attribute)
@@ -306,7 +309,7 @@ def _whole_numbers(rows: Rows, attribute: str) -> pa.Array:
     """A float column of whole numbers, nan and null as integers: data frames store integers with gaps as floats."""
     values = rows.columns[attribute].to_numpy(zero_copy_only=False)
     missing = np.isnan(values)
-    fractional = ~missing & (values != np.round(values))
+    fractional = ~missing & ((values != np.round(values)) | ~(np.abs(values) < 2.0**63))
     if fractional.any():
         row = int(fractional.argmax())
         raise rows.fault(row, attribute, "not a class", float(values[row]), "a string or a whole number")
