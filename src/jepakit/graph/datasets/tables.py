@@ -307,7 +307,7 @@ def _doubles(column: pa.Array) -> np.ndarray:
 
 def _whole_numbers(rows: Rows, attribute: str) -> pa.Array:
     """A float column of whole numbers, nan and null as integers: data frames store integers with gaps as floats."""
-    values = rows.columns[attribute].to_numpy(zero_copy_only=False)
+    values = _doubles(rows.columns[attribute])
     missing = np.isnan(values)
     fractional = ~missing & ((values != np.round(values)) | ~(np.abs(values) < 2.0**63))
     if fractional.any():
