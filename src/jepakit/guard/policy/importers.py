@@ -78,7 +78,8 @@ def service_policy(folder: Path) -> Policy:
     if file.is_file():
         with reading(file):
             tools = _tools_of_tasks(parse_json(read_text(file)))
-    return draft_policy(tools, name=folder.name).model_copy(update={"document": words})
+    with reading(file):
+        return draft_policy(tools, name=folder.name).model_copy(update={"document": words})
 
 
 def _grant(statement: Any, field: str, resource_argument: str | None) -> Grant:
