@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from test_run_contract import questions
 from toy_runs import files_of, rows_but_seconds
+from training_inputs import questions
 
 from jepakit.cli.command import parse
 from jepakit.cli.kgqa import COMMANDS

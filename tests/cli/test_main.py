@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_runs import Toy, environment
@@ -159,7 +160,7 @@ def test_help_tells_every_option_and_what_it_does(verb: str, capsys: pytest.Capt
     assert said.startswith(f"usage: jepakit graph {verb} {'' if verb == 'pretrain' else 'RUN '}[--option value ...]")
     blocks = said.split("\n  --")[1:]
     described = {block.split()[0].rstrip(","): " ".join(block.split()) for block in blocks}
-    wanted = set(flat(asdict(parse(COMMANDS[verb], "jepakit", []))))
+    wanted = set(flat(parse(COMMANDS[verb], "jepakit", [])))
     assert len(wanted) > 3
     assert wanted <= described.keys()
     for name in wanted:
@@ -168,12 +169,13 @@ def test_help_tells_every_option_and_what_it_does(verb: str, capsys: pytest.Capt
         assert len(text.split()) >= 3, described[name]
 
 
-def flat(config: dict[str, object], prefix: str = "") -> list[str]:
-    return [
-        name
-        for key, value in config.items()
-        for name in (flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [f"{prefix}{key}"])
-    ]
+def flat(config: Any, prefix: str = "") -> list[str]:
+    """The dotted names of the options of a dataclass."""
+    names: list[str] = []
+    for one in fields(config):
+        value, name = getattr(config, one.name), f"{prefix}{one.name}"
+        names += flat(value, f"{name}.") if is_dataclass(value) else [name]
+    return names
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])

@@ -248,6 +248,8 @@ def test_mistake_8_every_table_has_its_floors_from_the_same_run() -> None:
     assert {"no network", "the same encoder, random"} < rows.keys()
     assert any(method.startswith("WL") for method in rows)
     for row in rows.values():
-        assert row.seeds == len(settings.seeds) > 1
+        # The random network is five networks.
+        assert row.seeds is not None
+        assert row.seeds >= len(settings.seeds) > 1
         assert row.std is not None
         assert row.metric == "accuracy %"
