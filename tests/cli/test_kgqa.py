@@ -95,7 +95,7 @@ def test_the_names_that_people_know() -> None:
         ("--num-heads 5 --encoder-type gat", "num-heads"),
         ("--finetune-epochs 0", "finetune-epochs"),
         ("--pretrain.devices 2", "pretrain.devices"),
-        ("--finetune.encoder.hidden 3", "finetune.encoder"),
+        ("--finetune.encoder.hidden 3", "finetune.encoder.hidden"),
     ],
 )
 def test_a_bad_option_is_named_as_it_was_written(
