@@ -148,8 +148,9 @@ class AnswerLikelihood(nn.Module):
         batch, matcher = views.labelled, self.matcher
         used, column = batch.path.unique(return_inverse=True)
         steps = views.paths.steps[used]
-        scores = matcher.log_scale.exp() * matcher.cosines(batch.texts, views.paths.vectors[used], steps)
-        of_length, lengths = matcher.length(batch.texts), matcher.lengths(steps)
+        # Likelihoods are computed in single precision.
+        scores = (matcher.log_scale.exp() * matcher.cosines(batch.texts, views.paths.vectors[used], steps)).float()
+        of_length, lengths = matcher.length(batch.texts).float(), matcher.lengths(steps)
         batch = replace(batch, path=column)
         probability = batch.probabilities(scores + of_length.detach()[:, lengths])
         answers = segment_sum(probability * batch.share, batch.ptr)
@@ -251,7 +252,7 @@ class PathJEPA(JEPA):
         assert isinstance(teacher, TwoSides)
         assert paths is not None
         with torch.no_grad():
-            logits = teacher.matcher(views.unlabelled.texts, paths.vectors, paths.steps)
+            logits = teacher.matcher(views.unlabelled.texts, paths.vectors, paths.steps).float()
             confidence, path = read_wordings(logits, views.unlabelled, support=self.config.support)
         sure = confidence > self.config.confidence
         if not sure.any():
