@@ -74,6 +74,15 @@ def start_command(words: Sequence[str], log: Path, *, without: str | None = None
     return process
 
 
+def ended(words: Sequence[str], log: Path) -> int | None:
+    """The exit code of ``jepakit WORDS``; None if it hangs."""
+    process = start_command(words, log)
+    process.join(LIMIT)
+    code = process.exitcode
+    process.kill()
+    return code
+
+
 class _Blocker:
     def __init__(self, package: str) -> None:
         self.package = package

@@ -22,7 +22,7 @@ from training_inputs import INPUTS, training_commands
 
 from jepakit.files import locked
 from jepakit.training import RunFolder, load_encoder
-from processes import LIMIT, start_command
+from processes import LIMIT, ended, start_command
 
 #: The other commands, which train by the same function, are the long test's: each takes most of a minute.
 for_one_command = pytest.mark.parametrize(
@@ -55,12 +55,6 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     left = run.exists()
     assert ended([*words, "--run", str(run)], log) == 0, log.read_text()
     return Finished(words, run, refused, left)
-
-
-def ended(words: list[str], log: Path) -> int | None:
-    process = start_command(words, log)
-    process.join(LIMIT)
-    return process.exitcode
 
 
 def test_a_refused_command_leaves_its_folder_to_the_corrected_one(finished: Finished) -> None:

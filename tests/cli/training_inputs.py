@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from toy_runs import write_tu
 from word_model import noisy, write_word_model
 
-from jepakit.cli.command import Command
-from jepakit.cli.main import SYSTEMS, main
+from commands import every_command
+from jepakit.cli.main import main
 from jepakit.training import FitConfig
 from tiny_llama import write_tiny_llama
 
@@ -97,11 +96,4 @@ INPUTS: dict[str, Callable[[Path], str]] = {
 
 
 def training_commands() -> list[str]:
-    modules = {system: import_module(module) for system, (module, _) in SYSTEMS.items()}
-    commands: dict[str, dict[str, Command]] = {system: module.COMMANDS for system, module in modules.items()}
-    return [
-        f"{system} {verb}"
-        for system, verbs in commands.items()
-        for verb, command in verbs.items()
-        if issubclass(command.options, FitConfig)
-    ]
+    return [name for name, command in every_command().items() if issubclass(command.options, FitConfig)]

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from commands import every_command
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -484,25 +486,16 @@ def tools(folder: Path) -> object:
 CONFIGURED = ("graph pretrain", "kgqa fit-retriever", "retrieval train", "lp train", "guard train")
 
 
-def _command(name: str) -> Any:
-    from importlib import import_module
-
-    from jepakit.cli.main import SYSTEMS
-
-    system, verb = name.split()
-    return import_module(SYSTEMS[system][0]).COMMANDS[verb]
-
-
 def write_config(name: str, folder: Path) -> None:
     from jepakit.cli.command import config_yaml
 
-    (folder / "config.yaml").write_text(config_yaml(_command(name).options()), "utf-8")
+    (folder / "config.yaml").write_text(config_yaml(every_command()[name].options()), "utf-8")
 
 
 def config(name: str, folder: Path) -> object:
     from jepakit.cli.command import parse
 
-    return parse(_command(name), f"jepakit {name}", ["--config", str(folder / "config.yaml")])
+    return parse(every_command()[name], f"jepakit {name}", ["--config", str(folder / "config.yaml")])
 
 
 BROUGHT: dict[str, Reader] = {

@@ -23,7 +23,7 @@ from toy_runs import SCRIPT, assert_same_run, environment, files_of
 from training_inputs import INPUTS, documents, graphs, training_commands
 
 from jepakit.cli.main import main
-from processes import LIMIT, start_command
+from processes import LIMIT, ended, start_command
 
 KILLS = 20
 
@@ -154,13 +154,6 @@ def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     begin = time.monotonic()
     assert ended(job.to(folder / job.name), folder / "log") == 0, (folder / "log").read_text()
     return Undisturbed(job, folder / job.name, time.monotonic() - begin)
-
-
-def ended(words: list[str], log: Path) -> int | None:
-    process = start_command(words, log)
-    process.join(LIMIT)
-    process.kill()
-    return process.exitcode
 
 
 def removed(target: Path) -> None:

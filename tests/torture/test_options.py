@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import is_dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
 from training_inputs import INPUTS, training_commands
 
-from jepakit.cli.command import parse
+from commands import every_command
+from jepakit.cli.command import option_types, parse
 from jepakit.cli.kinds import choices
-from jepakit.cli.main import SYSTEMS, main
+from jepakit.cli.main import main
 from jepakit.errors import JepakitError
 
 #: Of one device: others are for the tests of groups, and for machines with an accelerator.
 _ELSEWHERE = {"accelerator", "text.device", "resume", "devices"}
-
-
-def options(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted option -> its type."""
-    for name, hint in get_type_hints(kind).items():
-        if is_dataclass(hint):
-            yield from options(hint, f"{prefix}{name}.")  # type: ignore[arg-type]
-        else:
-            yield f"{prefix}{name}", hint
 
 
 def values(kind: Any) -> list[str]:
@@ -39,25 +28,16 @@ def values(kind: Any) -> list[str]:
 def cases() -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     for command in training_commands():
-        for option, kind in options(command_of(command).options):
+        for option, kind in option_types(every_command()[command].options):
             if option not in _ELSEWHERE:
                 found += [(command, option, value) for value in values(kind)]
     return found
 
 
-def command_of(name: str) -> Any:
-    system, verb = name.split()
-    return import_module(SYSTEMS[system][0]).COMMANDS[verb]
-
-
-def every_command() -> list[str]:
-    return [f"{system} {verb}" for system in SYSTEMS for verb in import_module(SYSTEMS[system][0]).COMMANDS]
-
-
 def refusal(command: str, words: list[str]) -> str | None:
     """What the options are refused with; None if they are not."""
     try:
-        parse(command_of(command), f"jepakit {command}", words)
+        parse(every_command()[command], f"jepakit {command}", words)
     except JepakitError as error:
         return str(error)
     return None
@@ -69,7 +49,7 @@ EXTREMES = ["-1", "0", "0.5", "1e400", "nan", "-inf", "9" * 400, "null", "[]", "
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("command", every_command())
 def test_extremes_are_parsed_or_refused_by_the_name_of_the_option(command: str, step: int) -> None:
-    pairs = [(option, value) for option, _ in options(command_of(command).options) for value in EXTREMES]
+    pairs = [(option, value) for option, _ in option_types(every_command()[command].options) for value in EXTREMES]
     for option, value in pairs[::step]:
         message = refusal(command, [f"--{option}={value}"])
         # A width that its heads do not divide is refused with the name of either.

@@ -97,7 +97,7 @@ class _Reader:
 
     def __init__(self, command: Command, program: str) -> None:
         self.command, self.program = command, program
-        self.types = dict(_option_types(command.options))
+        self.types = dict(option_types(command.options))
         if command.presets:
             self.types["preset"] = str
         parts = [name.split(".") for name in self.types]
@@ -258,11 +258,11 @@ def _built(options: type[Any], defaults: Any, values: dict[str, Any], given: lis
         return options(**arguments)
 
 
-def _option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted option -> its type."""
     for name, kind in get_type_hints(options).items():
         if is_dataclass(kind):
-            yield from _option_types(cast(type[Any], kind), f"{prefix}{name}.")
+            yield from option_types(cast(type[Any], kind), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", kind
 

@@ -17,7 +17,15 @@ from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
-from jepakit.graph.rows import graph_rows, label_columns, node_rows, placed, require_known_format, write_rows
+from jepakit.graph.rows import (
+    graph_rows,
+    label_columns,
+    node_rows,
+    placed,
+    require_known_format,
+    unread_note,
+    write_rows,
+)
 from jepakit.training import RunFolder, load_encoder_as
 from jepakit.training.results import Evaluation
 
@@ -116,9 +124,8 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
         labels = label_columns(label, dataset.label_names)
         columns |= {name: placed(values, index) for name, values in labels.items()}
     write_rows(options.out, columns, embeddings, index)
-    unread = sum(place < 0 for place in index)
-    told = f"; {unread} of {len(index)} rows could not be read and have none" if unread else ""
-    say(out, f"{len(embeddings)} embeddings of {embeddings.shape[1]} dimensions in {options.out}{told}")
+    unread = unread_note(index, f"{len(index)} rows")
+    say(out, f"{len(embeddings)} embeddings of {embeddings.shape[1]} dimensions in {options.out}{unread}")
 
 
 def _show(evaluation: Evaluation, out: Console) -> None:

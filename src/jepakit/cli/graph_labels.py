@@ -15,7 +15,7 @@ from jepakit.graph.data import Graphs
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune
 from jepakit.graph.heldout import score_rows, train_and_test_rows
-from jepakit.graph.rows import graph_rows, placed, require_known_format, write_rows
+from jepakit.graph.rows import graph_rows, placed, require_known_format, unread_note, write_rows
 from jepakit.training import RunFolder, load_encoder_as, save_encoder
 
 _PREDICTOR = "predictor"
@@ -87,9 +87,7 @@ def run_predict(options: PredictOptions, out: Console) -> None:
     columns, graph = graph_rows(dataset)
     columns |= {name: placed(values, graph) for name, values in predicted_columns(model, dataset.graphs).items()}
     write_rows(options.out, columns)
-    unread = sum(place < 0 for place in graph)
-    told = f"; {unread} of them could not be read and have none" if unread else ""
-    say(out, f"predictions for {len(graph)} rows in {options.out}{told}")
+    say(out, f"predictions for {len(graph)} rows in {options.out}{unread_note(graph, 'them')}")
 
 
 def _predictor_of(run: RunFolder, given: Path | None) -> Path:

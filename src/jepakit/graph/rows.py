@@ -62,6 +62,12 @@ def placed(values: Sequence[Any], index: Sequence[int]) -> list[Any]:
     return [None if place < 0 else values[place] for place in index]
 
 
+def unread_note(index: Sequence[int], of: str) -> str:
+    """How many rows could not be read (-1 in ``index``), to end a sentence; empty if all could. ``of``: of which."""
+    unread = sum(place < 0 for place in index)
+    return f"; {unread} of {of} could not be read and have none" if unread else ""
+
+
 def write_rows(path: Path, columns: Columns, embedding: Tensor | None = None, index: Sequence[int] = ()) -> None:
     """Writes the columns, and the row of ``embedding`` at each ``index``, whole or not at all.
 

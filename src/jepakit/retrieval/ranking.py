@@ -88,8 +88,17 @@ class SearchSettings:
         weights = read_json(file)
         with reading(file, expected='{"words": a number, "feedback": a number, "sentences": a number}'):
             # Earlier versions searched other collections without BM25.
-            settings = cls(**{"words_elsewhere": 0.0, **weights})
-            require_within(settings, "[0, 1]", *asdict(settings))
+            return cls.checked(**{"words_elsewhere": 0.0, **weights})
+
+    @classmethod
+    def checked(cls, **weights: float) -> SearchSettings:
+        """Settings with weights from a file.
+
+        Raises:
+            ConfigError: a weight is not in [0, 1].
+        """
+        settings = cls(**weights)
+        require_within(settings, "[0, 1]", *asdict(settings))
         return settings
 
 

@@ -159,7 +159,7 @@ def require_no_pickles(base: str, folder: Path | None) -> None:
     """
     if folder is None:
         names: set[str] = set()
-        for model_id in (base,) if "/" in base else (f"sentence-transformers/{base}", base):
+        for model_id in _model_ids(base):
             # Loading will report what is wrong with the name.
             with suppress(HfHubHTTPError, ValueError, *_HTTP_ERRORS):
                 names = {file.rfilename for file in HfApi().model_info(model_id, timeout=10).siblings or ()}
@@ -198,10 +198,15 @@ def hub_answers(model_id: str) -> bool:
     return True
 
 
+def _model_ids(base: str) -> tuple[str, ...]:
+    """The ids on the hub that a name may stand for, the likeliest first."""
+    return (base,) if "/" in base else (f"sentence-transformers/{base}", base)
+
+
 def _fetched(base: str) -> Path:
     """The folder of a model in the cache of downloads."""
     cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    for model_id in (base,) if "/" in base else (f"sentence-transformers/{base}", base):
+    for model_id in _model_ids(base):
         with suppress(OSError, ValueError):
             return Path(snapshot_download(model_id, cache_dir=cache, local_files_only=True))
     raise ModelError(

@@ -76,8 +76,8 @@ def standardise(name: str, values: np.ndarray) -> Block:
     # By rounding, the standard deviation of a constant column is about 1e-17 of its size instead of 0.
     varies = np.ptp(values, axis=0) > 0
     spread = np.where(varies, centred.std(axis=0), np.inf)
-    told = tuple(np.where(varies, spread, 0.0).tolist())
-    attribute = Attribute(name, "numbers", width, mean=tuple(mean.tolist()), spread=told)
+    spreads = tuple(np.where(varies, spread, 0.0).tolist())
+    attribute = Attribute(name, "numbers", width, mean=tuple(mean.tolist()), spread=spreads)
     return (centred / spread).astype(np.float32), attribute
 
 

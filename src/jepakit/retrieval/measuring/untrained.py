@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from jepakit.errors import require_within
 from jepakit.files import read_json, reading, write_json
 from jepakit.retrieval.ranking import SearchSettings
 
@@ -40,7 +39,4 @@ class Untrained:
             return cls()
         weights = read_json(file)
         with reading(file, expected='{"each": weights of a search, "together": weights of a search}'):
-            read = cls(SearchSettings(**weights["each"]), SearchSettings(**weights["together"]))
-            for settings in (read.each, read.together):
-                require_within(settings, "[0, 1]", *asdict(settings))
-        return read
+            return cls(SearchSettings.checked(**weights["each"]), SearchSettings.checked(**weights["together"]))

@@ -203,16 +203,16 @@ def _build(path: Path, name: str, table: SmilesTable) -> Stored:
 
 def _warnings(table: SmilesTable, unreadable: list[int], isotopic: int, huge: int) -> list[str]:
     """What is not as the file says, each in a few words."""
-    told = []
+    notes = []
     if unreadable:
         lines = ", ".join(str(table.lines[row]) for row in unreadable[:_MAX_LINES_LISTED])
         more = f" and {len(unreadable) - _MAX_LINES_LISTED} more" if len(unreadable) > _MAX_LINES_LISTED else ""
-        told.append(f"{len(unreadable)} left out because RDKit cannot read their SMILES (line {lines}{more})")
+        notes.append(f"{len(unreadable)} left out because RDKit cannot read their SMILES (line {lines}{more})")
     if isotopic:
-        told.append(f"isotopes in {isotopic} molecules are read as their elements")
+        notes.append(f"isotopes in {isotopic} molecules are read as their elements")
     if huge:
-        told.append(f"{huge} of more than {MAX_ATOMS} atoms are split by formula, not by scaffold, and not described")
-    return told
+        notes.append(f"{huge} of more than {MAX_ATOMS} atoms are split by formula, not by scaffold, and not described")
+    return notes
 
 
 def _origins(path: Path, table: SmilesTable, rows: torch.Tensor) -> Origins:
