@@ -22,6 +22,8 @@ from jepakit.graph import (
     load_dataset,
 )
 from jepakit.graph.floors import (
+    COUNTS,
+    FEATURES,
     LABELS,
     RANDOM_GCN,
     SMOOTHING,
@@ -35,7 +37,7 @@ from jepakit.graph.recommendation import RANDOM
 from jepakit.training.result_rows import ResultRow, read_rows
 
 OURS = "jepakit: pre-trained encoder"
-NO_NETWORK, WL, WL_OA = "no network", "WL subtree kernel", "WL optimal assignment kernel"
+WL, WL_OA = "WL subtree kernel", "WL optimal assignment kernel"
 ALL_FLOORS = ["no network", "random", "wl", "wl-oa"]
 
 
@@ -78,21 +80,21 @@ def structured() -> Evaluation:
 
 def test_what_depends_on_structure_is_seen_by_networks_and_kernels_and_not_by_counting(structured: Evaluation) -> None:
     found = scores(structured)
-    assert found[NO_NETWORK] < 65
+    assert found[COUNTS] < 65
     for method in (OURS, RANDOM, WL, WL_OA):
-        assert found[method] > found[NO_NETWORK] + 20
+        assert found[method] > found[COUNTS] + 20
         assert found[method] > 85
 
 
 def test_every_floor_is_a_row_beside_ours_from_the_same_run(structured: Evaluation) -> None:
-    assert [row.method for row in structured.rows] == [OURS, RANDOM, NO_NETWORK, WL, WL_OA]
+    assert [row.method for row in structured.rows] == [OURS, RANDOM, COUNTS, WL, WL_OA]
     for row in structured.rows:
         assert (row.dataset, row.metric, row.ours) == ("necklaces", "accuracy %", row.method == OURS)
         assert row.seeds == (5 if row.method == RANDOM else 2)
         assert row.std is not None
 
 
-@pytest.mark.parametrize(("floor", "method"), [("no network", NO_NETWORK), ("wl", WL)])
+@pytest.mark.parametrize(("floor", "method"), [("no network", COUNTS), ("wl", WL)])
 def test_a_floor_alone_is_what_it_is_among_others(floor: str, method: str, structured: Evaluation) -> None:
     dataset = necklaces(48)
     evaluation = evaluate(dataset, encoder_for(dataset), None, protocol(floors=[floor]))
@@ -123,14 +125,14 @@ def test_a_gain_over_every_row_is_recommended_with_its_size_and_time() -> None:
     config = protocol(floors=["no network", "random"], folds=4, seeds=[0, 1, 2])
     evaluation = evaluate(dataset, *pairs[0], config, repeats=pairs[1:], training_seconds=340.2)
     found = scores(evaluation)
-    best = max(found[RANDOM], found[NO_NETWORK])
+    best = max(found[RANDOM], found[COUNTS])
     assert evaluation.recommendation is not None
     assert evaluation.recommendation.startswith(
         f"Use the pre-trained encoder: it is {found[OURS] - best:.1f} points better"
     )
     assert "after 340 s of training against" in evaluation.recommendation
     assert "3 pre-trainings" in evaluation.sections[0].text
-    assert [row[0] for row in evaluation.sections[0].rows] == [RANDOM, NO_NETWORK]
+    assert [row[0] for row in evaluation.sections[0].rows] == [RANDOM, COUNTS]
 
 
 def test_each_shuffle_takes_another_pre_training() -> None:
@@ -248,9 +250,9 @@ def test_nodes_are_classified_on_their_splits() -> None:
     encoders = [encoder_for(dataset, seed=seed, conv="gcn") for seed in (0, 1)]
     evaluation = evaluate(dataset, *encoders, protocol(floors=ALL_FLOORS))
     found = scores(evaluation)
-    assert found.keys() == {OURS, RANDOM, RANDOM_GCN, NO_NETWORK, SMOOTHING, SPREADING, LABELS}
+    assert found.keys() == {OURS, RANDOM, RANDOM_GCN, FEATURES, SMOOTHING, SPREADING, LABELS}
     for method in (OURS, RANDOM_GCN, SMOOTHING, SPREADING, LABELS):
-        assert found[method] > found[NO_NETWORK] + 3
+        assert found[method] > found[FEATURES] + 3
         assert found[method] > 85
     assert "validation split" in evaluation.summary[0]
 
@@ -258,8 +260,8 @@ def test_nodes_are_classified_on_their_splits() -> None:
 def test_bags_of_words_have_a_row_more() -> None:
     graphs = communities().graphs
     words = replace(graphs, x=torch.eye(160))
-    assert set(node_features(graphs, ["no network", "random"])) == {NO_NETWORK, SMOOTHING, SPREADING, RANDOM_GCN}
-    assert set(node_features(words, ["no network"])) == {NO_NETWORK, SMOOTHING, SPREADING, WORDS}
+    assert set(node_features(graphs, ["no network", "random"])) == {FEATURES, SMOOTHING, SPREADING, RANDOM_GCN}
+    assert set(node_features(words, ["no network"])) == {FEATURES, SMOOTHING, SPREADING, WORDS}
     assert node_features(words, ["wl"]) == {}
 
 
@@ -317,7 +319,7 @@ def test_molecules_with_several_labels_are_scored_by_roc_auc(molecules: Path) ->
     assert dataset.task == "graph multilabel"
     evaluation = evaluate(dataset, encoder_for(dataset), blind_encoder_for(dataset), protocol(floors=ALL_FLOORS))
     found = scores(evaluation)
-    assert found.keys() == {OURS, RANDOM, NO_NETWORK}
+    assert found.keys() == {OURS, RANDOM, COUNTS}
     assert found[OURS] > 90
     assert found[RANDOM] < found[OURS]
     assert {row.metric for row in evaluation.rows} == {"roc auc %"}
@@ -332,7 +334,7 @@ def test_molecules_with_measurements_are_scored_by_rmse_where_less_is_better(mol
     assert dataset.task == "graph regression"
     evaluation = evaluate(dataset, encoder_for(dataset), blind_encoder_for(dataset), protocol(floors=ALL_FLOORS))
     found = scores(evaluation)
-    assert found.keys() > {OURS, RANDOM, NO_NETWORK}
+    assert found.keys() > {OURS, RANDOM, COUNTS}
     assert found[OURS] < 0.5 * found[RANDOM]
     assert {row.metric for row in evaluation.rows} == {"rmse"}
     assert evaluation.recommendation is not None

@@ -10,6 +10,7 @@ import torch
 
 from jepakit.graph import EncoderConfig, EvaluateConfig, GraphDataset, GraphEncoder, evaluate
 from jepakit.graph.datasets.molecules.load import load_molecules
+from jepakit.graph.floors import COUNTS
 from jepakit.training.results import Evaluation
 
 pytest.importorskip("rdkit")
@@ -40,7 +41,7 @@ def test_measurements_are_cross_validated_beside_plain_floors(table: Path) -> No
     )
     assert "new scaffolds" in evaluation.summary[1] or "without their labels" in evaluation.summary[1]
     value = {row.method: row.value for row in evaluation.rows}
-    floors = ["no network", "the mean of the labels", "Morgan fingerprints", "a random forest on RDKit's descriptors"]
+    floors = [COUNTS, "the mean of the labels", "Morgan fingerprints", "a random forest on RDKit's descriptors"]
     assert list(value) == ["jepakit: pre-trained encoder", *floors]
     # Lengths of 1 to 12 carbon atoms, half of each: the mean errs by their standard deviation.
     assert value["the mean of the labels"] == pytest.approx(1.73, abs=0.1)

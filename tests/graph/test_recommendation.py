@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from jepakit.graph.floors import COUNTS
 from jepakit.graph.probe.comparison import Interval
 from jepakit.graph.probe.folds import stratified_folds
 from jepakit.graph.probe.resampling import resampled_accuracy, resamples_of
 from jepakit.graph.probe.result import ProbeResult, joined, summarize, summarize_classes
 from jepakit.graph.recommendation import RANDOM, Measured, gain_section, gains, recommendation
 
-KERNEL, COUNTS = "WL subtree kernel", "no network"
+KERNEL = "WL subtree kernel"
 FOLDS, SHUFFLES, RESAMPLES = 10, 3, 20
 
 

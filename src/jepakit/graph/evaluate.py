@@ -15,7 +15,7 @@ from torch import Tensor
 from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.encoder import GraphEncoder
-from jepakit.graph.floors import KERNELS, LABELS, Floor, kernel_floor, node_features, random_encoders
+from jepakit.graph.floors import COUNTS, KERNELS, LABELS, Floor, kernel_floor, node_features, random_encoders
 from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, smiles_of
 from jepakit.graph.probe.classes import probe_graphs
 from jepakit.graph.probe.kernels import node_level_summary
@@ -197,7 +197,7 @@ def _node_floors(dataset: GraphDataset, score: _Score) -> dict[str, Measured]:
 def _graph_floors(dataset: GraphDataset, score: _Score) -> dict[str, Measured]:
     if "no network" not in score.config.floors:
         return {}
-    found = {"no network": score([lambda: node_level_summary(dataset.graphs)])}
+    found = {COUNTS: score([lambda: node_level_summary(dataset.graphs)])}
     if score.few_targets:
         found[CONSTANT] = _without_encoder(score, "constant", lambda: np.ones((len(dataset.graphs), 1)))
     smiles = smiles_of(dataset)

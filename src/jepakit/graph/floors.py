@@ -18,6 +18,8 @@ from jepakit.graph.probe.propagation import is_bag_of_words, rare_words, smoothe
 from jepakit.graph.recommendation import Measured
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
+FEATURES = "features alone"
+COUNTS = "counts of nodes, edges, degrees and labels"
 RANDOM_GCN = "a GCN of one layer, random"
 SMOOTHING = "features averaged twice over neighbours (SGC)"
 SPREADING = "features spread over the graph (PageRank)"
@@ -61,7 +63,7 @@ def node_features(graphs: Graphs, floors: Sequence[Floor]) -> dict[str, Callable
     if "random" in floors:
         found[RANDOM_GCN] = lambda: random_gcn(graphs)
     if "no network" in floors:
-        found["no network"] = lambda: graphs.x
+        found[FEATURES] = lambda: graphs.x
         found[SMOOTHING] = lambda: smoothed_features(graphs)
         found[SPREADING] = lambda: spread_features(graphs)
         if is_bag_of_words(graphs.x):
