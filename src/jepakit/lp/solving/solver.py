@@ -185,14 +185,23 @@ class Solver:
         return _solution(problem, best[0], begin, best[1], pivots, fell_back=bool(with_basis) and len(tried) > 1)
 
     def _judge(self, problem: LinearProgram, begin: float) -> Judge:
+        config, tolerance = self.config, self.row_tolerance(problem)
+        limit = np.inf if config.seconds is None else config.seconds
+        return Judge(config.gap, tolerance, config.exact, lambda: max(0.0, limit - (perf_counter() - begin)))
+
+    def row_tolerance(self, problem: LinearProgram) -> Array:
+        """How much a point may violate each row, ``[m]``; NaN: the usual share of its side.
+
+        Raises:
+            ConfigError: see `solve`.
+        """
         config = self.config
         tolerance = np.full(problem.rows, np.nan if config.row_tolerance is None else config.row_tolerance)
         places = {problem.row_name(row): row for row in range(problem.rows)} if config.row_tolerances else {}
         for name, allowed in config.row_tolerances.items():
             require_choice("row_tolerances", name, places)
             tolerance[places[name]] = allowed
-        limit = np.inf if config.seconds is None else config.seconds
-        return Judge(config.gap, tolerance, config.exact, lambda: max(0.0, limit - (perf_counter() - begin)))
+        return tolerance
 
     def _answer(
         self, problem: LinearProgram, judge: Judge, start: Start, *, method: Method, presolve: bool, scaled: bool

@@ -1,0 +1,134 @@
+"""A basis as a few changes of a tableau, and the steps of the dual simplex method from one to the next.
+
+With fixed costs a step depends on the basis and on the variable that leaves, not on sides and bounds: it is computed
+once for all scenarios that take it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from jepakit.lp.batch.tableau import Tableau, at_bounds
+from jepakit.lp.data import Array
+from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
+
+#: Entries of a tableau's row below this share of the largest count as 0; duals may have the wrong sign by so much.
+_SMALL, _SLACK = 1e-9, 1e-11
+
+
+class Node:
+    """A basis in terms of a tableau: the variables that leave and enter the tableau's basis, and those at another bound.
+
+    Args:
+        tableau: of the first basis.
+        statuses: of this basis, ``[n + m]``.
+    """
+
+    def __init__(self, tableau: Tableau, statuses: Array) -> None:
+        self.statuses = statuses
+        first = tableau.statuses
+        self.leaving = np.flatnonzero((first == BASIC) & (statuses != BASIC))
+        self.entering = np.flatnonzero((first != BASIC) & (statuses == BASIC))
+        self.moved = np.flatnonzero((first != BASIC) & (statuses != BASIC) & (first != statuses))
+        self._tableau = tableau
+        #: The number of the next basis of the dual simplex method, by the variable that leaves and the bound it goes to; None: there
+        #: is none, and no point either.
+        self.next: dict[tuple[int, int], int | None] = {}
+        self.inverse = np.linalg.inv(tableau.columns(self.entering, self.leaving))
+
+    @property
+    def basis(self) -> Basis:
+        """As the rest of the library has it."""
+        n = self._tableau.problem.columns
+        return Basis(self.statuses[:n].copy(), self.statuses[n:].copy())
+
+    @cached_property
+    def changed(self) -> Array:
+        """Variables that change freely, then those that move: the order of `steps`."""
+        return np.concatenate([self.entering, self.moved])
+
+    @cached_property
+    def _of_moved(self) -> Array:
+        return self._tableau.columns(self.moved, self.leaving)
+
+    def columns(self, at: Array | slice = slice(None)) -> Array:
+        """How the variables ``at`` change with the `changed` ones, ``[A, K]``."""
+        return self._tableau.columns(self.changed, at)
+
+    @cached_property
+    def _prices(self) -> Array:
+        """Duals of the leaving variables."""
+        return self._tableau.duals[self.entering] @ self.inverse
+
+    @cached_property
+    def duals(self) -> Array:
+        """As `Tableau.duals`."""
+        duals = self._tableau.duals - self._prices @ self._tableau.rows(self.leaving)
+        duals[self.leaving] = self._prices
+        duals[self.entering] = 0.0
+        return duals
+
+    def steps(self, values: Array, low: Array, high: Array, place: Array) -> Array:
+        """How far the `changed` variables are from where the tableau's basis has them, ``[K, S]``.
+
+        Args:
+            values: of the tableau's basis, ``[C, S]``.
+            low: bounds, ``[C, S]``.
+            high: bounds.
+            place: of each variable among these C, ``[n + m]``.
+        """
+        out, moved = place[self.leaving], place[self.moved]
+        goal = at_bounds(self.statuses[self.leaving][:, None], low[out], high[out])
+        by = at_bounds(self.statuses[self.moved][:, None], low[moved], high[moved]) - values[moved]
+        freely = self.inverse @ (goal - values[out] - self._of_moved @ by)
+        return np.concatenate([freely, by])
+
+    @cached_property
+    def gains(self) -> tuple[Array, Array, Array]:
+        """What raises the dual bound above that of the tableau's basis: variables, prices, and statuses.
+
+        The bound rises by the price times the distance of the variable, as the tableau's basis has it, from its bound.
+        """
+        fixed = np.concatenate([self.leaving, self.moved])
+        return fixed, self.duals[fixed], self.statuses[fixed]
+
+    def tableau_row(self, leaving: int) -> Array:
+        """How a variable that is basic here depends on the nonbasic ones, ``[n + m]``."""
+        tableau = self._tableau
+        entered = np.flatnonzero(self.entering == leaving)
+        if len(entered):
+            own, weights = np.zeros(tableau.size), self.inverse[entered[0]]
+        else:
+            own = tableau.rows(np.array([leaving]))[0]
+            weights = tableau.columns(self.entering, np.array([leaving]))[0] @ self.inverse
+        found = own - weights @ tableau.rows(self.leaving)
+        found[self.leaving] = weights
+        found[self.statuses == BASIC] = 0.0
+        return found
+
+
+def pivoted(node: Node, leaving: int, goes_to: int, fixed: Array) -> Array | None:
+    """The statuses after one step of the dual simplex method; None: no variable can enter, there is no point.
+
+    Args:
+        node: a dual feasible basis.
+        leaving: a basic variable outside of its bounds.
+        goes_to: the bound that it violates, ``AT_LOWER`` or ``AT_UPPER``.
+        fixed: whether the bounds of a variable are equal, ``[n + m]``; then it never enters.
+    """
+    row = node.tableau_row(leaving) * (1.0 if goes_to == AT_LOWER else -1.0)
+    statuses = node.statuses
+    helps = np.where(statuses == AT_LOWER, row, np.where(statuses == AT_UPPER, -row, np.abs(row)))
+    may = (helps > _SMALL * np.abs(row).max(initial=0)) & (statuses != BASIC) & ~fixed
+    if not may.any():
+        return None
+    candidates = np.flatnonzero(may)
+    duals, size = np.abs(node.duals[candidates]), helps[candidates]
+    slack = _SLACK * np.abs(node.duals).max(initial=0)
+    first = candidates[duals / size <= ((duals + slack) / size).min()]
+    entering = int(first[np.argmax(helps[first])])
+    after = statuses.copy()
+    after[leaving], after[entering] = goes_to, BASIC
+    return after

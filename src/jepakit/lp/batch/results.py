@@ -1,0 +1,124 @@
+"""What is known of the scenarios of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jepakit.lp.batch.scenarios import Scenarios
+from jepakit.lp.data import Array
+from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.solver import Solution, Start
+
+
+@dataclass(frozen=True, eq=False)
+class BatchSolution:
+    """The solutions of S scenarios; each field means what it means in `Solution`.
+
+    Args:
+        status: ``[S]``.
+        message: empty for optima that are certified, ``[S]``.
+        certified: ``[S]``.
+        objective: in the user's sense, ``[S]``.
+        lower: proved bounds, ``[S]``.
+        upper: ``[S]``.
+        gap: ``[S]``.
+        source: ``catalogue``: the remembered basis with the best bound is optimal; ``neighbour``: one that follows from
+            it is; otherwise what `Solution` says.
+        pivots: of the solver, ``[S]``.
+        x: ``[S, n]``; NaN without a solution.
+        y: row duals, ``[S, m]``; NaN without a solution.
+        seconds: in total.
+    """
+
+    status: Array
+    message: Array
+    certified: Array
+    objective: Array
+    lower: Array
+    upper: Array
+    gap: Array
+    source: Array
+    pivots: Array
+    x: Array
+    y: Array
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def by_solver(self) -> int:
+        """How many scenarios needed the solver."""
+        return int((~np.isin(self.source, ("catalogue", "neighbour"))).sum())
+
+
+class Found:
+    """Results as they come.
+
+    Args:
+        scenarios: S of them.
+    """
+
+    def __init__(self, scenarios: Scenarios) -> None:
+        count, problem = scenarios.count, scenarios.problem
+        self.scenarios = scenarios
+        #: Scenarios without a result.
+        self.open = np.ones(count, bool)
+        self._status, self._message, self._source = (np.full(count, "", object) for _ in range(3))
+        self._certified, self._pivots = np.zeros(count, bool), np.zeros(count, np.int64)
+        self._objective, self._lower, self._upper, self._gap = (np.full(count, np.nan) for _ in range(4))
+        self._x, self._y = np.empty((count, problem.columns)), np.empty((count, problem.rows))
+        self._starts: dict[int, Basis] = {}
+
+    def start_from(self, place: int, basis: Basis) -> None:
+        """The basis that the solver starts a scenario from."""
+        self._starts[place] = basis
+
+    def starts(self, place: int) -> list[Start]:
+        """As `Solver.solve` takes them."""
+        basis = self._starts.pop(place, None)
+        return [] if basis is None else [Start("catalogue", basis=basis)]
+
+    def put(self, place: int, solution: Solution) -> None:
+        """A result of the solver."""
+        self.open[place] = False
+        self._status[place], self._message[place] = solution.status, solution.message
+        self._source[place], self._certified[place] = "solver", solution.certified
+        self._pivots[place], self._objective[place] = solution.pivots, solution.objective
+        self._lower[place], self._upper[place], self._gap[place] = solution.lower, solution.upper, solution.gap
+        self._x[place], self._y[place] = solution.x, solution.y
+
+    def put_many(self, places: Array, x: Array, y: Array, lower: Array, gap: Array, source: Array) -> None:
+        """Certified optima ``[n, K]`` with the same duals ``[m]``, or with their own, ``[m, K]``; ``lower`` without c₀."""
+        problem = self.scenarios.problem
+        self.open[places] = False
+        self._status[places], self._source[places], self._certified[places] = "optimal", source, True
+        costs = problem.costs
+        value = costs @ x
+        self._objective[places] = value + problem.offset
+        self._x[places], self._y[places] = x.T, y.T
+        self._lower[places] = np.nextafter(lower + problem.offset, -np.inf) if problem.offset else lower
+        self._upper[places], self._gap[places] = value + problem.offset, gap
+
+    def solution(self, seconds: float) -> BatchSolution:
+        """All results, when none is open."""
+        sign = -1.0 if self.scenarios.problem.maximize else 1.0
+        ours = np.isin(self._source, ("catalogue", "neighbour"))
+        for values in (self._objective, self._lower, self._upper):
+            values[ours] *= sign
+        return BatchSolution(
+            self._status.astype(str),
+            self._message.astype(str),
+            self._certified,
+            self._objective,
+            self._lower,
+            self._upper,
+            self._gap,
+            self._source.astype(str),
+            self._pivots,
+            self._x,
+            self._y,
+            seconds,
+        )

@@ -1,0 +1,125 @@
+"""How all columns and rows depend on the nonbasic ones of one basis, and how those of other bases follow from it.
+
+Another basis of the same matrix differs in a few basic variables. Its point is that of the first one plus a few columns
+of the tableau, its duals are those of the first one plus a few rows: no other basis has to be factorised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from jepakit.lp.batch.scenarios import Scenarios
+from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC
+from jepakit.lp.solving.completion import BasicBlock
+
+
+class Tableau:
+    """Of a basis that is factorised: variables are columns and rows, counted together as in `Scenarios`.
+
+    Args:
+        problem: the problem.
+        block: of the basis.
+    """
+
+    def __init__(self, problem: LinearProgram, block: BasicBlock) -> None:
+        self.problem, self._block = problem, block
+        self.statuses = np.concatenate([block.basis.columns, block.basis.rows])
+        self._by_row = sp.csr_array(problem.matrix.tocsr())
+        self._nonbasic_rows = sp.csr_array(self._by_row[block.rows])
+        self._columns, self._rows = _Store(len(self.statuses)), _Store(len(self.statuses))
+
+    @property
+    def size(self) -> int:
+        """Number of variables, n + m."""
+        return len(self.statuses)
+
+    @cached_property
+    def duals(self) -> Array:
+        """Reduced costs of the columns and duals of the rows, ``[n + m]``; 0 for basic ones."""
+        problem, block = self.problem, self._block
+        y = np.zeros(problem.rows)
+        y[block.rows] = block.solve(problem.costs[block.columns], transposed=True)
+        duals = np.concatenate([problem.costs - problem.matrix.T @ y, y])
+        duals[self.statuses == BASIC] = 0.0
+        return duals
+
+    def values(self, scenarios: Scenarios) -> Array:
+        """All variables at the basis, ``[n + m, S]``."""
+        problem, block, n = self.problem, self._block, self.problem.columns
+        nonbasic = np.flatnonzero(self.statuses != BASIC)
+        low, high = scenarios.bounds_of(nonbasic)
+        at = np.zeros((self.size, scenarios.count))
+        at[nonbasic] = at_bounds(self.statuses[nonbasic][:, None], low, high)
+        x, sides = at[:n], at[n:]
+        right = sides[block.rows] - self._nonbasic_rows @ x
+        x[block.columns] = block.solve(right, transposed=False)
+        at[n:] = self._by_row @ x
+        return at
+
+    def columns(self, entering: Array, at: Array | slice = slice(None)) -> Array:
+        """How variables change with nonbasic ones, ``[n + m, K]``, or ``[A, K]`` of the variables ``at``."""
+        return self._columns.get(entering, self._column)[:, at].T
+
+    def rows(self, leaving: Array) -> Array:
+        """How basic variables depend on the nonbasic ones, ``[K, n + m]``; 0 for basic ones."""
+        return self._rows.get(leaving, self._row)
+
+    def _column(self, entering: int) -> Array:
+        block, n = self._block, self.problem.columns
+        x, right = np.zeros(n), np.zeros(len(block.rows))
+        if entering < n:
+            x[entering] = 1.0
+            right = -(self._nonbasic_rows @ x)
+        else:
+            right[np.searchsorted(block.rows, entering - n)] = 1.0
+        x[block.columns] = block.solve(right, transposed=False)
+        activity = self._by_row @ x
+        activity[block.rows] = 0.0
+        found = np.concatenate([x, activity])
+        found[entering] = 1.0
+        return found
+
+    def _row(self, leaving: int) -> Array:
+        problem, block, n = self.problem, self._block, self.problem.columns
+        own = np.zeros(n)
+        if leaving < n:
+            own[leaving] = 1.0
+        else:
+            begin, end = self._by_row.indptr[leaving - n : leaving - n + 2]
+            own[self._by_row.indices[begin:end]] = self._by_row.data[begin:end]
+        of_rows = np.zeros(problem.rows)
+        of_rows[block.rows] = block.solve(own[block.columns], transposed=True)
+        found = np.concatenate([own - problem.matrix.T @ of_rows, of_rows])
+        found[self.statuses == BASIC] = 0.0
+        return found
+
+
+class _Store:
+    """Vectors that are computed when they are first asked for.
+
+    Args:
+        size: of each.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._slots = np.full(size, -1)
+        self._vectors, self._count = np.empty((16, size)), 0
+
+    def get(self, names: Array, make: Callable[[int], Array]) -> Array:
+        """The vectors of some numbers below the size, below each other."""
+        for name in names[self._slots[names] < 0].tolist():
+            if self._count == len(self._vectors):
+                self._vectors = np.concatenate([self._vectors, np.empty_like(self._vectors)])
+            self._vectors[self._count] = make(name)
+            self._slots[name], self._count = self._count, self._count + 1
+        return self._vectors[self._slots[names]]
+
+
+def at_bounds(statuses: Array, low: Array, high: Array) -> Array:
+    """The bound that each nonbasic variable is at; 0 for free ones."""
+    return np.where(statuses == AT_LOWER, low, np.where(statuses == AT_UPPER, high, 0.0))
