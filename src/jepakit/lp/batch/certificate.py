@@ -6,18 +6,20 @@ does not hold here may hold there, where more work is done for a scenario.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
+from jepakit.lp.batch.growing import Growing
 from jepakit.lp.batch.scenarios import Scenarios, all_bounds
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.certificate import dual_range
 from jepakit.lp.solving.implied import implied_bounds
-from jepakit.lp.solving.precise import EPSILON, TINY, Enclosed, rough_residual
-from jepakit.lp.solving.proof import ROUNDING_OF_BOUNDS, ROW_TOLERANCE, enclosed_bound
+from jepakit.lp.solving.precise import EPSILON, TINY
+from jepakit.lp.solving.proof import ROUNDING_OF_BOUNDS, ROW_TOLERANCE
 
 #: More than the rounding of products and sums of so many terms amounts to.
 _ROOM = 1.01
@@ -28,14 +30,14 @@ class Checked:
     """What points ``[n, S]`` prove.
 
     Args:
-        violation: largest possible violation of each row, ``[m, S]``.
         feasible: whether all rows hold within their tolerance, ``[S]``.
+        worst: largest possible violation of each row in any of the feasible points, ``[m]``.
         value: cᵀx, ``[S]``, and not less than it.
         rounding: a difference of bounds by this is rounding alone, ``[S]``.
     """
 
-    violation: Array
     feasible: Array
+    worst: Array
     value: Array
     rounding: Array
 
@@ -53,78 +55,71 @@ class PointCheck:
         self._problem, self._tolerance = problem, tolerance
         n, self._by_row = problem.columns, sp.csr_array(problem.matrix.tocsr())
         self._size = abs(self._by_row)
-        self._varies = bounded >= n
-        self._rows = bounded[self._varies] - n
+        self._columns = int((bounded < n).sum())
+        self._rows = bounded[self._columns :] - n
+        self._place = np.full(problem.rows, -1)
+        self._place[self._rows] = np.arange(len(self._rows))
         lengths = np.diff(self._by_row.indptr)
         self._radius, self._tiny = (lengths + 3) * _ROOM * EPSILON, (lengths + 1) * TINY
-        self._lengths = np.maximum(lengths, 1)
         # A column that is fixed is no term; one whose bounds vary may be fixed in a scenario.
         moves = problem.lower < problem.upper
-        moves[bounded[~self._varies]] = False
-        self._terms = sp.csr_array(self._size @ sp.diags_array(moves.astype(float)))
-        self._priced = np.flatnonzero(problem.costs)
+        moves[bounded[: self._columns]] = False
+        mean = (1 - 1e-9) * ROW_TOLERANCE / np.maximum(lengths, 1)
+        self._terms = sp.csr_array(sp.diags_array(mean) @ self._size @ sp.diags_array(moves.astype(float)))
+        self._side = _larger_side(problem.row_lower, problem.row_upper)
 
     def check(self, scenarios: Scenarios, x: Array) -> Checked:
         """Points within their bounds, ``[n, S]``."""
-        problem, count = self._problem, scenarios.count
-        activity = self._by_row @ x
-        largest = np.maximum(x.max(1, initial=0.0), -x.min(1, initial=0.0))
-        radius = self._radius * (self._size @ largest) + self._tiny
-        low, high = (values[self._varies] for values in (scenarios.low, scenarios.high))
-        violation = np.maximum(problem.row_lower[:, None] - activity, activity - problem.row_upper[:, None])
-        violation[self._rows] = np.maximum(low - activity[self._rows], activity[self._rows] - high)
-        violation += radius[:, None]
-        np.maximum(violation, 0.0, out=violation)
-        side = _larger_side(problem.row_lower, problem.row_upper)
-        feasible = self._within(violation, side, x)
-        if len(self._rows):
-            within = violation[self._rows] <= self._allowed(_larger_side(low, high), self._rows)
-            without_side = ~within & (_larger_side(low, high) == 0)
-            if without_side.any():
-                rows = np.flatnonzero(without_side.any(1))
-                within[rows] |= without_side[rows] & (
-                    violation[self._rows[rows]] <= self._of_terms(self._rows[rows], x)
-                )
-            feasible = feasible & within.all(0)
-        priced = self._priced if not len(scenarios.priced) else np.union1d(self._priced, scenarios.priced)
-        costs = np.repeat(problem.costs[:, None], count, 1) if len(scenarios.priced) else problem.costs[:, None]
-        if len(scenarios.priced):
-            costs[scenarios.priced] = scenarios.costs
-        terms = costs[priced] * x[priced]
+        activity, size = self._by_row @ x, np.abs(x)
+        radius = self._radius * (self._size @ size.max(1, initial=0.0)) + self._tiny
+        low, high = scenarios.low[self._columns :], scenarios.high[self._columns :]
+        varying, side = activity[self._rows], self._side.copy()
+        worst = np.maximum(self._problem.row_lower - activity.min(1), activity.max(1) - self._problem.row_upper)
+        worst[self._rows] = np.maximum((low - varying).max(1), (varying - high).max(1))
+        side[self._rows] = _larger_side(low, high).min(1)
+        worst = np.maximum(worst + radius, 0.0)
+        allowed = self._allowed(slice(None), side, self._terms @ size.min(1))
+        feasible = np.isfinite(x).all(0)
+        if len(beyond := np.flatnonzero(~(worst <= allowed))) or not feasible.all():
+            feasible &= self._within(beyond, scenarios, activity[beyond], radius[beyond], size)
+            # Others are not to be charged with what an infeasible point violates.
+            worst = self.check(scenarios.part(feasible), x[:, feasible]).worst if feasible.any() else worst
+        terms = _costs(scenarios) * x
         size = np.abs(terms).sum(0)
-        value = terms.sum(0) + (len(priced) + 3) * _ROOM * EPSILON * size + (len(priced) + 1) * TINY
-        return Checked(violation, feasible & np.isfinite(x).all(0), value, ROUNDING_OF_BOUNDS * size)
+        value = terms.sum(0) + (len(x) + 3) * _ROOM * EPSILON * size + (len(x) + 1) * TINY
+        return Checked(feasible, worst, value, ROUNDING_OF_BOUNDS * size)
 
-    def activity_of(self, x: Array) -> Array:
-        """Of the rows, ``[m, S]``."""
-        return self._by_row @ x
+    def outside(self, scenarios: Scenarios, x: Array, rows: Array, share: float) -> Array:
+        """Those of some rows that points violate by more than a share of 1 + the size of their activity."""
+        activity = self._by_row[rows] @ x
+        low, high = scenarios.bounds_of(self._problem.columns + rows)
+        return rows[(np.maximum(low - activity, activity - high) > share * (1 + np.abs(activity))).any(1)]
 
-    def _within(self, violation: Array, side: Array, x: Array) -> Array:
-        """Whether the rows that do not vary hold."""
-        allowed = self._allowed(side, slice(None))
-        allowed[self._rows] = np.inf
-        beyond = ~(violation <= allowed[:, None])
-        rows = np.flatnonzero(beyond.any(1))
-        if not len(rows):
-            return np.ones(x.shape[1], bool)
-        usual = (side[rows] == 0) & np.isnan(self._tolerance[rows])
-        terms = np.where(usual[:, None], self._of_terms(rows, x), 0.0)
-        return (violation[rows] <= np.maximum(allowed[rows][:, None], terms)).all(0)
+    def _within(self, rows: Array, scenarios: Scenarios, activity: Array, radius: Array, size: Array) -> Array:
+        """Whether some rows hold in each scenario."""
+        low, high = scenarios.bounds_of(self._problem.columns + rows)
+        violation = np.maximum(low - activity, activity - high) + radius[:, None]
+        allowed = self._allowed(rows, _larger_side(low, high), self._terms[rows] @ size)
+        return (violation <= allowed).all(0)
 
-    def _allowed(self, side: Array, rows: Array | slice) -> Array:
+    def _allowed(self, rows: Array | slice, side: Array, terms: Array) -> Array:
+        """Tolerances: the largest term is not less than the mean of all."""
         given = self._tolerance[rows]
         given = given[:, None] if side.ndim == 2 else given
-        return np.where(np.isnan(given), ROW_TOLERANCE * side, given)
-
-    def _of_terms(self, rows: Array, x: Array) -> Array:
-        """What rows without sides other than 0 are allowed at least: the largest term is not less than the mean."""
-        terms = self._terms[rows] @ np.abs(x)
-        allowed = (1 - 1e-9) * ROW_TOLERANCE * terms / self._lengths[rows][:, None]
-        return np.where(np.isnan(self._tolerance[rows])[:, None], allowed, 0.0)
+        return np.where(np.isnan(given), np.where(side > 0, ROW_TOLERANCE * side, terms), given)
 
 
 def _larger_side(low: Array, high: Array) -> Array:
     return np.maximum(*(np.where(np.isfinite(side), np.abs(side), 0.0) for side in (low, high)))
+
+
+def _costs(scenarios: Scenarios) -> Array:
+    """``[n, 1]``, or ``[n, S]`` where they vary."""
+    costs = scenarios.problem.costs[:, None]
+    if len(scenarios.priced):
+        costs = np.repeat(costs, scenarios.count, 1)
+        costs[scenarios.priced] = scenarios.costs
+    return costs
 
 
 class WidestBounds:
@@ -136,117 +131,121 @@ class WidestBounds:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self.scenarios = scenarios
-        self.fixed = np.zeros(scenarios.problem.columns + scenarios.problem.rows, bool)
         low, high = all_bounds(scenarios.problem)
-        self.fixed[low == high] = True
+        #: Variables whose bounds are equal in every scenario, ``[n + m]``.
+        self.fixed = low == high
         self.fixed[scenarios.bounded] = (scenarios.low == scenarios.high).all(1)
+
+    @cached_property
+    def problem(self) -> LinearProgram:
+        """See `Scenarios.widest`."""
+        return self.scenarios.widest()
 
     @cached_property
     def implied(self) -> tuple[Array, Array]:
         """Bounds of the columns, ``[n]`` each; those that are stated are as the widest problem has them."""
-        return implied_bounds(self.scenarios.widest())
+        return implied_bounds(self.problem)
 
 
-@dataclass(frozen=True, eq=False)
-class DualProof:
-    """What row duals prove of each scenario with the same costs: a bound that is linear in what varies.
+class DualProofs:
+    """What row duals prove of scenarios with the same costs: bounds that are linear in what varies.
 
     Args:
-        y: the duals, ``[m]``.
-        constant: what bounds that do not vary amount to, rounded down; -inf if nothing is proved.
-        low_end: the least factor that each varying bound may have, ``[V]``.
-        high_end: the largest.
-        stand_in_low: what stands in for an infinite lower bound, ``[V]``.
-        stand_in_high: for an infinite upper bound.
+        widest: of the scenarios.
     """
 
-    y: Array
-    constant: float
-    low_end: Array
-    high_end: Array
-    stand_in_low: Array
-    stand_in_high: Array
-
-    @classmethod
-    def of(cls, widest: WidestBounds, y: Array) -> DualProof:
-        """The proof of row duals ``[m]``.
-
-        Args:
-            widest: of all scenarios.
-            y: the duals, of any origin.
-        """
+    def __init__(self, widest: WidestBounds) -> None:
+        self._widest = widest
         problem, bounded = widest.scenarios.problem, widest.scenarios.bounded
-        n = problem.columns
-        large = widest.scenarios.widest()
-        y = np.clip(y, *dual_range(large.row_lower, large.row_upper))
-        y = np.where(np.isfinite(y), y, 0.0)
-        rough = rough_residual(problem.matrix, y, problem.costs)
-        low_end, high_end = (np.concatenate([part, y]) for part in (-rough.middle - rough.radius, rough.radius - rough.middle))
-        low_end[:n], high_end[:n] = np.nextafter(low_end[:n], -np.inf), np.nextafter(high_end[:n], np.inf)
-        stand_in = all_bounds(large)
-        open_ = (np.isinf(stand_in[0][:n]) & (high_end[:n] > 0)) | (np.isinf(stand_in[1][:n]) & (low_end[:n] < 0))
-        if open_.any():
-            stand_in[0][:n], stand_in[1][:n] = widest.implied
-        stays = np.ones(n + problem.rows, bool)
-        stays[bounded] = False
-        of_rows = Enclosed(np.where(stays[n:], y, 0.0), np.zeros_like(y), np.zeros_like(y))
-        of_columns = Enclosed(
-            np.where(stays[:n], -rough.middle, 0.0), np.zeros(n), np.where(stays[:n], rough.radius, 0.0)
-        )
-        low, high = (np.where(np.isinf(bound), other, bound) for bound, other in zip(all_bounds(problem), stand_in, strict=True))
-        fixed = replace_bounds(problem, low, high)
-        constant = enclosed_bound(fixed, of_rows, of_columns, fixed.lower, fixed.upper)
-        return cls(y, constant, low_end[bounded], high_end[bounded], stand_in[0][bounded], stand_in[1][bounded])
+        n, large = problem.columns, widest.problem
+        self._columns, self._rows = bounded[bounded < n], bounded[bounded >= n] - n
+        self._range = dual_range(large.row_lower, large.row_upper)
+        transposed = sp.csr_array(problem.matrix.T)
+        self._matrix, self._size = transposed, abs(transposed)
+        lengths = np.diff(transposed.indptr)[:, None]
+        self._radius, self._tiny = (lengths + 3) * _ROOM * EPSILON, (lengths + 1) * TINY
+        #: More terms than a bound is the sum of; each is rounded once, and added one after another at worst.
+        self._count = problem.rows + n + 8
+        self._slots: dict[int, int] = {}
+        self._kept = [Growing(length) for length in (problem.rows, len(self._rows), *2 * [len(self._columns)], 2)]
 
-    @cached_property
-    def _factors(self) -> tuple[Array, Array, Array]:
-        """Factors of lower and upper bounds where the sign is known and the factor too, and the places of the rest."""
-        known = self.low_end == self.high_end
-        of_low, of_high = np.where(known, np.maximum(self.low_end, 0), 0), np.where(known, np.minimum(self.high_end, 0), 0)
-        return of_low, of_high, np.flatnonzero(~known)
-
-    def bounds(self, low: Array, high: Array) -> Array:
-        """A lower bound of cᵀx of each scenario, ``[S]``.
-
-        Args:
-            low: lower bounds that vary, ``[V, S]``.
-            high: upper bounds.
-        """
-        if not np.isfinite(self.constant):
-            return np.full(low.shape[1], -np.inf)
-        of_low, of_high, rest = self._factors
-        total, size = np.full(low.shape[1], self.constant), np.full(low.shape[1], abs(self.constant))
-        for factor, side in ((of_low, low), (of_high, high)):
-            used = np.flatnonzero(factor)
-            if len(used):
-                total += factor[used] @ side[used]
-                size += np.abs(factor[used]) @ np.abs(side[used])
-        if len(rest):
+    def bounds(self, numbers: Array, scenarios: Scenarios) -> Array:
+        """A lower bound of cᵀx of each scenario, ``[S]``, by the duals with these numbers, which are known."""
+        at, columns = self._places(numbers), len(self._columns)
+        _, rows, least, most, sums = (kept.rows for kept in self._kept)
+        y, low, high = rows[at].T, scenarios.low, scenarios.high
+        total, size = sums[at].T
+        largest = np.maximum(_larger_side(low, high).max(1, initial=0.0), 0.0)
+        total = total + _times(y, low[columns:], high[columns:]).sum(0)
+        size = size + self._summed(rows, at, largest[columns:])
+        if columns:
             low, high = (
-                np.where(np.isinf(side[rest]), stand_in[rest][:, None], side[rest])
-                for side, stand_in in ((low, self.stand_in_low), (high, self.stand_in_high))
+                np.where(np.isinf(side[:columns]), other[self._columns][:, None], side[:columns])
+                for side, other in zip((low, high), self._stand_ins, strict=True)
             )
-            ends = [_times(end[rest][:, None], low, high) for end in (self.low_end, self.high_end)]
-            terms = np.minimum(*ends)
-            total += terms.sum(0)
-            size += np.abs(terms).sum(0)
+            terms = np.minimum(*(_times(end[at].T, low, high) for end in (least, most)))
+            total = total + terms.sum(0)
+            size = size + np.abs(terms).sum(0)
         with np.errstate(invalid="ignore"):
-            bound = total - (len(of_low) + 4) * _ROOM * EPSILON * size - (len(of_low) + 4) * TINY
+            bound = total - self._count * (_ROOM * EPSILON * size + TINY)
         return np.where(np.isfinite(bound), bound, -np.inf)
+
+    def worth(self, numbers: Array, violation: Array) -> Array:
+        """What violations of the rows ``[m]`` are worth of the objective at most, ``[S]``."""
+        return self._summed(self._kept[0].rows, self._places(numbers), violation)
+
+    @staticmethod
+    def _summed(rows: Array, at: Array, factors: Array) -> Array:
+        """Σ |rows[at]| factors."""
+        used, which = np.unique(at, return_inverse=True)
+        return (np.abs(rows[used]) @ factors)[which]
+
+    def add(self, numbers: Sequence[int], y: Array) -> Array:
+        """New duals of any origin, ``[G, m]``; returns those that the rows can have."""
+        problem, n = self._widest.scenarios.problem, self._widest.scenarios.problem.columns
+        y = np.clip(np.where(np.isfinite(y), y, 0.0), *self._range).T
+        z = problem.costs[:, None] - self._matrix @ y
+        radius = self._radius * (self._size @ np.abs(y) + np.abs(problem.costs)[:, None]) + self._tiny
+        least, most = np.nextafter(z - radius, -np.inf), np.nextafter(z + radius, np.inf)
+        low, high = all_bounds(problem)
+        if (np.isinf(low[:n]) & (most > 0).any(1)).any() or (np.isinf(high[:n]) & (least < 0).any(1)).any():
+            low[:n], high[:n] = (
+                np.where(np.isinf(bound[:n]), other, bound[:n])
+                for bound, other in zip((low, high), self._stand_ins, strict=True)
+            )
+        terms = np.concatenate(
+            [
+                np.minimum(*(_times(end, low[:n, None], high[:n, None]) for end in (least, most))),
+                _times(y, low[n:, None], high[n:, None]),
+            ]
+        )
+        terms[self._widest.scenarios.bounded] = 0.0
+        sums = np.stack([terms.sum(0), np.abs(terms).sum(0)], axis=1)
+        new = (y.T, y[self._rows].T, least[self._columns].T, most[self._columns].T, sums)
+        self._slots |= {number: len(self._slots) + place for place, number in enumerate(numbers)}
+        for kept, rows in zip(self._kept, new, strict=True):
+            kept.add(rows)
+        return y.T
+
+    def unknown(self, numbers: Array) -> list[int]:
+        """Those of the numbers that were not added."""
+        return [number for number in np.unique(numbers).tolist() if number not in self._slots]
+
+    @property
+    def _stand_ins(self) -> tuple[Array, Array]:
+        """Bounds of columns where none is stated."""
+        return self._widest.implied
+
+    def _places(self, numbers: Array) -> Array:
+        distinct, which = np.unique(numbers, return_inverse=True)
+        return np.array([self._slots[number] for number in distinct.tolist()], np.intp)[which]
 
 
 def _times(factor: Array, low: Array, high: Array) -> Array:
-    """The least product of a factor with what lies between two bounds; NaN if an infinite one is needed."""
+    """The least product of a factor with what lies between two bounds; 0 for a factor of 0."""
     with np.errstate(invalid="ignore"):
-        return np.where(factor > 0, factor * low, np.where(factor < 0, factor * high, 0.0))
-
-
-def replace_bounds(problem: LinearProgram, low: Array, high: Array) -> LinearProgram:
-    """The problem with other bounds of columns and rows, ``[n + m]`` each."""
-
-
-    n = problem.columns
-    return replace(problem, lower=low[:n], upper=high[:n], row_lower=low[n:], row_upper=high[n:])
+        product = factor * np.where(factor > 0, low, high)
+    return np.where(factor == 0, 0.0, product)
 
 
 def gaps(lower: Array, upper: Array, rounding: Array) -> Array:

@@ -19,7 +19,7 @@ _SMALL, _SLACK = 1e-9, 1e-11
 
 
 class Node:
-    """A basis in terms of a tableau: the variables that leave and enter the tableau's basis, and those at another bound.
+    """A basis in terms of a tableau: what leaves and enters the tableau's basis, and what is at another bound.
 
     Args:
         tableau: of the first basis.
@@ -33,8 +33,8 @@ class Node:
         self.entering = np.flatnonzero((first != BASIC) & (statuses == BASIC))
         self.moved = np.flatnonzero((first != BASIC) & (statuses != BASIC) & (first != statuses))
         self._tableau = tableau
-        #: The number of the next basis of the dual simplex method, by the variable that leaves and the bound it goes to; None: there
-        #: is none, and no point either.
+        #: The number of the next basis of the dual simplex method, by the variable that leaves and the bound it goes
+        #: to; None: there is none, and no point either.
         self.next: dict[tuple[int, int], int | None] = {}
         self.inverse = np.linalg.inv(tableau.columns(self.entering, self.leaving))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,8 @@ class BatchSolution:
             it is; otherwise what `Solution` says.
         pivots: of the solver, ``[S]``.
         x: ``[S, n]``; NaN without a solution.
-        y: row duals, ``[S, m]``; NaN without a solution.
+        duals: different row duals, ``[K, m]``; NaN without a solution.
+        which: of these, for each scenario, ``[S]``.
         seconds: in total.
     """
 
@@ -42,8 +44,14 @@ class BatchSolution:
     source: Array
     pivots: Array
     x: Array
-    y: Array
+    duals: Array
+    which: Array
     seconds: float
+
+    @property
+    def y(self) -> Array:
+        """Row duals of all scenarios, ``[S, m]``."""
+        return self.duals[self.which]
 
     def __len__(self) -> int:
         return len(self.status)
@@ -69,7 +77,10 @@ class Found:
         self._status, self._message, self._source = (np.full(count, "", object) for _ in range(3))
         self._certified, self._pivots = np.zeros(count, bool), np.zeros(count, np.int64)
         self._objective, self._lower, self._upper, self._gap = (np.full(count, np.nan) for _ in range(4))
-        self._x, self._y = np.empty((count, problem.columns)), np.empty((count, problem.rows))
+        self._x, self._which = np.empty((count, problem.columns)), np.zeros(count, np.intp)
+        self._duals: list[Array] = []
+        #: The place of the duals of a basis.
+        self._place: dict[int, int] = {}
         self._starts: dict[int, Basis] = {}
 
     def start_from(self, place: int, basis: Basis) -> None:
@@ -88,19 +99,33 @@ class Found:
         self._source[place], self._certified[place] = "solver", solution.certified
         self._pivots[place], self._objective[place] = solution.pivots, solution.objective
         self._lower[place], self._upper[place], self._gap[place] = solution.lower, solution.upper, solution.gap
-        self._x[place], self._y[place] = solution.x, solution.y
+        self._x[place], self._which[place] = solution.x, len(self._duals)
+        self._duals.append(solution.y)
 
-    def put_many(self, places: Array, x: Array, y: Array, lower: Array, gap: Array, source: Array) -> None:
-        """Certified optima ``[n, K]`` with the same duals ``[m]``, or with their own, ``[m, K]``; ``lower`` without c₀."""
+    def put_many(self, places: Array, x: Array, lower: Array, gap: Array, source: Array, numbers: Array) -> None:
+        """Certified optima, ``[n, K]``.
+
+        Args:
+            places: of the scenarios, ``[K]``.
+            x: the points.
+            lower: proved bounds without c₀.
+            gap: see `BatchSolution`.
+            source: see `BatchSolution`.
+            numbers: of the bases, whose duals are put down by `put_duals`.
+        """
         problem = self.scenarios.problem
         self.open[places] = False
         self._status[places], self._source[places], self._certified[places] = "optimal", source, True
-        costs = problem.costs
-        value = costs @ x
-        self._objective[places] = value + problem.offset
-        self._x[places], self._y[places] = x.T, y.T
+        value = problem.costs @ x + problem.offset
+        self._objective[places] = self._upper[places] = value
+        self._x[places], self._gap[places] = x.T, gap
+        self._which[places] = [self._place[number] for number in numbers.tolist()]
         self._lower[places] = np.nextafter(lower + problem.offset, -np.inf) if problem.offset else lower
-        self._upper[places], self._gap[places] = value + problem.offset, gap
+
+    def put_duals(self, numbers: Sequence[int], y: Array) -> None:
+        """The duals ``[G, m]`` of bases."""
+        self._place |= {number: len(self._duals) + place for place, number in enumerate(numbers)}
+        self._duals.extend(y)
 
     def solution(self, seconds: float) -> BatchSolution:
         """All results, when none is open."""
@@ -119,6 +144,7 @@ class Found:
             self._source.astype(str),
             self._pivots,
             self._x,
-            self._y,
+            np.array(self._duals),
+            self._which,
             seconds,
         )

@@ -77,7 +77,9 @@ class Scenarios:
         }
         counts = {field: next(iter(values.values())).shape[0] for field, values in given.items() if values}
         if not counts:
-            raise DataError("nothing varies", field="scenarios", expected="b, costs, lower, upper, row_lower, row_upper")
+            raise DataError(
+                "nothing varies", field="scenarios", expected="b, costs, lower, upper, row_lower, row_upper"
+            )
         if len(set(counts.values())) > 1:
             raise DataError("not as many scenarios in each", field=", ".join(counts), value=list(counts.values()))
         _split_sides(problem, given)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,8 @@ from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 _TOLERANCE = 1e-9
 #: Steps of a scenario at most, and bases whose bounds are compared.
 _STEPS, _COMPARED = 200, 1000
+#: Points that are computed at once.
+_AT_ONCE = 128
 
 
 class Search:
@@ -29,6 +32,7 @@ class Search:
 
     def __init__(self, tableau: Tableau, fixed: Array) -> None:
         self.tableau, self.fixed = tableau, fixed
+        tableau.statuses = self._one_side(tableau.statuses)
         self.nodes: list[Node] = []
         #: How many scenarios each basis was optimal for.
         self.uses: list[int] = []
@@ -40,7 +44,7 @@ class Search:
 
     def add(self, statuses: Array) -> int | None:
         """The number of a basis ``[n + m]``, known or new; None if it is singular, or not a basis."""
-        statuses = np.where(self.fixed & (statuses == AT_UPPER), AT_LOWER, statuses).astype(np.int8)
+        statuses = self._one_side(statuses)
         key = statuses.tobytes()
         if key not in self._numbers:
             if (statuses == BASIC).sum() != (self.tableau.statuses == BASIC).sum():
@@ -56,6 +60,10 @@ class Search:
             self.uses.append(0)
             self.watch(np.concatenate([node.leaving, node.entering, node.moved]))
         return self._numbers[key]
+
+    def _one_side(self, statuses: Array) -> Array:
+        """The statuses with fixed variables at their lower bounds, which are also the upper ones."""
+        return np.where(self.fixed & (statuses == AT_UPPER), AT_LOWER, statuses).astype(np.int8)
 
     def add_basis(self, basis: Basis) -> int | None:
         """`add` for a basis of the problem."""
@@ -79,70 +87,82 @@ class Search:
         lengths = [len(variables) for variables, _, _ in found]
         variables, prices, statuses = (np.concatenate(part) for part in zip(*found, strict=True))
         node, used = np.repeat(np.arange(len(known)), lengths), np.unique(variables)
-        low, high = block.scenarios.bounds_of(used)
-        values, gain = block.values[used], np.zeros((len(known), block.scenarios.count))
+        values, low, high = (part[self._place[used]] for part in block.critical(self.critical))
+        gain = np.zeros((len(known), block.scenarios.count))
         for status, bound in ((AT_LOWER, low), (AT_UPPER, high)):
             at = statuses == status
             entries = (prices[at], (node[at], np.searchsorted(used, variables[at])))
-            gain += sp.csr_array(entries, shape=(len(known), len(used))) @ np.where(np.isinf(bound), 0.0, bound - values)
+            gain += sp.csr_array(entries, shape=(len(known), len(used))) @ np.where(
+                np.isinf(bound), 0.0, bound - values
+            )
         return known[gain.argmax(0)]
 
-    def walk(self, block: Block, at: Array, which: Array) -> Array:
+    def walk(self, block: Block, at: Array, which: Array) -> tuple[list[Arrived], Array]:
         """Goes from the bases ``at`` ``[S]`` to those where all critical variables are within bounds.
 
+        Args:
+            block: the scenarios.
+            at: is changed.
+            which: of the scenarios.
+
         Returns:
-            Scenarios for which there is none, or none was found, among ``which``.
+            Those that have arrived, and those for which there is no such basis, or none was found.
         """
-        lost: list[Array] = []
+        arrived, lost = list[Arrived](), list[Array]()
         for _ in range(_STEPS):
             if not len(which):
                 break
             moving: list[Array] = []
             for number, members in grouped(at, which):
-                for step, some in self._leaving(self.nodes[number], block, members):
-                    following = self._next(number, *step)
+                node = self.nodes[number]
+                steps, leaving, code = self._leaving(node, block, members)
+                stays = code < 0
+                if stays.any():
+                    arrived.append(Arrived(number, members[stays], steps[:, stays]))
+                for one in np.unique(code[~stays]).tolist():
+                    some = members[code == one]
+                    following = self._next(number, int(leaving[one // 2]), AT_UPPER if one % 2 else AT_LOWER)
                     if following is None:
                         lost.append(some)
                     else:
                         at[some] = following
                         moving.append(some)
             which = np.concatenate(moving) if moving else which[:0]
-        return np.concatenate([*lost, which])
+        return arrived, np.concatenate([*lost, which])
 
-    def point(self, block: Block, at: Array, which: Array) -> Array:
-        """The columns' values, ``[n, S]``, of scenarios ``which`` at the bases ``at``."""
-        n, tableau = self.tableau.problem.columns, self.tableau
-        used = np.unique(np.concatenate([self.nodes[number].changed for number in np.unique(at[which]).tolist()]))
-        steps = np.zeros((len(used), len(which)))
-        place = np.full(block.scenarios.count, -1)
-        place[which] = np.arange(len(which))
-        values, low, high = block.critical(self.critical)
-        for number, members in grouped(at, which):
-            node = self.nodes[number]
-            if len(node.changed):
-                found = node.steps(values[:, members], low[:, members], high[:, members], self._place)
-                steps[np.ix_(np.searchsorted(used, node.changed), place[members])] = found
-        return block.values[:n, which] + tableau.columns(used, slice(0, n)) @ steps
+    def points(self, block: Block, arrived: Sequence[Arrived]) -> Points:
+        """The points of scenarios that have arrived, to be computed some at a time."""
+        used = np.unique(np.concatenate([self.nodes[one.number].changed for one in arrived]))
+        which = np.concatenate([one.members for one in arrived])
+        steps, begin = np.zeros((len(used), len(which))), 0
+        for one in arrived:
+            end = begin + len(one.members)
+            steps[np.searchsorted(used, self.nodes[one.number].changed), begin:end] = one.steps
+            begin = end
+        columns = self.tableau.columns(used, slice(0, self.tableau.problem.columns))
+        return Points(which, block.x, columns, steps)
 
-    def _leaving(self, node: Node, block: Block, members: Array) -> Iterator[tuple[tuple[int, int], Array]]:
-        """The variables that leave a basis, with the bound each goes to, and the scenarios for which it does."""
+    def _leaving(self, node: Node, block: Block, members: Array) -> tuple[Array, Array, Array]:
+        """What leaves a basis in each scenario.
+
+        Returns:
+            The steps of the basis ``[K, S]``; the critical variables; and of each scenario, ``[S]``, twice the place of
+            the variable that leaves among these, plus 1 if it is above its upper bound; -1 if none leaves.
+        """
         values, low, high = (part[:, members] for part in block.critical(self.critical))
+        steps = np.zeros((0, len(members)))
         if len(node.changed):
             steps = node.steps(values, low, high, self._place)
             values = values + node.columns(self.critical) @ steps
-        below, above = low - values, values - high
-        out = np.maximum(below, above)
-        with np.errstate(invalid="ignore"):
-            size = 1 + np.minimum(np.abs(low), np.abs(high))
-        out = np.where(out > _TOLERANCE * np.where(np.isinf(size), 1.0, size), out, 0.0)
-        if not len(out):
-            return
-        worst = (out / self._weights()[:, None]).argmax(0)
+        if not len(values):
+            return steps, self.critical, np.full(len(members), -1)
+        above = values - high
+        out = np.maximum(low - values, above)
+        allowed = _TOLERANCE * (1 + np.abs(values))
+        worst = np.where(out > allowed, out / self._weights()[:, None], 0.0).argmax(0)
         each = np.arange(len(members))
-        moves = out[worst, each] > 0
-        code = 2 * self.critical[worst] + (above > below)[worst, each]
-        for one in np.unique(code[moves]).tolist():
-            yield (one // 2, AT_UPPER if one % 2 else AT_LOWER), members[moves & (code == one)]
+        code = 2 * worst + (above[worst, each] == out[worst, each])
+        return steps, self.critical, np.where(out[worst, each] > allowed[worst, each], code, -1)
 
     def _weights(self) -> Array:
         """Of critical variables: about how far the dual objective is from rising by a unit of what is outside."""
@@ -164,8 +184,44 @@ class Search:
         return node.next[leaving, goes_to]
 
 
+@dataclass(frozen=True, eq=False)
+class Arrived:
+    """Scenarios at the same basis, where all critical variables are within bounds.
+
+    Args:
+        number: of the basis.
+        members: the scenarios, ``[S]``.
+        steps: see `Node.steps`, ``[K, S]``.
+    """
+
+    number: int
+    members: Array
+    steps: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points of scenarios: those of the tableau's basis, and what is added.
+
+    Args:
+        which: the scenarios, ``[W]``.
+        x: of all scenarios at the tableau's basis, ``[n, S]``.
+        columns: of the tableau, ``[n, K]``.
+        steps: along these, ``[K, W]``.
+    """
+
+    which: Array
+    x: Array
+    columns: Array
+    steps: Array
+
+    def part(self, places: slice) -> Array:
+        """Some of the points, ``[n, ...]``."""
+        return self.x[:, self.which[places]] + self.columns @ self.steps[:, places]
+
+
 class Block:
-    """Some scenarios, and all variables of theirs at the tableau's basis.
+    """Some scenarios, with their points at the tableau's basis.
 
     Args:
         scenarios: S of them.
@@ -173,15 +229,22 @@ class Block:
     """
 
     def __init__(self, scenarios: Scenarios, tableau: Tableau) -> None:
-        self.scenarios, self.values = scenarios, tableau.values(scenarios)
-        self._critical = (self.values[:0],) * 3
+        self.scenarios, self._tableau = scenarios, tableau
+        self.x = np.empty((tableau.problem.columns, scenarios.count))
+        for begin in range(0, scenarios.count, _AT_ONCE):
+            part = slice(begin, begin + _AT_ONCE)
+            self.x[:, part] = tableau.points(scenarios.part(part))
+        self._critical = (np.zeros((0, scenarios.count)),) * 3
 
     def critical(self, variables: Array) -> tuple[Array, Array, Array]:
         """Values and bounds of the critical variables, ``[C, S]`` each; these only grow in number."""
-        known = len(self._critical[0])
+        known, n = len(self._critical[0]), len(self.x)
         if known < len(variables):
             new = variables[known:]
-            parts = zip(self._critical, (self.values[new], *self.scenarios.bounds_of(new)), strict=True)
+            found = np.empty((len(new), self.scenarios.count))
+            found[new < n] = self.x[new[new < n]]
+            found[new >= n] = self._tableau.activity(new[new >= n] - n, self.x)
+            parts = zip(self._critical, (found, *self.scenarios.bounds_of(new)), strict=True)
             values, low, high = (np.concatenate(pair) for pair in parts)
             self._critical = values, low, high
         return self._critical

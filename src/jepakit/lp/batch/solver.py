@@ -7,18 +7,22 @@ from time import perf_counter
 
 import numpy as np
 
-from jepakit.lp.batch.certificate import Checked, DualProof, PointCheck, WidestBounds, gaps
+from jepakit.lp.batch.certificate import DualProofs, PointCheck, WidestBounds, gaps
 from jepakit.lp.batch.results import BatchSolution, Found
 from jepakit.lp.batch.scenarios import Scenarios, Values
-from jepakit.lp.batch.search import Block, Search, grouped
+from jepakit.lp.batch.search import Block, Search
 from jepakit.lp.batch.tableau import Tableau
 from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.solving.basis import BASIC, Basis
-from jepakit.lp.solving.completion import BasicBlock, shifted_duals
-from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
+from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.completion import BasicBlock
+from jepakit.lp.solving.solver import Solution, SolveConfig, Solver
 
-#: Scenarios that are computed at once, and that the solver solves first.
-_BLOCK, _FIRST = 256, 8
+#: Scenarios that the solver solves first.
+_FIRST = 8
+#: So many numbers are computed at once, the variables of so many scenarios: what a processor's cache holds.
+_NUMBERS, _BLOCKS = 2**18, (64, 1024)
+#: So many scenarios take steps together.
+_LARGEST = 1024
 #: Rounds that look for variables outside of their bounds which were not looked at before.
 _ROUNDS = 8
 #: A point is outside of its bounds by more than this share of 1 + their size.
@@ -55,10 +59,13 @@ class BatchSolver:
         self._begin(found, widest)
         if self._search is not None:
             batch = _Sides(self._search, widest, found, self._solver.row_tolerance(self.problem), self.config.gap)
-            left = np.flatnonzero(found.open)
-            for first in range(0, len(left), _BLOCK):
-                batch.solve(left[first : first + _BLOCK])
+            left, size = np.flatnonzero(found.open), _FIRST
+            at_once = int(np.clip(_NUMBERS / (self.problem.columns + self.problem.rows), *_BLOCKS))
+            while len(left):
+                batch.solve(left[:size], at_once)
                 self._one_by_one(found, batch.left)
+                # Later scenarios profit from the bases that earlier ones have found.
+                left, size = left[size:], min(2 * size, _LARGEST)
         self._one_by_one(found, np.flatnonzero(found.open))
         return found.solution(perf_counter() - begin)
 
@@ -115,101 +122,75 @@ class _Sides:
     """
 
     def __init__(self, search: Search, widest: WidestBounds, found: Found, tolerance: Array, gap: float) -> None:
-        self._search, self._widest, self._found, self._gap = search, widest, found, gap
-        problem = search.tableau.problem
-        self._problem, self._check = problem, PointCheck(problem, found.scenarios.bounded, tolerance)
-        self._proofs: dict[int, DualProof] = {}
-        bounds = np.isfinite(problem.lower) | np.isfinite(problem.upper)
-        columns = found.scenarios.bounded[found.scenarios.bounded < problem.columns]
-        bounds[columns] = True
-        #: Columns that have a bound, and the places of those whose bounds vary.
-        self._bounded = np.flatnonzero(bounds)
+        self._search, self._found, self._gap = search, found, gap
+        problem, bounded = search.tableau.problem, found.scenarios.bounded
+        self._problem, self._proofs = problem, DualProofs(widest)
+        self._check = PointCheck(problem, bounded, tolerance)
+        has_bounds = np.isfinite(problem.lower) | np.isfinite(problem.upper)
+        has_bounds[bounded[bounded < problem.columns]] = True
+        self._bounded = np.flatnonzero(has_bounds)
+        # The activity of an equation is not free to be outside.
+        self._free_rows = np.flatnonzero(~search.fixed[problem.columns :])
         #: Scenarios of the last block that are not certified.
         self.left = np.zeros(0, np.intp)
 
-    def solve(self, places: Array) -> None:
-        """Solves a block of scenarios as far as bases do."""
+    def solve(self, places: Array, at_once: int) -> None:
+        """Solves a block of scenarios as far as bases do, so many of them at once where points are computed."""
         search, scenarios = self._search, self._found.scenarios.part(places)
         block = Block(scenarios, search.tableau)
         at = search.best(block)
         start = at.copy()
         which, left = np.arange(len(places)), list[Array]()
         for _ in range(_ROUNDS):
-            lost = search.walk(block, at, which)
+            arrived, lost = search.walk(block, at, which)
             left.append(lost)
-            which = np.setdiff1d(which, lost)
-            if not len(which):
+            if not arrived:
+                which = which[:0]
                 break
-            x = search.point(block, at, which)
-            again, checked = self._checked(scenarios.part(which), x)
-            done = ~again
-            missed = self._conclude(places[which], scenarios.part(which), at[which], start[which], x, checked, done)
-            left.append(which[missed])
-            which = which[again]
-        left.append(which)
-        rest = np.concatenate(left)
+            known, again = len(search.critical), list[Array]()
+            points = search.points(block, arrived)
+            for begin in range(0, len(points.which), at_once):
+                part = slice(begin, begin + at_once)
+                some = points.which[part]
+                proved = self._proved(places[some], scenarios.part(some), at[some], start[some], points.part(part))
+                again.append(some[~proved])
+            which = np.concatenate(again)
+            if not len(which) or len(search.critical) == known:
+                break
+        rest = np.concatenate([*left, which])
         self.left = places[rest]
         for place, number in zip(self.left.tolist(), at[rest].tolist(), strict=True):
             self._found.start_from(place, search.nodes[number].basis)
 
-    def _checked(self, scenarios: Scenarios, x: Array) -> tuple[Array, Checked]:
-        """Scenarios in which variables that were not looked at are outside, and what the points prove.
-
-        Points are moved into their bounds.
-        """
-        columns = self._bounded
-        low, high = scenarios.bounds_of(columns)
+    def _proved(self, places: Array, scenarios: Scenarios, at: Array, start: Array, x: Array) -> Array:
+        """Puts down what is certified, and returns which scenarios are; watches what is outside of its bounds."""
+        columns, search = self._bounded, self._search
         values = x[columns]
+        low, high = scenarios.bounds_of(columns)
         inside = np.clip(values, low, high)
         x[columns] = inside
         out = np.abs(values - inside) > _OUTSIDE * (1 + np.abs(inside))
         checked = self._check.check(scenarios, x)
-        wrong = ~checked.feasible
-        new = [columns[out.any(1)]]
-        if wrong.any():
-            violation = checked.violation[:, wrong]
-            new.append(self._problem.columns + np.unique(violation.argmax(0)))
-            worst = violation / (1 + np.abs(self._check.activity_of(x[:, wrong])))
-            new.append(self._problem.columns + np.flatnonzero((worst > _OUTSIDE).any(1)))
-        before = len(self._search.critical)
-        self._search.watch(np.concatenate(new))
-        grown = len(self._search.critical) > before
-        return (out.any(0) | wrong) & grown, checked
-
-    def _conclude(
-        self, places: Array, scenarios: Scenarios, at: Array, start: Array, x: Array, checked: Checked, done: Array
-    ) -> Array:
-        """Puts down what is certified; returns which of the scenarios that are done are not."""
-        lower, moved = np.full(len(places), -np.inf), np.zeros(len(places))
-        which = np.flatnonzero(done)
-        for number, members in grouped(at, which):
-            proof = self._proof(number)
-            lower[members] = proof.bounds(scenarios.low[:, members], scenarios.high[:, members])
-            moved[members] = np.abs(proof.y) @ checked.violation[:, members]
+        if out.any():
+            search.watch(columns[out.any(1)])
+        if not checked.feasible.all():
+            wrong = ~checked.feasible
+            found = self._check.outside(scenarios.part(wrong), x[:, wrong], self._free_rows, _OUTSIDE)
+            search.watch(self._problem.columns + found)
+        proofs = self._proofs
+        if new := proofs.unknown(at):
+            y = proofs.add(new, np.stack([search.nodes[number].duals[self._problem.columns :] for number in new]))
+            self._found.put_duals(new, y)
+        lower = proofs.bounds(at, scenarios)
         gap = gaps(lower, checked.value, checked.rounding)
+        moved = proofs.worth(at, checked.worst)
         allowed = np.maximum(self._gap * np.maximum(np.abs(lower), np.abs(checked.value)), checked.rounding)
-        proved = done & checked.feasible & (gap <= self._gap) & (moved <= allowed)
-        for number, members in grouped(at, np.flatnonzero(proved)):
-            self._search.uses[number] += len(members)
-            self._found.put_many(
-                places[members], x[:, members], self._proof(number).y, lower[members], gap[members],
-                np.where(start[members] == number, "catalogue", "neighbour"),
-            )  # fmt: skip
-        return done & ~proved
-
-    def _proof(self, number: int) -> DualProof:
-        """What the duals of a basis prove."""
-        if number not in self._proofs:
-            node, problem = self._search.nodes[number], self._problem
-            y = node.duals[problem.columns :]
-            proof = DualProof.of(self._widest, y)
-            if not np.isfinite(proof.constant):
-                # Reduced costs of basic columns may have the wrong sign by rounding.
-                block = BasicBlock.of(problem, node.basis)
-                shifted = None if block is None else DualProof.of(self._widest, shifted_duals(problem, block, y))
-                proof = proof if shifted is None else shifted
-            self._proofs[number] = proof
-        return self._proofs[number]
+        proved = checked.feasible & (gap <= self._gap) & (moved <= allowed)
+        for number, count in zip(*np.unique(at[proved], return_counts=True), strict=True):
+            search.uses[number] += int(count)
+        source = np.where(start == at, "catalogue", "neighbour")[proved]
+        self._found.put_many(places[proved], x[:, proved], lower[proved], gap[proved], source, at[proved])
+        return proved
 
 
 def solve_batch(

@@ -12,10 +12,14 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from jepakit.lp.batch.scenarios import Scenarios
+from jepakit.lp.batch.growing import Growing
+from jepakit.lp.batch.scenarios import Scenarios, all_bounds
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC
 from jepakit.lp.solving.completion import BasicBlock
+
+#: Costs are moved by this share of the terms that reduced costs are made of.
+_SHIFT = 1e-12
 
 
 class Tableau:
@@ -40,30 +44,50 @@ class Tableau:
 
     @cached_property
     def duals(self) -> Array:
-        """Reduced costs of the columns and duals of the rows, ``[n + m]``; 0 for basic ones."""
+        """Reduced costs of the columns and duals of the rows, ``[n + m]``; 0 for basic ones.
+
+        They are those of costs that are moved a little, so that rounding does not give a basic column a reduced cost of
+        a sign that its bounds do not allow.
+        """
         problem, block = self.problem, self._block
         y = np.zeros(problem.rows)
         y[block.rows] = block.solve(problem.costs[block.columns], transposed=True)
-        duals = np.concatenate([problem.costs - problem.matrix.T @ y, y])
+        size = np.abs(problem.costs) + abs(problem.matrix).T @ np.abs(y)
+        lower, upper = np.isfinite(problem.lower), np.isfinite(problem.upper)
+        costs = problem.costs - _SHIFT * size * (lower.astype(float) - upper.astype(float))
+        y[block.rows] = block.solve(costs[block.columns], transposed=True)
+        duals = np.concatenate([costs - problem.matrix.T @ y, y])
         duals[self.statuses == BASIC] = 0.0
         return duals
 
-    def values(self, scenarios: Scenarios) -> Array:
-        """All variables at the basis, ``[n + m, S]``."""
-        problem, block, n = self.problem, self._block, self.problem.columns
-        nonbasic = np.flatnonzero(self.statuses != BASIC)
-        low, high = scenarios.bounds_of(nonbasic)
-        at = np.zeros((self.size, scenarios.count))
-        at[nonbasic] = at_bounds(self.statuses[nonbasic][:, None], low, high)
-        x, sides = at[:n], at[n:]
-        right = sides[block.rows] - self._nonbasic_rows @ x
+    def points(self, scenarios: Scenarios) -> Array:
+        """The columns' values at the basis, ``[n, S]``."""
+        block, n, bounded = self._block, self.problem.columns, scenarios.bounded
+        base = at_bounds(self.statuses, *all_bounds(self.problem))
+        # An infinite bound stands for 0, until a scenario states it.
+        base = np.where(np.isfinite(base), base, 0.0)
+        change = at_bounds(self.statuses[bounded][:, None], scenarios.low, scenarios.high) - base[bounded][:, None]
+        columns, rows = bounded < n, bounded >= n
+        fixed = base[n:][block.rows] - self._nonbasic_rows @ base[:n]
+        right = np.repeat(fixed[:, None], scenarios.count, 1)
+        place = np.full(self.problem.rows, -1)
+        place[block.rows] = np.arange(len(block.rows))
+        at = place[bounded[rows] - n]
+        right[at[at >= 0]] += change[rows][at >= 0]
+        if columns.any():
+            right -= self._nonbasic_rows[:, bounded[columns]] @ change[columns]
+        x = np.repeat(base[:n, None], scenarios.count, 1)
+        x[bounded[columns]] += change[columns]
         x[block.columns] = block.solve(right, transposed=False)
-        at[n:] = self._by_row @ x
-        return at
+        return x
+
+    def activity(self, rows: Array, x: Array) -> Array:
+        """Of some rows, ``[R, S]``."""
+        return self._by_row[rows] @ x
 
     def columns(self, entering: Array, at: Array | slice = slice(None)) -> Array:
         """How variables change with nonbasic ones, ``[n + m, K]``, or ``[A, K]`` of the variables ``at``."""
-        return self._columns.get(entering, self._column)[:, at].T
+        return self._columns.get(entering, self._column, at).T
 
     def rows(self, leaving: Array) -> Array:
         """How basic variables depend on the nonbasic ones, ``[K, n + m]``; 0 for basic ones."""
@@ -107,17 +131,15 @@ class _Store:
     """
 
     def __init__(self, size: int) -> None:
-        self._slots = np.full(size, -1)
-        self._vectors, self._count = np.empty((16, size)), 0
+        self._slots, self._vectors = np.full(size, -1), Growing(size)
 
-    def get(self, names: Array, make: Callable[[int], Array]) -> Array:
-        """The vectors of some numbers below the size, below each other."""
+    def get(self, names: Array, make: Callable[[int], Array], at: Array | slice = slice(None)) -> Array:
+        """The vectors of some numbers below the size, below each other; of each the entries ``at``."""
         for name in names[self._slots[names] < 0].tolist():
-            if self._count == len(self._vectors):
-                self._vectors = np.concatenate([self._vectors, np.empty_like(self._vectors)])
-            self._vectors[self._count] = make(name)
-            self._slots[name], self._count = self._count, self._count + 1
-        return self._vectors[self._slots[names]]
+            self._slots[name] = len(self._vectors.rows)
+            self._vectors.add(make(name)[None])
+        slots, vectors = self._slots[names], self._vectors.rows
+        return vectors[slots, at] if isinstance(at, slice) else vectors[slots[:, None], at]
 
 
 def at_bounds(statuses: Array, low: Array, high: Array) -> Array:

@@ -118,7 +118,7 @@ def lower_bound(problem: LinearProgram, y: Array) -> float:
     """
     exact = _exactly(problem, y)
     reduced = _negated(residual(problem.matrix, exact.middle, problem.costs))
-    bound = enclosed_bound(problem, exact, reduced, problem.lower, problem.upper)
+    bound = _bound(problem, exact, reduced, problem.lower, problem.upper)
     return _rounded_down(bound, problem.offset)
 
 
@@ -228,11 +228,11 @@ def _lower_bounds(problem: LinearProgram, y: Array, block: BasicBlock | None, up
     """
     implied: tuple[Array, Array] | None = None
     for precise, duals, reduced in _enclosed_duals(problem, y, block):
-        bound = enclosed_bound(problem, duals, reduced, problem.lower, problem.upper)
+        bound = _bound(problem, duals, reduced, problem.lower, problem.upper)
         yield bound
         if precise and np.isinf(bound):
             implied = implied or implied_bounds(problem, upper + 1e-6 * abs(upper))
-            yield min(enclosed_bound(problem, duals, reduced, *implied), upper)
+            yield min(_bound(problem, duals, reduced, *implied), upper)
 
 
 def _enclosed_duals(
@@ -257,7 +257,7 @@ def _negated(values: Enclosed) -> Enclosed:
     return Enclosed(-values.middle, -values.rest, values.radius)
 
 
-def enclosed_bound(problem: LinearProgram, y: Enclosed, z: Enclosed, lower: Array, upper: Array) -> float:
+def _bound(problem: LinearProgram, y: Enclosed, z: Enclosed, lower: Array, upper: Array) -> float:
     """Σ min{yᵢ a: Lᵢ ≤ a ≤ Uᵢ} + Σ min{zⱼ x: lⱼ ≤ x ≤ uⱼ} with the worst y and z that are enclosed, rounded down."""
     factors, sides = list[Array](), list[Array]()
     for duals, low, high in ((y, problem.row_lower, problem.row_upper), (z, lower, upper)):
