@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jepakit.cli.command import parse
@@ -231,3 +233,20 @@ def test_presets_are_the_example_runs_of_the_original(preset: str, expected: Pre
 def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert main(["lp", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_scenarios_of_one_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.mps").write_text(SMALL)
+    names = [f"hour {hour}" for hour in range(24)]
+    pq.write_table(pa.table({"id": names, "most": [hour / 4 for hour in range(24)]}), tmp_path / "hours.parquet")
+    words = ["lp", "batch", str(tmp_path / "hours.parquet"), "--problem", str(tmp_path / "a.mps")]
+    assert main([*words, "--out", str(tmp_path / "out.parquet")]) == 0
+    shown = capsys.readouterr().out
+    assert "24 scenarios: 24 optimal; all certified" in shown
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table["id"].to_pylist() == names
+    # y is worth 2 up to 3, then x is worth 1.
+    expected = [-2 * min(hour / 4, 3) - max(0.0, hour / 4 - 3) for hour in range(24)]
+    assert table["objective"].to_pylist() == pytest.approx(expected)
+    assert main(words[:3]) == 2
+    assert "problem = None: expected the problem in MPS or LP format" in capsys.readouterr().err

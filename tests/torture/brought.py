@@ -351,6 +351,26 @@ def start(folder: Path) -> object:
     return read_basis(read_problem(folder / "a.mps", relax=True), folder / "a.bas")
 
 
+def write_scenarios(name: str, folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (folder / "a.mps").write_text(MPS)
+    columns = {"id": ["one", "two"], "MYROW": [1.0, 2.0], "upper:X": [3.0, 4.0]}
+    if name.endswith(".npz"):
+        np.savez(folder / name, **{key: np.array(values) for key, values in columns.items()})
+    else:
+        pq.write_table(pa.table(columns), folder / name)
+
+
+def scenarios(name: str, folder: Path) -> object:
+    from jepakit.lp import read_problem
+    from jepakit.lp.batch.files import read_scenarios
+
+    chunks = list(read_scenarios(folder / name, read_problem(folder / "a.mps", relax=True)))
+    return [(chunk.ids, chunk.scenarios.problem_of(0)) for chunk in chunks]
+
+
 # --- guard
 
 CALL = {"type": "function", "function": {"name": "send", "arguments": '{"to": "a@b.c", "n": 1}'}}
@@ -561,6 +581,8 @@ BROUGHT: dict[str, Reader] = {
     "mps-gz": Reader(packed(texts(a__mps=MPS)), partial(problem, "a.mps.gz", True)),
     "lp": Reader(texts(a__lp=LP), partial(problem, "a.lp", True)),
     "basis": Reader(write_start, start, ("*.bas",)),
+    "scenarios-parquet": Reader(partial(write_scenarios, "s.parquet"), partial(scenarios, "s.parquet"), ("s.*",)),
+    "scenarios-npz": Reader(partial(write_scenarios, "s.npz"), partial(scenarios, "s.npz"), ("s.*",)),
     "matpower": Reader(texts(c__m=MATPOWER), matpower),
     "traces-openai": Reader(texts(a__json=json.dumps(OPENAI, indent=1)), partial(traces, "a.json")),
     "traces-openai-lenient": Reader(texts(a__json=json.dumps(OPENAI)), partial(lenient_traces, "a.json")),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from brought import LP, MPS, OPENAI, POLICY, TOOLS, TRIPLES, lines
 from toy_runs import SCRIPT, assert_same_run, environment, files_of
@@ -103,6 +104,14 @@ def solving(folder: Path) -> Job:
     return Job(["lp", "solve", str(problems), "--relax", "--out", "TARGET"], same_but_seconds)
 
 
+def solving_scenarios(folder: Path) -> Job:
+    (folder / "a.mps").write_text(MPS)
+    sides = {"row_lower:LIM1": np.full(200, 1.5), "row_upper:LIM1": np.linspace(2.0, 8.0, 200)}
+    np.savez(folder / "scenarios.npz", **sides)
+    words = ["lp", "batch", str(folder / "scenarios.npz"), "--problem", str(folder / "a.mps"), "--relax"]
+    return Job([*words, "--out", "TARGET"], same_files, name="result.parquet")
+
+
 def building(folder: Path) -> Job:
     (folder / "graph.tsv").write_text(TRIPLES)
     return Job(["kgqa", "build", str(folder / "graph.tsv"), "--out", "TARGET"], same_files)
@@ -132,6 +141,7 @@ JOBS: dict[str, Callable[[Path], Job]] = {
     "guard audit": auditing,
     "guard draft-policy": drafting,
     "kgqa build": building,
+    "lp batch": solving_scenarios,
     "lp generate": making_problems,
     "lp solve": solving,
     "retrieval export": exporting,

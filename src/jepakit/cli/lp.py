@@ -1,4 +1,4 @@
-"""``jepakit lp generate | label | train | solve | evaluate``."""
+"""``jepakit lp generate | label | train | solve | batch | evaluate``."""
 
 from __future__ import annotations
 

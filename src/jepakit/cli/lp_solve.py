@@ -1,4 +1,4 @@
-"""``jepakit lp solve``: PyTorch is imported where a network is used, because a solve takes less time than that."""
+"""``jepakit lp solve | batch``: PyTorch is imported where a network is used; a solve takes less time than that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from jepakit.cli.command import Command
+from jepakit.cli.lp_batch import COMMANDS as BATCH_COMMANDS
 from jepakit.cli.messages import say
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.formats.files import problem_files
@@ -84,4 +85,5 @@ def files_of(problems: Path | None) -> list[Path]:
 
 COMMANDS = {
     "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
+    **BATCH_COMMANDS,
 }

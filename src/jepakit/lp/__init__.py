@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from jepakit.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from jepakit.lp.batch.results import BatchSolution
+    from jepakit.lp.batch.scenarios import Scenarios
+    from jepakit.lp.batch.solver import BatchSolver, solve_batch
     from jepakit.lp.data import LinearProgram
     from jepakit.lp.evaluate import EvaluateConfig, evaluate
     from jepakit.lp.families.named import make_family
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PRESETS",
     "Basis",
+    "BatchSolution",
+    "BatchSolver",
     "EvaluateConfig",
     "LPModel",
     "LearnedFamily",
@@ -37,6 +42,7 @@ __all__ = [
     "PretrainConfig",
     "Pretrained",
     "Residuals",
+    "Scenarios",
     "Solution",
     "SolveConfig",
     "Solver",
@@ -55,6 +61,7 @@ __all__ = [
     "read_basis",
     "read_problem",
     "residuals",
+    "solve_batch",
     "to_highs",
     "upper_bound",
     "with_optimum",
@@ -66,6 +73,8 @@ __all__ = [
 #: Where the names stand.
 _MODULES = {
     "Basis": "jepakit.lp.solving.basis",
+    "BatchSolution": "jepakit.lp.batch.results",
+    "BatchSolver": "jepakit.lp.batch.solver",
     "EvaluateConfig": "jepakit.lp.evaluate",
     "LPModel": "jepakit.lp.model",
     "LearnedFamily": "jepakit.lp.starts.family",
@@ -75,6 +84,7 @@ _MODULES = {
     "PretrainConfig": "jepakit.lp.pretrain",
     "Pretrained": "jepakit.lp.pretrain",
     "Residuals": "jepakit.lp.solving.certificate",
+    "Scenarios": "jepakit.lp.batch.scenarios",
     "Solution": "jepakit.lp.solving.solver",
     "SolveConfig": "jepakit.lp.solving.solver",
     "Solver": "jepakit.lp.solving.solver",
@@ -93,6 +103,7 @@ _MODULES = {
     "read_basis": "jepakit.lp.formats.files",
     "read_problem": "jepakit.lp.formats.files",
     "residuals": "jepakit.lp.solving.certificate",
+    "solve_batch": "jepakit.lp.batch.solver",
     "to_highs": "jepakit.lp.solving.highs",
     "upper_bound": "jepakit.lp.solving.proof",
     "with_optimum": "jepakit.lp.starts.labels",

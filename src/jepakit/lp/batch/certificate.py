@@ -6,7 +6,7 @@ does not hold here may hold there, where more work is done for a scenario.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from jepakit.lp.batch.scenarios import Scenarios, all_bounds
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.certificate import dual_range
 from jepakit.lp.solving.implied import implied_bounds
-from jepakit.lp.solving.precise import EPSILON, TINY
+from jepakit.lp.solving.precise import EPSILON, TINY, Enclosed
 from jepakit.lp.solving.proof import ROUNDING_OF_BOUNDS, ROW_TOLERANCE
 
 #: More than the rounding of products and sums of so many terms amounts to.
@@ -79,7 +79,7 @@ class PointCheck:
         side[self._rows] = _larger_side(low, high).min(1)
         worst = np.maximum(worst + radius, 0.0)
         allowed = self._allowed(slice(None), side, self._terms @ size.min(1))
-        feasible = np.isfinite(x).all(0)
+        feasible = np.asarray(np.isfinite(x).all(axis=0))
         if len(beyond := np.flatnonzero(~(worst <= allowed))) or not feasible.all():
             feasible &= self._within(beyond, scenarios, activity[beyond], radius[beyond], size)
             # Others are not to be charged with what an infeasible point violates.
@@ -100,7 +100,7 @@ class PointCheck:
         low, high = scenarios.bounds_of(self._problem.columns + rows)
         violation = np.maximum(low - activity, activity - high) + radius[:, None]
         allowed = self._allowed(rows, _larger_side(low, high), self._terms[rows] @ size)
-        return (violation <= allowed).all(0)
+        return np.asarray((violation <= allowed).all(axis=0))
 
     def _allowed(self, rows: Array | slice, side: Array, terms: Array) -> Array:
         """Tolerances: the largest term is not less than the mean of all."""
@@ -158,7 +158,7 @@ class DualProofs:
         self._widest = widest
         problem, bounded = widest.scenarios.problem, widest.scenarios.bounded
         n, large = problem.columns, widest.problem
-        self._columns, self._rows = bounded[bounded < n], bounded[bounded >= n] - n
+        self._columns = bounded[bounded < n]
         self._range = dual_range(large.row_lower, large.row_upper)
         transposed = sp.csr_array(problem.matrix.T)
         self._matrix, self._size = transposed, abs(transposed)
@@ -167,32 +167,83 @@ class DualProofs:
         #: More terms than a bound is the sum of; each is rounded once, and added one after another at worst.
         self._count = problem.rows + n + 8
         self._slots: dict[int, int] = {}
-        self._kept = [Growing(length) for length in (problem.rows, len(self._rows), *2 * [len(self._columns)], 2)]
+        #: Whether row duals are known exactly, as they are but for completed ones.
+        self._exact = True
+        bounds = len(bounded)
+        self._y, self._least, self._most, self._sums = (Growing(size) for size in (problem.rows, bounds, bounds, 2))
 
     def bounds(self, numbers: Array, scenarios: Scenarios) -> Array:
         """A lower bound of cᵀx of each scenario, ``[S]``, by the duals with these numbers, which are known."""
         at, columns = self._places(numbers), len(self._columns)
-        _, rows, least, most, sums = (kept.rows for kept in self._kept)
-        y, low, high = rows[at].T, scenarios.low, scenarios.high
-        total, size = sums[at].T
-        largest = np.maximum(_larger_side(low, high).max(1, initial=0.0), 0.0)
-        total = total + _times(y, low[columns:], high[columns:]).sum(0)
-        size = size + self._summed(rows, at, largest[columns:])
-        if columns:
+        low, high = scenarios.low, scenarios.high
+        least = self._least.rows[at].T
+        total, size = self._sums.rows[at].T
+        if columns or not self._exact:
             low, high = (
-                np.where(np.isinf(side[:columns]), other[self._columns][:, None], side[:columns])
+                np.where(np.isinf(side), other[scenarios.bounded][:, None], side)
                 for side, other in zip((low, high), self._stand_ins, strict=True)
             )
-            terms = np.minimum(*(_times(end[at].T, low, high) for end in (least, most)))
-            total = total + terms.sum(0)
+            terms = np.minimum(_times(least, low, high), _times(self._most.rows[at].T, low, high))
             size = size + np.abs(terms).sum(0)
+        else:
+            terms = _times(least, low, high)
+            size = size + self._summed(self._least.rows, at, _larger_side(low, high).max(1, initial=0.0))
         with np.errstate(invalid="ignore"):
-            bound = total - self._count * (_ROOM * EPSILON * size + TINY)
+            bound = total + terms.sum(0) - self._count * (_ROOM * EPSILON * size + TINY)
         return np.where(np.isfinite(bound), bound, -np.inf)
 
     def worth(self, numbers: Array, violation: Array) -> Array:
         """What violations of the rows ``[m]`` are worth of the objective at most, ``[S]``."""
-        return self._summed(self._kept[0].rows, self._places(numbers), violation)
+        return self._summed(self._y.rows, self._places(numbers), violation)
+
+    def add(
+        self, numbers: Sequence[int], y: Array, completed: Callable[[int], tuple[Enclosed, Enclosed] | None]
+    ) -> Array:
+        """New duals of any origin, ``[G, m]``; returns those that the rows can have.
+
+        Args:
+            numbers: by which they are asked for.
+            y: the duals.
+            completed: gives the row duals and reduced costs of a basis, enclosed, where these prove nothing.
+        """
+        problem = self._widest.scenarios.problem
+        y = np.clip(np.where(np.isfinite(y), y, 0.0), *self._range).T
+        z = problem.costs[:, None] - self._matrix @ y
+        radius = self._radius * (self._size @ np.abs(y) + np.abs(problem.costs)[:, None]) + self._tiny
+        least = np.concatenate([np.nextafter(z - radius, -np.inf), y])
+        most = np.concatenate([np.nextafter(z + radius, np.inf), y])
+        terms = self._terms(least, most)
+        for place in np.flatnonzero(~np.isfinite(terms.sum(0))).tolist():
+            if (enclosed := completed(numbers[place])) is not None:
+                least[:, place] = np.concatenate([enclosed[1].low, enclosed[0].low])
+                most[:, place] = np.concatenate([enclosed[1].high, enclosed[0].high])
+                terms[:, place] = self._terms(least[:, [place]], most[:, [place]])[:, 0]
+                self._exact = False
+        bounded = self._widest.scenarios.bounded
+        self._slots |= {number: len(self._slots) + place for place, number in enumerate(numbers)}
+        self._y.add(y.T)
+        self._least.add(least[bounded].T)
+        self._most.add(most[bounded].T)
+        self._sums.add(np.stack([terms.sum(0), np.abs(terms).sum(0)], axis=1))
+        return y.T
+
+    def _terms(self, least: Array, most: Array) -> Array:
+        """What each variable whose bounds do not vary adds to the bound, ``[n + m, G]``."""
+        problem, n = self._widest.scenarios.problem, self._widest.scenarios.problem.columns
+        low, high = (bounds[:, None] for bounds in all_bounds(problem))
+        if (np.isinf(low[:n]) & (most[:n] > 0)).any() or (np.isinf(high[:n]) & (least[:n] < 0)).any():
+            low, high = (
+                np.where(np.isinf(bound), other[:, None], bound)
+                for bound, other in zip((low, high), self._stand_ins, strict=True)
+            )
+        # Row duals are mostly exact.
+        parts = [np.minimum(_times(least[:n], low[:n], high[:n]), _times(most[:n], low[:n], high[:n]))]
+        parts.append(_times(least[n:], low[n:], high[n:]))
+        if (least[n:] != most[n:]).any():
+            parts[1] = np.minimum(parts[1], _times(most[n:], low[n:], high[n:]))
+        terms = np.concatenate(parts)
+        terms[self._widest.scenarios.bounded] = 0.0
+        return terms
 
     @staticmethod
     def _summed(rows: Array, at: Array, factors: Array) -> Array:
@@ -200,41 +251,18 @@ class DualProofs:
         used, which = np.unique(at, return_inverse=True)
         return (np.abs(rows[used]) @ factors)[which]
 
-    def add(self, numbers: Sequence[int], y: Array) -> Array:
-        """New duals of any origin, ``[G, m]``; returns those that the rows can have."""
-        problem, n = self._widest.scenarios.problem, self._widest.scenarios.problem.columns
-        y = np.clip(np.where(np.isfinite(y), y, 0.0), *self._range).T
-        z = problem.costs[:, None] - self._matrix @ y
-        radius = self._radius * (self._size @ np.abs(y) + np.abs(problem.costs)[:, None]) + self._tiny
-        least, most = np.nextafter(z - radius, -np.inf), np.nextafter(z + radius, np.inf)
-        low, high = all_bounds(problem)
-        if (np.isinf(low[:n]) & (most > 0).any(1)).any() or (np.isinf(high[:n]) & (least < 0).any(1)).any():
-            low[:n], high[:n] = (
-                np.where(np.isinf(bound[:n]), other, bound[:n])
-                for bound, other in zip((low, high), self._stand_ins, strict=True)
-            )
-        terms = np.concatenate(
-            [
-                np.minimum(*(_times(end, low[:n, None], high[:n, None]) for end in (least, most))),
-                _times(y, low[n:, None], high[n:, None]),
-            ]
-        )
-        terms[self._widest.scenarios.bounded] = 0.0
-        sums = np.stack([terms.sum(0), np.abs(terms).sum(0)], axis=1)
-        new = (y.T, y[self._rows].T, least[self._columns].T, most[self._columns].T, sums)
-        self._slots |= {number: len(self._slots) + place for place, number in enumerate(numbers)}
-        for kept, rows in zip(self._kept, new, strict=True):
-            kept.add(rows)
-        return y.T
-
     def unknown(self, numbers: Array) -> list[int]:
         """Those of the numbers that were not added."""
         return [number for number in np.unique(numbers).tolist() if number not in self._slots]
 
-    @property
+    @cached_property
     def _stand_ins(self) -> tuple[Array, Array]:
-        """Bounds of columns where none is stated."""
-        return self._widest.implied
+        """Bounds of variables where none is stated, ``[n + m]`` each."""
+        low, high = all_bounds(self._widest.problem)
+        columns = self._widest.implied
+        return np.concatenate([columns[0], low[len(columns[0]) :]]), np.concatenate(
+            [columns[1], high[len(columns[1]) :]]
+        )
 
     def _places(self, numbers: Array) -> Array:
         distinct, which = np.unique(numbers, return_inverse=True)

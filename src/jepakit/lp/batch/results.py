@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,36 @@ class BatchSolution:
     def by_solver(self) -> int:
         """How many scenarios needed the solver."""
         return int((~np.isin(self.source, ("catalogue", "neighbour"))).sum())
+
+
+class Tally:
+    """How solutions of several batches came about."""
+
+    def __init__(self) -> None:
+        self._seconds, self._count = 0.0, 0
+        self._sources, self._statuses, self._unproved = Counter[str](), Counter[str](), 0
+
+    def add(self, solution: BatchSolution) -> None:
+        """Counts a batch."""
+        self._seconds, self._count = self._seconds + solution.seconds, self._count + len(solution)
+        self._sources.update(solution.source.tolist())
+        self._statuses.update(solution.status.tolist())
+        self._unproved += int((~solution.certified).sum())
+
+    def in_words(self) -> str:
+        """One sentence."""
+        statuses = ", ".join(f"{count:,} {status}" for status, count in self._statuses.most_common())
+        parts = [f"{self._sources[kind]:,} {how}" for kind, how in _HOW.items() if self._sources[kind]]
+        proved = "all certified" if not self._unproved else f"{self._unproved:,} not certified"
+        rate = f"{self._count / self._seconds:,.0f} a second" if self._seconds > 0 else ""
+        return f"{self._count:,} scenarios: {statuses}; {proved} ({'; '.join(parts)}); {self._seconds:.3g} s, {rate}"
+
+
+_HOW = {
+    "catalogue": "by a remembered basis",
+    "neighbour": "by a basis that follows from one",
+    "solver": "by the solver",
+}
 
 
 class Found:

@@ -83,22 +83,16 @@ class Scenarios:
         if len(set(counts.values())) > 1:
             raise DataError("not as many scenarios in each", field=", ".join(counts), value=list(counts.values()))
         _split_sides(problem, given)
-        low = {**given.get("lower", {}), **_shifted(given.get("row_lower", {}), problem.columns)}
-        high = {**given.get("upper", {}), **_shifted(given.get("row_upper", {}), problem.columns)}
-        count, bounded = next(iter(counts.values())), np.array(sorted({*low, *high}), np.intp)
+        stated_low = {**given.get("lower", {}), **_shifted(given.get("row_lower", {}), problem.columns)}
+        stated_high = {**given.get("upper", {}), **_shifted(given.get("row_upper", {}), problem.columns)}
+        count, bounded = next(iter(counts.values())), np.array(sorted({*stated_low, *stated_high}), np.intp)
         priced = np.array(sorted(given.get("costs", {})), np.intp)
-        bases = all_bounds(problem)
-        return cls(
-            problem,
-            count,
-            bounded,
-            *(
-                _stacked([values.get(place, np.full(count, base[place])) for place in bounded.tolist()], count)
-                for values, base in zip((low, high), bases, strict=True)
-            ),
-            priced,
-            _stacked([given["costs"][place] for place in priced.tolist()] if len(priced) else [], count),
+        low, high = (
+            _stacked([values.get(place, np.full(count, base[place])) for place in bounded.tolist()], count)
+            for values, base in zip((stated_low, stated_high), all_bounds(problem), strict=True)
         )
+        new_costs = _stacked([given["costs"][place] for place in priced.tolist()], count)
+        return cls(problem, count, bounded, low, high, priced, new_costs)
 
     def part(self, places: Array | slice) -> Scenarios:
         """Some of the scenarios."""
@@ -126,6 +120,14 @@ class Scenarios:
             bounds[varies >= 0] = values[varies[varies >= 0]]
             found.append(bounds)
         return found[0], found[1]
+
+    @property
+    def crossed(self) -> Array:
+        """Whether a lower bound is above its upper bound, ``[S]``."""
+        low, high = all_bounds(self.problem)
+        stays = np.ones(len(low), bool)
+        stays[self.bounded] = False
+        return (self.low > self.high).any(0) | (low > high)[stays].any()
 
     def widest(self) -> LinearProgram:
         """A problem whose feasible points are those of all scenarios, and perhaps more."""

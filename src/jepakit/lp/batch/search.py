@@ -14,6 +14,8 @@ from jepakit.lp.batch.tableau import Tableau
 from jepakit.lp.data import Array
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 
+#: Of signs of duals, relative to 1 + the largest cost: what solvers allow.
+_DUAL_TOLERANCE = 1e-6
 #: A variable may be outside of its bounds by this share of 1 + their size; the certificate decides.
 _TOLERANCE = 1e-9
 #: Steps of a scenario at most, and bases whose bounds are compared.
@@ -68,6 +70,13 @@ class Search:
     def add_basis(self, basis: Basis) -> int | None:
         """`add` for a basis of the problem."""
         return self.add(np.concatenate([basis.columns, basis.rows]))
+
+    def is_dual_feasible(self, number: int) -> bool:
+        """Whether the duals of a basis have the signs that its bounds allow, but for rounding."""
+        duals, statuses = self.nodes[number].duals, self.nodes[number].statuses
+        wrong = np.where(statuses == AT_LOWER, -duals, np.where(statuses == AT_UPPER, duals, np.abs(duals)))
+        allowed = _DUAL_TOLERANCE * (1 + float(np.abs(self.tableau.problem.costs).max(initial=0)))
+        return bool((wrong <= allowed)[~self.fixed & (statuses != BASIC)].all())
 
     def watch(self, variables: Array) -> None:
         """Makes variables critical."""
@@ -234,7 +243,8 @@ class Block:
         for begin in range(0, scenarios.count, _AT_ONCE):
             part = slice(begin, begin + _AT_ONCE)
             self.x[:, part] = tableau.points(scenarios.part(part))
-        self._critical = (np.zeros((0, scenarios.count)),) * 3
+        nothing = np.zeros((0, scenarios.count))
+        self._critical = nothing, nothing, nothing
 
     def critical(self, variables: Array) -> tuple[Array, Array, Array]:
         """Values and bounds of the critical variables, ``[C, S]`` each; these only grow in number."""
@@ -244,9 +254,13 @@ class Block:
             found = np.empty((len(new), self.scenarios.count))
             found[new < n] = self.x[new[new < n]]
             found[new >= n] = self._tableau.activity(new[new >= n] - n, self.x)
-            parts = zip(self._critical, (found, *self.scenarios.bounds_of(new)), strict=True)
-            values, low, high = (np.concatenate(pair) for pair in parts)
-            self._critical = values, low, high
+            values, low, high = self._critical
+            new_low, new_high = self.scenarios.bounds_of(new)
+            self._critical = (
+                np.concatenate([values, found]),
+                np.concatenate([low, new_low]),
+                np.concatenate([high, new_high]),
+            )
         return self._critical
 
 

@@ -14,7 +14,8 @@ from jepakit.lp.batch.search import Block, Search
 from jepakit.lp.batch.tableau import Tableau
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import Basis
-from jepakit.lp.solving.completion import BasicBlock
+from jepakit.lp.solving.completion import BasicBlock, completed_duals
+from jepakit.lp.solving.precise import Enclosed
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver
 
 #: Scenarios that the solver solves first.
@@ -25,6 +26,8 @@ _NUMBERS, _BLOCKS = 2**18, (64, 1024)
 _LARGEST = 1024
 #: Rounds that look for variables outside of their bounds which were not looked at before.
 _ROUNDS = 8
+#: With a larger block, enclosing the duals of a basis is left to the solver's own checks.
+_LARGE = 500
 #: A point is outside of its bounds by more than this share of 1 + their size.
 _OUTSIDE = 1e-9
 
@@ -55,7 +58,9 @@ class BatchSolver:
         if len(scenarios.priced) or self.config.exact:
             self._one_by_one(found, np.arange(scenarios.count))
             return found.solution(perf_counter() - begin)
-        widest = WidestBounds(scenarios)
+        # Bounds that cross leave no point, whatever the tolerance of a row.
+        self._one_by_one(found, np.flatnonzero(scenarios.crossed))
+        widest = WidestBounds(scenarios.part(found.open))
         self._begin(found, widest)
         if self._search is not None:
             batch = _Sides(self._search, widest, found, self._solver.row_tolerance(self.problem), self.config.gap)
@@ -76,7 +81,8 @@ class BatchSolver:
             return
         bases = self._bases if known is None else [node.basis for node in known.nodes]
         if not bases:
-            places = np.unique(np.linspace(0, found.scenarios.count - 1, _FIRST).astype(int))
+            left = np.flatnonzero(found.open)
+            places = left[np.unique(np.linspace(0, len(left) - 1, _FIRST).astype(int))] if len(left) else left
             bases = [solution.basis for solution in self._one_by_one(found, places) if solution.basis is not None]
         bases = [basis for basis in bases if basis.basic == self.problem.rows]
         if not bases:
@@ -94,7 +100,7 @@ class BatchSolver:
         if search is None:
             return None
         number = search.add_basis(basis)
-        if number is not None and not search.uses[number]:
+        if number is not None and not search.uses[number] and search.is_dual_feasible(number):
             search.uses[number] = 1
         return number
 
@@ -179,7 +185,8 @@ class _Sides:
             search.watch(self._problem.columns + found)
         proofs = self._proofs
         if new := proofs.unknown(at):
-            y = proofs.add(new, np.stack([search.nodes[number].duals[self._problem.columns :] for number in new]))
+            y = np.stack([search.nodes[number].duals[self._problem.columns :] for number in new])
+            y = proofs.add(new, y, self._completed)
             self._found.put_duals(new, y)
         lower = proofs.bounds(at, scenarios)
         gap = gaps(lower, checked.value, checked.rounding)
@@ -191,6 +198,11 @@ class _Sides:
         source = np.where(start == at, "catalogue", "neighbour")[proved]
         self._found.put_many(places[proved], x[:, proved], lower[proved], gap[proved], source, at[proved])
         return proved
+
+    def _completed(self, number: int) -> tuple[Enclosed, Enclosed] | None:
+        """The duals of a basis, enclosed; None where that takes too long, or the basis is too close to singular."""
+        block = BasicBlock.of(self._problem, self._search.nodes[number].basis)
+        return None if block is None or len(block.rows) > _LARGE else completed_duals(self._problem, block)
 
 
 def solve_batch(

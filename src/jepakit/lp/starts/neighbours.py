@@ -94,6 +94,12 @@ class Neighbours:
         # If all bounds are -inf, argmax is the first, which is the nearest.
         return self._start(int(near[bounds.argmax()]))
 
+    def bases(self, problem: LinearProgram) -> list[Basis]:
+        """The optimal bases; none for a problem of another matrix."""
+        if matrix_fingerprint(problem) != self.matrix:
+            return []
+        return [Basis(*pair) for pair in zip(self.columns, self.rows, strict=True)]
+
     def _by_distance(self, problem: LinearProgram) -> Array | None:
         """Indices of the problems, the nearest first; None for a problem of another matrix."""
         if matrix_fingerprint(problem) != self.matrix:

@@ -1,0 +1,71 @@
+"""``jepakit lp batch``: many scenarios of one problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from jepakit.cli.command import Command
+from jepakit.cli.messages import say
+from jepakit.errors import ConfigError, DataError
+from jepakit.lp.formats.files import read_problem
+from jepakit.lp.solving.solver import SolveConfig
+
+
+@dataclass
+class BatchOptions(SolveConfig):
+    """Solving scenarios of one problem.
+
+    Args:
+        scenarios: a Parquet or npz file with a row for each; columns have the names of rows (their right-hand sides),
+            of columns (their costs), or b:NAME, row_lower:NAME, row_upper:NAME, costs:NAME, lower:NAME, upper:NAME.
+        problem: a file (MPS or LP, gzipped or not) with everything that does not vary.
+        relax: solve the relaxation of a problem with integer columns.
+        family: the run that learned the family: the bases of its training problems are tried first.
+        out: a Parquet file for the solutions; by default nothing is written.
+        points: write x and y, too.
+    """
+
+    scenarios: Path | None = None
+    problem: Path | None = None
+    relax: bool = False
+    family: Path | None = None
+    out: Path | None = None
+    points: bool = True
+
+
+def _batch(options: BatchOptions, out: Console) -> None:
+    from jepakit.lp.batch.files import solve_scenarios
+    from jepakit.lp.batch.results import Tally
+    from jepakit.lp.batch.solver import BatchSolver
+
+    if options.scenarios is None:
+        raise ConfigError("scenarios", None, "a Parquet or npz file with a row for each scenario")
+    if options.problem is None:
+        raise ConfigError("problem", None, "the problem in MPS or LP format that the scenarios are of")
+    problem = read_problem(options.problem, relax=options.relax)
+    bases = []
+    if options.family is not None:
+        from jepakit.lp.starts.family import LearnedFamily
+
+        neighbours = LearnedFamily.load(options.family).neighbours
+        if neighbours is None or not (bases := neighbours.bases(problem)):
+            expected = "a run trained with labels on problems of this matrix"
+            raise DataError("no bases for this problem", file=options.family, field="family", expected=expected)
+    tally = Tally()
+    for solution in solve_scenarios(
+        options.scenarios, BatchSolver(problem, options, bases), options.out, points=options.points
+    ):
+        tally.add(solution)
+    say(out, tally.in_words())
+    if options.out is not None:
+        say(out, f"written to {options.out}")
+
+
+COMMANDS = {
+    "batch": Command(
+        "find the certified optima of many scenarios of one problem", BatchOptions, _batch, ("scenarios",)
+    ),
+}
