@@ -127,7 +127,7 @@ class Scenarios:
         low, high = all_bounds(self.problem)
         stays = np.ones(len(low), bool)
         stays[self.bounded] = False
-        return (self.low > self.high).any(0) | (low > high)[stays].any()
+        return np.asarray((self.low > self.high).any(axis=0)) | bool((low > high)[stays].any())
 
     def widest(self) -> LinearProgram:
         """A problem whose feasible points are those of all scenarios, and perhaps more."""
