@@ -40,7 +40,11 @@ SYSTEMS = {
 }
 
 #: system -> module of those of its commands that do without torch, and do not wait for it
-_QUICK = {"guard": "jepakit.cli.guard_live", "lp": "jepakit.cli.lp_solve"}
+_QUICK = {
+    "guard": "jepakit.cli.guard_live",
+    "lp": "jepakit.cli.lp_solve",
+    "retrieval": "jepakit.cli.retrieval_search",
+}
 
 _VERIFY = "whether the files of a run, encoder or index are as they were written"
 

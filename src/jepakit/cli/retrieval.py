@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import re
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from jepakit.cli.command import Command, parse
+from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
+from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError
@@ -30,18 +30,13 @@ from jepakit.retrieval.presets import PRESETS
 from jepakit.retrieval.pretrain import with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer, left_out
-from jepakit.retrieval.serving.rerank import CrossEncoderReranker
-from jepakit.retrieval.serving.searcher import Found, Mode, Searcher, require_base
+from jepakit.retrieval.serving.searcher import require_base
 from jepakit.search.collection import open_collection
-from jepakit.search.filters import parse_filter
 from jepakit.search.index import Index
+from jepakit.search.static.encoder import STATIC, StaticEncoder
 from jepakit.search.vectors import IndexConfig
-from jepakit.text import TextEncoder, load_text_encoder
+from jepakit.text import load_text_encoder
 from jepakit.training import RunFolder, load_encoder_as
-
-RUN = Path("runs/retrieval")
-#: Documents that a cross-encoder puts in order.
-RERANKED = 50
 
 
 @dataclass
@@ -99,30 +94,6 @@ class IndexOptions:
     delete: list[str] = field(default_factory=list)
     to: str | None = None
     vectors: IndexConfig = field(default_factory=IndexConfig)
-
-
-@dataclass
-class SearchOptions:
-    """Searching a run's index.
-
-    Args:
-        query: what is asked.
-        run: folder of a finished run.
-        index: another folder, or a database: ``postgresql://user@host/db?table=docs``, ``qdrant://host:6333?collection=docs``,
-            ``milvus://host:19530?collection=docs``; by default the run's own index.
-        k: how many documents.
-        mode: ``dense``, ``words``, or ``fused`` as the held-out pairs had it.
-        where: conditions on metadata, such as ``[lang=en|de, year>=2020]``.
-        rerank: a cross-encoder, by id or folder, that puts the first 50 in order.
-    """
-
-    query: str | None = None
-    run: Path = RUN
-    index: str | None = None
-    k: int = 5
-    mode: Mode = "fused"
-    where: list[str] = field(default_factory=list)
-    rerank: str | None = None
 
 
 @dataclass
@@ -192,9 +163,9 @@ def run_index(options: IndexOptions, out: Console) -> None:
             raise ConfigError("delete", options.delete, "neither --add nor --corpus beside it")
         with closing(open_collection(place)) as index:
             index.delete(options.delete)
-            say(out, f"{len(options.delete)} documents deleted, {len(index)} left in {_shown_place(place)}")
+            say(out, f"{len(options.delete)} documents deleted, {len(index)} left in {shown_place(place)}")
         return
-    saved = _saved(run)
+    saved = saved_options(run)
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
     with text_encoder(base_of(run, saved.text)) as encoder:
         if not options.add and options.to is None:
@@ -202,25 +173,7 @@ def run_index(options: IndexOptions, out: Console) -> None:
             return
         index = add_to_index(run, dataset, encoder, to=options.to, create=not options.add)
         with closing(index):
-            say(out, f"{len(dataset.documents)} documents added, {len(index)} in {_shown_place(place)}")
-
-
-def run_search(options: SearchOptions, out: Console) -> None:
-    """Searches and prints the hits."""
-    if not options.query:
-        raise ConfigError("query", options.query, "what to search for")
-    run = trained_run(options.run)
-    with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        searcher = _open_searcher(run, encoder, options.index, out)
-        k = options.k if options.rerank is None else max(options.k, RERANKED)
-        with closing(searcher.index):
-            (hits,) = searcher.search([options.query], k, mode=options.mode, where=parse_filter(options.where))
-    if options.rerank is not None:
-        hits = CrossEncoderReranker(options.rerank).rerank(options.query, hits, options.k)
-    if not hits:
-        say(out, "nothing found")
-    for rank, document in enumerate(hits, start=1):
-        out.print(_shown(rank, document), soft_wrap=True)
+            say(out, f"{len(dataset.documents)} documents added, {len(index)} in {shown_place(place)}")
 
 
 def run_serve(options: ServeOptions, out: Console) -> None:
@@ -229,15 +182,15 @@ def run_serve(options: ServeOptions, out: Console) -> None:
     from jepakit.retrieval.serving.app import make_app
 
     run = trained_run(options.run)
-    with text_encoder(base_of(run, _saved(run).text), show=False) as encoder:
-        app = make_app(_open_searcher(run, encoder, options.index, out), token=options.token())
-        options.serve(app, _shown_place(options.index or run.path / "index"), out)
+    with text_encoder(base_of(run, saved_options(run).text), show=False) as encoder:
+        app = make_app(open_searcher(run, encoder, options.index, out), token=options.token())
+        options.serve(app, shown_place(options.index or run.path / "index"), out)
 
 
 def run_export(options: ExportOptions, out: Console) -> None:
     """Writes a model folder."""
     run = trained_run(options.run)
-    saved = _saved(run)
+    saved = saved_options(run)
     adapter, encoder = load_encoder_as(Adapter, run.encoder), load_text_encoder(base_of(run, saved.text))
     require_base(adapter, encoder)
     settings = SearchSettings.read(run.path / "search.json")
@@ -250,7 +203,7 @@ def run_export(options: ExportOptions, out: Console) -> None:
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     """Measures a run on its own test pairs or on another collection."""
     run = trained_run(options.run)
-    saved = _saved(run)
+    saved = saved_options(run)
     if options.corpus or options.pairs:
         corpus = options.corpus or saved.corpus
         dataset = load_dataset(corpus, pairs=options.pairs, queries=options.queries, data_dir=saved.data_dir)
@@ -268,6 +221,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
             weights=Untrained.read(run.path / untrained.FILE),
             floor=floor,
             random_encoder=random_encoder,
+            static=StaticEncoder.load(run.path / STATIC) if (run.path / STATIC).is_dir() else None,
         )
     if evaluation is None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
@@ -282,20 +236,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         write_results(run, evaluation, out)
 
 
-def _open_searcher(run: RunFolder, encoder: TextEncoder, index: str | None, out: Console) -> Searcher:
-    """`Searcher.open`, and prints its notes."""
-    searcher = Searcher.open(run.path, index=index, encoder=encoder)
-    for note in searcher.notes:
-        say(out, f"{_shown_place(index or run.path / 'index')}: {note}")
-    return searcher
-
-
-def _shown_place(place: str | Path) -> str:
-    """Without a user's name and password."""
-    return re.sub(r"//[^/@]*@", "//", str(place))
-
-
-def _saved(run: RunFolder) -> TrainOptions:
+def saved_options(run: RunFolder) -> TrainOptions:
     """The options a run was trained with."""
     return parse(COMMANDS["train"], "jepakit retrieval train", ["--config", str(run.config)])
 
@@ -314,13 +255,6 @@ def _show(evaluation: Comparison | None, out: Console) -> None:
         say(out, sentence)
 
 
-def _shown(rank: int, document: Found, limit: int = 300) -> Text:
-    text = " ".join(document.text.split())
-    head = f"{rank:2}. {document.title or document.id}"
-    score = f"  {document.score:.3f}  {document.id}\n"
-    return Text.assemble((head, "bold"), (score, "dim"), "    ", text[:limit] + ("…" if len(text) > limit else ""))
-
-
 COMMANDS: dict[str, Command] = {
     "train": Command(
         "adapt a text encoder to documents and pairs, measure it, index the documents",
@@ -331,7 +265,7 @@ COMMANDS: dict[str, Command] = {
     "index": Command(
         "index documents for a run, or add to its index or delete from it", IndexOptions, run_index, ("run",)
     ),
-    "search": Command("search a run's index", SearchOptions, run_search, ("query",)),
+    **SEARCH_COMMANDS,
     "serve": Command("serve a run's index over HTTP", ServeOptions, run_serve, ("run",)),
     "export": Command("write a run as a model folder of sentence-transformers", ExportOptions, run_export, ("run",)),
     "evaluate": Command(

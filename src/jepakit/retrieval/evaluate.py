@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +28,7 @@ from jepakit.retrieval.ranking import (
 )
 from jepakit.retrieval.serving.searcher import require_base
 from jepakit.search.hits import Hits
+from jepakit.search.static.encoder import StaticEncoder
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training.report.embeddings import sample_rows
@@ -37,6 +39,8 @@ from jepakit.training.results import ReportSection
 _SPREAD_SAMPLE = 2000
 OURS, ALONE = "jepakit: full search", "jepakit: adapter alone"
 """What `search` does, and the adapter without sentences, feedback and BM25."""
+STATIC = "jepakit: full search, static queries"
+"""What `search` does with a static encoder, which leaves unfamiliar queries to the base model."""
 BASE, UNTRAINED = "base model", "the same adapter, untrained"
 #: In tables of vectors.
 ADAPTER = "jepakit: adapter"
@@ -72,6 +76,7 @@ def evaluate(
     weights: Untrained | None = None,
     floor: TextEncoder | None = None,
     random_encoder: Adapter | None = None,
+    static: StaticEncoder | None = None,
 ) -> Comparison | None:
     """Measures on a split; None if the config names none and the collection has neither ``test`` nor ``all``.
 
@@ -84,6 +89,7 @@ def evaluate(
         weights: of the floors without training; None: the defaults.
         floor: the base model before it was tuned; None: it was not tuned.
         random_encoder: the adapter before training, as a floor unless it ranks as the base model does.
+        static: the encoder that answers familiar queries.
 
     Raises:
         DataError: there is no such split.
@@ -114,6 +120,13 @@ def evaluate(
     ours = {OURS: searched(queries, adapter, source, settings, familiarity, by_words)}
     if adapter.strength and (settings.names or settings.use_words):
         ours[ALONE] = searched(queries, adapter, source, SearchSettings(), familiarity, None)
+    answered: np.ndarray | None = None
+    if static is not None and len(texts):
+        answered = static.familiar(static.features(texts))
+        everything = familiar(queries, None, source)
+        vectors = torch.from_numpy(static.encode(texts))
+        alone = searched(vectors, None, source, settings, everything, by_words)
+        ours[STATIC] = _chosen(torch.from_numpy(answered), alone, ours[OURS])
     floors = untrained_floors(*base, weights, by_words if config.bm25 else None, sentences=of_floors)
     if random_encoder is not None and not random_encoder.starts_as_base:
         untrained = documents.adapted(random_encoder)
@@ -129,8 +142,19 @@ def evaluate(
         kinds["documents"] = {method: vectors for method, (_, vectors) in sides.items()}
     # The vectors are those of the queries ``rows``, which are ascending.
     placed = replace(pairs, query=torch.searchsorted(rows, pairs.query))
+    if answered is not None:
+        share = f"{STATIC}: {1 - answered.mean():.0%} of the queries are unfamiliar, and need the base model."
+        comparison = replace(comparison, summary=(*comparison.summary, share))
     sections = (*comparison.sections, prediction_section(sides, placed), spread_section(kinds))
     return replace(comparison, sections=sections)
+
+
+def _chosen(first: Tensor, those: Hits, others: Hits) -> Hits:
+    """The hits of the queries that are ``first``, ``[Q]`` bool, from ``those``, and of the rest from ``others``."""
+    width = max(those.rows.shape[1], others.rows.shape[1])
+    those, others = (Hits.ranked(hits.rows, hits.scores, width) for hits in (those, others))
+    chosen = first.unsqueeze(1)
+    return Hits(torch.where(chosen, those.rows, others.rows), torch.where(chosen, those.scores, others.scores))
 
 
 def searched(

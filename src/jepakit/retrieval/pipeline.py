@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
+from jepakit.errors import require_choice
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
@@ -14,6 +16,8 @@ from jepakit.retrieval.measuring.comparison import Comparison
 from jepakit.retrieval.pretrain import PretrainConfig, Pretrained, pretrain, with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings, encode_documents
 from jepakit.retrieval.serving.searcher import document_fingerprint
+from jepakit.retrieval.static.config import StaticConfig
+from jepakit.retrieval.static.stage import finish_static
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
@@ -30,12 +34,21 @@ class PipelineConfig(PretrainConfig):
         index: make the index of the corpus too, in ``index/`` of the run.
         vectors: the kind of index.
         evaluate: what is measured on the test pairs, if there are any.
+        query_encoder: ``static`` trains a table of token vectors too, which answers familiar queries in place of the
+            base model, without torch.
+        static: how.
     """
 
     text: TextConfig = field(default_factory=TextConfig)
     index: bool = True
     vectors: IndexConfig = field(default_factory=IndexConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    query_encoder: Literal["transformer", "static"] = "transformer"
+    static: StaticConfig = field(default_factory=StaticConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("query_encoder", self.query_encoder, ("transformer", "static"))
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,10 @@ def adapt(
         say(pretrained.choice.sentence)
         pretrained.choice.settings.write(run.path / "search.json")
         pretrained.choice.untrained.write(run.path / untrained.FILE)
+        static = None
+        if config.query_encoder == "static":
+            adapter, options = pretrained.encoder, {"show": config.progress, "resume": resume}
+            static = finish_static(run, corpus.documents, dataset, encoder, adapter, config.static, say=say, **options)
         with untuned(run, config.text, show=config.progress) as floor:
             evaluation = evaluate(
                 dataset,
@@ -97,6 +114,7 @@ def adapt(
                 weights=pretrained.choice.untrained,
                 floor=floor,
                 random_encoder=pretrained.random_encoder,
+                static=static,
             )
         index = build_index(run, corpus, encoder, config.vectors) if config.index else None
     return Adapted(pretrained, evaluation, index)

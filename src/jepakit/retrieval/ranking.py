@@ -13,8 +13,7 @@ near neighbour. Away from home nothing is left but the base model and BM25 with 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,8 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.errors import require_within
-from jepakit.files import read_json, reading, write_json
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.datasets.chunks import sentence_spans
 from jepakit.retrieval.encoder import Adapter
@@ -32,74 +29,12 @@ from jepakit.search.documents import Documents
 from jepakit.search.fusion import weighted
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
+from jepakit.search.settings import DEPTH, FEEDBACK_DOCUMENTS, FEEDBACK_TEMPERATURE, SearchSettings
 from jepakit.text import TextEncoder
 
 #: First documents of the base model from which the familiarity of the collection is estimated.
 CANDIDATES = 5
-#: Depth of rankings that are fused or scored again by sentences; Recall@100 needs as many.
-DEPTH = 100
-#: First documents that a query is moved towards.
-_FEEDBACK_DOCUMENTS = 3
-#: Softmax temperature of their weights: a cosine higher by this makes a weight e times as large.
-_FEEDBACK_TEMPERATURE = 0.05
 _MIN_SENTENCE_WORDS, _MAX_SENTENCES_PER_DOCUMENT = 3, 64
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """Weights of a search, from 0 to 1, which held-out pairs choose; 0 turns a step off.
-
-    Args:
-        words: weight of BM25 against the vectors, in the training collection.
-        feedback: weight of pseudo-relevance feedback, see `with_feedback`.
-        sentences: weight of a document's best sentence against the whole document, see `with_sentences`.
-        words_elsewhere: weight of BM25 in other collections.
-    """
-
-    words: float = 0.0
-    feedback: float = 0.0
-    sentences: float = 0.0
-    words_elsewhere: float = 0.0
-
-    @property
-    def use_words(self) -> bool:
-        """Whether BM25 has a weight anywhere."""
-        return self.words > 0 or self.words_elsewhere > 0
-
-    @property
-    def names(self) -> str:
-        """The steps that are on in the training collection, such as ``sentences + BM25``."""
-        steps = {"sentences": self.sentences, "feedback": self.feedback, "BM25": self.words}
-        return " + ".join(name for name, weight in steps.items() if weight)
-
-    def write(self, file: Path) -> None:
-        """Writes the settings as JSON."""
-        write_json(file, asdict(self))
-
-    @classmethod
-    def read(cls, file: Path) -> SearchSettings:
-        """Reads a file of `write`; without a file, the defaults.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        if not file.exists():
-            return cls()
-        weights = read_json(file)
-        with reading(file, expected='{"words": a number, "feedback": a number, "sentences": a number}'):
-            # Earlier versions searched other collections without BM25.
-            return cls.checked(**{"words_elsewhere": 0.0, **weights})
-
-    @classmethod
-    def checked(cls, **weights: float) -> SearchSettings:
-        """Settings with weights from a file.
-
-        Raises:
-            ConfigError: a weight is not in [0, 1].
-        """
-        settings = cls(**weights)
-        require_within(settings, "[0, 1]", *asdict(settings))
-        return settings
 
 
 class Source(Protocol):
@@ -187,7 +122,7 @@ def ranked(
     adapted = queries if adapter is None else adapter.queries(queries, familiarity.query)
     moved = adapted
     if settings.feedback:
-        first = source.nearest(adapted, _FEEDBACK_DOCUMENTS)
+        first = source.nearest(adapted, FEEDBACK_DOCUMENTS)
         moved = with_feedback(adapted, source.vectors_of(first), first.scores, settings.feedback * familiarity.query)
     if not settings.sentences or source.sentences is None:
         return source.nearest(moved, k)
@@ -210,7 +145,7 @@ def fused(dense: Hits, words: Hits | None, settings: SearchSettings, familiarity
 def nearest(queries: Tensor, documents: Tensor, count: int, feedback: float | Tensor = 0.0) -> Hits:
     """The ``count`` nearest documents, unit vectors ``[N, D]``, of each query, ``[Q, D]``; see `with_feedback`."""
     if bool(torch.as_tensor(feedback).any()):
-        scores, rows = top_documents(queries, documents, _FEEDBACK_DOCUMENTS)
+        scores, rows = top_documents(queries, documents, FEEDBACK_DOCUMENTS)
         queries = with_feedback(queries, documents[rows], scores, feedback)
     scores, rows = top_documents(queries, documents, count)
     return Hits(rows, scores)
@@ -227,7 +162,7 @@ def with_feedback(queries: Tensor, documents: Tensor, scores: Tensor, weight: fl
 
     Source: Rocchio 1971; on dense vectors Li et al. 2021 (arXiv 2108.11044).
     """
-    shares = torch.softmax(scores / _FEEDBACK_TEMPERATURE, dim=1).nan_to_num(0.0)
+    shares = torch.softmax(scores / FEEDBACK_TEMPERATURE, dim=1).nan_to_num(0.0)
     centre = F.normalize((shares.unsqueeze(-1) * documents).sum(1), dim=-1)
     has_hits = ~scores.isneginf().all(1)
     return F.normalize(queries.lerp(centre, (torch.as_tensor(weight) * has_hits).unsqueeze(-1)), dim=-1)

@@ -1,4 +1,7 @@
-"""Search by words: BM25 over an index that is added to, deleted from, kept in a folder and mapped from there."""
+"""Search by words: BM25 over an index that is added to, deleted from, kept in a folder and mapped from there.
+
+torch is imported where `Hits` are made: `LexicalIndex.best` answers a query without it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,9 @@ from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from jepakit.errors import (
     ConfigError,
@@ -26,8 +28,10 @@ from jepakit.errors import (
 )
 from jepakit.files import parse_json, read_json, read_text, reading, write_json, write_text
 from jepakit.files.arrays import map_array, write_array
-from jepakit.search.hits import Hits, existing_rows
 from jepakit.search.postings import Postings
+
+if TYPE_CHECKING:
+    from jepakit.search.hits import Hits
 
 _SETTINGS, _WORDS, _WEIGHTS = "lexical.json", "words.json", "weights.npy"
 #: The English stop words of Lucene.
@@ -148,6 +152,8 @@ class LexicalIndex:
         Raises:
             DataError: there is no such row, or it is deleted already.
         """
+        from jepakit.search.hits import existing_rows
+
         self._change(self._postings.without(existing_rows(rows, self.alive)), self._words)
 
     def compacted(self) -> LexicalIndex:
@@ -168,16 +174,23 @@ class LexicalIndex:
         Raises:
             ConfigError: ``k`` is less than 1.
         """
+        import torch
+
+        from jepakit.search.hits import Hits
+
         if k < 1:
             raise ConfigError("k", k, "at least 1")
         rows, best = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32)
         for place, query in enumerate(queries):
-            top, scores = self._best(query, k, allowed)
+            top, scores = self.best(query, k, allowed)
             rows[place, : len(top)], best[place, : len(top)] = top, scores
         return Hits(torch.from_numpy(rows), torch.from_numpy(best))
 
-    def _best(self, query: str, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The best rows for a query and their scores; a word that occurs twice in the query counts twice."""
+    def best(self, query: str, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The at most ``k`` best rows for a query and their scores, as `search`, without torch.
+
+        A word that occurs twice in the query counts twice.
+        """
         words = [self._words[word] for word in tokenize(query, self.config.stemmer) if word in self._words]
         if not words:
             return np.empty(0, np.int64), np.empty(0, np.float32)

@@ -195,7 +195,8 @@ class _Service:
         # The stamp is read first, so that the next request notices a change that happens meanwhile.
         stamp, folder = self._stamp(), self._folder
         index = self._given.index if folder is None else Index.open(folder, fingerprint=self._fingerprint)
-        return stamp, Searcher(index, self._encoder, self._given.adapter, self._given.settings)
+        given = self._given
+        return stamp, Searcher(index, self._encoder, given.adapter, given.settings, given.static)
 
     def _stamp(self) -> object:
         """Changes with every change of an index in a folder, since its manifest is replaced then."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,27 +17,18 @@ from jepakit.files import read_yaml, reading
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.adapter.stage import base_of
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.ranking import DEPTH, SearchSettings, familiar, fused, ranked
+from jepakit.retrieval.ranking import familiar, fused, ranked
 from jepakit.search.collection import Collection, open_collection
-from jepakit.search.documents import Metadata
 from jepakit.search.filters import Filter
+from jepakit.search.found import Found
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
+from jepakit.search.settings import DEPTH, SearchSettings
+from jepakit.search.static.encoder import STATIC, StaticEncoder
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import RunFolder, load_encoder_as
 
 Mode = Literal["fused", "dense", "words"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A document in the result of a search; scores are comparable only within the result of one query."""
-
-    id: str
-    score: float
-    title: str
-    text: str
-    metadata: Metadata
 
 
 class Searcher:
@@ -47,9 +39,11 @@ class Searcher:
         encoder: the base model.
         adapter: trained on that base; None searches with the base alone.
         settings: weights of feedback, sentences and BM25.
+        static: answers the queries that are familiar to it in place of the base and the adapter, which answer the
+            others; None: they answer all.
 
     Raises:
-        ModelError: the adapter was trained on another base.
+        ModelError: the adapter was trained on another base, or ``static`` on other vectors of documents.
         ConfigError: sentences or words have a weight but the index has none; or the adapter changes documents but the
             collection does not record that it holds adapted vectors.
     """
@@ -60,10 +54,13 @@ class Searcher:
         encoder: TextEncoder,
         adapter: Adapter | None = None,
         settings: SearchSettings | None = None,
+        static: StaticEncoder | None = None,
     ) -> None:
         if adapter is not None:
             require_base(adapter, encoder)
-        self.index, self.encoder, self.adapter = index, encoder, adapter
+        if static is not None:
+            static.require_documents(document_fingerprint(encoder, adapter))
+        self.index, self.encoder, self.adapter, self.static = index, encoder, adapter, static
         self.settings = settings or SearchSettings()
         if self.settings.sentences and index.sentences is None:
             expected = "0 for an index without sentences; or build it with those of jepakit.retrieval.encode_sentences"
@@ -109,7 +106,8 @@ class Searcher:
         if settings.sentences and collection.sentences is None:
             notes.append(f"sentences (weight {settings.sentences:g} in this run) are left out: it stores none")
             settings = replace(settings, sentences=0)
-        searcher = cls(collection, encoder, adapter, settings)
+        static = StaticEncoder.load(folder.path / STATIC) if (folder.path / STATIC).is_dir() else None
+        searcher = cls(collection, encoder, adapter, settings, static)
         searcher.notes = tuple(notes)
         return searcher
 
@@ -147,13 +145,31 @@ class Searcher:
         require_search(k, mode)
         if mode == "words":
             return self.index.search_words(queries, k, where)
-        base = self.encoder.encode(queries, "query")
-        familiarity = familiar(base, self.adapter, self._all)
         source = _Indexed(self.index, where) if where else self._all
+        if self.static is None:
+            return self._searched(queries, self.encoder.encode(queries, "query"), self.adapter, source, k, mode)
+        bags = self.static.features(queries)
+        answered = self.static.familiar(bags)
+        rows, scores = torch.full((len(queries), k), -1), torch.full((len(queries), k), -torch.inf)
+        for chosen in (np.flatnonzero(answered), np.flatnonzero(~answered)):
+            texts = [queries[place] for place in chosen.tolist()]
+            if not texts:
+                continue
+            quick = bool(answered[chosen[0]])
+            vectors = torch.from_numpy(self.static.encode(texts)) if quick else self.encoder.encode(texts, "query")
+            hits = self._searched(texts, vectors, None if quick else self.adapter, source, k, mode)
+            rows[chosen, : hits.rows.shape[1]], scores[chosen, : hits.rows.shape[1]] = hits.rows, hits.scores
+        return Hits(rows, scores)
+
+    def _searched(
+        self, queries: Sequence[str], base: Tensor, adapter: Adapter | None, source: _Indexed, k: int, mode: Mode
+    ) -> Hits:
+        """The hits of queries with these vectors, ``[Q, D]``; without an adapter they are at home."""
+        familiarity = familiar(base, adapter, self._all)
         if mode == "dense" or not self.settings.use_words:
-            return ranked(base, self.adapter, source, k, self.settings, familiarity)
-        dense = ranked(base, self.adapter, source, max(k, DEPTH), self.settings, familiarity)
-        words = self.index.search_words(queries, max(k, DEPTH), where)
+            return ranked(base, adapter, source, k, self.settings, familiarity)
+        dense = ranked(base, adapter, source, max(k, DEPTH), self.settings, familiarity)
+        words = self.index.search_words(queries, max(k, DEPTH), source.where)
         return fused(dense, words, self.settings, familiarity).first(k)
 
 

@@ -1,0 +1,82 @@
+"""The static encoder of a run: trained after the adapter, in ``static/`` of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import Progress
+
+from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.serving.searcher import document_fingerprint
+from jepakit.retrieval.static.config import StaticConfig
+from jepakit.retrieval.static.texts import training_questions, training_texts
+from jepakit.retrieval.static.training import TrainedStatic, fit_static, tokenizer_rules
+from jepakit.search.documents import Documents
+from jepakit.search.static.encoder import STATIC, StaticEncoder
+from jepakit.text import TextEncoder
+from jepakit.training import RunFolder, save_encoder
+
+
+def train_static(
+    documents: Documents,
+    dataset: RetrievalDataset,
+    encoder: TextEncoder,
+    config: StaticConfig,
+    *,
+    adapter: Adapter | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> TrainedStatic:
+    """Trains a static encoder of queries on the texts of a collection.
+
+    Args:
+        documents: the collection.
+        dataset: its training questions, whose texts are used if people asked them; never those of the test.
+        encoder: the base model, whose vectors the documents have.
+        config: the options.
+        adapter: its queries are predicted, unless it leaves them as they are.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ConfigError: the tokeniser of the base is not one of the library ``tokenizers``, or an option does not fit.
+        DataError: there are too few texts.
+    """
+    rules = tokenizer_rules(encoder)
+    changes = adapter is not None and (adapter.changes_documents or float(adapter.strength) > 0)
+    questions = training_questions(dataset) if config.questions else []
+    texts = training_texts(documents, encoder, config, questions=questions, adapter=adapter if changes else None)
+    fingerprint = document_fingerprint(encoder, adapter)
+    return fit_static(texts, encoder, config, rules=rules, documents=fingerprint, progress=progress)
+
+
+def finish_static(
+    run: RunFolder,
+    documents: Documents,
+    dataset: RetrievalDataset,
+    encoder: TextEncoder,
+    adapter: Adapter,
+    config: StaticConfig,
+    *,
+    show: bool,
+    resume: bool,
+    say: Callable[[str], None],
+) -> StaticEncoder:
+    """The static encoder of a run, trained now unless a resumed run has it."""
+    folder = run.path / STATIC
+    if not (resume and folder.is_dir()):
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
+            task = bar.add_task("static queries", total=None)
+
+            def progress(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            trained = train_static(documents, dataset, encoder, config, adapter=adapter, progress=progress)
+        card = {
+            "dataset": f"{trained.texts} texts of {dataset.name}: {dataset.origin}",
+            "method": f"static encoder of queries, which predicts {encoder.name}. {trained.sentence}",
+        }
+        save_encoder(trained.network, folder, config=trained.network.arguments, card=card)
+        say(trained.sentence)
+    return StaticEncoder.load(folder)
