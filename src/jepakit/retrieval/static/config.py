@@ -16,7 +16,7 @@ class StaticConfig:
         width: numbers of a token's vector, at most those of the base model; None: as many. A narrower table is smaller
             and less exact.
         pairs: vectors for pairs of neighbouring tokens, too; false: for single tokens only.
-        fewest: occurrences of a pair in the texts from which it gets a vector.
+        fewest: texts that a pair must occur in to get a vector.
         hidden: width of the perceptron as a multiple of the base's vectors; 0: none.
         predictive: weight of ``2 - 2 cos`` to the base's vector.
         contrastive: weight of InfoNCE against the other texts of the batch.
@@ -47,7 +47,7 @@ class StaticConfig:
     questions: bool = True
     epochs: int = 5
     batch_size: int = 256
-    table_rate: float = 2e-3
+    table_rate: float = 3e-3
     rate: float = 1e-3
     dropout: float = 0.0
     home: float = 0.95

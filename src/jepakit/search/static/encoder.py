@@ -67,7 +67,7 @@ class StaticEncoder:
     @property
     def megabytes(self) -> float:
         """Size of all numbers, in millions of bytes."""
-        arrays = [self.table, self.scale, self.features.tokens, self.features.pairs]
+        arrays = [self.table, self.scale, self.gate.frequency, self.features.tokens, self.features.pairs]
         arrays += [array for layer in self.layers for array in layer] + ([] if self.widen is None else [self.widen])
         return (sum(array.nbytes for array in arrays) + len(self.features.rules.encode())) / 1e6
 

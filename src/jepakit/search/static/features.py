@@ -129,18 +129,18 @@ def count_features(
         numbers: the tokens of each text.
         most: rows of the table; tokens come first, pairs fill what is left.
         pairs: whether pairs get vectors.
-        fewest: occurrences from which a pair gets one.
+        fewest: texts from which a pair gets one.
 
     Returns:
-        The features, and how often each row occurs, ``[R]`` int64.
+        The features, and in how many texts each row occurs, ``[R]`` int64.
     """
     size = tokenizer_of(rules).get_vocab_size()
     counts = np.zeros(size, np.int64)
     together: Counter[int] = Counter()
     for some in numbers:
-        np.add.at(counts, some, 1)
+        counts[np.unique(some)] += 1
         if pairs:
-            together.update((some[:-1] * size + some[1:]).tolist())
+            together.update(np.unique(some[:-1] * size + some[1:]).tolist())
     # Of equal counts the lower number comes first, so that a table is the same in every run.
     order = np.argsort(-counts, kind="stable")[:most]
     kept = np.sort(order[counts[order] > 0])

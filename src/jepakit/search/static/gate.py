@@ -13,7 +13,7 @@ import numpy as np
 from jepakit.search.static.features import Bags, Features
 
 SIGNALS = 6
-#: A token that occurred fewer times is rare.
+#: A token of fewer texts is rare.
 _RARE = 6
 #: Added to the diagonal of the least squares, in texts.
 _RIDGE = 1.0
@@ -24,7 +24,7 @@ class Gate:
     """A threshold of the estimated cosine.
 
     Args:
-        frequency: ``log(1 + occurrences)`` of each row in training, ``[R]`` float32.
+        frequency: ``log(1 + texts of training that have it)`` of each row, ``[R]`` float32.
         weights: of the signals, ``[SIGNALS]`` float32.
         threshold: of their weighted sum.
     """
@@ -68,7 +68,7 @@ def fit_gate(features: Features, frequency: np.ndarray, bags: Bags, reached: np.
 
     Args:
         features: finds rows.
-        frequency: occurrences of each row in the training texts, ``[R]``.
+        frequency: training texts that have each row, ``[R]``.
         bags: of N held-out texts.
         reached: their cosines to the base's vectors, ``[N]``.
         home: the share.

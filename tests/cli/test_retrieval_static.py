@@ -1,0 +1,80 @@
+"""``jepakit retrieval train --query_encoder static``: from training to a search that imports no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_retrieval_tuning import QUICK, never, written
+from word_model import noisy, write_word_model
+
+from jepakit.cli.main import main
+from jepakit.retrieval.static import stage
+from jepakit.search.static.encoder import STATIC
+
+QUERY = "d1 d2 d3"
+STATIC_WORDS = ["--query_encoder", "static", "--static.epochs", "2", "--static.excerpts", "300"]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options of a finished run."""
+    folder = tmp_path_factory.mktemp("home")
+    base = write_word_model(folder)
+    words = [*written(noisy(), folder), "--text.base", str(base), "--text.device", "cpu", *QUICK, *STATIC_WORDS]
+    words = ["--run", str(folder / "run"), *words]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        assert main(["retrieval", "train", *words]) == 0
+    return words
+
+
+@pytest.fixture(autouse=True)
+def _cache(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path(words[1]).parent / "cache"))
+
+
+def test_a_search_imports_no_torch(words: list[str]) -> None:
+    command = ["retrieval", "search", QUERY, "--run", words[1], "--k", "2"]
+    code = f"import sys; from jepakit.cli.main import main; s = main({command!r}); print(s, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
+    assert done.stdout.startswith(" 1. D")
+
+
+def test_it_finds_what_the_search_with_torch_finds(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["retrieval", "search", QUERY, "--run", words[1], "--k", "5"]
+    assert main(command) == 0
+    quick = capsys.readouterr().out
+    assert main([*command, "--index", str(Path(words[1]) / "index")]) == 0
+    assert capsys.readouterr().out == quick
+
+
+def test_an_unfamiliar_query_is_encoded_by_the_base(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retrieval", "search", "justice", "--run", words[1], "--k", "1"]) == 0
+    assert capsys.readouterr().out.startswith("an unfamiliar query: it is encoded by the base model\n 1. D")
+
+
+def test_the_table_has_a_row_for_it_and_says_how_many_queries_are_unfamiliar(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = json.loads((Path(words[1]) / "results.json").read_text())
+    row = next(row for row in results["rows"] if row["method"] == "jepakit: full search, static queries")
+    assert row["ours"]
+    assert any("queries are unfamiliar" in sentence for sentence in results["summary"])
+    before = row["value"]
+    assert main(["retrieval", "evaluate", "--run", words[1]]) == 0
+    rows = json.loads((Path(words[1]) / "results.json").read_text())["rows"]
+    assert next(row for row in rows if row["method"] == "jepakit: full search, static queries")["value"] == before
+
+
+def test_a_resumed_run_does_not_train_it_again(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (Path(words[1]) / STATIC / "model.safetensors").read_bytes()
+    monkeypatch.setattr(stage, "train_static", never)
+    assert main(["retrieval", "train", *words, "--resume"]) == 0
+    assert (Path(words[1]) / STATIC / "model.safetensors").read_bytes() == before
