@@ -16,7 +16,7 @@ from jepakit.retrieval.static import stage
 from jepakit.search.static.encoder import STATIC
 
 QUERY = "d1 d2 d3"
-STATIC_WORDS = ["--query_encoder", "static", "--static.epochs", "2", "--static.excerpts", "300"]
+STATIC_WORDS = ["--query_encoder", "static", "--static.epochs", "2", "--static.texts", "300"]
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_texts_are_those_of_the_documents_without_test_questions() -> None:
     dataset = type(dataset)(dataset.name, dataset.documents, dataset.queries, halves)
     questions = training_questions(dataset)
     assert questions == list(dataset.queries.texts[:20])
-    config = StaticConfig(excerpts=10)
+    config = StaticConfig(texts=60)
     found = training_texts(dataset.documents, WordEncoder(), config, questions=questions)
     assert len(set(found.texts)) == len(found.texts) == len(found.targets)
     assert set(dataset.documents.passages) <= set(found.texts)
@@ -68,6 +68,7 @@ def test_excerpts_are_runs_of_words() -> None:
     for text in excerpts(given, 50, np.random.default_rng(0)):
         assert text in given[0]
         assert 2 <= len(text.split()) <= 5
+    assert excerpts(given, -3, np.random.default_rng(0)) == []
     assert excerpts(["a b"], 5, np.random.default_rng(0)) == []
 
 

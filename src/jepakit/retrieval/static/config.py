@@ -22,9 +22,9 @@ class StaticConfig:
         contrastive: weight of InfoNCE against the other texts of the batch.
         temperature: of InfoNCE.
         sentences: the most sentences to train on; a random sample of more.
-        excerpts: runs of 2 to 12 words of these sentences to train on, too. They are as short as questions.
+        texts: where there are fewer sentences, runs of 2 to 12 of their words make up this number.
         questions: train on the texts of the training questions, too, never on their answers.
-        epochs: passes over the texts.
+        epochs: passes over the texts; 0: nothing is trained, as a floor.
         batch_size: texts per step.
         table_rate: learning rate of the token vectors.
         rate: learning rate of the perceptron.
@@ -43,7 +43,7 @@ class StaticConfig:
     contrastive: float = 0.0
     temperature: float = 0.05
     sentences: int = 120_000
-    excerpts: int = 60_000
+    texts: int = 40_000
     questions: bool = True
     epochs: int = 5
     batch_size: int = 256
@@ -54,8 +54,8 @@ class StaticConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_at_least(self, width=1, fewest=1, hidden=0, predictive=0, contrastive=0, sentences=0, excerpts=0)
-        require_at_least(self, epochs=1, batch_size=2)
+        require_at_least(self, width=1, fewest=1, hidden=0, predictive=0, contrastive=0, sentences=0, texts=0)
+        require_at_least(self, epochs=0, batch_size=2)
         require_within(self, "[0, 1)", "dropout")
         require_within(self, "[0, 1]", "home")
         if self.predictive == 0 and self.contrastive == 0:

@@ -43,7 +43,7 @@ def training_texts(
     questions: Sequence[str] = (),
     adapter: Adapter | None = None,
 ) -> TrainingTexts:
-    """Sentences, titles and whole documents of a collection, excerpts of its sentences, and questions.
+    """Sentences, titles and whole documents of a collection, excerpts where sentences are few, and questions.
 
     Args:
         documents: the collection.
@@ -57,7 +57,7 @@ def training_texts(
     titles = [title for title in documents.titles if title.strip()]
     # As documents: they are in the cache of the index, and most models encode both kinds alike.
     as_documents = [*sentences, *titles, *documents.passages]
-    as_queries = [*excerpts(sentences, config.excerpts, generator), *questions]
+    as_queries = [*excerpts(sentences, config.texts - len(sentences), generator), *questions]
     found: dict[str, Tensor] = {}
     groups: tuple[tuple[list[str], Kind], ...] = ((as_queries, "query"), (as_documents, "document"))
     for texts, kind in groups:
@@ -85,7 +85,7 @@ def excerpts(sentences: Sequence[str], most: int, generator: np.random.Generator
     words = [sentence.split() for sentence in sentences]
     words = [some for some in words if len(some) > _FEWEST_WORDS]
     found: list[str] = []
-    if not words:
+    if not words or most <= 0:
         return found
     for row in generator.integers(len(words), size=most).tolist():
         count = int(generator.integers(_FEWEST_WORDS, min(_MOST_WORDS, len(words[row]) - 1) + 1))

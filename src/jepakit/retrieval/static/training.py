@@ -34,8 +34,8 @@ from jepakit.text import CachedEncoder, SentenceEncoder, TextEncoder
 
 #: Share of the texts that is held out, and the most and the fewest of them.
 _HELD_OUT, _MOST_HELD_OUT, _FEWEST = 0.1, 2000, 20
-#: Mean length of the token vectors before training. Tokens of few texts keep much of what they start with: at a length of
-#: 0.1 search was much worse, and without this start far worse.
+#: Mean length of the token vectors before training. Tokens of few texts keep much of what they start with: at a length
+#: of 0.1 search was much worse, and without this start far worse.
 _START = 3.0
 #: The learning rates fall linearly to this part.
 _LAST_RATE = 0.02
@@ -168,7 +168,8 @@ def _most_rows(config: StaticConfig, dim: int, rules: str) -> int:
 def _initialise(vectors: TokenVectors, features: Features, encoder: TextEncoder, rarity: np.ndarray) -> None:
     """Each token starts as the base's vector of it alone, the longer the rarer it is; pairs start at zero.
 
-    The lengths are those of TF-IDF (Spärck Jones 1972). Where rows are narrower, the principal directions of these vectors are kept, and the linear map turns them back.
+    The lengths are those of TF-IDF (Spärck Jones 1972). Where rows are narrower, the principal directions of these
+    vectors are kept, and the linear map turns them back.
     """
     tokenizer = tokenizer_of(features.rules)
     numbers = np.flatnonzero(features.tokens >= 0).tolist()
