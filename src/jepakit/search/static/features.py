@@ -8,11 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from jepakit.errors import ModelError, in_one_line
+from jepakit.errors import MissingExtraError, ModelError, in_one_line
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: Tokens of a text that are read, and characters for each of them: a tokeniser takes time for megabytes.
 MOST_TOKENS, _CHARACTERS_PER_TOKEN = 256, 64
@@ -98,9 +102,14 @@ def tokenizer_of(rules: str) -> Tokenizer:
 
     Raises:
         ModelError: the rules are those of no tokeniser.
+        MissingExtraError: tokenizers is not installed.
     """
     try:
-        tokenizer = Tokenizer.from_str(rules)
+        library: Any = import_module("tokenizers")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("tokenizers", "retrieval") from error
+    try:
+        tokenizer: Tokenizer = library.Tokenizer.from_str(rules)
     except Exception as error:  # The library raises nothing more precise.
         raise ModelError(f"the tokeniser of a static encoder cannot be read ({in_one_line(error)})") from error
     tokenizer.no_padding()
