@@ -416,6 +416,14 @@ def test_patience_counts_epochs_without_a_fall_and_a_stopped_run_stays_stopped(t
     assert rows_but_seconds(tmp_path) == rows
 
 
+def test_a_run_stops_when_the_loss_is_low_enough_and_stays_stopped(tmp_path: Path) -> None:
+    run, settings = RunFolder(tmp_path), config(epochs=20, stop_loss=1.5)
+    result = fit(None, make_loader(), settings, task=Scripted(by_epoch(3, 4, 1.5, 2, 1.4, 99)), run=run)
+    assert (result.epochs, result.stopped_early) == (5, True)
+    again = fit(None, make_loader(), settings, task=Scripted(iter(())), run=run, resume=True)
+    assert (again.epochs, again.stopped_early) == (5, True)
+
+
 def test_the_patience_of_a_resumed_run_has_already_waited(tmp_path: Path) -> None:
     run, settings = RunFolder(tmp_path), config(epochs=20, patience=3, diagnose_every=1)
     with pytest.raises(InterruptionError):
@@ -618,6 +626,7 @@ def test_it_runs_in_a_thread() -> None:
         *[{name: -1} for name in ("seed", "unfreeze_epoch", "jepa_pretrain_epochs", "clip_norm", "jepa_weight")],
         {"seed": 2**63},
         {"learning_rate": 0.0},
+        {"stop_loss": 0.0},
         {"learning_rate": math.nan},
         {"learning_rates": {"encoder": math.inf}},
         {"weight_decay": math.nan},

@@ -20,6 +20,7 @@ from jepakit.graph.networks.layers import LAYERS, BatchNorm, GATLayer, GCNLayer,
 from jepakit.graph.networks.messages import Messages
 from jepakit.graph.networks.prototypes import PrototypeReadout
 from jepakit.graph.vocabulary import Vocabulary, translate
+from jepakit.graph.words import best_power, is_bag_of_words, word_weights
 
 # Features with at least so many columns and at most this share of non-zeros are multiplied as a sparse matrix.
 _SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
@@ -45,7 +46,12 @@ class EncoderConfig:
     Args:
         conv: ``gin`` (GINE where there are edge features), ``gcn``, ``gat`` (GATv2) or ``gps`` (graph transformer).
         hidden: width of each layer.
-        layers: number of message-passing layers.
+        layers: number of message-passing layers; 0: a linear map of the features.
+        spread: steps of personalised PageRank that spread the node embeddings over the graph after the last layer.
+        restart: share of a node's own embedding in each of these steps.
+        rare_words: power p of the weights ``log(N / n)^p`` of bags of words, for a word that n of N nodes have: 1 is
+            TF-IDF, 0 leaves features as they are. None chooses without labels, see `jepakit.graph.words.best_power`.
+            The weights are those of the data of pre-training, and other features are left as they are.
         scale_rows: scale the features of each node to a root mean square of 1: long and short texts weigh the same.
         norm: ``batch``, ``layer`` or ``none``.
         dropout: after each layer, in training.
@@ -61,6 +67,9 @@ class EncoderConfig:
     conv: Literal["gin", "gcn", "gat", "gps"] = "gin"
     hidden: int = 128
     layers: int = 4
+    spread: int = 0
+    restart: float = 0.1
+    rare_words: float | None = 0.0
     scale_rows: bool = False
     norm: Literal["batch", "layer", "none"] = "batch"
     dropout: float = 0.0
@@ -78,8 +87,13 @@ class EncoderConfig:
         require_choice("jumping", self.jumping, ("concat", "last"))
         require_choice("pooling", self.pooling, _POOLINGS)
         require_choice("position", self.position, get_args(Encoding))
-        require_at_least(self, hidden=1, layers=1, heads=1, position_size=1, prototypes=0)
+        require_at_least(self, hidden=1, layers=0, spread=0, heads=1, position_size=1, prototypes=0)
         require_within(self, "[0, 1)", "dropout")
+        require_within(self, "(0, 1]", "restart")
+        if self.rare_words is not None:
+            require_within(self, "[0, inf)", "rare_words")
+        if not self.layers and not self.spread:
+            raise ConfigError("layers", 0, "at least 1 where spread = 0")
         if self.conv in ("gat", "gps") and self.hidden % self.heads:
             raise ConfigError("heads", self.heads, f"a divisor of hidden = {self.hidden}")
 
@@ -131,6 +145,8 @@ class GraphEncoder(NodeEncoder):
         self.position_dim = 0 if self.config.position == "none" else self.config.position_size
         hidden = self.config.hidden
         self.features = nn.Linear(in_dim, hidden)
+        self.word_weight: Tensor | None
+        self.register_buffer("word_weight", None if self.config.rare_words == 0 else torch.ones(in_dim))
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(hidden), std=0.02))
         self.position = nn.Linear(self.position_dim, hidden, bias=False) if self.position_dim else None
         self.edges = nn.Linear(edge_dim, hidden) if edge_dim else None
@@ -154,7 +170,13 @@ class GraphEncoder(NodeEncoder):
         vocabulary = None if graphs.vocabulary is None else asdict(graphs.vocabulary)
         # Clusters of fewer nodes are single nodes more than groups of similar ones.
         prototypes = min(config.prototypes, max(graphs.num_nodes // _NODES_PER_PROTOTYPE, 1))
-        return cls(graphs.x.shape[1], edge_dim, vocabulary, **{**asdict(config), "prototypes": prototypes})
+        power = config.rare_words if is_bag_of_words(graphs.x) else 0.0
+        power = best_power(graphs.x, graphs.edge_index) if power is None else power
+        chosen = {"prototypes": prototypes, "rare_words": power}
+        encoder = cls(graphs.x.shape[1], edge_dim, vocabulary, **{**asdict(config), **chosen})
+        if encoder.word_weight is not None:
+            encoder.word_weight.copy_(word_weights(graphs.x, power))
+        return encoder
 
     def prepare(self, graphs: Graphs) -> Graphs:
         """The graphs with the columns and the structural encoding of this encoder; to be called once per data set.
@@ -249,9 +271,12 @@ class GraphEncoder(NodeEncoder):
             x = x + h if self.config.residual else h
             outputs.append(x)
         node = torch.cat(outputs, dim=1) if self.config.jumping == "concat" else outputs[-1]
+        node = messages.spread(node, self.config.spread, self.config.restart)
         return {"node": node, "graph": _POOLINGS[self.config.pooling](node, graphs.node_ptr)}
 
     def _project(self, x: Tensor) -> Tensor:
+        if self.word_weight is not None:
+            x = x * self.word_weight
         if self.config.scale_rows:
             x = F.normalize(x, dim=1) * self.in_dim**0.5
         # Bags of words are wide and mostly zero: a sparse product is a hundred times less work.

@@ -14,8 +14,9 @@ from jepakit.graph.data import Graphs
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.probe.classes import first_split_seconds, probe_kernel
 from jepakit.graph.probe.kernels import KernelKind, wl_kernel_series
-from jepakit.graph.probe.propagation import is_bag_of_words, rare_words, smoothed_features, spread_features
+from jepakit.graph.probe.propagation import rare_words, smoothed_features, spread_features
 from jepakit.graph.recommendation import Measured
+from jepakit.graph.words import is_bag_of_words
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 FEATURES = "features alone"
@@ -41,6 +42,8 @@ def random_encoders(first: GraphEncoder, graphs: Graphs, count: int) -> list[Gra
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             encoder = GraphEncoder(**first.arguments)  # pyright: ignore[reportArgumentType]
+            if encoder.word_weight is not None and first.word_weight is not None:
+                encoder.word_weight.copy_(first.word_weight)
             prepared = encoder.prepare(graphs)
             # With dropout this draws, too.
             encoder.calibrate(prepared)

@@ -26,6 +26,7 @@ class FitConfig:
         accelerator: ``auto``, ``cpu``, ``gpu``.
         devices: how many; more than one trains with DistributedDataParallel.
         patience: stop when the training loss has not fallen for so many epochs; None never stops.
+        stop_loss: stop when the training loss of an epoch is below it; None never stops.
         jepa_pretrain_epochs: where there is a task: epochs of JEPA alone before it; fewer than ``epochs``.
         jepa_weight: weight of JEPA beside the task.
         freeze: parameters whose name begins so are not trained.
@@ -49,6 +50,7 @@ class FitConfig:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     patience: int | None = None
+    stop_loss: float | None = None
     jepa_pretrain_epochs: int = 0
     jepa_weight: float = 1.0
     freeze: list[str] = field(default_factory=list)
@@ -69,6 +71,8 @@ class FitConfig:
                 raise ConfigError(f"learning_rates.{name}", rate, "a number in (0, inf)")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError("betas", self.betas, "two numbers in [0, 1)")
+        if self.stop_loss is not None:
+            require_within(self, "(0, inf)", "stop_loss")
         # A generator takes no more than 63 bits.
         require_within(self, f"[0, {2**63})", "seed")
         if self.unfreeze_epoch is not None and not self.freeze:
@@ -82,7 +86,7 @@ class FitResult:
     Args:
         epochs: epochs trained in all, resumed ones included.
         steps: optimiser steps in all.
-        stopped_early: whether ``patience`` ended it.
+        stopped_early: whether ``patience`` or ``stop_loss`` ended it.
         metrics: the last epoch's numbers, named as in metrics.csv.
     """
 

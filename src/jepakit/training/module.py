@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -182,13 +183,18 @@ class EpochLog(pl.Callback):
 
 
 class Patience(EarlyStopping):
-    """Stops when the training loss has not fallen for a number of epochs.
+    """Stops when the training loss has not fallen for a number of epochs, or when it is low enough.
 
     Epochs of JEPA alone before a task do not count, since they have another loss.
+
+    Args:
+        epochs: without a fall; None: any number.
+        loss: it stops below this; None: never.
     """
 
-    def __init__(self, epochs: int) -> None:
-        super().__init__("train/total", patience=epochs, check_finite=False)
+    def __init__(self, epochs: int | None, loss: float | None = None) -> None:
+        patience = sys.maxsize if epochs is None else epochs
+        super().__init__("train/total", patience=patience, stopping_threshold=loss, check_finite=False)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops at once where the resumed run had stopped early."""

@@ -48,7 +48,8 @@ def fit_with_lightning(
     frozen = [p for name, p in _named(parts) if p.requires_grad and _matches(name, config.freeze)]
     groups, schedule = parameter_groups(parts, config), WarmupCosine(total_steps, warmup)
     module = JEPAModule(jepa, task, config, parameter_groups=groups, schedule=schedule, frozen=frozen)
-    stopping = None if config.patience is None else Patience(config.patience)
+    stops = config.patience is not None or config.stop_loss is not None
+    stopping = Patience(config.patience, config.stop_loss) if stops else None
     checkpoint = run.checkpoint if run is not None and resume and run.checkpoint.exists() else None
     if checkpoint is not None:
         _check_same_model(module, checkpoint)

@@ -12,7 +12,6 @@ from jepakit.errors import DataError
 from jepakit.graph import Graphs
 from jepakit.graph.probe.propagation import (
     SHARES,
-    is_bag_of_words,
     probe_few_spread_labels,
     probe_spread_labels,
     rare_words,
@@ -85,15 +84,6 @@ def test_rare_words_weigh_more_by_hand() -> None:
     found = rare_words(path([[3.0, 1, 0, 0], [1, 0, 2, 0], [1, 0, 1, 0], [1, 0, 0, 0]])).x
     two, four = math.log(2), math.log(4)
     torch.testing.assert_close(found, torch.tensor([[0, four, 0, 0], [0, 0, two, 0], [0, 0, two, 0], [0, 0, 0, 0]]))
-
-
-def test_words_are_wide_sparse_and_not_negative() -> None:
-    words = torch.zeros(50, 200)
-    words[torch.arange(50), torch.arange(50)] = 2.0
-    assert is_bag_of_words(words)
-    assert not is_bag_of_words(words[:, :60])
-    assert not is_bag_of_words(-words)
-    assert not is_bag_of_words(words + 1)
 
 
 def test_labels_on_a_path_of_three_by_hand() -> None:

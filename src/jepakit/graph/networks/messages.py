@@ -61,6 +61,25 @@ class Messages:
         incoming = replace(self.incoming, weight=weight)
         return sum_rows(x, incoming, lambda: replace(self.outgoing, weight=weight[self.outgoing_edges.rows]))
 
+    def smooth(self, x: Tensor) -> Tensor:
+        """``Â x`` with ``Â = D^-½ (A + I) D^-½``, degrees counted with the self loop: ``[N, D] -> [N, D]``."""
+        return self.sum_neighbors(x, self.gcn_weight) + x / (self.degree + 1).to(x.dtype)[:, None]
+
+    def spread(self, x: Tensor, steps: int, restart: float) -> Tensor:
+        """Personalised PageRank ``Z ← (1 - α) Â Z + α x`` from ``Z = x``, ``[N, D] -> [N, D]``.
+
+        Args:
+            x: what is spread.
+            steps: how often; 0 returns ``x``.
+            restart: α.
+
+        Source: APPNP, Gasteiger et al. 2019, eq. 4.
+        """
+        z = x
+        for _ in range(steps):
+            z = (1 - restart) * self.smooth(z) + restart * x
+        return z
+
     def sum_neighbors_and_self(self, x: Tensor, scale: Tensor) -> Tensor:
         """``scale x_i + Σ_{j→i} x_j`` in one pass: ``[N, D], [] -> [N, D]``; both arguments receive gradients."""
         return _SumNeighborsAndSelf.apply(x, self, scale)  # pyright: ignore[reportReturnType]

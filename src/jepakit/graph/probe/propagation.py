@@ -24,11 +24,11 @@ from jepakit.graph.probe.result import (
     checked_rows,
     summarize_classes,
 )
+from jepakit.graph.words import word_weights
 
 SHARES = (0.5, 0.8, 0.9, 0.99)
 FEW_SHARE = 0.9
 _SPREAD_STEPS, _RESTART = 20, 0.1
-_MIN_WORDS, _MAX_SHARE_OF_WORDS = 100, 0.1
 _MAX_STEPS, _TOLERANCE = 1000, 1e-6
 
 
@@ -41,7 +41,7 @@ def smoothed_features(graphs: Graphs, steps: int = 2) -> Tensor:
     """
     messages, x = Messages(graphs), graphs.x.float()
     for _ in range(steps):
-        x = _smooth(messages, x)
+        x = messages.smooth(x)
     return x
 
 
@@ -55,17 +55,7 @@ def spread_features(graphs: Graphs, steps: int = _SPREAD_STEPS, restart: float =
         steps: how often.
         restart: α.
     """
-    messages, x = Messages(graphs), F.normalize(graphs.x.float(), dim=1)
-    z = x
-    for _ in range(steps):
-        z = (1 - restart) * _smooth(messages, z) + restart * x
-    return z
-
-
-def is_bag_of_words(x: Tensor) -> bool:
-    """Whether features ``[N, F]`` look like words: many columns, none negative, most entries 0."""
-    wide, few = x.shape[1] >= _MIN_WORDS, float((x != 0).sum()) <= _MAX_SHARE_OF_WORDS * x.numel()
-    return wide and few and bool((x >= 0).all())
+    return Messages(graphs).spread(F.normalize(graphs.x.float(), dim=1), steps, restart)
 
 
 def rare_words(graphs: Graphs) -> Graphs:
@@ -73,8 +63,7 @@ def rare_words(graphs: Graphs) -> Graphs:
 
     This is TF-IDF without counts, for bags of words. A feature that every node has becomes 0.
     """
-    present = (graphs.x > 0).float()
-    return replace(graphs, x=present * (graphs.num_nodes / present.sum(0).clamp(min=1)).log())
+    return replace(graphs, x=(graphs.x > 0).float() * word_weights(graphs.x))
 
 
 def spread_labels(graphs: Graphs, node_y: Array, labelled: Ints, share: float) -> Floats:
@@ -128,10 +117,6 @@ def probe_few_spread_labels(graphs: Graphs, node_y: Array, labelled: Sequence[In
     predicted = [_predicted(graphs, y, train, FEW_SHARE)[rows] for train in labelled]
     chosen: list[Chosen] = [{"share": FEW_SHARE}] * len(labelled)
     return summarize_classes("none", [y[rows]] * len(labelled), predicted, chosen, parts=len(labelled))
-
-
-def _smooth(messages: Messages, x: Tensor) -> Tensor:
-    return messages.sum_neighbors(x, messages.gcn_weight) + x / (messages.degree + 1).to(x.dtype)[:, None]
 
 
 def _predicted(graphs: Graphs, y: Ints, train: Ints, share: float) -> Ints:
