@@ -13,6 +13,7 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.graph import EncoderConfig, GraphEncoder, Graphs, concatenate
 from jepakit.graph.networks.layers import LAYERS, BatchNorm
 from jepakit.graph.networks.messages import Messages
+from jepakit.graph.words import POWERS, word_weights
 
 SMALL: dict[str, object] = {
     **{"conv": "gin", "hidden": 8, "layers": 2, "heads": 2, "norm": "batch", "dropout": 0.0, "residual": False},
@@ -68,6 +69,33 @@ def test_scaled_rows_forget_how_many_words_a_node_has() -> None:
     assert_rows_differ(plain(more)["node"], plain(graphs)["node"])
     unit = graphs.x / graphs.x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
     torch.testing.assert_close(scaled(graphs)["node"], plain(replace(graphs, x=unit))["node"])
+
+
+def test_rare_words_weigh_as_in_the_data_of_pre_training() -> None:
+    """The encoder's own weights, on whatever graph it reads; what is no bag of words is left as it is."""
+    generator = torch.Generator().manual_seed(0)
+    words = (torch.rand(60, 150, generator=generator) < torch.linspace(0.01, 0.12, 150)).float()
+    edges = torch.randint(60, (2, 90), generator=generator)
+    graphs = Graphs.pack(words, edges, torch.tensor([60]))
+    weighted, plain = encoder_for(graphs, rare_words=0.5, norm="none"), encoder_for(graphs, norm="none")
+    other = Graphs.pack(words[:20], edges[:, :0], torch.tensor([20]))
+    expected = plain(replace(other, x=other.x * word_weights(words, 0.5)))["node"]
+    torch.testing.assert_close(weighted(other)["node"], expected)
+    assert_rows_differ(weighted(other)["node"], plain(other)["node"])
+    assert encoder_for(graphs, rare_words=None).config.rare_words in POWERS
+    again = GraphEncoder(**weighted.arguments).eval()
+    again.load_state_dict(weighted.state_dict())
+    assert torch.equal(again(other)["node"], weighted(other)["node"])
+    dense = five_graphs()
+    assert torch.equal(encoder_for(dense, rare_words=1.0)(dense)["node"], encoder_for(dense)(dense)["node"])
+
+
+def test_a_linear_map_is_spread_over_the_graph() -> None:
+    graphs = five_graphs(edge_features=False)
+    encoder = encoder_for(graphs, conv="gcn", layers=0, spread=3, restart=0.25)
+    nn.init.zeros_(encoder.features.bias)
+    expected = encoder.features(Messages(graphs).spread(graphs.x, 3, 0.25))
+    torch.testing.assert_close(encoder(graphs)["node"], expected)
 
 
 @pytest.mark.parametrize("conv", LAYERS)
@@ -339,6 +367,10 @@ def test_features_the_encoder_has_no_use_for_do_no_harm() -> None:
         ({"position": "rw"}, r"^position = 'rw'.*random_walk"),
         ({"hidden": 0}, r"^hidden = 0: expected at least 1"),
         ({"layers": -1}, r"^layers = -1"),
+        ({"layers": 0}, r"^layers = 0: expected at least 1 where spread = 0"),
+        ({"spread": -1}, r"^spread = -1"),
+        ({"restart": 0.0}, r"^restart = 0\.0: expected a number in \(0, 1\]"),
+        ({"rare_words": -0.5}, r"^rare_words = -0\.5"),
         ({"heads": 0}, r"^heads = 0"),
         ({"position_size": 0}, r"^position_size = 0"),
         ({"prototypes": -1}, r"^prototypes = -1"),

@@ -34,6 +34,7 @@ from jepakit.graph.floors import (
     random_gcn,
 )
 from jepakit.graph.recommendation import RANDOM
+from jepakit.graph.words import word_weights
 from jepakit.training.result_rows import ResultRow, read_rows
 
 OURS = "jepakit: pre-trained encoder"
@@ -168,6 +169,15 @@ def test_random_encoders_differ_and_are_the_same_each_time() -> None:
     assert torch.equal(found[0][0], first.embed(dataset.graphs))
     assert all(torch.equal(one, again) for one, again in zip(*found, strict=True))
     assert not torch.equal(found[0][1], found[0][2])
+
+
+def test_random_encoders_weigh_words_as_the_trained_one_does() -> None:
+    words = (torch.rand(80, 120, generator=torch.Generator().manual_seed(0)) < 0.05).float()
+    graphs = Graphs.pack(words, torch.arange(80).view(2, 40), torch.tensor([80]))
+    first = GraphEncoder.for_data(graphs, EncoderConfig(hidden=8, layers=1, rare_words=1.0, prototypes=0)).eval()
+    for encoder in random_encoders(first, graphs, 2):
+        assert encoder.word_weight is not None
+        torch.testing.assert_close(encoder.word_weight, word_weights(words))
 
 
 def test_a_kernel_that_is_better_is_recommended() -> None:

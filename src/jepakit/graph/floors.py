@@ -52,12 +52,12 @@ def random_encoders(first: GraphEncoder, graphs: Graphs, count: int) -> list[Gra
     return encoders
 
 
-def random_gcn(graphs: Graphs, *, seed: int = 0) -> Tensor:
-    """Nodes embedded by a GCN of one layer that is not trained, ``[N, 512]``."""
-    one_layer = EncoderConfig(conv="gcn", hidden=512, layers=1, scale_rows=True, norm="none", jumping="last")
+def random_gcn(graphs: Graphs, *, seed: int = 0, layers: int = 1) -> Tensor:
+    """Nodes embedded by a GCN that is not trained, ``[N, 512]``."""
+    config = EncoderConfig(conv="gcn", hidden=512, layers=layers, scale_rows=True, norm="none", jumping="last")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return GraphEncoder.for_data(graphs, one_layer).embed(graphs, key="node")
+        return GraphEncoder.for_data(graphs, config).embed(graphs, key="node")
 
 
 def node_features(graphs: Graphs, floors: Sequence[Floor]) -> dict[str, Callable[[], Tensor]]:
