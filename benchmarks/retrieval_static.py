@@ -1,6 +1,6 @@
 """Queries without a transformer: a static encoder that predicts the base's vectors, beside the base and static rivals.
 
-    python -m benchmarks.retrieval_static            # an hour on one core once all sentences are encoded
+    python -m benchmarks.retrieval_static            # most of an hour on one core
     python -m benchmarks.retrieval_static --quick    # minutes: one seed, the two small collections, one epoch
 
 Documents have the base's vectors for every method but the rivals, which encode both sides. A static encoder is trained

@@ -42,10 +42,10 @@ class StaticConfig:
     predictive: float = 1.0
     contrastive: float = 0.0
     temperature: float = 0.05
-    sentences: int = 120_000
+    sentences: int = 60_000
     texts: int = 40_000
     questions: bool = True
-    epochs: int = 5
+    epochs: int = 4
     batch_size: int = 256
     table_rate: float = 3e-3
     rate: float = 1e-3
