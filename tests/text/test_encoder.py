@@ -30,7 +30,7 @@ from transformers.utils import logging as transformers_logging
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.text import DEFAULT_ENCODER, Kind, SentenceEncoder, TextConfig, load_text_encoder
 from jepakit.text.fingerprint import model_fingerprint
-from jepakit.text.load import hub_answers
+from jepakit.text.load import hub_files
 
 KINDS: tuple[Kind, Kind] = ("query", "document")
 TEXTS = [
@@ -382,16 +382,22 @@ print(json.dumps(result))
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("status", "answers"), [(404, True), (401, True), (503, False)])
-def test_the_hub_is_asked_once(status: int, answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "files"), [(200, {"config.json", "2_Dense/pytorch_model.bin"}), (404, set()), (401, set()), (503, None)]
+)
+def test_the_hub_is_asked_once(status: int, files: set[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
+    siblings = [{"rfilename": name} for name in files or ()]
+    content = json.dumps({"id": "someone/nothing", "siblings": siblings}).encode() if status == 200 else b""
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
@@ -400,12 +406,13 @@ def test_the_hub_is_asked_once(status: int, answers: bool, monkeypatch: pytest.M
     thread.start()
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     try:
-        assert hub_answers("someone/nothing") is answers
+        assert hub_files("someone/nothing") == files
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-    assert asked == ["/api/models/someone/nothing"]
+    # Once a day the library asks the hub for something else, too.
+    assert [path for path in asked if "models" in path] == ["/api/models/someone/nothing"]
 
 
 @pytest.mark.parametrize("base", ["./nothing", "/no/such/folder", "~/no/such/folder", "../x/y/z"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -120,10 +121,12 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
         raise MissingExtraError(str(error.name), "retrieval") from error
 
     folder = _folder(base)
-    if folder is None and not hub_answers(base):
+    names = hub_files(base) if folder is None else folder_files(folder)
+    if names is None:
         # The libraries would request each of its files six times, which takes minutes.
         folder = _fetched(base)
-    require_no_pickles(base, folder)
+        names = folder_files(folder)
+    require_no_pickles(base, names)
     with quiet() as messages, torch.random.fork_rng(devices=[]):
         # Many models lack the weights of a pooler that they do not use; a fixed seed initialises them.
         torch.default_generator.manual_seed(0)
@@ -145,31 +148,27 @@ def _load(base: str, device: str | None) -> SentenceTransformer:
     return model
 
 
-def require_no_pickles(base: str, folder: Path | None) -> None:
+def require_no_pickles(base: str, names: Collection[str]) -> None:
     """Refuses a model of which a part beside the transformer, such as a dense layer, has pickled weights only.
 
     For the transformer itself the libraries are asked for safetensors; for these parts they cannot be asked.
 
     Args:
         base: the model.
-        folder: where it is; None: on the hub.
+        names: of its files.
 
     Raises:
         ModelError: names the file.
     """
-    if folder is None:
-        names: set[str] = set()
-        for model_id in _model_ids(base):
-            # Loading will report what is wrong with the name.
-            with suppress(HfHubHTTPError, ValueError, *_HTTP_ERRORS):
-                names = {file.rfilename for file in HfApi().model_info(model_id, timeout=10).siblings or ()}
-                break
-    else:
-        names = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}
     for name in sorted(names):
         part, _, file = name.partition("/")
         if file == "pytorch_model.bin" and f"{part}/model.safetensors" not in names:
             raise ModelError(f"{base}: {name} is a pickle, which is not read; save the model with safetensors")
+
+
+def folder_files(folder: Path) -> set[str]:
+    """Names of the files of a model's parts, each in a folder of its own."""
+    return {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}
 
 
 def _folder(base: str) -> Path | None:
@@ -184,18 +183,23 @@ def _folder(base: str) -> Path | None:
     return None
 
 
-def hub_answers(model_id: str) -> bool:
-    """Whether the hub answers a single request; sentence-transformers would repeat its own many times."""
-    try:
-        HfApi().model_info(model_id, timeout=10)
-    except HfHubHTTPError as error:
-        # Loading will report a refusal, which is an answer, too.
-        return error.response.status_code < 500
-    except _HTTP_ERRORS:
-        return False
-    except ValueError:
-        pass  # Loading will report that this is not an id.
-    return True
+def hub_files(base: str) -> set[str] | None:
+    """Names of the files of a model on the hub; none for a name that it does not know, None if it does not answer.
+
+    A single request for each id: sentence-transformers would repeat its own many times.
+    """
+    for model_id in _model_ids(base):
+        # Loading will report a refusal, which is an answer, too, and what is not an id.
+        try:
+            return {file.rfilename for file in HfApi().model_info(model_id, timeout=10).siblings or ()}
+        except HfHubHTTPError as error:
+            if error.response.status_code >= 500:
+                return None
+        except _HTTP_ERRORS:
+            return None
+        except ValueError:
+            pass
+    return set()
 
 
 def _model_ids(base: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from jepakit.errors import ConfigError, ModelError, in_one_line, require_at_least
 from jepakit.retrieval.serving.searcher import Found
 from jepakit.text.encoder import readable
-from jepakit.text.load import LOAD_ERRORS, positions, require_no_pickles
+from jepakit.text.load import LOAD_ERRORS, folder_files, hub_files, positions, require_no_pickles
 from jepakit.text.quiet import quiet
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class CrossEncoderReranker:
 def _load(source: str | Path) -> CrossEncoder:
     from sentence_transformers import CrossEncoder
 
-    require_no_pickles(str(source), Path(source) if Path(source).is_dir() else None)
+    names = folder_files(Path(source)) if Path(source).is_dir() else hub_files(str(source))
+    require_no_pickles(str(source), names or ())
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             # The alternative is a pickle.
