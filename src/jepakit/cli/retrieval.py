@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
 from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.cli.serving import ServiceOptions
-from jepakit.errors import ConfigError, DataError
+from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.files import whole_file
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
 from jepakit.retrieval.data import RetrievalDataset
@@ -31,6 +32,7 @@ from jepakit.retrieval.pretrain import with_training_pairs
 from jepakit.retrieval.ranking import SearchSettings
 from jepakit.retrieval.serving.export import export_sentence_transformer, left_out
 from jepakit.retrieval.serving.searcher import require_base
+from jepakit.retrieval.static.export import LEFT_OUT, export_static
 from jepakit.search.collection import open_collection
 from jepakit.search.index import Index
 from jepakit.search.static.encoder import STATIC, StaticEncoder
@@ -116,10 +118,16 @@ class ExportOptions:
     Args:
         run: folder of a finished run.
         out: a new folder.
+        query_encoder: ``static`` writes the run's static encoder, trained without pairs and perceptron, beside the base
+            model, in place of the adapter.
     """
 
     run: Path = RUN
     out: Path = Path("model")
+    query_encoder: Literal["transformer", "static"] = "transformer"
+
+    def __post_init__(self) -> None:
+        require_choice("query_encoder", self.query_encoder, ("transformer", "static"))
 
 
 @dataclass
@@ -191,6 +199,12 @@ def run_export(options: ExportOptions, out: Console) -> None:
     """Writes a model folder."""
     run = trained_run(options.run)
     saved = saved_options(run)
+    if options.query_encoder == "static":
+        static, base = StaticEncoder.load(run.path / STATIC), load_text_encoder(base_of(run, saved.text))
+        folder = export_static(static, base, options.out)
+        say(out, f"left out: {LEFT_OUT}")
+        say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
+        return
     adapter, encoder = load_encoder_as(Adapter, run.encoder), load_text_encoder(base_of(run, saved.text))
     require_base(adapter, encoder)
     settings = SearchSettings.read(run.path / "search.json")
