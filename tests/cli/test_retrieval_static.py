@@ -78,3 +78,12 @@ def test_a_resumed_run_does_not_train_it_again(words: list[str], monkeypatch: py
     monkeypatch.setattr(stage, "train_static", never)
     assert main(["retrieval", "train", *words, "--resume"]) == 0
     assert (Path(words[1]) / STATIC / "model.safetensors").read_bytes() == before
+
+
+def test_an_export_says_which_parts_of_the_encoder_it_cannot_hold(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["retrieval", "export", "--run", words[1], "--out", str(tmp_path / "model")]
+    assert main([*command, "--query_encoder", "static"]) == 2
+    assert "static.pairs" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
