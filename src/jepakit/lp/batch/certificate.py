@@ -19,7 +19,8 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.certificate import dual_range
 from jepakit.lp.solving.implied import implied_bounds
 from jepakit.lp.solving.precise import EPSILON, TINY, Enclosed
-from jepakit.lp.solving.proof import ROUNDING_OF_BOUNDS, ROW_TOLERANCE
+from jepakit.lp.solving.proof import ROUNDING_OF_ACTIVITY, ROUNDING_OF_BOUNDS, ROW_TOLERANCE
+from jepakit.lp.solving.scaling import powers_of_two
 
 #: More than the rounding of products and sums of so many terms amounts to.
 _ROOM = 1.01
@@ -54,7 +55,7 @@ class PointCheck:
     def __init__(self, problem: LinearProgram, bounded: Array, tolerance: Array) -> None:
         self._problem, self._tolerance = problem, tolerance
         n, self._by_row = problem.columns, sp.csr_array(problem.matrix.tocsr())
-        self._size = abs(self._by_row)
+        self._size, self._pattern = abs(self._by_row), sp.csr_array(self._by_row != 0).astype(np.float64)
         self._columns = int((bounded < n).sum())
         self._rows = bounded[self._columns :] - n
         self._place = np.full(problem.rows, -1)
@@ -66,22 +67,27 @@ class PointCheck:
         moves[bounded[: self._columns]] = False
         mean = (1 - 1e-9) * ROW_TOLERANCE / np.maximum(lengths, 1)
         self._terms = sp.csr_array(sp.diags_array(mean) @ self._size @ sp.diags_array(moves.astype(float)))
+        rows, columns = powers_of_two(problem.matrix)
+        # Rounding of all of a point, where rows and columns have comparable units.
+        self._noise = (1 - 1e-9) * 4 * ROUNDING_OF_ACTIVITY / rows
+        self._units = np.where(moves, 1 / columns, 0.0)[:, None]
         self._side = _larger_side(problem.row_lower, problem.row_upper)
 
     def check(self, scenarios: Scenarios, x: Array) -> Checked:
         """Points within their bounds, ``[n, S]``."""
         activity, size = self._by_row @ x, np.abs(x)
-        radius = self._radius * (self._size @ size.max(1, initial=0.0)) + self._tiny
+        radius = self._rounding(slice(None), size.max(1, initial=0.0))
         low, high = scenarios.low[self._columns :], scenarios.high[self._columns :]
         varying, side = activity[self._rows], self._side.copy()
         worst = np.maximum(self._problem.row_lower - activity.min(1), activity.max(1) - self._problem.row_upper)
         worst[self._rows] = np.maximum((low - varying).max(1), (varying - high).max(1))
         side[self._rows] = _larger_side(low, high).min(1)
         worst = np.maximum(worst + radius, 0.0)
-        allowed = self._allowed(slice(None), side, self._terms @ size.min(1))
+        noise = (size * self._units).max(0, initial=0.0)
+        allowed = self._allowed(slice(None), side, self._terms @ size.min(1), noise.min(initial=np.inf))
         feasible = np.asarray(np.isfinite(x).all(axis=0))
         if len(beyond := np.flatnonzero(~(worst <= allowed))) or not feasible.all():
-            feasible &= self._within(beyond, scenarios, activity[beyond], radius[beyond], size)
+            feasible &= self._within(beyond, scenarios, activity[beyond], size, noise)
             # Others are not to be charged with what an infeasible point violates.
             worst = self.check(scenarios.part(feasible), x[:, feasible]).worst if feasible.any() else worst
         terms = _costs(scenarios) * x
@@ -95,18 +101,27 @@ class PointCheck:
         low, high = scenarios.bounds_of(self._problem.columns + rows)
         return rows[(np.maximum(low - activity, activity - high) > share * (1 + np.abs(activity))).any(1)]
 
-    def _within(self, rows: Array, scenarios: Scenarios, activity: Array, radius: Array, size: Array) -> Array:
+    def _rounding(self, rows: Array | slice, size: Array) -> Array:
+        """What rounding of activities amounts to at most, of points of this size; nothing where all terms are 0."""
+        factor, tiny = self._radius[rows], self._tiny[rows]
+        if size.ndim == 2:
+            factor, tiny = factor[:, None], tiny[:, None]
+        return factor * (self._size[rows] @ size) + tiny * (self._pattern[rows] @ (size > 0).astype(np.float64) > 0)
+
+    def _within(self, rows: Array, scenarios: Scenarios, activity: Array, size: Array, noise: Array) -> Array:
         """Whether some rows hold in each scenario."""
         low, high = scenarios.bounds_of(self._problem.columns + rows)
-        violation = np.maximum(low - activity, activity - high) + radius[:, None]
-        allowed = self._allowed(rows, _larger_side(low, high), self._terms[rows] @ size)
+        violation = np.maximum(low - activity, activity - high) + self._rounding(rows, size)
+        allowed = self._allowed(rows, _larger_side(low, high), self._terms[rows] @ size, noise)
         return np.asarray((violation <= allowed).all(axis=0))
 
-    def _allowed(self, rows: Array | slice, side: Array, terms: Array) -> Array:
+    def _allowed(self, rows: Array | slice, side: Array, terms: Array, noise: Array | float) -> Array:
         """Tolerances: the largest term is not less than the mean of all."""
-        given = self._tolerance[rows]
-        given = given[:, None] if side.ndim == 2 else given
-        return np.where(np.isnan(given), np.where(side > 0, ROW_TOLERANCE * side, terms), given)
+        given, factor = self._tolerance[rows], self._noise[rows]
+        if side.ndim == 2:
+            given, factor = given[:, None], factor[:, None]
+        usual = np.maximum(np.where(side > 0, ROW_TOLERANCE * side, terms), factor * noise)
+        return np.where(np.isnan(given), usual, given)
 
 
 def _larger_side(low: Array, high: Array) -> Array:

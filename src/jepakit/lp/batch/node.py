@@ -24,10 +24,13 @@ class Node:
     Args:
         tableau: of the first basis.
         statuses: of this basis, ``[n + m]``.
+        duals: of this basis, where they are known.
     """
 
-    def __init__(self, tableau: Tableau, statuses: Array) -> None:
+    def __init__(self, tableau: Tableau, statuses: Array, duals: Array | None = None) -> None:
         self.statuses = statuses
+        if duals is not None:
+            self.__dict__["duals"] = duals
         first = tableau.statuses
         self.leaving = np.flatnonzero((first == BASIC) & (statuses != BASIC))
         self.entering = np.flatnonzero((first != BASIC) & (statuses == BASIC))
@@ -65,7 +68,7 @@ class Node:
     @cached_property
     def duals(self) -> Array:
         """As `Tableau.duals`."""
-        duals = self._tableau.duals - self._prices @ self._tableau.rows(self.leaving)
+        duals = self._tableau.duals - self._tableau.row(self.leaving, self._prices)
         duals[self.leaving] = self._prices
         duals[self.entering] = 0.0
         return duals
@@ -99,18 +102,18 @@ class Node:
         tableau = self._tableau
         entered = np.flatnonzero(self.entering == leaving)
         if len(entered):
-            own, weights = np.zeros(tableau.size), self.inverse[entered[0]]
+            weights = self.inverse[entered[0]]
+            found = -tableau.row(self.leaving, weights)
         else:
-            own = tableau.rows(np.array([leaving]))[0]
             weights = tableau.columns(self.entering, np.array([leaving]))[0] @ self.inverse
-        found = own - weights @ tableau.rows(self.leaving)
+            found = tableau.row(np.append(self.leaving, leaving), np.append(-weights, 1.0))
         found[self.leaving] = weights
         found[self.statuses == BASIC] = 0.0
         return found
 
 
-def pivoted(node: Node, leaving: int, goes_to: int, fixed: Array) -> Array | None:
-    """The statuses after one step of the dual simplex method; None: no variable can enter, there is no point.
+def pivoted(node: Node, leaving: int, goes_to: int, fixed: Array) -> tuple[Array, Array] | None:
+    """Statuses and duals after a step of the dual simplex method; None: no variable can enter, there is no point.
 
     Args:
         node: a dual feasible basis.
@@ -118,8 +121,8 @@ def pivoted(node: Node, leaving: int, goes_to: int, fixed: Array) -> Array | Non
         goes_to: the bound that it violates, ``AT_LOWER`` or ``AT_UPPER``.
         fixed: whether the bounds of a variable are equal, ``[n + m]``; then it never enters.
     """
-    row = node.tableau_row(leaving) * (1.0 if goes_to == AT_LOWER else -1.0)
-    statuses = node.statuses
+    own, statuses = node.tableau_row(leaving), node.statuses
+    row = own if goes_to == AT_LOWER else -own
     helps = np.where(statuses == AT_LOWER, row, np.where(statuses == AT_UPPER, -row, np.abs(row)))
     may = (helps > _SMALL * np.abs(row).max(initial=0)) & (statuses != BASIC) & ~fixed
     if not may.any():
@@ -131,4 +134,7 @@ def pivoted(node: Node, leaving: int, goes_to: int, fixed: Array) -> Array | Non
     entering = int(first[np.argmax(helps[first])])
     after = statuses.copy()
     after[leaving], after[entering] = goes_to, BASIC
-    return after
+    price = node.duals[entering] / own[entering]
+    duals = node.duals - price * own
+    duals[leaving], duals[entering] = price, 0.0
+    return after, duals

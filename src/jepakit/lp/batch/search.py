@@ -18,8 +18,10 @@ from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 _DUAL_TOLERANCE = 1e-6
 #: A variable may be outside of its bounds by this share of 1 + their size; the certificate decides.
 _TOLERANCE = 1e-9
-#: Steps of a scenario at most, and bases whose bounds are compared.
-_STEPS, _COMPARED = 200, 1000
+#: Steps of a scenario at most; new bases in a walk, for each scenario and beyond; and bases whose bounds are compared.
+_STEPS, _NEW, _MORE, _COMPARED = 60, 8, 16, 1000
+#: A basis further than this from the tableau's costs more than it helps.
+_MOST_CHANGES = 300
 #: Points that are computed at once.
 _AT_ONCE = 128
 
@@ -41,18 +43,19 @@ class Search:
         self._numbers: dict[bytes, int] = {}
         #: Variables that are looked at in every step: those that left or entered a basis, or were found outside.
         self.critical = np.zeros(0, np.intp)
-        self._place = np.full(tableau.size, -1)
+        self._place, self._room = np.full(tableau.size, -1), 0
         self.add(tableau.statuses)
 
-    def add(self, statuses: Array) -> int | None:
-        """The number of a basis ``[n + m]``, known or new; None if it is singular, or not a basis."""
+    def add(self, statuses: Array, duals: Array | None = None) -> int | None:
+        """The number of a basis ``[n + m]``, known or new; None if it is none, singular, or far from the tableau's."""
         statuses = self._one_side(statuses)
         key = statuses.tobytes()
         if key not in self._numbers:
-            if (statuses == BASIC).sum() != (self.tableau.statuses == BASIC).sum():
+            basic, first = statuses == BASIC, self.tableau.statuses == BASIC
+            if basic.sum() != first.sum() or (basic & ~first).sum() > _MOST_CHANGES:
                 return None
             try:
-                node = Node(self.tableau, statuses)
+                node = Node(self.tableau, statuses, duals)
             except np.linalg.LinAlgError:
                 return None
             if not np.isfinite(node.inverse).all():
@@ -115,9 +118,10 @@ class Search:
             which: of the scenarios.
 
         Returns:
-            Those that have arrived, and those for which there is no such basis, or none was found.
+            Those that have arrived, and those for which there is no such basis, or none was found in a few steps.
         """
         arrived, lost = list[Arrived](), list[Array]()
+        self._room = len(self.nodes) + _NEW * len(which) + _MORE
         for _ in range(_STEPS):
             if not len(which):
                 break
@@ -180,16 +184,18 @@ class Search:
             basic = self.tableau.statuses == BASIC
             new = self.critical[len(known) :]
             sizes = np.ones(len(new))
-            rows = self.tableau.rows(new[basic[new]])
-            sizes[basic[new]] = np.sqrt(1 + (rows**2).sum(1))
+            for place in np.flatnonzero(basic[new]).tolist():
+                sizes[place] = np.sqrt(1 + (self.tableau.row(new[[place]], np.ones(1)) ** 2).sum())
             known = self.__dict__["_weights_of"] = np.concatenate([known, sizes])
         return known
 
     def _next(self, number: int, leaving: int, goes_to: int) -> int | None:
         node = self.nodes[number]
         if (leaving, goes_to) not in node.next:
-            statuses = pivoted(node, leaving, goes_to, self.fixed)
-            node.next[leaving, goes_to] = None if statuses is None else self.add(statuses)
+            if len(self.nodes) >= self._room:
+                return None
+            following = pivoted(node, leaving, goes_to, self.fixed)
+            node.next[leaving, goes_to] = None if following is None else self.add(*following)
         return node.next[leaving, goes_to]
 
 

@@ -16,7 +16,7 @@ from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.completion import BasicBlock, completed_duals
 from jepakit.lp.solving.precise import Enclosed
-from jepakit.lp.solving.solver import Solution, SolveConfig, Solver
+from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
 
 #: Scenarios that the solver solves first.
 _FIRST = 8
@@ -26,6 +26,8 @@ _NUMBERS, _BLOCKS = 2**18, (64, 1024)
 _LARGEST = 1024
 #: Rounds that look for variables outside of their bounds which were not looked at before.
 _ROUNDS = 8
+#: After so many scenarios bases are given up, if the solver had to solve more than this share.
+_TRIAL, _LARGEST_SHARE = 48, 0.75
 #: With a larger block, enclosing the duals of a basis is left to the solver's own checks.
 _LARGE = 500
 #: A point is outside of its bounds by more than this share of 1 + their size.
@@ -46,6 +48,9 @@ class BatchSolver:
         self._solver = Solver(self.config)
         self._bases = list(bases)
         self._search: Search | None = None
+        self._before: Basis | None = None
+        #: Scenarios that bases were tried on, and those of them that the solver had to solve.
+        self._tried = self._solved = 0
 
     def solve(self, scenarios: Scenarios) -> BatchSolution:
         """Solves scenarios of this problem.
@@ -66,13 +71,19 @@ class BatchSolver:
             batch = _Sides(self._search, widest, found, self._solver.row_tolerance(self.problem), self.config.gap)
             left, size = np.flatnonzero(found.open), _FIRST
             at_once = int(np.clip(_NUMBERS / (self.problem.columns + self.problem.rows), *_BLOCKS))
-            while len(left):
+            while len(left) and self._pays:
                 batch.solve(left[:size], at_once)
+                self._tried, self._solved = self._tried + len(left[:size]), self._solved + len(batch.left)
                 self._one_by_one(found, batch.left)
                 # Later scenarios profit from the bases that earlier ones have found.
                 left, size = left[size:], min(2 * size, _LARGEST)
         self._one_by_one(found, np.flatnonzero(found.open))
         return found.solution(perf_counter() - begin)
+
+    @property
+    def _pays(self) -> bool:
+        """Whether bases solve enough of the scenarios to be tried at all."""
+        return self._tried < _TRIAL or self._solved < _LARGEST_SHARE * self._tried
 
     def _begin(self, found: Found, widest: WidestBounds) -> None:
         """Makes sure that there is a tableau: that of a basis in the middle of the known ones."""
@@ -105,14 +116,19 @@ class BatchSolver:
         return number
 
     def _one_by_one(self, found: Found, places: Array) -> list[Solution]:
-        """Solves scenarios with the solver, from the best basis that is known."""
+        """Solves scenarios with the solver, from the best basis that is known, or that of the scenario before."""
         solutions: list[Solution] = []
         for place in places.tolist():
-            solution = self._solver.solve(found.scenarios.problem_of(place), found.starts(place))
+            starts = found.starts(place)
+            if not starts and self._before is not None:
+                starts = [Start("scenario before", basis=self._before)]
+            solution = self._solver.solve(found.scenarios.problem_of(place), starts)
             found.put(place, solution)
             solutions.append(solution)
             if solution.status == "optimal" and solution.basis is not None:
-                self._remember(solution.basis)
+                self._before = solution.basis
+                if self._pays:
+                    self._remember(solution.basis)
         return solutions
 
 

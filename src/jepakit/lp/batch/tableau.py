@@ -34,8 +34,9 @@ class Tableau:
         self.problem, self._block = problem, block
         self.statuses = np.concatenate([block.basis.columns, block.basis.rows])
         self._by_row = sp.csr_array(problem.matrix.tocsr())
+        self._by_column = sp.csr_array(problem.matrix.T)
         self._nonbasic_rows = sp.csr_array(self._by_row[block.rows])
-        self._columns, self._rows = _Store(len(self.statuses)), _Store(len(self.statuses))
+        self._columns = _Store(len(self.statuses))
 
     @property
     def size(self) -> int:
@@ -56,7 +57,7 @@ class Tableau:
         lower, upper = np.isfinite(problem.lower), np.isfinite(problem.upper)
         costs = problem.costs - _SHIFT * size * (lower.astype(float) - upper.astype(float))
         y[block.rows] = block.solve(costs[block.columns], transposed=True)
-        duals = np.concatenate([costs - problem.matrix.T @ y, y])
+        duals = np.concatenate([costs - self._by_column @ y, y])
         duals[self.statuses == BASIC] = 0.0
         return duals
 
@@ -89,9 +90,19 @@ class Tableau:
         """How variables change with nonbasic ones, ``[n + m, K]``, or ``[A, K]`` of the variables ``at``."""
         return self._columns.get(entering, self._column, at).T
 
-    def rows(self, leaving: Array) -> Array:
-        """How basic variables depend on the nonbasic ones, ``[K, n + m]``; 0 for basic ones."""
-        return self._rows.get(leaving, self._row)
+    def row(self, basic: Array, weights: Array) -> Array:
+        """How a weighted sum of basic variables depends on the nonbasic ones, ``[n + m]``; 0 for basic ones."""
+        problem, block, n = self.problem, self._block, self.problem.columns
+        own, of_rows = np.zeros(n), np.zeros(problem.rows)
+        columns = basic < n
+        own[basic[columns]] = weights[columns]
+        of_rows[basic[~columns] - n] = weights[~columns]
+        own += self._by_column @ of_rows
+        of_rows = np.zeros(problem.rows)
+        of_rows[block.rows] = block.solve(own[block.columns], transposed=True)
+        found = np.concatenate([own - self._by_column @ of_rows, of_rows])
+        found[self.statuses == BASIC] = 0.0
+        return found
 
     def _column(self, entering: int) -> Array:
         block, n = self._block, self.problem.columns
@@ -106,20 +117,6 @@ class Tableau:
         activity[block.rows] = 0.0
         found = np.concatenate([x, activity])
         found[entering] = 1.0
-        return found
-
-    def _row(self, leaving: int) -> Array:
-        problem, block, n = self.problem, self._block, self.problem.columns
-        own = np.zeros(n)
-        if leaving < n:
-            own[leaving] = 1.0
-        else:
-            begin, end = self._by_row.indptr[leaving - n : leaving - n + 2]
-            own[self._by_row.indices[begin:end]] = self._by_row.data[begin:end]
-        of_rows = np.zeros(problem.rows)
-        of_rows[block.rows] = block.solve(own[block.columns], transposed=True)
-        found = np.concatenate([own - problem.matrix.T @ of_rows, of_rows])
-        found[self.statuses == BASIC] = 0.0
         return found
 
 

@@ -20,7 +20,7 @@ from jepakit.lp.solving.scaling import powers_of_two
 #: A row may be violated by this share of its larger side; of its largest term if its sides are 0.
 ROW_TOLERANCE = 1e-9
 #: What rounding x to doubles moves an activity by, in units of Σ |aᵢⱼ xⱼ|, with room for an ill-conditioned basis.
-_ROUNDING_OF_ACTIVITY = 16 * EPSILON
+ROUNDING_OF_ACTIVITY = 16 * EPSILON
 #: Of reduced costs, relative to the terms that they are sums of.
 _ROUNDING_OF_DUALS = 1e-11
 #: Bounds differ by rounding alone if they differ by less than this share of Σ |cⱼ xⱼ|.
@@ -198,7 +198,7 @@ def _noise(problem: LinearProgram, x: Array) -> Array:
     """What rounding of all of x amounts to in each row, ``[m]``, where rows and columns have comparable units."""
     rows, columns = powers_of_two(problem.matrix)
     largest = np.max(np.where(problem.lower < problem.upper, np.abs(x), 0.0) / columns, initial=0.0)
-    return 4 * _ROUNDING_OF_ACTIVITY * largest / rows
+    return 4 * ROUNDING_OF_ACTIVITY * largest / rows
 
 
 def _violation(problem: LinearProgram, activity: Enclosed) -> Array:
@@ -217,7 +217,7 @@ def _row_tolerances(problem: LinearProgram, x: Array, given: Array | None) -> Ar
     # What is at a bound is not rounded.
     inside = np.repeat((x != problem.lower) & (x != problem.upper), length)
     total = np.bincount(problem.matrix.indices, terms * inside, problem.rows)
-    usual = np.maximum(ROW_TOLERANCE * np.where(side > 0, side, largest), _ROUNDING_OF_ACTIVITY * total)
+    usual = np.maximum(ROW_TOLERANCE * np.where(side > 0, side, largest), ROUNDING_OF_ACTIVITY * total)
     return usual if given is None else np.where(np.isnan(given), usual, given)
 
 
