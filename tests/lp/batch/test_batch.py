@@ -13,7 +13,10 @@ from benchmarks.lp_hard_problems import hard_problem
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp import BatchSolver, LinearProgram, Scenarios, SolveConfig, Solver, solve_batch
+from jepakit.lp.batch import search
 from jepakit.lp.batch.certificate import DualProofs, PointCheck, WidestBounds
+from jepakit.lp.families.combinatorial import SetCover
+from jepakit.lp.families.perturbed import RandomFeasible
 from jepakit.lp.solving.proof import feasibility, lower_bound
 from lp.problems import INF, by_hand, random_problem
 
@@ -210,6 +213,40 @@ def test_costs_that_vary() -> None:
     alone = [Solver().solve(replace(problem, costs=np.array([one, -5.0]))).objective for one in price]
     assert solution.objective == pytest.approx(alone)
     assert solution.certified.all()
+
+
+def test_a_point_that_stays_optimal_needs_no_solver_and_within_a_gap_many_do() -> None:
+    problem = SetCover(40, 60, 0.1).problem(0)
+    draw = np.random.default_rng(0)
+    for width, gap in ((1e-4, 1e-6), (0.01, 0.05)):
+        costs = problem.costs * draw.uniform(1 - width, 1 + width, (60, problem.columns))
+        solution = solve_batch(problem, costs=costs, config=SolveConfig(gap=gap))
+        assert solution.certified.all()
+        assert solution.by_solver < 30
+        for place in range(0, 60, 7):
+            one = replace(problem, costs=costs[place])
+            alone = Solver().solve(one).objective
+            assert solution.objective[place] == pytest.approx(one.objective(solution.x[place]))
+            assert alone - 1e-9 <= solution.objective[place] <= (1 + gap) * alone
+            assert solution.lower[place] <= alone + 1e-9
+            assert lower_bound(one, solution.y[place]) >= solution.lower[place] - 1e-6
+
+
+def test_bases_are_given_up_where_each_scenario_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = RandomFeasible(rows=30, columns=60, density=0.5).problem(0)
+    shift = 0.2 * np.random.default_rng(0).normal(size=(70, problem.rows))
+    sides = {"row_lower": problem.row_lower + shift, "row_upper": problem.row_upper + shift}
+    monkeypatch.setattr(search, "_STEPS", 1)
+    monkeypatch.setattr(search, "_NEW", 0)
+    solution = BatchSolver(problem).solve(Scenarios.of(problem, **sides))
+    alone = Solver()
+    for place in range(0, 70, 9):
+        one = Scenarios.of(problem, **sides).problem_of(place)
+        expected = alone.solve(one)
+        assert (solution.status[place], solution.certified[place]) == (expected.status, expected.certified)
+        if expected.status == "optimal":
+            assert solution.objective[place] == pytest.approx(expected.objective)
+    assert solution.by_solver > 48
 
 
 def test_a_maximum_keeps_its_sign() -> None:

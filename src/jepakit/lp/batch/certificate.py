@@ -55,7 +55,8 @@ class PointCheck:
     def __init__(self, problem: LinearProgram, bounded: Array, tolerance: Array) -> None:
         self._problem, self._tolerance = problem, tolerance
         n, self._by_row = problem.columns, sp.csr_array(problem.matrix.tocsr())
-        self._size, self._pattern = abs(self._by_row), sp.csr_array(self._by_row != 0).astype(np.float64)
+        self._size, entries = abs(self._by_row), (self._by_row.data != 0).astype(np.float64)
+        self._pattern = sp.csr_array((entries, self._by_row.indices, self._by_row.indptr), shape=self._by_row.shape)
         self._columns = int((bounded < n).sum())
         self._rows = bounded[self._columns :] - n
         self._place = np.full(problem.rows, -1)
@@ -90,7 +91,7 @@ class PointCheck:
             feasible &= self._within(beyond, scenarios, activity[beyond], size, noise)
             # Others are not to be charged with what an infeasible point violates.
             worst = self.check(scenarios.part(feasible), x[:, feasible]).worst if feasible.any() else worst
-        terms = _costs(scenarios) * x
+        terms = costs_of(scenarios) * x
         size = np.abs(terms).sum(0)
         value = terms.sum(0) + (len(x) + 3) * _ROOM * EPSILON * size + (len(x) + 1) * TINY
         return Checked(feasible, worst, value, ROUNDING_OF_BOUNDS * size)
@@ -128,7 +129,7 @@ def _larger_side(low: Array, high: Array) -> Array:
     return np.maximum(*(np.where(np.isfinite(side), np.abs(side), 0.0) for side in (low, high)))
 
 
-def _costs(scenarios: Scenarios) -> Array:
+def costs_of(scenarios: Scenarios) -> Array:
     """``[n, 1]``, or ``[n, S]`` where they vary."""
     costs = scenarios.problem.costs[:, None]
     if len(scenarios.priced):
@@ -221,12 +222,8 @@ class DualProofs:
             y: the duals.
             completed: gives the row duals and reduced costs of a basis, enclosed, where these prove nothing.
         """
-        problem = self._widest.scenarios.problem
         y = np.clip(np.where(np.isfinite(y), y, 0.0), *self._range).T
-        z = problem.costs[:, None] - self._matrix @ y
-        radius = self._radius * (self._size @ np.abs(y) + np.abs(problem.costs)[:, None]) + self._tiny
-        least = np.concatenate([np.nextafter(z - radius, -np.inf), y])
-        most = np.concatenate([np.nextafter(z + radius, np.inf), y])
+        least, most = self._ends(y, self._widest.scenarios.problem.costs[:, None])
         terms = self._terms(least, most)
         for place in np.flatnonzero(~np.isfinite(terms.sum(0))).tolist():
             if (enclosed := completed(numbers[place])) is not None:
@@ -241,6 +238,26 @@ class DualProofs:
         self._most.add(most[bounded].T)
         self._sums.add(np.stack([terms.sum(0), np.abs(terms).sum(0)], axis=1))
         return y.T
+
+    def bounds_with_costs(self, y: Array, costs: Array) -> tuple[Array, Array]:
+        """Lower bounds of cᵀx where only costs vary, ``[S]``, and the row duals that prove them, ``[S, m]``.
+
+        Args:
+            y: row duals for each scenario, ``[S, m]``.
+            costs: ``[n, S]``.
+        """
+        y = np.clip(np.where(np.isfinite(y), y, 0.0), *self._range).T
+        terms = self._terms(*self._ends(y, costs))
+        with np.errstate(invalid="ignore"):
+            bound = terms.sum(0) - self._count * (_ROOM * EPSILON * np.abs(terms).sum(0) + TINY)
+        return np.where(np.isfinite(bound), bound, -np.inf), y.T
+
+    def _ends(self, y: Array, costs: Array) -> tuple[Array, Array]:
+        """Reduced costs and row duals are at least and at most these, ``[n + m, G]``."""
+        z = costs - self._matrix @ y
+        radius = self._radius * (self._size @ np.abs(y) + np.abs(costs)) + self._tiny
+        least = np.concatenate([np.nextafter(z - radius, -np.inf), y])
+        return least, np.concatenate([np.nextafter(z + radius, np.inf), y])
 
     def _terms(self, least: Array, most: Array) -> Array:
         """What each variable whose bounds do not vary adds to the bound, ``[n + m, G]``."""

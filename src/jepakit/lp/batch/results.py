@@ -142,7 +142,7 @@ class Found:
             lower: proved bounds without c₀.
             gap: see `BatchSolution`.
             source: see `BatchSolution`.
-            numbers: of the bases, whose duals are put down by `put_duals`.
+            numbers: of the bases, whose duals are put down by `put_duals`; none: they are put down elsewhere.
         """
         problem = self.scenarios.problem
         self.open[places] = False
@@ -150,8 +150,18 @@ class Found:
         value = problem.costs @ x + problem.offset
         self._objective[places] = self._upper[places] = value
         self._x[places], self._gap[places] = x.T, gap
-        self._which[places] = [self._place[number] for number in numbers.tolist()]
+        if len(numbers):
+            self._which[places] = [self._place[number] for number in numbers.tolist()]
         self._lower[places] = np.nextafter(lower + problem.offset, -np.inf) if problem.offset else lower
+
+    def put_with_costs(self, places: Array, x: Array, costs: Array, y: Array, lower: Array, gap: Array) -> None:
+        """Certified optima ``[n, K]`` of scenarios with their own costs ``[n, K]`` and duals ``[K, m]``."""
+        source = np.full(len(places), "catalogue")
+        self.put_many(places, x, lower, gap, source, np.zeros(0, np.intp))
+        value = (costs * x).sum(0) + self.scenarios.problem.offset
+        self._objective[places] = self._upper[places] = value
+        self._which[places] = len(self._duals) + np.arange(len(places))
+        self._duals.extend(y)
 
     def put_duals(self, numbers: Sequence[int], y: Array) -> None:
         """The duals ``[G, m]`` of bases."""

@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from jepakit.lp.batch.certificate import DualProofs, PointCheck, WidestBounds, gaps
+from jepakit.lp.batch.costs import CostsBatch
 from jepakit.lp.batch.results import BatchSolution, Found
 from jepakit.lp.batch.scenarios import Scenarios, Values
 from jepakit.lp.batch.search import Block, Search
@@ -60,8 +61,11 @@ class BatchSolver:
         """
         begin = perf_counter()
         found = Found(scenarios)
-        if len(scenarios.priced) or self.config.exact:
+        if self.config.exact or (len(scenarios.priced) and len(scenarios.bounded)):
             self._one_by_one(found, np.arange(scenarios.count))
+        elif len(scenarios.priced):
+            self._with_costs(found)
+        if not found.open.any():
             return found.solution(perf_counter() - begin)
         # Bounds that cross leave no point, whatever the tolerance of a row.
         self._one_by_one(found, np.flatnonzero(scenarios.crossed))
@@ -79,6 +83,20 @@ class BatchSolver:
                 left, size = left[size:], min(2 * size, _LARGEST)
         self._one_by_one(found, np.flatnonzero(found.open))
         return found.solution(perf_counter() - begin)
+
+    def _with_costs(self, found: Found) -> None:
+        """Solves scenarios that differ in costs."""
+        batch = CostsBatch(found, self._solver.row_tolerance(self.problem), self.config.gap)
+        left, size, pays = np.arange(found.scenarios.count), 1, True
+        tried = solved = 0
+        while len(left):
+            rest = batch.solve(left[:size]) if pays else left[:size]
+            tried, solved = tried + len(left[:size]), solved + len(rest)
+            pays = tried < _TRIAL or solved < _LARGEST_SHARE * tried
+            for solution in self._one_by_one(found, rest):
+                if pays:
+                    batch.add(solution)
+            left, size = left[size:], min(2 * size, _LARGEST)
 
     @property
     def _pays(self) -> bool:

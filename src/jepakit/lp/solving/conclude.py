@@ -313,7 +313,8 @@ def _progress(found: Conclusion) -> tuple[bool, float]:
 def _of_exact(exact: ExactOptimum, basis: Basis) -> Conclusion:
     x, y = (np.array([float(part) for part in values]) for values in (exact.x, exact.y))
     value = float(exact.objective)
-    return Conclusion("optimal", "optimal", True, x, y, basis, value, value, 0.0, True)
+    lower = value if value <= exact.objective else float(np.nextafter(value, -np.inf))
+    return Conclusion("optimal", "optimal", True, x, y, basis, lower, value, 0.0, True)
 
 
 def _checked(problem: LinearProgram, conclusion: Conclusion) -> Conclusion:
