@@ -89,27 +89,34 @@ class StaticEncoder:
 
     def encode_bags(self, bags: Bags) -> np.ndarray:
         """As `encode`, of features that are known already."""
-        starts = bags.starts
         vectors = np.zeros((len(bags), self.dim), np.float32)
-        for first in range(0, len(bags), _BLOCK):
-            chosen = slice(first, first + _BLOCK)
-            vectors[chosen] = self._predicted(bags.rows, starts[chosen], bags.counts[chosen])
+        starts, counts = bags.starts.tolist(), bags.counts.tolist()
+        for first in range(0, len(counts), _BLOCK):
+            some = slice(first, first + _BLOCK)
+            vectors[some] = self._predicted(
+                [bags.rows[a : a + n] for a, n in zip(starts[some], counts[some], strict=True)]
+            )
         return vectors
 
-    def _predicted(self, rows: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        summed = np.zeros((len(starts), self.table.shape[1]), np.float32)
-        for place, (start, count) in enumerate(zip(starts, counts, strict=True)):
-            chosen = rows[start : start + count]
-            summed[place] = self.scale[chosen] @ self.table[chosen].astype(np.float32)
-        context = summed / np.sqrt(np.maximum(counts, 1), dtype=np.float32)[:, None]
-        context = context if self.widen is None else context @ self.widen.T
-        hidden = context
-        for number, (weight, bias) in enumerate(self.layers, start=1):
-            hidden = hidden @ weight.T + bias
-            hidden = gelu(hidden) if number < len(self.layers) else hidden
-        vectors = context + hidden if self.layers else context
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.where(counts[:, None] > 0, vectors / np.maximum(length, 1e-12), np.float32(0))
+    def _predicted(self, texts: Sequence[np.ndarray]) -> np.ndarray:
+        """The vectors of texts that are given by their rows, ``[N, D]``."""
+        context = np.zeros((len(texts), self.table.shape[1]), np.float32)
+        for summed, rows in zip(context, texts, strict=True):
+            if len(rows):
+                np.matmul(
+                    self.scale[rows] / np.float32(math.sqrt(len(rows))), self.table[rows].astype(np.float32), summed
+                )
+        vectors = context if self.widen is None else context @ self.widen.T
+        if self.layers:
+            hidden = vectors
+            for weight, bias in self.layers[:-1]:
+                hidden = gelu(hidden @ weight.T + bias)
+            weight, bias = self.layers[-1]
+            vectors = vectors + (hidden @ weight.T + bias)
+        length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+        # The perceptron makes a vector of nothing, too.
+        shares = [1 / max(norm, 1e-12) if len(rows) else 0.0 for norm, rows in zip(length.tolist(), texts, strict=True)]
+        return vectors * np.array(shares, np.float32)[:, None]
 
     @classmethod
     def load(cls, folder: str | Path) -> StaticEncoder:
@@ -175,9 +182,13 @@ def gelu(x: np.ndarray) -> np.ndarray:
     """
     a = np.abs(x) * np.float32(1 / math.sqrt(2))
     t = 1 / (1 + np.float32(0.3275911) * a)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    tail = 0.5 * series * np.exp(-a * a)
-    return x * np.where(x < 0, tail, 1 - tail)
+    series = np.float32(1.061405429) * t
+    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        series += np.float32(coefficient)
+        series *= t
+    # 1 - Φ(|x|), from which x Φ(x) follows for both signs.
+    series *= np.exp(-a * a) * np.float32(0.5)
+    return np.maximum(x, 0) - np.abs(x) * series
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
