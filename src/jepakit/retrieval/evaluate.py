@@ -26,7 +26,7 @@ from jepakit.retrieval.ranking import (
     fused,
     ranked,
 )
-from jepakit.retrieval.serving.searcher import require_base
+from jepakit.retrieval.serving.searcher import document_fingerprint, require_base
 from jepakit.search.hits import Hits
 from jepakit.search.static.encoder import StaticEncoder
 from jepakit.search.words import LexicalIndex
@@ -96,6 +96,8 @@ def evaluate(
         ModelError: the adapter was trained on another base.
     """
     require_base(adapter, encoder)
+    if static is not None:
+        static.require_documents(document_fingerprint(encoder, adapter))
     split = config.split or next((name for name in ("test", "all") if name in dataset.splits), None)
     if split is None:
         return None

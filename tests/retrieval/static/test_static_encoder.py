@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ from hypothesis import strategies as st
 from static_samples import KNOWN, WORDS, rules, sentences, trained
 
 from jepakit import load_encoder
-from jepakit.errors import ModelError
+from jepakit.errors import DataError, ModelError
 from jepakit.retrieval.static.network import BagTensors, StaticNetwork
-from jepakit.search.static.encoder import StaticEncoder, gelu, quantised
+from jepakit.search.static.encoder import StaticEncoder, from_arrays, gelu, quantised
 from jepakit.search.static.features import Features, count_features, tokenized, tokenizer_of
 from jepakit.training import save_encoder
 
@@ -86,6 +88,26 @@ def test_other_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copyfile(tmp_path / "other" / "model.safetensors", mixed / "model.safetensors")
     with pytest.raises(ModelError, match="not the weights of this"):
         StaticEncoder.load(mixed)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("table", lambda array: array[:-1]),
+        ("table", lambda array: array[:, :-1]),
+        ("scale", lambda array: array[:-1]),
+        ("predictor.layers.0.weight", lambda array: array[:, 1:]),
+        ("predictor.layers.3.bias", lambda array: array[1:]),
+        ("weights", lambda array: array[1:]),
+        ("tokens", lambda array: np.where(array == array.max(), 10**6, array)),
+        ("predictor.layers.0.bias", lambda array: np.where(array == array.max(), np.nan, array)),
+    ],
+)
+def test_tensors_that_do_not_belong_together_are_refused(name: str, change: Callable[[Any], Any]) -> None:
+    network = trained().network
+    arrays = {key: value.numpy() for key, value in network.state_dict().items()}
+    with pytest.raises(DataError):
+        from_arrays({**arrays, name: change(arrays[name])}, network.arguments)
 
 
 def test_it_encodes_without_torch(folder: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from static_samples import QUICK, rules, sentences, trained, training_of
+from torch import Tensor
 from toy_collection import WordEncoder, collection
 
 from jepakit.errors import ConfigError, DataError
@@ -13,6 +16,7 @@ from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.static.config import StaticConfig
 from jepakit.retrieval.static.texts import TrainingTexts, excerpts, training_questions, training_texts
 from jepakit.retrieval.static.training import fit_static, tokenizer_rules
+from jepakit.text import Kind
 
 
 def test_it_predicts_the_vectors_of_texts_it_has_not_seen() -> None:
@@ -84,3 +88,14 @@ def test_what_cannot_be_is_refused() -> None:
             StaticConfig(**options)
     with pytest.raises(ConfigError, match="query_encoder"):
         tokenizer_rules(WordEncoder())
+
+
+def test_where_the_base_tells_queries_from_documents_queries_are_predicted() -> None:
+    class Asymmetric(WordEncoder):
+        def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
+            return super().encode([f"{text} {kind}" for text in texts], kind)
+
+    documents = collection(30, foreign=False).documents
+    for encoder in (WordEncoder(), Asymmetric()):
+        found = training_texts(documents, encoder, StaticConfig(texts=50))
+        torch.testing.assert_close(found.targets, encoder.encode(found.texts, "query"))

@@ -55,14 +55,15 @@ def training_texts(
     generator = np.random.default_rng(config.seed)
     sentences = _sample(list(dict.fromkeys(sentences_of(documents.texts)[0])), config.sentences, generator)
     titles = [title for title in documents.titles if title.strip()]
-    # As documents: they are in the cache of the index, and most models encode both kinds alike.
-    as_documents = [*sentences, *titles, *documents.passages]
-    as_queries = [*excerpts(sentences, config.texts - len(sentences), generator), *questions]
+    of_documents = [*sentences, *titles, *documents.passages]
+    others = [*excerpts(sentences, config.texts - len(sentences), generator), *questions]
+    # What is predicted are queries. Where the base encodes documents alike, these are in its cache already.
+    kind: Kind = "document" if _encodes_alike(encoder, of_documents) else "query"
     found: dict[str, Tensor] = {}
-    groups: tuple[tuple[list[str], Kind], ...] = ((as_queries, "query"), (as_documents, "document"))
-    for texts, kind in groups:
+    groups: tuple[tuple[list[str], Kind], ...] = ((others, "query"), (of_documents, kind))
+    for texts, how in groups:
         new = list(dict.fromkeys(text for text in texts if text not in found))
-        found.update(zip(new, encoder.encode(new, kind), strict=True))
+        found.update(zip(new, encoder.encode(new, how), strict=True))
     # The vector of a blank text is zero.
     known = {text: vector for text, vector in found.items() if bool(vector.any())}
     targets = torch.stack(list(known.values())) if known else torch.zeros(0, encoder.dim)
@@ -92,6 +93,11 @@ def excerpts(sentences: Sequence[str], most: int, generator: np.random.Generator
         first = int(generator.integers(len(words[row]) - count + 1))
         found.append(" ".join(words[row][first : first + count]))
     return found
+
+
+def _encodes_alike(encoder: TextEncoder, texts: Sequence[str]) -> bool:
+    """Whether the base encodes queries as documents, tried on one text."""
+    return torch.allclose(encoder.encode(texts[:1], "query"), encoder.encode(texts[:1], "document"), atol=1e-4)
 
 
 def _sample(texts: list[str], most: int, generator: np.random.Generator) -> list[str]:

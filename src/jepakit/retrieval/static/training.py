@@ -175,7 +175,7 @@ def _initialise(vectors: TokenVectors, features: Features, encoder: TextEncoder,
     numbers = np.flatnonzero(features.tokens >= 0).tolist()
     words = [tokenizer.decode([number]).removeprefix("##").strip() for number in numbers]
     lengths = _START * torch.from_numpy(rarity[: len(words)] / max(rarity[: len(words)].mean(), 1e-6)).float()
-    start = encoder.encode(words, "document") * lengths.unsqueeze(1)
+    start = encoder.encode(words, "query") * lengths.unsqueeze(1)
     table = vectors.table.weight
     table.zero_()
     if isinstance(vectors.widen, nn.Linear):

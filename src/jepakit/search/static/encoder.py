@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from jepakit.errors import DataError, ModelError
+from jepakit.errors import DataError, ModelError, in_one_line
 from jepakit.files import read_json, reading, stated_digest
 from jepakit.files.digests import check_digest
 from jepakit.search.static.features import Bags, Features
@@ -148,8 +148,11 @@ def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> 
     table, scale = arrays["table"], arrays["scale"]
     if len(features) != len(table) or len(scale) != len(table) or features.tokens.max(initial=-1) >= len(table):
         raise DataError("its table has not one row for each feature", value=len(table), expected=str(len(features)))
+    for name, values in arrays.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise DataError("not every number is finite", field=name, expected="another training, at lower rates")
     numbers = sorted({int(name.split(".")[2]) for name in arrays if name.startswith("predictor.layers.")})
-    return StaticEncoder(
+    encoder = StaticEncoder(
         features=features,
         table=table,
         scale=scale,
@@ -163,6 +166,13 @@ def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> 
         fingerprint=str(config["fingerprint"]),
         documents=str(config["documents"]),
     )
+    probe = Bags(np.zeros(min(1, len(table)), np.int64), np.array([min(1, len(table))]), np.zeros(1, np.float32))
+    try:
+        encoder.encode_bags(probe)
+        encoder.familiar(probe)
+    except (IndexError, ValueError) as error:
+        raise DataError(f"its tensors do not fit together ({in_one_line(error)})", expected=ARCHITECTURE) from error
+    return encoder
 
 
 def quantised(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
