@@ -45,12 +45,14 @@ JOINED = "jepakit: JEPA, beside rare words spread over the graph"
 BOOTSTRAP, MASKED = "BGRL-style objective, GCN of two layers", "GraphMAE-style objective, GCN of two layers"
 RANDOM_GCN = {layers: f"a GCN of {name}, random" for layers, name in enumerate(("1 layer", "2 layers", "3 layers"), 1)}
 LABELS = "labels spread over the graph"
+SPREAD = "features spread over the graph (PageRank, as APPNP)"
 WORDS = "rare words weighted (TF-IDF), spread over the graph"
 FLOORS = {
     "features alone": lambda graphs: graphs.x,
     "features averaged over 2 steps (SGC)": smoothed_features,
     "features averaged over 3 steps (SGC)": partial(smoothed_features, steps=3),
-    "features spread over the graph (PageRank, as APPNP)": spread_features,
+    SPREAD: spread_features,
+    f"{SPREAD}, 32 principal components": lambda graphs: _principal(spread_features(graphs), 32),
     WORDS: lambda graphs: spread_features(rare_words(graphs)),
     f"{WORDS}, 32 principal components": lambda graphs: _principal(spread_features(rare_words(graphs)), 32),
     f"{WORDS}, 128 principal components": lambda graphs: _principal(spread_features(rare_words(graphs)), 128),
