@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from toy_collection import WordEncoder
 
 from jepakit.errors import ConfigError, ModelError
 from jepakit.retrieval.ranking import encode_sentences
+from jepakit.retrieval.serving.app import make_app
 from jepakit.retrieval.serving.searcher import Searcher
 from jepakit.search.documents import Documents
 from jepakit.search.index import Index
@@ -22,6 +24,7 @@ from jepakit.search.static.encoder import STATIC
 from jepakit.search.static.searcher import StaticSearcher
 from jepakit.search.vectors import IndexConfig
 from jepakit.training import save_encoder
+from servers import serving
 
 ENCODER = WordEncoder()
 SETTINGS = (
@@ -108,6 +111,19 @@ def test_familiar_queries_do_not_touch_the_base(run: Path) -> None:
     assert all(alone.search(FAMILIAR, 3))
     with pytest.raises(AssertionError):
         alone.search([FOREIGN], 3)
+
+
+def test_the_service_counts_unfamiliar_queries_and_answers_after_a_change(run: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    _, searcher = with_settings(copied, SearchSettings())
+    with serving(make_app(searcher)) as client:
+        client.post("/search", json={"query": FOREIGN})
+        assert client.post("/documents/delete", json={"ids": ["D5"]}).json()["documents"] == 77
+        answers = client.post("/search", json={"queries": list(FAMILIAR[:3]), "k": 4}).json()["results"]
+        assert client.get("/health").json()["static"] == {"queries": 4, "unfamiliar": 1}
+    _, fresh = with_settings(copied, SearchSettings())
+    expected = fresh.search(FAMILIAR[:3], 4)
+    assert [[hit["id"] for hit in hits] for hits in answers] == [[hit.id for hit in hits] for hits in expected]
 
 
 def test_what_does_not_belong_together_is_refused(run: Path, tmp_path: Path) -> None:

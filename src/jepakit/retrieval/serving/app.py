@@ -5,7 +5,7 @@
     POST /search            {"query": ...} or {"queries": [...]}, k, mode, filter -> {"results": [[...], ...]}
     POST /documents         {"documents": [{"id", "title", "text", "metadata"}]}  -> what /health gives
     POST /documents/delete  {"ids": [...]}                                        -> what /health gives
-    GET  /health            documents, base, strength, fingerprint, generation
+    GET  /health            documents, base, strength, fingerprint, generation, static
 
 `jepakit.http` adds errors, limits and ``/metrics``. The status is 422 for an invalid request, and 409 if the index is
 missing or damaged, or another process writes to it.
@@ -80,14 +80,22 @@ class SearchReply(BaseModel):
     results: list[list[Found]]
 
 
+class StaticReply(BaseModel):
+    """Queries since the service began, and how many of them were unfamiliar to the static encoder."""
+
+    queries: int
+    unfamiliar: int
+
+
 class StateReply(BaseModel):
-    """The number of documents, the base and the versions."""
+    """The number of documents, the base and the versions; ``static`` where a static encoder answers queries."""
 
     documents: int
     base: str
     strength: float | None
     fingerprint: str
     generation: int
+    static: StaticReply | None = None
 
 
 def make_app(searcher: Searcher, *, token: str | None = None, max_characters: int = 100_000) -> FastAPI:
@@ -127,7 +135,8 @@ class _Service:
         # A database is queried anew by every request; a folder's index is opened again when it has changed.
         self._folder = searcher.index.folder if isinstance(searcher.index, Index) else None
         self._fingerprint = document_fingerprint(searcher.encoder, searcher.adapter)
-        self._changing = Lock()
+        self._changing, self._counting = Lock(), Lock()
+        self._queries = self._unfamiliar = 0
         self._state = self._opened()
 
     def search(self, request: SearchRequest) -> Response:
@@ -141,6 +150,8 @@ class _Service:
         if total > limit:
             expected = f"{limit} characters in one request; send the queries in several"
             raise DataError("too long together", field="queries", value=total, expected=expected)
+        if request.mode != "words":
+            self._count(queries)
         answers = self._searcher().search(queries, request.k, mode=request.mode, where=request.filter)
         return json_response({"results": [[asdict(found) for found in answer] for answer in answers]})
 
@@ -166,13 +177,23 @@ class _Service:
     def health(self) -> dict[str, object]:
         """The number of documents, the base and the versions."""
         index, adapter = self._searcher().index, self._given.adapter
+        counts = {"static": {"queries": self._queries, "unfamiliar": self._unfamiliar}}
         return {
+            **(counts if self._given.static is not None else {}),
             "documents": len(index),
             "base": self._encoder.name,
             "strength": None if adapter is None else float(adapter.strength),
             "fingerprint": index.fingerprint,
             "generation": index.generation,
         }
+
+    def _count(self, queries: Sequence[str]) -> None:
+        static = self._given.static
+        if static is not None:
+            familiar = static.familiar(static.features(queries))
+            with self._counting:
+                self._queries += len(familiar)
+                self._unfamiliar += int((~familiar).sum())
 
     def _searcher(self) -> Searcher:
         """The searcher of the index as it is on disk now."""
