@@ -181,6 +181,36 @@ def test_a_basis_that_is_not_dual_feasible_does_no_harm() -> None:
     assert solution.certified.all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_bounds_that_some_scenarios_do_not_have() -> None:
+    solver = Solver()
+    for seed in range(12):
+        problem, draw = random_problem(seed, 8, 12), np.random.default_rng(seed)
+        sides = {
+            name: np.where(draw.random((20, len(getattr(problem, name)))) < 0.3, infinite, getattr(problem, name))
+            for name, infinite in (("lower", -INF), ("upper", INF), ("row_lower", -INF), ("row_upper", INF))
+        }
+        scenarios = Scenarios.of(problem, **sides)
+        solution = BatchSolver(problem).solve(scenarios)
+        for place in range(20):
+            alone = solver.solve(scenarios.problem_of(place))
+            assert solution.status[place] == alone.status, (seed, place)
+            if alone.status == "optimal":
+                assert solution.objective[place] == pytest.approx(alone.objective, rel=1e-6, abs=1e-9), (seed, place)
+
+
+def test_bases_survive_a_change_of_what_is_fixed() -> None:
+    problem = random_problem(3, 8, 12)
+    solver = BatchSolver(problem)
+    sides = _sides(problem, 30, 0.01)
+    solver.solve(Scenarios.of(problem, **sides))
+    columns = np.flatnonzero(np.isfinite(problem.lower) & np.isfinite(problem.upper))[:1]
+    name = problem.column_name(int(columns[0]))
+    fixed = np.full(30, problem.lower[columns[0]])
+    later = Scenarios.of(problem, **sides, lower={name: fixed}, upper={name: fixed})
+    assert solver.solve(later).objective == pytest.approx(BatchSolver(problem).solve(later).objective)
+
+
 def test_bounds_that_cross_are_infeasible_whatever_is_remembered() -> None:
     problem = by_hand()
     basis = Solver().solve(problem).basis

@@ -87,10 +87,11 @@ class PointCheck:
         noise = (size * self._units).max(0, initial=0.0)
         allowed = self._allowed(slice(None), side, self._terms @ size.min(1), noise.min(initial=np.inf))
         feasible = np.asarray(np.isfinite(x).all(axis=0))
-        if len(beyond := np.flatnonzero(~(worst <= allowed))) or not feasible.all():
-            feasible &= self._within(beyond, scenarios, activity[beyond], size, noise)
+        if len(beyond := np.flatnonzero(~(worst <= allowed))):
+            violation, within = self._within(beyond, scenarios, activity[beyond], size, noise)
+            feasible &= within
             # Others are not to be charged with what an infeasible point violates.
-            worst = self.check(scenarios.part(feasible), x[:, feasible]).worst if feasible.any() else worst
+            worst[beyond] = np.maximum(violation[:, feasible].max(1, initial=0.0), 0.0)
         terms = costs_of(scenarios) * x
         size = np.abs(terms).sum(0)
         value = terms.sum(0) + (len(x) + 3) * _ROOM * EPSILON * size + (len(x) + 1) * TINY
@@ -109,12 +110,14 @@ class PointCheck:
             factor, tiny = factor[:, None], tiny[:, None]
         return factor * (self._size[rows] @ size) + tiny * (self._pattern[rows] @ (size > 0).astype(np.float64) > 0)
 
-    def _within(self, rows: Array, scenarios: Scenarios, activity: Array, size: Array, noise: Array) -> Array:
-        """Whether some rows hold in each scenario."""
+    def _within(
+        self, rows: Array, scenarios: Scenarios, activity: Array, size: Array, noise: Array
+    ) -> tuple[Array, Array]:
+        """Violations of some rows, and whether all of them hold in each scenario."""
         low, high = scenarios.bounds_of(self._problem.columns + rows)
         violation = np.maximum(low - activity, activity - high) + self._rounding(rows, size)
         allowed = self._allowed(rows, _larger_side(low, high), self._terms[rows] @ size, noise)
-        return np.asarray((violation <= allowed).all(axis=0))
+        return violation, np.asarray((violation <= allowed).all(axis=0))
 
     def _allowed(self, rows: Array | slice, side: Array, terms: Array, noise: Array | float) -> Array:
         """Tolerances: the largest term is not less than the mean of all."""

@@ -87,14 +87,18 @@ class Search:
         self._place[new] = len(self.critical) + np.arange(len(new))
         self.critical = np.concatenate([self.critical, new])
 
+    def most_used(self, count: int) -> Array:
+        """The numbers of bases that were optimal for a scenario, the most used first; without any the first basis."""
+        uses = np.array(self.uses)
+        known = np.argsort(-uses, kind="stable")[:count]
+        return known[uses[known] > 0] if uses.any() else known[:1]
+
     def best(self, block: Block) -> Array:
         """The number of the known basis that proves the highest bound for each scenario, ``[S]``.
 
         If an optimal basis is known, it is this one, by duality.
         """
-        uses = np.array(self.uses)
-        known = np.argsort(-uses, kind="stable")[:_COMPARED]
-        known = known[uses[known] > 0] if uses.any() else known[:1]
+        known = self.most_used(_COMPARED)
         found = [self.nodes[number].gains for number in known.tolist()]
         lengths = [len(variables) for variables, _, _ in found]
         variables, prices, statuses = (np.concatenate(part) for part in zip(*found, strict=True))

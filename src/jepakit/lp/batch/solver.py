@@ -27,6 +27,8 @@ _NUMBERS, _BLOCKS = 2**18, (64, 1024)
 _LARGEST = 1024
 #: Rounds that look for variables outside of their bounds which were not looked at before.
 _ROUNDS = 8
+#: Bases that are kept where other bounds are fixed, and those whose middle gets the tableau.
+_KEPT, _MIDDLE = 300, 64
 #: After so many scenarios bases are given up, if the solver had to solve more than this share.
 _TRIAL, _LARGEST_SHARE = 48, 0.75
 #: With a larger block, enclosing the duals of a basis is left to the solver's own checks.
@@ -108,7 +110,7 @@ class BatchSolver:
         known = self._search
         if known is not None and np.array_equal(known.fixed, widest.fixed):
             return
-        bases = self._bases if known is None else [node.basis for node in known.nodes]
+        bases = self._bases if known is None else [known.nodes[number].basis for number in known.most_used(_KEPT)]
         if not bases:
             left = np.flatnonzero(found.open)
             places = left[np.unique(np.linspace(0, len(left) - 1, _FIRST).astype(int))] if len(left) else left
@@ -116,7 +118,7 @@ class BatchSolver:
         bases = [basis for basis in bases if basis.basic == self.problem.rows]
         if not bases:
             return
-        statuses = np.stack([np.concatenate([basis.columns, basis.rows]) for basis in bases])
+        statuses = np.stack([np.concatenate([basis.columns, basis.rows]) for basis in bases[:_MIDDLE]])
         apart = [(statuses != one).sum() for one in statuses]
         block = BasicBlock.of(self.problem, bases[int(np.argmin(apart))])
         if block is not None:

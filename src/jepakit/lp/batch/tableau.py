@@ -65,8 +65,6 @@ class Tableau:
         """The columns' values at the basis, ``[n, S]``."""
         block, n, bounded = self._block, self.problem.columns, scenarios.bounded
         base = at_bounds(self.statuses, *all_bounds(self.problem))
-        # An infinite bound stands for 0, until a scenario states it.
-        base = np.where(np.isfinite(base), base, 0.0)
         change = at_bounds(self.statuses[bounded][:, None], scenarios.low, scenarios.high) - base[bounded][:, None]
         columns, rows = bounded < n, bounded >= n
         fixed = base[n:][block.rows] - self._nonbasic_rows @ base[:n]
@@ -140,5 +138,6 @@ class _Store:
 
 
 def at_bounds(statuses: Array, low: Array, high: Array) -> Array:
-    """The bound that each nonbasic variable is at; 0 for free ones."""
-    return np.where(statuses == AT_LOWER, low, np.where(statuses == AT_UPPER, high, 0.0))
+    """The bound that each nonbasic variable is at; 0 for free ones, and where a scenario has no such bound."""
+    at = np.where(statuses == AT_LOWER, low, np.where(statuses == AT_UPPER, high, 0.0))
+    return np.where(np.isfinite(at), at, 0.0)
