@@ -225,7 +225,7 @@ def _ablations(place: _Place) -> list[ResultRow]:
     score = [float(np.mean(found["plain"])) / base]
     table.append(mean_row(f"{place.title}, options", OURS, SHARE, score, ours=True))
     for count in CURVE:
-        values = place.variant("sentences", 0, count)
+        values = place.variant(f"{count} sentences", 0, count)
         score = [float(np.mean(values["plain"])) / base]
         method = f"{OURS}, {count} sentences"
         table.append(mean_row(f"{place.title}, learning curve", method, SHARE, score, ours=True))
