@@ -98,7 +98,7 @@ def excerpts(sentences: Sequence[str], most: int, generator: np.random.Generator
 
 
 def _encodes_alike(encoder: TextEncoder, texts: Sequence[str]) -> bool:
-    """Whether the base encodes queries as documents, tried on one text; in half precision a vector varies with its batch."""
+    """Whether the base encodes queries as documents, tried on one text; half precision varies a little."""
     return bool((encoder.encode(texts[:1], "query") * encoder.encode(texts[:1], "document")).sum() > _ALIKE)
 
 
