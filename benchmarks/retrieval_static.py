@@ -290,7 +290,9 @@ from jepakit.search.static.encoder import StaticEncoder
 StaticEncoder.load(sys.argv[1]).encode([sys.argv[2]])
 assert "torch" not in sys.modules
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+# The peak that `used` has may be that of the process it was forked from.
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(used.ru_utime + used.ru_stime, int(peak.split()[1]) / 1024)
 """
 
 
