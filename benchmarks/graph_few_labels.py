@@ -29,6 +29,7 @@ from jepakit.graph.floors import random_gcn
 from jepakit.graph.probe.comparison import crossed_interval
 from jepakit.graph.probe.nodes import few_labels, probe_few_nodes, probe_nodes
 from jepakit.graph.probe.propagation import (
+    principal_components,
     probe_few_spread_labels,
     probe_spread_labels,
     rare_words,
@@ -52,10 +53,10 @@ FLOORS = {
     "features averaged over 2 steps (SGC)": smoothed_features,
     "features averaged over 3 steps (SGC)": partial(smoothed_features, steps=3),
     SPREAD: spread_features,
-    f"{SPREAD}, 32 principal components": lambda graphs: _principal(spread_features(graphs), 32),
+    f"{SPREAD}, 32 principal components": lambda graphs: principal_components(spread_features(graphs), 32),
     WORDS: lambda graphs: spread_features(rare_words(graphs)),
-    f"{WORDS}, 32 principal components": lambda graphs: _principal(spread_features(rare_words(graphs)), 32),
-    f"{WORDS}, 128 principal components": lambda graphs: _principal(spread_features(rare_words(graphs)), 128),
+    f"{WORDS}, 32 principal components": lambda graphs: principal_components(spread_features(rare_words(graphs)), 32),
+    f"{WORDS}, 128 principal components": lambda graphs: principal_components(spread_features(rare_words(graphs)), 128),
 }
 _SEEDS = 3
 #: GraphMAE: Hou et al. 2022, table 1.
@@ -111,14 +112,6 @@ def _scores(dataset: GraphDataset, options: Options, steps: Steps) -> dict[str, 
         measure(method, 0, partial(function, graphs))
     spread = steps.value((dataset.name, LABELS, 0, options.quick), partial(_probe_labels, dataset, options))
     return found | {LABELS: [spread]}
-
-
-def _principal(x: Tensor, count: int) -> Tensor:
-    """The first principal components of the rows, ``[N, count]``."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        u, size, _ = torch.pca_lowrank(x, q=count + 10, niter=6)
-    return (u * size)[:, :count]
 
 
 def _of_length_one(x: Tensor) -> Tensor:

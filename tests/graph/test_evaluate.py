@@ -267,11 +267,14 @@ def test_nodes_are_classified_on_their_splits() -> None:
     assert "validation split" in evaluation.summary[0]
 
 
-def test_bags_of_words_have_a_row_more() -> None:
+def test_bags_of_words_have_more_rows() -> None:
     graphs = communities().graphs
     words = replace(graphs, x=torch.eye(160))
     assert set(node_features(graphs, ["no network", "random"])) == {FEATURES, SMOOTHING, SPREADING, RANDOM_GCN}
-    assert set(node_features(words, ["no network"])) == {FEATURES, SMOOTHING, SPREADING, WORDS}
+    components = f"{WORDS}, 32 principal components"
+    found = node_features(words, ["no network"])
+    assert set(found) == {FEATURES, SMOOTHING, SPREADING, WORDS, components}
+    assert found[components]().shape == (160, 32)
     assert node_features(words, ["wl"]) == {}
 
 

@@ -14,7 +14,7 @@ from jepakit.graph.data import Graphs
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder
 from jepakit.graph.probe.classes import first_split_seconds, probe_kernel
 from jepakit.graph.probe.kernels import KernelKind, wl_kernel_series
-from jepakit.graph.probe.propagation import rare_words, smoothed_features, spread_features
+from jepakit.graph.probe.propagation import principal_components, rare_words, smoothed_features, spread_features
 from jepakit.graph.recommendation import Measured
 from jepakit.graph.words import is_bag_of_words
 
@@ -26,6 +26,8 @@ SMOOTHING = "features averaged twice over neighbours (SGC)"
 SPREADING = "features spread over the graph (PageRank)"
 WORDS = "rare words weighted (TF-IDF), spread over the graph"
 LABELS = "labels spread over the graph"
+# With few labels fewer dimensions are better than all of them.
+COMPONENTS = 32
 KERNELS: dict[str, tuple[str, KernelKind]] = {
     "wl": ("WL subtree kernel", "subtree"),
     "wl-oa": ("WL optimal assignment kernel", "optimal assignment"),
@@ -69,8 +71,13 @@ def node_features(graphs: Graphs, floors: Sequence[Floor]) -> dict[str, Callable
         found[FEATURES] = lambda: graphs.x
         found[SMOOTHING] = lambda: smoothed_features(graphs)
         found[SPREADING] = lambda: spread_features(graphs)
+        spread = SPREADING
         if is_bag_of_words(graphs.x):
             found[WORDS] = lambda: spread_features(rare_words(graphs))
+            spread = WORDS
+        if min(graphs.x.shape) > COMPONENTS:
+            whole = found[spread]
+            found[f"{spread}, {COMPONENTS} principal components"] = lambda: principal_components(whole(), COMPONENTS)
     return found
 
 

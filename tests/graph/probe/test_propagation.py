@@ -12,6 +12,7 @@ from jepakit.errors import DataError
 from jepakit.graph import Graphs
 from jepakit.graph.probe.propagation import (
     SHARES,
+    principal_components,
     probe_few_spread_labels,
     probe_spread_labels,
     rare_words,
@@ -139,3 +140,14 @@ def test_labels_that_are_missing_are_named() -> None:
     y[7] = -1
     with pytest.raises(DataError, match=r"node_y\[7\]: a node of the splits has no label"):
         probe_spread_labels(graphs, y, {"train": [0, 20], "val": [7], "test": [30]})
+
+
+def test_principal_components_keep_the_distances_of_rows_in_a_plane() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 2, generator=generator) @ torch.randn(2, 20, generator=generator) + 3
+    found = principal_components(x, 2)
+    assert found.shape == (50, 2)
+    apart, expected = (torch.cdist(rows.double(), rows.double()) for rows in (found, x))
+    torch.testing.assert_close(apart, expected, rtol=1e-4, atol=1e-4)
+    assert found.var(0).argmax() == 0
+    torch.testing.assert_close(found, principal_components(x, 2))

@@ -66,6 +66,19 @@ def rare_words(graphs: Graphs) -> Graphs:
     return replace(graphs, x=(graphs.x > 0).float() * word_weights(graphs.x))
 
 
+def principal_components(x: Tensor, count: int) -> Tensor:
+    """The rows in terms of their first principal components, ``[N, min(count, N, F)]``.
+
+    Args:
+        x: ``[N, F]``.
+        count: components, found by a randomised decomposition with a fixed seed.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        u, size, _ = torch.pca_lowrank(x, q=min(count + 10, *x.shape), niter=6)
+    return (u * size)[:, :count]
+
+
 def spread_labels(graphs: Graphs, node_y: Array, labelled: Ints, share: float) -> Floats:
     """Label propagation: the fixed point of ``F = a S F + (1 - a) Y``, ``S = D^-½ A D^-½``, ``[N, classes]``.
 
