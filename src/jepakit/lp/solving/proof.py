@@ -19,11 +19,11 @@ from jepakit.lp.solving.scaling import powers_of_two
 
 #: A row may be violated by this share of its larger side; of its largest term if its sides are 0.
 ROW_TOLERANCE = 1e-9
-#: What rounding x to doubles moves an activity by, in units of Σ |aᵢⱼ xⱼ|, with room for an ill-conditioned basis.
+#: What rounding x to doubles moves an activity by, in units of Σ ``|aᵢⱼ xⱼ|``, with room for an ill-conditioned basis.
 ROUNDING_OF_ACTIVITY = 16 * EPSILON
 #: Of reduced costs, relative to the terms that they are sums of.
 _ROUNDING_OF_DUALS = 1e-11
-#: Bounds differ by rounding alone if they differ by less than this share of Σ |cⱼ xⱼ|.
+#: Bounds differ by rounding alone if they differ by less than this share of Σ ``|cⱼ xⱼ|``.
 ROUNDING_OF_BOUNDS = 64 * EPSILON
 
 
