@@ -56,6 +56,8 @@ def test_an_lp_file_with_a_fault_is_refused(tmp_path: Path) -> None:
         read_problem(tmp_path / "none.lp")
     with pytest.raises(DataError, match="neither MPS nor LP"):
         read_problem(tmp_path / "problem.csv")
+    with pytest.raises(DataError, match="scenarios of one problem are for `jepakit lp batch`"):
+        read_problem(tmp_path / "scenarios.parquet")
 
 
 WHOLE = """\\ a comment

@@ -38,6 +38,9 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
                 return read_mps(file, relax=relax)
             case ".lp":
                 return _read_lp(file, relax=relax)
+            case ".parquet" | ".npz":
+                expected = f"a name that ends in {_ENDINGS}; scenarios of one problem are for `jepakit lp batch`"
+                raise DataError("neither MPS nor LP", expected=expected)
             case _:
                 raise DataError("neither MPS nor LP", expected=f"a name that ends in {_ENDINGS}")
 

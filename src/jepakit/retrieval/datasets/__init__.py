@@ -48,7 +48,7 @@ def load_dataset(
         MissingExtraError: an HTML file, and no beautifulsoup4.
     """
     if queries is not None and pairs is None:
-        raise ConfigError("queries", str(queries), "pairs beside it, which say what answers them")
+        raise ConfigError("queries", str(queries), "a file, and pairs beside it, which say what answers them")
     dataset = _load(corpus, data_dir)
     if pairs is None:
         return dataset
