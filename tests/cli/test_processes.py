@@ -37,7 +37,8 @@ def assert_nothing_is_half_written(run: Path) -> None:
     if folder.checkpoint.exists():
         # Never ahead of metrics.csv, so that no epoch is missing there after a resume.
         assert read_checkpoint(folder.checkpoint)["epoch"] < len(rows)
-    if run.is_dir():
+    # A folder in which nothing stands yet is no run.
+    if folder.config.exists():
         read_run(run)
     for name in ("encoder", "random_encoder"):
         if (run / name).exists():
