@@ -155,6 +155,7 @@ def test_bases_that_were_never_solved_are_reached_without_the_solver() -> None:
     assert solution.objective == pytest.approx(-(cumulated[whole] + (room - whole) * worth[whole]))
     assert solution.by_solver <= 8
     assert {"catalogue", "neighbour"} <= set(solution.source.tolist())
+    assert not solution.message[solution.certified & (solution.status == "optimal")].astype(bool).any()
 
 
 def test_bases_are_remembered_from_call_to_call_and_given_ones_are_used() -> None:

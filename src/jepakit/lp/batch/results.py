@@ -126,7 +126,9 @@ class Found:
     def put(self, place: int, solution: Solution) -> None:
         """A result of the solver."""
         self.open[place] = False
-        self._status[place], self._message[place] = solution.status, solution.message
+        self._status[place] = solution.status
+        if not (solution.status == "optimal" and solution.certified):
+            self._message[place] = solution.message
         self._source[place], self._certified[place] = "solver", solution.certified
         self._pivots[place], self._objective[place] = solution.pivots, solution.objective
         self._lower[place], self._upper[place], self._gap[place] = solution.lower, solution.upper, solution.gap
