@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.graph_objectives import bootstrapped, reconstructed
 from benchmarks.harness import Options, Steps, main
 from jepakit.graph import GraphDataset, Pretrained, load_dataset, preset, pretrain
-from jepakit.graph.floors import random_gcn
+from jepakit.graph.floors import FEATURES, LABELS, WORDS, random_gcn
 from jepakit.graph.probe.comparison import crossed_interval
 from jepakit.graph.probe.nodes import few_labels, probe_few_nodes, probe_nodes
 from jepakit.graph.probe.propagation import (
@@ -45,11 +45,9 @@ OURS, RANDOM = "jepakit: JEPA", "the same encoder, random"
 JOINED = "jepakit: JEPA, beside rare words spread over the graph"
 BOOTSTRAP, MASKED = "BGRL-style objective, GCN of two layers", "GraphMAE-style objective, GCN of two layers"
 RANDOM_GCN = {layers: f"a GCN of {name}, random" for layers, name in enumerate(("1 layer", "2 layers", "3 layers"), 1)}
-LABELS = "labels spread over the graph"
 SPREAD = "features spread over the graph (PageRank, as APPNP)"
-WORDS = "rare words weighted (TF-IDF), spread over the graph"
 FLOORS = {
-    "features alone": lambda graphs: graphs.x,
+    FEATURES: lambda graphs: graphs.x,
     "features averaged over 2 steps (SGC)": smoothed_features,
     "features averaged over 3 steps (SGC)": partial(smoothed_features, steps=3),
     SPREAD: spread_features,

@@ -124,9 +124,10 @@ def evaluate(
         ours[ALONE] = searched(queries, adapter, source, SearchSettings(), familiarity, None)
     answered: np.ndarray | None = None
     if static is not None and len(texts):
-        answered = static.familiar(static.features(texts))
+        bags = static.features(texts)
+        answered = static.familiar(bags)
         everything = familiar(queries, None, source)
-        vectors = torch.from_numpy(static.encode(texts))
+        vectors = torch.from_numpy(static.encode_bags(bags))
         alone = searched(vectors, None, source, settings, everything, by_words)
         ours[STATIC] = _chosen(torch.from_numpy(answered), alone, ours[OURS])
     floors = untrained_floors(*base, weights, by_words if config.bm25 else None, sentences=of_floors)

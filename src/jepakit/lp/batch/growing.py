@@ -6,7 +6,7 @@ import numpy as np
 
 from jepakit.lp.data import Array
 
-_FEW = 16
+_FIRST_ROWS = 16
 
 
 class Growing:
@@ -17,7 +17,7 @@ class Growing:
     """
 
     def __init__(self, length: int) -> None:
-        self._rows, self._count = np.empty((_FEW, length)), 0
+        self._rows, self._count = np.empty((_FIRST_ROWS, length)), 0
 
     def add(self, rows: Array) -> None:
         """Adds rows ``[K, length]``."""

@@ -15,7 +15,7 @@ from jepakit.lp.data import Array
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 
 #: Entries of a tableau's row below this share of the largest count as 0; duals may have the wrong sign by so much.
-_SMALL, _SLACK = 1e-9, 1e-11
+_PIVOT_TOLERANCE, _DUAL_TOLERANCE = 1e-9, 1e-11
 
 
 class Node:
@@ -124,12 +124,12 @@ def pivoted(node: Node, leaving: int, goes_to: int, fixed: Array) -> tuple[Array
     own, statuses = node.tableau_row(leaving), node.statuses
     row = own if goes_to == AT_LOWER else -own
     helps = np.where(statuses == AT_LOWER, row, np.where(statuses == AT_UPPER, -row, np.abs(row)))
-    may = (helps > _SMALL * np.abs(row).max(initial=0)) & (statuses != BASIC) & ~fixed
+    may = (helps > _PIVOT_TOLERANCE * np.abs(row).max(initial=0)) & (statuses != BASIC) & ~fixed
     if not may.any():
         return None
     candidates = np.flatnonzero(may)
     duals, size = np.abs(node.duals[candidates]), helps[candidates]
-    slack = _SLACK * np.abs(node.duals).max(initial=0)
+    slack = _DUAL_TOLERANCE * np.abs(node.duals).max(initial=0)
     first = candidates[duals / size <= ((duals + slack) / size).min()]
     entering = int(first[np.argmax(helps[first])])
     after = statuses.copy()

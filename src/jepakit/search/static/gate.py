@@ -74,8 +74,8 @@ def fit_gate(features: Features, frequency: np.ndarray, bags: Bags, reached: np.
         home: the share.
     """
     logarithm = np.log1p(frequency).astype(np.float32)
-    known = signals(features, logarithm, bags).astype(np.float64)
+    found = signals(features, logarithm, bags)
+    known = found.astype(np.float64)
     square = known.T @ known + _RIDGE * np.eye(SIGNALS)
     weights = np.linalg.solve(square, known.T @ reached.astype(np.float64)).astype(np.float32)
-    estimates = signals(features, logarithm, bags) @ weights
-    return Gate(logarithm, weights, float(np.quantile(estimates, 1 - home)))
+    return Gate(logarithm, weights, float(np.quantile(found @ weights, 1 - home)))
