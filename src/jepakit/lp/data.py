@@ -123,3 +123,11 @@ def _require_valid(field: str, values: Array, valid: Array, expected: str) -> No
     if not valid.all():
         at = int(valid.argmin())
         raise DataError("not a valid number", field=f"{field}[{at}]", value=float(values[at]), expected=expected)
+
+
+def all_bounds(problem: LinearProgram) -> tuple[Array, Array]:
+    """Lower and upper bounds of columns and rows, ``[n + m]``."""
+    return (
+        np.concatenate([problem.lower, problem.row_lower]),
+        np.concatenate([problem.upper, problem.row_upper]),
+    )

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.lp.batch.growing import Growing
-from jepakit.lp.batch.scenarios import Scenarios, all_bounds
-from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.batch.scenarios import Scenarios
+from jepakit.lp.data import Array, LinearProgram, all_bounds
 from jepakit.lp.solving.certificate import dual_range
 from jepakit.lp.solving.implied import implied_bounds
 from jepakit.lp.solving.precise import EPSILON, TINY, Enclosed

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jepakit.errors import DataError, did_you_mean
-from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.data import Array, LinearProgram, all_bounds
 
 #: Numbers by scenario: of all rows or columns, ``[S, m]`` or ``[S, n]``, or of some by name, ``[S]`` each.
 Values = ArrayLike | Mapping[str, ArrayLike]
@@ -135,14 +135,6 @@ class Scenarios:
         low[self.bounded], high[self.bounded] = self.low.min(1, initial=np.inf), self.high.max(1, initial=-np.inf)
         n = self.problem.columns
         return replace(self.problem, lower=low[:n], upper=high[:n], row_lower=low[n:], row_upper=high[n:])
-
-
-def all_bounds(problem: LinearProgram) -> tuple[Array, Array]:
-    """Lower and upper bounds of columns and rows, ``[n + m]``."""
-    return (
-        np.concatenate([problem.lower, problem.row_lower]),
-        np.concatenate([problem.upper, problem.row_upper]),
-    )
 
 
 def _by_place(problem: LinearProgram, field: str, values: Values) -> dict[int, Array]:

@@ -13,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.lp.batch.growing import Growing
-from jepakit.lp.batch.scenarios import Scenarios, all_bounds
-from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.batch.scenarios import Scenarios
+from jepakit.lp.data import Array, LinearProgram, all_bounds
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC
 from jepakit.lp.solving.completion import BasicBlock
 

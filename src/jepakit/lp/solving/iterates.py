@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import scipy.sparse as sp
 
-from jepakit.lp.data import Array, LinearProgram
+from jepakit.lp.data import Array, LinearProgram, all_bounds
 from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from jepakit.lp.solving.certificate import dual_range, dual_value
 
@@ -86,8 +86,7 @@ def guessed_basis(problem: LinearProgram, x: Array, y: Array) -> Basis:
     """
     values = np.concatenate([x, problem.matrix @ x])
     duals = np.concatenate([problem.costs - problem.matrix.T @ y, y])
-    lower = np.concatenate([problem.lower, problem.row_lower])
-    upper = np.concatenate([problem.upper, problem.row_upper])
+    lower, upper = all_bounds(problem)
     surplus = np.minimum(values - lower, upper - values) - np.abs(duals)
     status = np.where(values - lower <= upper - values, AT_LOWER, AT_UPPER).astype(np.int8)
     status[np.argsort(-surplus, kind="stable")[: problem.rows]] = BASIC

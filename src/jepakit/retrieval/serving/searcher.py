@@ -156,7 +156,11 @@ class Searcher:
             if not texts:
                 continue
             quick = bool(answered[chosen[0]])
-            vectors = torch.from_numpy(self.static.encode(texts)) if quick else self.encoder.encode(texts, "query")
+            vectors = (
+                torch.from_numpy(self.static.encode_bags(bags)[chosen])
+                if quick
+                else self.encoder.encode(texts, "query")
+            )
             hits = self._searched(texts, vectors, None if quick else self.adapter, source, k, mode)
             rows[chosen, : hits.rows.shape[1]], scores[chosen, : hits.rows.shape[1]] = hits.rows, hits.scores
         return Hits(rows, scores)
