@@ -121,16 +121,20 @@ class Judge:
             return without_point(problem, "unbounded", _MESSAGES["unbounded"], certified=True)
         return None
 
-    def certificate(self, problem: LinearProgram, x: Array, y: Array, block: BasicBlock | None = None) -> Certificate:
+    def certificate(
+        self, problem: LinearProgram, x: Array, y: Array, block: BasicBlock | None = None, *, of_infeasible: bool = True
+    ) -> Certificate:
         """`certify` with these tolerances."""
-        return certify(problem, x, y, block, gap=self.gap, row_tolerance=self.row_tolerance)
+        return certify(
+            problem, x, y, block, gap=self.gap, row_tolerance=self.row_tolerance, of_infeasible=of_infeasible
+        )
 
     def _optimum(self, problem: LinearProgram, answer: Answer) -> Conclusion:
         best: Conclusion | None = None
         why, last = "", None
         for x, y, basis in self._answers(problem, answer):
             for near in () if self.exact else self._near(problem, x, y, basis):
-                proved = self.certificate(problem, near.x, near.proof, near.completing)
+                proved = self.certificate(problem, near.x, near.proof, near.completing, of_infeasible=False)
                 found = at_point("optimal", near.x, near.y, basis, proved)
                 if proved.holds:
                     return found
@@ -152,6 +156,8 @@ class Judge:
             best = replace(
                 found, message=f"{_TO_TOLERANCE}: {why or 'there is no basis'}", certified=False, settled=True
             )
+        elif np.isinf(best.upper):
+            best = at_point("optimal", best.x, best.y, best.basis, self.certificate(problem, best.x, best.y))
         return _checked(problem, best)
 
     def _answers(self, problem: LinearProgram, answer: Answer) -> Iterator[tuple[Array, Array, Basis | None]]:

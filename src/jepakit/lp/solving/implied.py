@@ -34,26 +34,43 @@ def implied_bounds(problem: LinearProgram, most: float = np.inf) -> tuple[Array,
     by_row = problem.matrix.tocsr()
     entry, column = by_row.data, by_row.indices
     row = np.repeat(np.arange(problem.rows), np.diff(by_row.indptr))
-    column, row, entry = column[entry != 0], row[entry != 0], entry[entry != 0]
+    used = entry != 0
     lower, upper = problem.lower.copy(), problem.upper.copy()
     for _ in range(_ROUNDS):
-        unknown = np.isinf(lower).sum() + np.isinf(upper).sum()
+        unknown = np.isinf(lower) | np.isinf(upper)
+        # A row whose columns are all bounded tells nothing.
+        telling = np.zeros(problem.rows, bool)
+        telling[row[used & unknown[column]]] = True
+        used &= telling[row]
+        column, row, entry, used = column[used], row[used], entry[used], used[used]
+        before = np.isinf(lower).sum() + np.isinf(upper).sum()
         # With an upper side, the smallest sum of the others bounds a column; with a lower side, the largest.
         for sign, side in ((1.0, problem.row_upper), (-1.0, -problem.row_lower)):
-            signed = sign * entry
-            low = np.where(signed > 0, lower[column], upper[column])
-            term = signed * low
-            rest, size, open_ = _rest_of_rows(term, row, problem.rows)
-            known = open_ & np.isfinite(side[row])
-            bound = (side[row] - rest)[known] / signed[known]
-            margin = _MARGIN * (size + np.abs(side[row]))[known] / np.abs(signed[known])
-            positive = signed[known] > 0
-            of = column[known]
-            _tighten(upper, of[positive], (bound + margin)[positive], np.minimum)
-            _tighten(lower, of[~positive], (bound - margin)[~positive], np.maximum)
-        if np.isinf(lower).sum() + np.isinf(upper).sum() == unknown:
+            _tighten_by(side, sign * entry, row, column, lower, upper)
+        if np.isinf(lower).sum() + np.isinf(upper).sum() == before:
             break
     return lower, upper
+
+
+def _tighten_by(side: Array, entry: Array, row: Array, column: Array, lower: Array, upper: Array) -> None:
+    """Replaces infinite bounds by what rows of at most ``side`` imply.
+
+    Args:
+        side: ``[m]``.
+        entry: nonzero entries of the rows.
+        row: of each entry.
+        column: of each entry.
+        lower: bounds of the columns, ``[n]``.
+        upper: the same.
+    """
+    positive = entry > 0
+    rest, size, open_ = _rest_of_rows(entry * np.where(positive, lower[column], upper[column]), row, len(side))
+    known = open_ & np.isfinite(side[row]) & np.isinf(np.where(positive, upper[column], lower[column]))
+    positive, row, column, entry = positive[known], row[known], column[known], entry[known]
+    bound = (side[row] - rest[known]) / entry
+    margin = _MARGIN * (size[known] + np.abs(side[row])) / np.abs(entry)
+    _tighten(upper, column[positive], (bound + margin)[positive], np.minimum)
+    _tighten(lower, column[~positive], (bound - margin)[~positive], np.maximum)
 
 
 def _rest_of_rows(term: Array, row: Array, rows: int) -> tuple[Array, Array, Array]:

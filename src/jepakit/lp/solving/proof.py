@@ -59,6 +59,7 @@ def certify(
     *,
     gap: float,
     row_tolerance: Array | None = None,
+    of_infeasible: bool = True,
 ) -> Certificate:
     """What x ``[n]`` and row duals y ``[m]`` prove.
 
@@ -69,8 +70,11 @@ def certify(
         block: of a basis that completes y where rounding alone leaves it without a proof.
         gap: largest gap of a certified optimum.
         row_tolerance: see `feasibility`.
+        of_infeasible: whether a bound is computed if x is infeasible, and therefore no certified optimum.
     """
     feasible = feasibility(problem, x, row_tolerance)
+    if feasible.missing and not of_infeasible:
+        return Certificate(-np.inf, np.inf, np.inf, feasible.missing, settled=False)
     value = dot(problem.costs, x)
     upper = float(value.high[0]) if not feasible.missing else np.inf
     rounding = ROUNDING_OF_BOUNDS * float(np.abs(problem.costs) @ np.abs(x))

@@ -11,6 +11,8 @@ from jepakit.lp.data import Array, LinearProgram
 
 #: Ruiz scaling stops after so many rounds, or when all largest entries are within the tolerance of 1.
 _MAX_ROUNDS, _TOLERANCE = 20, 1e-9
+#: What is rounded to a power of two need not be closer.
+_TOLERANCE_OF_POWERS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +56,8 @@ def equilibrated(problem: LinearProgram, *, exact: bool = False) -> tuple[Linear
 
 
 def powers_of_two(matrix: sp.csc_array) -> tuple[Array, Array]:
-    """Factors of rows ``[m]`` and columns ``[n]`` after which the largest entry of each is between 1/4 and 4."""
-    rows, columns = _ruiz_factors(matrix)
+    """Factors of rows ``[m]`` and columns ``[n]`` after which the largest entry of each is between 1/2 and 6."""
+    rows, columns = _ruiz_factors(matrix, _TOLERANCE_OF_POWERS)
     return _power_of_two(rows), _power_of_two(columns)
 
 
@@ -64,7 +66,7 @@ def _power_of_two(values: Array) -> Array:
     return np.ldexp(1.0, np.frexp(values)[1])
 
 
-def _ruiz_factors(matrix: sp.csc_array) -> tuple[Array, Array]:
+def _ruiz_factors(matrix: sp.csc_array, tolerance: float = _TOLERANCE) -> tuple[Array, Array]:
     """R and C: each round divides by the square root of the largest entry."""
     by_column, by_row = abs(matrix), abs(matrix).tocsr()
     rows, columns = np.ones(by_row.shape[0]), np.ones(by_row.shape[1])
@@ -72,7 +74,7 @@ def _ruiz_factors(matrix: sp.csc_array) -> tuple[Array, Array]:
         row_size = rows * _largest_entries(by_row, columns)
         column_size = columns * _largest_entries(by_column, rows)
         sizes = np.concatenate([row_size, column_size])
-        if np.abs(sizes[sizes > 0] - 1).max(initial=0) <= _TOLERANCE:
+        if np.abs(sizes[sizes > 0] - 1).max(initial=0) <= tolerance:
             break
         rows /= np.sqrt(np.where(row_size > 0, row_size, 1.0))
         columns /= np.sqrt(np.where(column_size > 0, column_size, 1.0))
