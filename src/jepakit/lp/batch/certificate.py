@@ -198,11 +198,7 @@ class DualProofs:
         least = self._least.rows[at].T
         total, size = self._sums.rows[at].T
         if columns or not self._exact:
-            low, high = (
-                np.where(np.isinf(side), other[scenarios.bounded][:, None], side)
-                for side, other in zip((low, high), self._stand_ins, strict=True)
-            )
-            terms = np.minimum(_times(least, low, high), _times(self._most.rows[at].T, low, high))
+            terms = self._terms_of_bounded(least, self._most.rows[at].T, scenarios)
             size = size + np.abs(terms).sum(0)
         else:
             terms = _times(least, low, high)
@@ -242,15 +238,18 @@ class DualProofs:
         self._sums.add(np.stack([terms.sum(0), np.abs(terms).sum(0)], axis=1))
         return y.T
 
-    def bounds_with_costs(self, y: Array, costs: Array) -> tuple[Array, Array]:
-        """Lower bounds of cᵀx where only costs vary, ``[S]``, and the row duals that prove them, ``[S, m]``.
+    def bounds_by_own(self, y: Array, scenarios: Scenarios) -> tuple[Array, Array]:
+        """Lower bounds of cᵀx, ``[S]``, by duals of each scenario, and the row duals that prove them, ``[S, m]``.
 
         Args:
-            y: row duals for each scenario, ``[S, m]``.
-            costs: ``[n, S]``.
+            y: row duals of any origin, ``[S, m]``.
+            scenarios: S of them.
         """
         y = np.clip(np.where(np.isfinite(y), y, 0.0), *self._range).T
-        terms = self._terms(*self._ends(y, costs))
+        least, most = self._ends(y, costs_of(scenarios))
+        terms, bounded = self._terms(least, most), scenarios.bounded
+        if len(bounded):
+            terms[bounded] = self._terms_of_bounded(least[bounded], most[bounded], scenarios)
         with np.errstate(invalid="ignore"):
             bound = terms.sum(0) - self._count * (_ROOM * EPSILON * np.abs(terms).sum(0) + TINY)
         return np.where(np.isfinite(bound), bound, -np.inf), y.T
@@ -280,6 +279,14 @@ class DualProofs:
         terms[self._widest.scenarios.bounded] = 0.0
         return terms
 
+    def _terms_of_bounded(self, least: Array, most: Array, scenarios: Scenarios) -> Array:
+        """What each variable whose bounds vary adds to the bound, ``[V, S]``."""
+        low, high = (
+            np.where(np.isinf(side), other[scenarios.bounded][:, None], side)
+            for side, other in zip((scenarios.low, scenarios.high), self._stand_ins, strict=True)
+        )
+        return np.minimum(_times(least, low, high), _times(most, low, high))
+
     @staticmethod
     def _summed(rows: Array, at: Array, factors: Array) -> Array:
         """Σ |rows[at]| factors."""
@@ -302,6 +309,57 @@ class DualProofs:
     def _places(self, numbers: Array) -> Array:
         distinct, which = np.unique(numbers, return_inverse=True)
         return np.array([self._slots[number] for number in distinct.tolist()], np.intp)[which]
+
+
+@dataclass(frozen=True, eq=False)
+class Proved:
+    """What is proved of scenarios by a point and duals of each.
+
+    Args:
+        holds: whether the point is a certified optimum, ``[S]``.
+        y: row duals, ``[S, m]``.
+        lower: bounds of cᵀx, ``[S]``.
+        gap: see `jepakit.lp.solving.proof.Certificate`.
+    """
+
+    holds: Array
+    y: Array
+    lower: Array
+    gap: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Certifier:
+    """Certifies points and duals of scenarios.
+
+    Args:
+        check: of the points.
+        proofs: of the duals.
+        gap: largest gap of a certified optimum.
+    """
+
+    check: PointCheck
+    proofs: DualProofs
+    gap: float
+
+    def proved(self, scenarios: Scenarios, x: Array, y: Array) -> Proved:
+        """Of points ``[n, S]`` within their bounds, and row duals ``[S, m]`` of any origin."""
+        lower, y = self.proofs.bounds_by_own(y, scenarios)
+        checked = self.check.check(scenarios, x)
+        gap, moved = gaps(lower, checked.value, checked.rounding), np.abs(y) @ checked.worst
+        return Proved(self.holds(checked, lower, gap, moved), y, lower, gap)
+
+    def holds(self, checked: Checked, lower: Array, gap: Array, moved: Array) -> Array:
+        """Whether points are certified optima, ``[S]``.
+
+        Args:
+            checked: of the points.
+            lower: bounds.
+            gap: of these.
+            moved: what violations of rows are worth.
+        """
+        allowed = np.maximum(self.gap * np.maximum(np.abs(lower), np.abs(checked.value)), checked.rounding)
+        return checked.feasible & (gap <= self.gap) & (moved <= allowed)
 
 
 def _times(factor: Array, low: Array, high: Array) -> Array:

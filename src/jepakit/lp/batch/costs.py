@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jepakit.lp.batch.certificate import DualProofs, PointCheck, WidestBounds, costs_of, gaps
+from jepakit.lp.batch.certificate import Certifier, costs_of
 from jepakit.lp.batch.growing import Growing
 from jepakit.lp.batch.results import Found
 from jepakit.lp.batch.search import grouped
 from jepakit.lp.data import Array
-from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.completion import BasicBlock
-from jepakit.lp.solving.solver import Solution
+from jepakit.lp.solving.highs import Answer
 
 #: Reduced costs of basic columns are set to this share of their terms, on the side that their bounds allow.
 _SHIFT = 1e-12
@@ -24,16 +23,12 @@ class _Known:
     """A basis with a feasible point.
 
     Args:
-        basis: the basis.
-        block: factorised.
+        block: of the basis.
         shift: of the costs of its columns, relative to their size, ``[k]``.
-        worst: violation of the rows, ``[m]``.
     """
 
-    basis: Basis
     block: BasicBlock
     shift: Array
-    worst: Array
 
 
 class CostsBatch:
@@ -41,29 +36,22 @@ class CostsBatch:
 
     Args:
         found: where results go.
-        tolerance: of the rows.
-        gap: largest gap of a certified optimum.
+        certifier: of points and duals.
     """
 
-    def __init__(self, found: Found, tolerance: Array, gap: float) -> None:
-        self._found, self._gap, self._problem = found, gap, found.scenarios.problem
-        self._check = PointCheck(self._problem, found.scenarios.bounded, tolerance)
-        self._proofs = DualProofs(WidestBounds(found.scenarios))
+    def __init__(self, found: Found, certifier: Certifier) -> None:
+        self._found, self._certifier, self._problem = found, certifier, found.scenarios.problem
         self._points, self._known = Growing(self._problem.columns), list[_Known]()
 
-    def add(self, solution: Solution) -> None:
-        """Remembers what the solver has found."""
-        problem, basis = self._problem, solution.basis
-        if solution.status != "optimal" or basis is None:
-            return
-        block = BasicBlock.of(problem, basis)
-        checked = self._check.check(self._found.scenarios.part(slice(0, 1)), solution.x[:, None])
-        if block is None or not checked.feasible.all():
+    def add(self, answer: Answer) -> None:
+        """Remembers an optimum that was found for one of the scenarios."""
+        problem, basis = self._problem, answer.basis
+        block = None if basis is None else BasicBlock.of(problem, basis)
+        if block is None:
             return
         lower, upper = (np.isfinite(bound[block.columns]) for bound in (problem.lower, problem.upper))
-        shift = _SHIFT * (lower.astype(float) - upper.astype(float))
-        self._points.add(solution.x[None])
-        self._known.append(_Known(basis, block, shift, checked.worst))
+        self._points.add(np.clip(answer.x, problem.lower, problem.upper)[None])
+        self._known.append(_Known(block, _SHIFT * (lower.astype(float) - upper.astype(float))))
 
     def solve(self, places: Array) -> Array:
         """Solves scenarios with the best of the remembered points; returns those that are not certified."""
@@ -79,15 +67,7 @@ class CostsBatch:
             right = own[block.columns] * (1 - np.sign(own[block.columns]) * known.shift[:, None])
             y = np.zeros((len(members), self._problem.rows))
             y[:, block.rows] = block.solve(right, transposed=True).T
-            lower, y = self._proofs.bounds_with_costs(y, own)
-            checked = self._check.check(scenarios.part(members), x)
-            gap, moved = gaps(lower, checked.value, checked.rounding), np.abs(y) @ known.worst
-            allowed = np.maximum(self._gap * np.maximum(np.abs(lower), np.abs(checked.value)), checked.rounding)
-            proved = checked.feasible & (gap <= self._gap) & (moved <= allowed)
-            self._found.put_with_costs(
-                places[members[proved]], x[:, proved], own[:, proved], y[proved], lower[proved], gap[proved]
-            )
-            for place in places[members[~proved]].tolist():
-                self._found.start_from(place, known.basis)
-            left.append(places[members[~proved]])
+            proved = self._certifier.proved(scenarios.part(members), x, y)
+            self._found.put_each(places[members], x, proved, "catalogue")
+            left.append(places[members[~proved.holds]])
         return np.concatenate(left)

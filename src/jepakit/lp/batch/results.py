@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jepakit.lp.batch.certificate import Proved, costs_of
 from jepakit.lp.batch.scenarios import Scenarios
 from jepakit.lp.data import Array
 from jepakit.lp.solving.basis import Basis
@@ -103,6 +104,8 @@ class Found:
     def __init__(self, scenarios: Scenarios) -> None:
         count, problem = scenarios.count, scenarios.problem
         self.scenarios = scenarios
+        #: Of the user's objective; here all is minimised.
+        self._sign = -1.0 if problem.maximize else 1.0
         #: Scenarios without a result.
         self.open = np.ones(count, bool)
         self._status, self._message, self._source = (np.full(count, "", object) for _ in range(3))
@@ -121,7 +124,8 @@ class Found:
     def starts(self, place: int) -> list[Start]:
         """As `Solver.solve` takes them."""
         basis = self._starts.pop(place, None)
-        return [] if basis is None else [Start("catalogue", basis=basis)]
+        # The optimum is a few pivots away: edge weights would take longer than they save.
+        return [] if basis is None else [Start("catalogue", basis=basis, edge_weights="devex")]
 
     def put(self, place: int, solution: Solution) -> None:
         """A result of the solver."""
@@ -130,8 +134,13 @@ class Found:
         if not (solution.status == "optimal" and solution.certified):
             self._message[place] = solution.message
         self._source[place], self._certified[place] = "solver", solution.certified
-        self._pivots[place], self._objective[place] = solution.pivots, solution.objective
-        self._lower[place], self._upper[place], self._gap[place] = solution.lower, solution.upper, solution.gap
+        self._pivots[place], self._gap[place] = solution.pivots, solution.gap
+        for values, value in (
+            (self._objective, solution.objective),
+            (self._lower, solution.lower),
+            (self._upper, solution.upper),
+        ):
+            values[place] = self._sign * value
         self._x[place], self._which[place] = solution.x, len(self._duals)
         self._duals.append(solution.y)
 
@@ -156,14 +165,28 @@ class Found:
             self._which[places] = [self._place[number] for number in numbers.tolist()]
         self._lower[places] = np.nextafter(lower + problem.offset, -np.inf) if problem.offset else lower
 
-    def put_with_costs(self, places: Array, x: Array, costs: Array, y: Array, lower: Array, gap: Array) -> None:
-        """Certified optima ``[n, K]`` of scenarios with their own costs ``[n, K]`` and duals ``[K, m]``."""
-        source = np.full(len(places), "catalogue")
-        self.put_many(places, x, lower, gap, source, np.zeros(0, np.intp))
-        value = (costs * x).sum(0) + self.scenarios.problem.offset
+    def put_each(
+        self, places: Array, x: Array, proved: Proved, source: str, pivots: Sequence[int] | None = None
+    ) -> None:
+        """Those scenarios whose points are certified, each with its own duals.
+
+        Args:
+            places: of the scenarios, ``[K]``.
+            x: the points, ``[n, K]``.
+            proved: of them.
+            source: see `BatchSolution`.
+            pivots: of each; None: none.
+        """
+        holds = proved.holds
+        places, x = places[holds], x[:, holds]
+        sources = np.full(len(places), source)
+        self.put_many(places, x, proved.lower[holds], proved.gap[holds], sources, np.zeros(0, np.intp))
+        value = (costs_of(self.scenarios.part(places)) * x).sum(0) + self.scenarios.problem.offset
         self._objective[places] = self._upper[places] = value
         self._which[places] = len(self._duals) + np.arange(len(places))
-        self._duals.extend(y)
+        self._duals.extend(proved.y[holds])
+        if pivots is not None:
+            self._pivots[places] = np.array(pivots)[holds]
 
     def put_duals(self, numbers: Sequence[int], y: Array) -> None:
         """The duals ``[G, m]`` of bases."""
@@ -172,17 +195,14 @@ class Found:
 
     def solution(self, seconds: float) -> BatchSolution:
         """All results, when none is open."""
-        sign = -1.0 if self.scenarios.problem.maximize else 1.0
-        ours = np.isin(self._source, ("catalogue", "neighbour"))
-        for values in (self._objective, self._lower, self._upper):
-            values[ours] *= sign
+        objective, lower, upper = (self._sign * values for values in (self._objective, self._lower, self._upper))
         return BatchSolution(
             self._status.astype(str),
             self._message.astype(str),
             self._certified,
-            self._objective,
-            self._lower,
-            self._upper,
+            objective,
+            lower,
+            upper,
             self._gap,
             self._source.astype(str),
             self._pivots,

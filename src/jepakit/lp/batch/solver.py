@@ -7,7 +7,8 @@ from time import perf_counter
 
 import numpy as np
 
-from jepakit.lp.batch.certificate import DualProofs, PointCheck, WidestBounds, gaps
+from jepakit.lp.batch.certificate import Certifier, DualProofs, PointCheck, WidestBounds, gaps
+from jepakit.lp.batch.chain import Chain
 from jepakit.lp.batch.costs import CostsBatch
 from jepakit.lp.batch.results import BatchSolution, Found
 from jepakit.lp.batch.scenarios import Scenarios, Values
@@ -29,8 +30,9 @@ _LARGEST = 1024
 _ROUNDS = 8
 #: Bases that are kept where other bounds are fixed, and those whose middle gets the tableau.
 _KEPT, _MIDDLE = 300, 64
-#: After so many scenarios bases are given up, if the solver had to solve more than this share.
-_TRIAL, _LARGEST_SHARE = 48, 0.75
+#: After so many scenarios bases are given up, if the solver had to solve more than this share; and after so many, if it
+#: had to solve all.
+_TRIAL, _LARGEST_SHARE, _ALL = 48, 0.75, 8
 #: With a larger block, enclosing the duals of a basis is left to the solver's own checks.
 _LARGE = 500
 #: A point is outside of its bounds by more than this share of 1 + their size.
@@ -48,7 +50,7 @@ class BatchSolver:
 
     def __init__(self, problem: LinearProgram, config: SolveConfig | None = None, bases: Sequence[Basis] = ()) -> None:
         self.problem, self.config = problem, config or SolveConfig()
-        self._solver = Solver(self.config)
+        self._solver, self._chain = Solver(self.config), Chain(self.config)
         self._bases = list(bases)
         self._search: Search | None = None
         self._before: Basis | None = None
@@ -63,47 +65,63 @@ class BatchSolver:
         """
         begin = perf_counter()
         found = Found(scenarios)
-        if self.config.exact or (len(scenarios.priced) and len(scenarios.bounded)):
-            self._one_by_one(found, np.arange(scenarios.count))
-        elif len(scenarios.priced):
-            self._with_costs(found)
-        if not found.open.any():
-            return found.solution(perf_counter() - begin)
         # Bounds that cross leave no point, whatever the tolerance of a row.
-        self._one_by_one(found, np.flatnonzero(scenarios.crossed))
-        widest = WidestBounds(scenarios.part(found.open))
-        self._begin(found, widest)
-        if self._search is not None:
-            batch = _Sides(self._search, widest, found, self._solver.row_tolerance(self.problem), self.config.gap)
-            left, size = np.flatnonzero(found.open), _FIRST
-            at_once = int(np.clip(_NUMBERS / (self.problem.columns + self.problem.rows), *_BLOCKS))
-            while len(left) and self._pays:
-                batch.solve(left[:size], at_once)
-                self._tried, self._solved = self._tried + len(left[:size]), self._solved + len(batch.left)
-                self._one_by_one(found, batch.left)
-                # Later scenarios profit from the bases that earlier ones have found.
-                left, size = left[size:], min(2 * size, _LARGEST)
-        self._one_by_one(found, np.flatnonzero(found.open))
+        self._one_by_one(found, np.arange(scenarios.count) if self.config.exact else np.flatnonzero(scenarios.crossed))
+        if found.open.any():
+            widest = WidestBounds(scenarios.part(found.open))
+            check = PointCheck(self.problem, scenarios.bounded, self._solver.row_tolerance(self.problem))
+            certifier = Certifier(check, DualProofs(widest), self.config.gap)
+            if not len(scenarios.priced):
+                self._with_sides(found, widest, certifier)
+            elif not len(scenarios.bounded):
+                self._with_costs(found, certifier)
+            self._in_turn(found, certifier)
         return found.solution(perf_counter() - begin)
 
-    def _with_costs(self, found: Found) -> None:
-        """Solves scenarios that differ in costs."""
-        batch = CostsBatch(found, self._solver.row_tolerance(self.problem), self.config.gap)
-        left, size, pays = np.arange(found.scenarios.count), 1, True
-        tried = solved = 0
-        while len(left):
-            rest = batch.solve(left[:size]) if pays else left[:size]
-            tried, solved = tried + len(left[:size]), solved + len(rest)
-            pays = tried < _TRIAL or solved < _LARGEST_SHARE * tried
-            for solution in self._one_by_one(found, rest):
-                if pays:
-                    batch.add(solution)
+    def _with_sides(self, found: Found, widest: WidestBounds, certifier: Certifier) -> None:
+        """Solves scenarios that differ in sides and bounds, as long as bases pay."""
+        self._begin(found, widest)
+        if self._search is None:
+            return
+        batch = _Sides(self._search, found, certifier)
+        left, size = np.flatnonzero(found.open), _FIRST
+        while len(left) and self._pays:
+            batch.solve(left[:size], self._at_once)
+            self._tried, self._solved = self._tried + len(left[:size]), self._solved + len(batch.left)
+            self._one_by_one(found, batch.left)
+            # Later scenarios profit from the bases that earlier ones have found.
             left, size = left[size:], min(2 * size, _LARGEST)
+
+    def _with_costs(self, found: Found, certifier: Certifier) -> None:
+        """Solves scenarios that differ in costs, as long as bases pay."""
+        batch = CostsBatch(found, certifier)
+        left, size = np.flatnonzero(found.open), 1
+        tried = solved = 0
+        while len(left) and _pays(tried, solved):
+            rest = batch.solve(left[:size])
+            tried, solved = tried + len(left[:size]), solved + len(rest)
+            answers, rest = self._chain.solve(found, rest, certifier)
+            for answer in answers:
+                batch.add(answer)
+            self._one_by_one(found, rest)
+            left, size = left[size:], min(2 * size, _LARGEST)
+
+    def _in_turn(self, found: Found, certifier: Certifier) -> None:
+        """Solves what is left without remembered bases."""
+        left = np.flatnonzero(found.open)
+        for begin in range(0, len(left), self._at_once):
+            _, rest = self._chain.solve(found, left[begin : begin + self._at_once], certifier)
+            self._one_by_one(found, rest)
+
+    @property
+    def _at_once(self) -> int:
+        """So many scenarios are computed at once."""
+        return int(np.clip(_NUMBERS / (self.problem.columns + self.problem.rows), *_BLOCKS))
 
     @property
     def _pays(self) -> bool:
         """Whether bases solve enough of the scenarios to be tried at all."""
-        return self._tried < _TRIAL or self._solved < _LARGEST_SHARE * self._tried
+        return _pays(self._tried, self._solved)
 
     def _begin(self, found: Found, widest: WidestBounds) -> None:
         """Makes sure that there is a tableau: that of a basis in the middle of the known ones."""
@@ -157,17 +175,14 @@ class _Sides:
 
     Args:
         search: known bases.
-        widest: bounds that no scenario exceeds.
         found: where results go.
-        tolerance: of the rows.
-        gap: largest gap of a certified optimum.
+        certifier: of points and duals.
     """
 
-    def __init__(self, search: Search, widest: WidestBounds, found: Found, tolerance: Array, gap: float) -> None:
-        self._search, self._found, self._gap = search, found, gap
+    def __init__(self, search: Search, found: Found, certifier: Certifier) -> None:
+        self._search, self._found, self._certifier = search, found, certifier
         problem, bounded = search.tableau.problem, found.scenarios.bounded
-        self._problem, self._proofs = problem, DualProofs(widest)
-        self._check = PointCheck(problem, bounded, tolerance)
+        self._problem = problem
         has_bounds = np.isfinite(problem.lower) | np.isfinite(problem.upper)
         has_bounds[bounded[bounded < problem.columns]] = True
         self._bounded = np.flatnonzero(has_bounds)
@@ -212,23 +227,22 @@ class _Sides:
         inside = np.clip(values, low, high)
         x[columns] = inside
         out = np.abs(values - inside) > _OUTSIDE * (1 + np.abs(inside))
-        checked = self._check.check(scenarios, x)
+        certifier = self._certifier
+        checked = certifier.check.check(scenarios, x)
         if out.any():
             search.watch(columns[out.any(1)])
         if not checked.feasible.all():
             wrong = ~checked.feasible
-            found = self._check.outside(scenarios.part(wrong), x[:, wrong], self._free_rows, _OUTSIDE)
+            found = certifier.check.outside(scenarios.part(wrong), x[:, wrong], self._free_rows, _OUTSIDE)
             search.watch(self._problem.columns + found)
-        proofs = self._proofs
+        proofs = certifier.proofs
         if new := proofs.unknown(at):
             y = np.stack([search.nodes[number].duals[self._problem.columns :] for number in new])
             y = proofs.add(new, y, self._completed)
             self._found.put_duals(new, y)
         lower = proofs.bounds(at, scenarios)
         gap = gaps(lower, checked.value, checked.rounding)
-        moved = proofs.worth(at, checked.worst)
-        allowed = np.maximum(self._gap * np.maximum(np.abs(lower), np.abs(checked.value)), checked.rounding)
-        proved = checked.feasible & (gap <= self._gap) & (moved <= allowed)
+        proved = certifier.holds(checked, lower, gap, proofs.worth(at, checked.worst))
         for number, count in zip(*np.unique(at[proved], return_counts=True), strict=True):
             search.uses[number] += int(count)
         source = np.where(start == at, "catalogue", "neighbour")[proved]
@@ -239,6 +253,13 @@ class _Sides:
         """The duals of a basis, enclosed; None where that takes too long, or the basis is too close to singular."""
         block = BasicBlock.of(self._problem, self._search.nodes[number].basis)
         return None if block is None or len(block.rows) > _LARGE else completed_duals(self._problem, block)
+
+
+def _pays(tried: int, solved: int) -> bool:
+    """Whether to go on with bases, when the solver had to solve so many of those that they were tried on."""
+    if tried < _TRIAL:
+        return tried < _ALL or solved < tried
+    return solved < _LARGEST_SHARE * tried
 
 
 def solve_batch(

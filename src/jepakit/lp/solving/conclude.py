@@ -14,7 +14,7 @@ from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.certificate import TOLERANCE, reduced_costs, residuals
 from jepakit.lp.solving.completion import BasicBlock, shifted_duals
 from jepakit.lp.solving.exact import ExactOptimum, exact_optimum, exact_point, falls_for_ever
-from jepakit.lp.solving.highs import SMALLEST_TOLERANCE, Answer, HighsSolver, Status
+from jepakit.lp.solving.highs import STRICT_TOLERANCE, Answer, HighsSolver, Status
 from jepakit.lp.solving.proof import Certificate, certify, feasibility, proves_infeasible, proves_unbounded
 from jepakit.lp.solving.refine import corrected_answer, refinements
 from jepakit.lp.solving.scaling import equilibrated
@@ -23,8 +23,6 @@ from jepakit.lp.solving.scaling import equilibrated
 _DUAL_ROUNDING = 1e-9
 #: Of a ray, entries smaller than this share of the largest count as 0.
 _RAY_ROUNDING = 1e-9
-#: The unit of x is so many times smaller where the solver's smallest tolerance is too large.
-_ENLARGED = 16.0
 #: Without being asked, a basis of so many columns is checked in rational arithmetic, for so long.
 _SMALL, _SECONDS = 60, 1.0
 #: With more rows, ways that take a linear solve per row are left out if only rounding is in the way.
@@ -167,11 +165,9 @@ class Judge:
         if basis is None or self.left() <= 0:
             return
         # A few pivots more are mostly enough, where a refinement takes as long as the solve.
-        strict = HighsSolver(tolerance=SMALLEST_TOLERANCE).solve(
-            _enlarged(problem), basis, seconds=self.left(), reduce=False
-        )
+        strict = HighsSolver(tolerance=STRICT_TOLERANCE).solve(problem, basis, seconds=self.left(), reduce=False)
         if strict.status == "optimal" and strict.basis is not None:
-            x, y, basis = np.clip(strict.x / _ENLARGED, problem.lower, problem.upper), strict.y, strict.basis
+            x, y, basis = np.clip(strict.x, problem.lower, problem.upper), strict.y, strict.basis
             yield x, y, basis
         yield from refinements(problem, x, y, basis, self.left)
 
@@ -252,12 +248,6 @@ class Judge:
                 if falls_for_ever(problem, [Fraction(unit) * part for unit, part in pairs]):
                     return True
         return False
-
-
-def _enlarged(problem: LinearProgram) -> LinearProgram:
-    """The problem in a smaller unit of x, so that an absolute tolerance is smaller too."""
-    sides = ("lower", "upper", "row_lower", "row_upper")
-    return replace(problem, **{side: _ENLARGED * getattr(problem, side) for side in sides})
 
 
 def _rays(ray: Array) -> Iterator[Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import highspy
@@ -10,14 +10,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from jepakit.errors import DataError
-from jepakit.lp.data import Array, LinearProgram
-from jepakit.lp.solving.basis import Basis
+from jepakit.lp.data import Array, LinearProgram, all_bounds
+from jepakit.lp.solving.basis import AT_LOWER, AT_UPPER, BASIC, FREE, Basis
 from jepakit.lp.solving.reduce import reduced
 
 Status = Literal["optimal", "infeasible", "unbounded", "infeasible or unbounded", "time limit", "pivot limit", "failed"]
 Method = Literal["simplex", "ipm"]
 EdgeWeights = Literal["choose", "devex", "steepest"]
 _EDGE_WEIGHTS: dict[EdgeWeights, int] = {"choose": -1, "devex": 1, "steepest": 2}
+#: HiGHS' numbers of the dual and the primal simplex method.
+_DUAL, _PRIMAL = 1, 4
+_SIDES = ("row_lower", "row_upper", "lower", "upper")
 _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kModelEmpty: "optimal",
@@ -27,8 +30,10 @@ _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kTimeLimit: "time limit",
     highspy.HighsModelStatus.kIterationLimit: "pivot limit",
 }
-#: Of violations, the least that HiGHS allows to set.
+#: Of violations, the least that HiGHS has.
 SMALLEST_TOLERANCE = 1e-10
+#: Smaller ones: answers are certified more often, but HiGHS fails on some problems.
+TIGHT_TOLERANCE, STRICT_TOLERANCE = SMALLEST_TOLERANCE / 16, SMALLEST_TOLERANCE / 256
 _NO_PIVOT_LIMIT = 2**31 - 1
 #: The least that HiGHS allows.
 _SMALLEST_ENTRY = 1e-12
@@ -61,17 +66,20 @@ class Answer:
 class HighsSolver:
     """One HiGHS instance for a sequence of problems.
 
-    If a solve starts from the instance's own last basis, and the problem differs from the last one in bounds and sides
-    only, HiGHS also keeps its factorisation and edge weights.
+    If a solve starts from the instance's own last basis, and the problem has the last one's matrix, HiGHS also keeps
+    its factorisation and edge weights. If only costs have changed, it uses the primal simplex method.
 
     Args:
         threads: number of threads.
-        tolerance: allowed violations of rows, bounds and dual signs; at least 1e-10.
+        tolerance: allowed violations of rows, bounds and dual signs. HiGHS has none below 1e-10; of rows and bounds it
+            gets smaller ones with a smaller unit of x.
     """
 
     def __init__(self, threads: int = 1, tolerance: float = 1e-7) -> None:
         self._highs = highspy.Highs()
-        self._set_options(primal_feasibility_tolerance=tolerance, dual_feasibility_tolerance=tolerance)
+        self._unit = float(np.exp2(np.ceil(np.log2(max(1.0, SMALLEST_TOLERANCE / tolerance)))))
+        allowed = max(tolerance, SMALLEST_TOLERANCE)
+        self._set_options(primal_feasibility_tolerance=allowed, dual_feasibility_tolerance=allowed)
         self._set_options(output_flag=False, threads=threads, parallel="off" if threads == 1 else "on")
         # HiGHS drops smaller entries, by default those below 1e-9.
         self._set_options(small_matrix_value=_SMALLEST_ENTRY)
@@ -105,9 +113,9 @@ class HighsSolver:
         """
         highs = self._highs
         reduction = reduced(problem) if basis is not None and reduce else None
-        given = problem if reduction is None else reduction.problem
-        hot = basis is not None and self._can_continue(given, basis)
-        if not hot:
+        given = self._in_units(problem if reduction is None else reduction.problem)
+        last = self._continued(given, basis)
+        if last is None:
             highs.clearSolver()
         self._set_options(
             simplex_iteration_limit=_NO_PIVOT_LIMIT if pivots is None else pivots,
@@ -117,9 +125,11 @@ class HighsSolver:
             solver=method,
             run_crossover="on",
             simplex_dual_edge_weight_strategy=_EDGE_WEIGHTS[edge_weights],
+            # The last point is still feasible if only costs have changed.
+            simplex_strategy=_DUAL if last is None or not _same(last, given, *_SIDES) else _PRIMAL,
         )
-        if hot:
-            self._change_bounds(given)
+        if last is not None:
+            self._change(last, given)
         elif not self._pass_model(given):
             self._last = None
             x, y = np.full(problem.columns, np.nan), np.full(problem.rows, np.nan)
@@ -128,8 +138,13 @@ class HighsSolver:
             fitted = basis.fitted(problem)
             highs.setBasis((fitted if reduction is None else reduction.basis(fitted)).to_highs())
         highs.run()
-        status, solution, last = highs.getModelStatus(), highs.getSolution(), highs.getBasis()
-        final = Basis.of_highs(last) if last.valid else None
+        status, solution, found = highs.getModelStatus(), highs.getSolution(), highs.getBasis()
+        pivots_taken = max(0, highs.getInfo().simplex_iteration_count)
+        final = None
+        if pivots_taken and basis is not None and method == "simplex" and status == highspy.HighsModelStatus.kOptimal:
+            final = self._basis_after_pivots(given, solution)
+        if final is None and found.valid:
+            final = Basis.of_highs(found)
         y = _array_or_nans(solution.row_dual, given.rows)
         if reduction is not None:
             final, y = reduction.whole_of(final, y) if final else (None, np.full(problem.rows, np.nan))
@@ -137,12 +152,18 @@ class HighsSolver:
         return Answer(
             status=_STATUS.get(status, "failed"),
             word=highs.modelStatusToString(status),
-            x=_array_or_nans(solution.col_value, problem.columns),
+            x=_array_or_nans(solution.col_value, problem.columns) / self._unit,
             y=y,
             basis=final,
-            pivots=max(0, highs.getInfo().simplex_iteration_count),
+            pivots=pivots_taken,
             ray=self._ray(_STATUS.get(status, "failed"), problem) if reduction is None else None,
         )
+
+    def _in_units(self, problem: LinearProgram) -> LinearProgram:
+        """The problem in the unit of x that HiGHS gets; a power of two, so that nothing is rounded."""
+        if self._unit == 1:
+            return problem
+        return replace(problem, **{side: self._unit * getattr(problem, side) for side in _SIDES})
 
     def _ray(self, status: Status, problem: LinearProgram) -> Array | None:
         if status not in ("infeasible", "unbounded"):
@@ -163,25 +184,46 @@ class HighsSolver:
         for name, value in options.items():
             self._highs.setOptionValue(name, value)
 
-    def _can_continue(self, given: LinearProgram, basis: Basis) -> bool:
-        """Whether HiGHS holds this very basis, and the same problem up to bounds and sides."""
-        if self._last is None or self._last[1] is not basis:
-            return False
+    def _continued(self, given: LinearProgram, basis: Basis | None) -> LinearProgram | None:
+        """The last problem, if HiGHS holds this very basis, and the same problem up to costs, bounds and sides."""
+        if basis is None or self._last is None or self._last[1] is not basis:
+            return None
         last, old, new = self._last[0], self._last[0].matrix, given.matrix
-        return (
-            last.offset == given.offset
-            and np.array_equal(last.costs, given.costs)
-            and old.shape == new.shape
-            and all(np.array_equal(getattr(old, part), getattr(new, part)) for part in ("indptr", "indices", "data"))
-        )
+        same = last.offset == given.offset and old.shape == new.shape
+        return last if same and _same(old, new, "indptr", "indices", "data") else None
 
-    def _change_bounds(self, given: LinearProgram) -> None:
+    def _change(self, last: LinearProgram, given: LinearProgram) -> None:
+        """From the last problem to one of the same matrix."""
         rows, columns = np.arange(given.rows, dtype=np.int32), np.arange(given.columns, dtype=np.int32)
-        # highspy's type stubs lack changeRowsBounds.
-        self._highs.changeRowsBounds(  # pyright: ignore[reportAttributeAccessIssue]
-            len(rows), rows, given.row_lower, given.row_upper
-        )
-        self._highs.changeColsBounds(len(columns), columns, given.lower, given.upper)
+        # highspy's type stubs lack these functions for arrays.
+        highs: Any = self._highs
+        if not _same(last, given, "row_lower", "row_upper"):
+            highs.changeRowsBounds(len(rows), rows, given.row_lower, given.row_upper)
+        if not _same(last, given, "lower", "upper"):
+            highs.changeColsBounds(len(columns), columns, given.lower, given.upper)
+        if not _same(last, given, "costs"):
+            highs.changeColsCost(len(columns), columns, given.costs)
+
+    def _basis_after_pivots(self, given: LinearProgram, solution: highspy.HighsSolution) -> Basis | None:
+        """HiGHS' basis, from numbers: which variables are basic, and the bounds that the values of the others are at.
+
+        highspy makes an object of every status of a basis, which takes longer than many a warm solve. Without a pivot
+        HiGHS may have factorised no basis, and crashes when it is asked for basic variables.
+
+        Returns:
+            None: the numbers do not tell.
+        """
+        highs: Any = self._highs
+        status, basic = highs.getBasicVariables()
+        known = all_bounds(given)
+        values = np.concatenate([np.array(solution.col_value), np.array(solution.row_value)])
+        if status != highspy.HighsStatus.kOk or values.shape != known[0].shape:
+            return None
+        at_lower, at_upper = (values == bound for bound in known)
+        statuses = np.where(at_lower, AT_LOWER, np.where(at_upper, AT_UPPER, FREE)).astype(np.int8)
+        statuses[np.where(basic >= 0, basic, given.columns - 1 - basic)] = BASIC
+        told = (statuses != FREE) | (np.isinf(known[0]) & np.isinf(known[1]))
+        return Basis(*np.split(statuses, [given.columns])) if told.all() else None
 
     def iterates(self, problem: LinearProgram, iterations: int) -> tuple[Array, Array]:
         """x ``[n]`` and y ``[m]`` after a number of iterations of PDLP, HiGHS' first-order method."""
@@ -214,6 +256,11 @@ class HighsSolver:
             np.zeros(problem.columns, np.int32),
         )
         return status != highspy.HighsStatus.kError
+
+
+def _same(a: object, b: object, *parts: str) -> bool:
+    """Whether both have the same arrays."""
+    return all(np.array_equal(getattr(a, part), getattr(b, part)) for part in parts)
 
 
 def _array_or_nans(values: list[float], length: int) -> Array:

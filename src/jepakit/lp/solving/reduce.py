@@ -67,7 +67,8 @@ class Reduction:
         binding = np.where(at_lower, self.lower_from, np.where(at_upper, self.upper_from, -1))
         bound = binding >= 0
         entry, row = self.entry[binding[bound]], self.row[binding[bound]]
-        columns, rows, duals = basis.columns.copy(), np.full(self.whole.rows, BASIC, np.int8), np.zeros(self.whole.rows)
+        columns = np.where(at_lower, AT_LOWER, np.where(at_upper, AT_UPPER, basis.columns)).astype(np.int8)
+        rows, duals = np.full(self.whole.rows, BASIC, np.int8), np.zeros(self.whole.rows)
         rows[self.kept], duals[self.kept] = basis.rows, y
         rows[row], duals[row] = np.where((entry > 0) == at_lower[bound], AT_LOWER, AT_UPPER), z[bound] / entry
         columns[bound] = BASIC

@@ -58,6 +58,10 @@ class SolveConfig:
             if not tolerance >= 0:
                 raise ConfigError(f"row_tolerances[{name}]", tolerance, "at least 0")
 
+    def pivots_from_a_start(self, rows: int) -> int:
+        """The limit of pivots from a start, for a problem of so many rows."""
+        return 1000 + 2 * rows if self.pivots is None else self.pivots
+
 
 @dataclass(frozen=True, eq=False)
 class Start:
@@ -210,11 +214,10 @@ class Solver:
         """HiGHS' answer in the units of the problem."""
         config, warm = self.config, start.basis is not None
         given, scaling = equilibrated(problem, exact=True) if scaled else (problem, None)
-        pivots = 1000 + 2 * problem.rows if config.pivots is None else config.pivots
         answer = self._highs.solve(
             given,
             start.basis,
-            pivots=pivots if warm else None,
+            pivots=config.pivots_from_a_start(problem.rows) if warm else None,
             seconds=judge.left() if np.isfinite(judge.left()) else None,
             presolve=presolve,
             reduce=config.reduce,
