@@ -2,12 +2,14 @@
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import packages_distributions
 from importlib.resources import files
@@ -260,6 +262,27 @@ def test_files_that_are_not_code_are_in_the_package() -> None:
     assert package.joinpath("py.typed").is_file()
     assert package.joinpath("training", "report", "report.html.j2").is_file()
     assert package.joinpath("guard", "policy", "ready", "agentdojo", "banking.yaml").is_file()
+
+
+@pytest.mark.parametrize("system", [*SYSTEMS, "search", "text", "training"])
+def test_a_path_may_be_a_string(system: str) -> None:
+    """Of what a package exports. That a string is then made a path, types show."""
+    package, only_paths = importlib.import_module(f"jepakit.{system}"), list[str]()
+    for name in package.__all__:
+        exported = getattr(package, name)
+        parts = {name: exported}
+        if inspect.isclass(exported):
+            if exported.__module__.split(".")[0] != "jepakit" or is_dataclass(exported):
+                continue
+            methods = inspect.getmembers(exported, callable)
+            parts = {f"{name}.{part}": method for part, method in methods if part == "__init__" or part[0] != "_"}
+        for part, function in parts.items():
+            if inspect.isroutine(function) and function.__module__.split(".")[0] == "jepakit":
+                for parameter in inspect.signature(function).parameters.values():
+                    kinds = re.split(r"\W+", str(parameter.annotation))
+                    if "Path" in kinds and "str" not in kinds:
+                        only_paths.append(f"{part}({parameter.name})")
+    assert not only_paths
 
 
 def test_names_that_a_package_exports_exist() -> None:

@@ -43,14 +43,14 @@ class Index:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         manifest: Manifest,
         vectors: VectorIndex,
         words: LexicalIndex,
         store: DocumentStore,
         sentences: Sentences | None,
     ) -> None:
-        self.folder, self.manifest = folder, manifest
+        self.folder, self.manifest = Path(folder), manifest
         self._vectors, self._words, self._store, self._sentences = vectors, words, store, sentences
 
     @classmethod

@@ -98,18 +98,20 @@ class Sentences:
             np.concatenate([self.first, others.first[1:] + self.first[-1]]),
         )
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes it into a folder."""
+        folder = Path(folder)
         write_array(folder / _VECTORS, self.vectors)
         write_array(folder / _FIRST, self.first)
 
     @classmethod
-    def load(cls, folder: Path) -> Sentences:
+    def load(cls, folder: str | Path) -> Sentences:
         """Maps what `save` wrote into memory.
 
         Raises:
             ModelError: a file is missing or damaged.
         """
+        folder = Path(folder)
         vectors, first = map_array(folder / _VECTORS, np.float16, 2), map_array(folder / _FIRST, np.int64)
         if not len(first) or first[0] != 0 or (np.diff(first) < 0).any() or first[-1] != len(vectors):
             raise ModelError(f"{folder}: damaged (the sentences are not those of these documents)")

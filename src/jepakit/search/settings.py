@@ -44,17 +44,18 @@ class SearchSettings:
         steps = {"sentences": self.sentences, "feedback": self.feedback, "BM25": self.words}
         return " + ".join(name for name, weight in steps.items() if weight)
 
-    def write(self, file: Path) -> None:
+    def write(self, file: str | Path) -> None:
         """Writes the settings as JSON."""
-        write_json(file, asdict(self))
+        write_json(Path(file), asdict(self))
 
     @classmethod
-    def read(cls, file: Path) -> SearchSettings:
+    def read(cls, file: str | Path) -> SearchSettings:
         """Reads a file of `write`; without a file, the defaults.
 
         Raises:
             DataError: the file is damaged.
         """
+        file = Path(file)
         if not file.exists():
             return cls()
         weights = read_json(file)

@@ -181,19 +181,21 @@ class VectorIndex:
         """
         return torch.from_numpy(self._engine.take(existing_rows(rows, self._alive)))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes into a folder. Files that have not changed since they were read are linked, not copied."""
+        folder = Path(folder)
         self._engine.save(folder)
         write_array(folder / _ALIVE, self._alive)
         write_json(folder / _SETTINGS, {"dim": self.dim, **asdict(self.config)})
 
     @classmethod
-    def load(cls, folder: Path) -> VectorIndex:
+    def load(cls, folder: str | Path) -> VectorIndex:
         """Opens a folder of `save`; the vectors are mapped from disk.
 
         Raises:
             ModelError: a file is missing or damaged; the message names it.
         """
+        folder = Path(folder)
         with reading(folder / _SETTINGS, ModelError):
             settings = read_json(folder / _SETTINGS, ModelError)
             dim = int(settings.pop("dim"))

@@ -208,8 +208,9 @@ class LexicalIndex:
         rows = rows[np.argsort(-scores[rows], kind="stable")][:k]
         return rows, scores[rows]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes into a folder."""
+        folder = Path(folder)
         self._postings.save(folder)
         write_array(folder / _WEIGHTS, self._all_weights())
         # A vocabulary outgrows the bounds of settings.
@@ -217,12 +218,13 @@ class LexicalIndex:
         write_json(folder / _SETTINGS, asdict(self.config))
 
     @classmethod
-    def load(cls, folder: Path) -> LexicalIndex:
+    def load(cls, folder: str | Path) -> LexicalIndex:
         """Reads what `save` wrote; all but the list of words stays on disk and is mapped into memory.
 
         Raises:
             ModelError: a file is missing or damaged; the message names it.
         """
+        folder = Path(folder)
         with reading(folder / _SETTINGS, ModelError):
             config = BM25Config(**read_json(folder / _SETTINGS, ModelError))
         with reading(folder / _WORDS, ModelError):

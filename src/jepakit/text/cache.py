@@ -36,8 +36,8 @@ class EmbeddingCache:
         file: created if missing; by default ``embeddings.sqlite`` in the user's cache folder.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        self.file = file or cache_folder() / "embeddings.sqlite"
+    def __init__(self, file: str | Path | None = None) -> None:
+        self.file = Path(file) if file else cache_folder() / "embeddings.sqlite"
         self._readable = self._writable = True
 
     def get(self, keys: Sequence[bytes], dim: int) -> dict[bytes, np.ndarray]:

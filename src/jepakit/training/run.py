@@ -29,8 +29,8 @@ class RunFolder:
         path: the folder; made when something is first written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.csv"
         self.checkpoint = path / "checkpoints" / "last.safetensors"

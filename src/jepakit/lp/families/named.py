@@ -39,7 +39,7 @@ _NOT_NUMBERS = ("problems", "network", "loads", "total")
 
 
 def make_family(
-    name: FamilyName, size: Mapping[str, float], like: Sequence[LinearProgram] = (), case: Path | None = None
+    name: FamilyName, size: Mapping[str, float], like: Sequence[LinearProgram] = (), case: str | Path | None = None
 ) -> LPFamily:
     """A family by its name.
 
@@ -61,5 +61,5 @@ def make_family(
         raise ConfigError("like", len(like) or None, "problems for the family perturbed, and for no other")
     if (name == "power-flow") != (case is not None):
         raise ConfigError("case", case, "a MATPOWER file for the family power-flow, and for no other")
-    required = (tuple(like),) if like else () if case is None else read_matpower(case)
+    required = (tuple(like),) if like else () if case is None else read_matpower(Path(case))
     return kind(*required, **numbers)

@@ -22,7 +22,7 @@ _ENDINGS = ".mps, .lp, .mps.gz or .lp.gz"
 _STATUSES = {"XU": (BASIC, AT_UPPER), "XL": (BASIC, AT_LOWER), "UL": (AT_UPPER,), "LL": (AT_LOWER,)}
 
 
-def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
+def read_problem(file: str | Path, *, relax: bool = False) -> LinearProgram:
     """A problem in MPS (``.mps``, ``.mps.gz``) or LP format (``.lp``, ``.lp.gz``).
 
     Args:
@@ -32,6 +32,7 @@ def read_problem(file: Path, *, relax: bool = False) -> LinearProgram:
     Raises:
         DataError: names the file, in MPS also the line.
     """
+    file = Path(file)
     with reading(file):
         match _format_of(file):
             case ".mps":
@@ -63,7 +64,7 @@ def _format_of(file: Path) -> str:
     return Path(file.name.lower().removesuffix(".gz")).suffix
 
 
-def write_problem(problem: LinearProgram, file: Path) -> None:
+def write_problem(problem: LinearProgram, file: str | Path) -> None:
     """Writes a problem as a minimisation, in the format that the name ends in: MPS or LP, gzipped with ``.gz``.
 
     Raises:
@@ -76,6 +77,7 @@ def write_problem(problem: LinearProgram, file: Path) -> None:
     model.row_names_ = [problem.row_name(row) for row in range(problem.rows)]
     model.model_name_ = problem.name
     highs.passModel(model)
+    file = Path(file)
     with whole_file(file) as unfinished:
         if highs.writeModel(str(unfinished)) == highspy.HighsStatus.kError:
             raise OSError(f"HiGHS cannot write it; give room, and a name that ends in {_ENDINGS}")
@@ -93,7 +95,7 @@ def write_problem(problem: LinearProgram, file: Path) -> None:
 
 def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
     # HiGHS reads the file itself, and a file that is cut off as a smaller problem. `read_text` unpacks it.
-    lines = read_text(file, errors="replace").splitlines()
+    lines = read_text(Path(file), errors="replace").splitlines()
     words = [(number, word) for number, line in enumerate(lines, 1) for word in line.partition("\\")[0].split()[-1:]]
     last, word = words[-1] if words else (1, "")
     if word.lower() != "end":
@@ -113,7 +115,7 @@ def _read_lp(file: Path, *, relax: bool) -> LinearProgram:
     return from_highs(highs, relax=relax)
 
 
-def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> None:
+def write_solution(solution: Solution, problem: LinearProgram, file: str | Path) -> None:
     """Writes a solution in the text format of HiGHS' solution files.
 
     Raises:
@@ -132,7 +134,7 @@ def write_solution(solution: Solution, problem: LinearProgram, file: Path) -> No
         *_values("Columns", problem.columns, problem.column_name, sign * solution.z),
         *_values("Rows", problem.rows, problem.row_name, sign * solution.y),
     ]
-    write_text(file, "\n".join([*lines, ""]))
+    write_text(Path(file), "\n".join([*lines, ""]))
 
 
 def _values(title: str, count: int, name: Callable[[int], str], values: Array) -> Iterator[str]:
@@ -141,7 +143,7 @@ def _values(title: str, count: int, name: Callable[[int], str], values: Array) -
         yield f"{name(place)} {value!r}"
 
 
-def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
+def write_basis(basis: Basis, problem: LinearProgram, file: str | Path) -> None:
     """Writes a basis in the MPS format of basis files, which other solvers read too.
 
     Raises:
@@ -158,10 +160,10 @@ def write_basis(basis: Basis, problem: LinearProgram, file: Path) -> None:
         kind = "XU" if basis.rows[row] == AT_UPPER else "XL"
         lines.append(f" {kind} {problem.column_name(column)}  {problem.row_name(row)}")
     lines += [f" UL {problem.column_name(column)}" for column in np.flatnonzero(basis.columns == AT_UPPER).tolist()]
-    write_text(file, "\n".join([*lines, "ENDATA", ""]))
+    write_text(Path(file), "\n".join([*lines, "ENDATA", ""]))
 
 
-def read_basis(problem: LinearProgram, file: Path) -> Basis:
+def read_basis(problem: LinearProgram, file: str | Path) -> Basis:
     """Reads a basis of this problem in the MPS format of basis files.
 
     Rows that the file does not name are basic, columns are at their lower bound.
@@ -169,6 +171,7 @@ def read_basis(problem: LinearProgram, file: Path) -> Basis:
     Raises:
         DataError: names the line.
     """
+    file = Path(file)
     columns = {problem.column_name(place): place for place in range(problem.columns)}
     rows = {problem.row_name(place): place for place in range(problem.rows)}
     basis = Basis(np.full(problem.columns, AT_LOWER, np.int8), np.full(problem.rows, BASIC, np.int8))

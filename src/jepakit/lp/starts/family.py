@@ -42,12 +42,13 @@ class LearnedFamily:
         return family
 
     @classmethod
-    def load(cls, run: Path) -> LearnedFamily:
+    def load(cls, run: str | Path) -> LearnedFamily:
         """Opens the folder of a finished run.
 
         Raises:
             ModelError: the run is not finished, not of this system, or damaged.
         """
+        run = Path(run)
         encoder, neighbours = run / "encoder", run / _NEIGHBOURS
         if not ((encoder / "config.json").exists() and (run / _CHOICE).exists()):
             # What is missing, or of another system, is named by what needs PyTorch.
@@ -76,8 +77,9 @@ class LearnedFamily:
         """Whether the model is loaded."""
         return "model" in self.__dict__
 
-    def save(self, run: Path) -> None:
+    def save(self, run: str | Path) -> None:
         """Writes choice and neighbours to the folder of a run."""
+        run = Path(run)
         if self.neighbours is not None:
             self.neighbours.save(run / _NEIGHBOURS)
         self.choice.save(run / _CHOICE)

@@ -16,7 +16,7 @@ from jepakit.lp.solving.highs import HighsSolver
 from jepakit.lp.solving.solver import Solver
 
 
-def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1) -> list[Optimum]:
+def label(problems: Sequence[LinearProgram], *, cache: str | Path | None = None, workers: int = 1) -> list[Optimum]:
     """The optima of problems, with their bases.
 
     Args:
@@ -38,7 +38,7 @@ def label(problems: Sequence[LinearProgram], *, cache: Path | None = None, worke
 
 
 def with_optimum(
-    problems: Sequence[LinearProgram], *, cache: Path | None = None, workers: int = 1
+    problems: Sequence[LinearProgram], *, cache: str | Path | None = None, workers: int = 1
 ) -> tuple[list[LinearProgram], list[Optimum], list[str]]:
     """The problems that have an optimum, their optima, and a line per other problem: its name and the reason.
 
@@ -56,11 +56,13 @@ def with_optimum(
     return [problem for problem, _ in pairs], [optimum for _, optimum in pairs], left_out
 
 
-def _optima_or_reasons(problems: Sequence[LinearProgram], cache: Path | None, workers: int) -> Iterator[Optimum | str]:
+def _optima_or_reasons(
+    problems: Sequence[LinearProgram], cache: str | Path | None, workers: int
+) -> Iterator[Optimum | str]:
     """For each problem the optimum, or the reason why it has none."""
     if workers < 1:
         raise ConfigError("workers", workers, "at least 1")
-    files = [None if cache is None else cache / f"{fingerprint(problem)}.npz" for problem in problems]
+    files = [None if cache is None else Path(cache) / f"{fingerprint(problem)}.npz" for problem in problems]
     cached = [_read(file) for file in files]
     solved = _solved([problem for problem, optimum in zip(problems, cached, strict=True) if optimum is None], workers)
     for optimum, file in zip(cached, files, strict=True):

@@ -176,13 +176,13 @@ def tune(
     )
 
 
-def save_base(encoder: SentenceEncoder, folder: Path) -> None:
+def save_base(encoder: SentenceEncoder, folder: str | Path) -> None:
     """Writes a tuned base as a model folder of sentence-transformers. A failure leaves no partial folder.
 
     Raises:
         ModelError: the folder cannot be written, or the model loaded from it gives other vectors.
     """
-    with whole_folder(folder) as partial, quiet():
+    with whole_folder(Path(folder)) as partial, quiet():
         encoder.model.save(str(partial), create_model_card=False)
         require_vectors(partial, encoder, encoder.encode(PROBES, "query"), encoder.encode(PROBES, "document"))
 

@@ -18,7 +18,11 @@ __all__ = ["load_dataset"]
 
 
 def load_dataset(
-    corpus: str | Path, *, pairs: Path | None = None, queries: Path | None = None, data_dir: Path | None = None
+    corpus: str | Path,
+    *,
+    pairs: str | Path | None = None,
+    queries: str | Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> RetrievalDataset:
     """Loads a corpus and, if given, the pairs that say which document answers which query.
 
@@ -61,7 +65,7 @@ def load_dataset(
     return replace(dataset, queries=paired, splits=splits, origin=origin, labelled=True)
 
 
-def _load(corpus: str | Path, data_dir: Path | None) -> RetrievalDataset:
+def _load(corpus: str | Path, data_dir: str | Path | None) -> RetrievalDataset:
     path = Path(corpus)
     if isinstance(corpus, str) and path.name == corpus:
         if corpus == "python":

@@ -135,7 +135,7 @@ def load_encoder(
         raise ConfigError("device", str(device), f"a device that torch has here ({error})") from error
 
 
-def load_encoder_as(kind: type[EncoderT], folder: Path) -> EncoderT:
+def load_encoder_as(kind: type[EncoderT], folder: str | Path) -> EncoderT:
     """`load_encoder`, of a folder that must hold one kind of encoder.
 
     Raises:
