@@ -33,6 +33,7 @@ from jepakit.graph.floors import (
     random_encoders,
     random_gcn,
 )
+from jepakit.graph.molecule_floors import DESCRIPTORS, FINGERPRINTS
 from jepakit.graph.recommendation import RANDOM
 from jepakit.graph.words import word_weights
 from jepakit.training.result_rows import ResultRow, read_rows
@@ -340,6 +341,18 @@ def test_molecules_with_several_labels_are_scored_by_roc_auc(molecules: Path) ->
     # Nine molecules are tested, and no difference stands out.
     assert evaluation.recommendation is not None
     assert "not surely better" in evaluation.recommendation
+
+
+def test_a_kernel_has_rows_for_what_a_chemist_computes(molecules: Path) -> None:
+    dataset = load_dataset(molecules, label_columns=["alcohol", "halogen"])
+    evaluation = evaluate(dataset, encoder_for(dataset), None, protocol(floors=["no network"], multilabel="kernel"))
+    found = scores(evaluation)
+    both = f"{FINGERPRINTS} and {DESCRIPTORS}"
+    assert found.keys() == {OURS, COUNTS, FINGERPRINTS, DESCRIPTORS, both}
+    assert min(found[OURS], found[both]) > 90
+    assert evaluation.summary[0].startswith("Kernel ridge regression, mean ROC-AUC.")
+    assert {row.note for row in evaluation.rows} == {"kernel"}
+    assert len(evaluation.sections[0].rows) == 4
 
 
 def test_molecules_with_measurements_are_scored_by_rmse_where_less_is_better(molecules: Path) -> None:

@@ -16,7 +16,8 @@ from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.floors import COUNTS, KERNELS, LABELS, Floor, kernel_floor, node_features, random_encoders
-from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, smiles_of
+from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, molecule_features, smiles_of
+from jepakit.graph.probe.binary import BinaryClassifier, Member
 from jepakit.graph.probe.classes import probe_graphs
 from jepakit.graph.probe.kernels import node_level_summary
 from jepakit.graph.probe.nodes import probe_nodes
@@ -24,7 +25,7 @@ from jepakit.graph.probe.propagation import probe_spread_labels
 from jepakit.graph.probe.repeated import FOLDS, MOST_GRAPHS, classes_repeatedly, probe_repeatedly, split_sizes, suits
 from jepakit.graph.probe.result import ProbeResult, checked_seeds, joined
 from jepakit.graph.probe.selection import Classifier
-from jepakit.graph.probe.targets import probe_multilabel, probe_regression
+from jepakit.graph.probe.targets import probe_mixture, probe_regression
 from jepakit.graph.recommendation import RANDOM, Measured, gain_section, gains, recommendation
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
@@ -33,6 +34,11 @@ OURS = "jepakit: pre-trained encoder"
 CONSTANT, MOST_FREQUENT = "the mean of the labels", "the most frequent class"
 #: Resamples of a given split, and random encoders beside a single pre-training: see `recommendation.gains`.
 RESAMPLES, RANDOM_ENCODERS = 20, 5
+_MULTILABEL: dict[BinaryClassifier, str] = {
+    "logistic": "Logistic regression",
+    "forest": "A random forest",
+    "kernel": "Kernel ridge regression",
+}
 #: A pre-training and the same encoder before it.
 Pair = tuple[GraphEncoder, GraphEncoder]
 
@@ -43,6 +49,8 @@ class EvaluateConfig:
 
     Args:
         classifier: for graph classification: ``logistic``, ``svm``, or ``best``, selected on the inner folds.
+        multilabel: for several binary tasks on given splits: ``logistic``, ``forest`` or ``kernel``; with a kernel,
+            tables of molecules also have rows for fingerprints, RDKit's descriptors and both.
         folds: outer folds of the cross-validation of graph classification; fewer where a class has fewer graphs.
         seeds: of the shuffles of the folds.
         floors: the baselines: ``no network`` (of graphs counts of nodes, edges, degrees and labels; of nodes the
@@ -55,6 +63,7 @@ class EvaluateConfig:
     """
 
     classifier: Classifier = "best"
+    multilabel: BinaryClassifier = "logistic"
     folds: int = 10
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     floors: list[Floor] = field(default_factory=lambda: ["no network", "random", "wl", "wl-oa"])
@@ -63,6 +72,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         require_choice("classifier", self.classifier, get_args(Classifier))
+        require_choice("multilabel", self.multilabel, get_args(BinaryClassifier))
         for floor in self.floors:
             require_choice("floors", floor, get_args(Floor))
         require_at_least(self, folds=2, jobs=1, kernel_seconds=0)
@@ -179,7 +189,8 @@ class _Score:
             return probe_nodes(features, graphs.node_y, self.splits, **options)
         assert graphs.y is not None
         if self.dataset.task == "graph multilabel":
-            return probe_multilabel(features, graphs.y, self.splits, jobs=self.config.jobs, **options)
+            member = Member(self.config.multilabel, features if isinstance(features, tuple) else (features,))
+            return probe_mixture([member], graphs.y, self.splits, jobs=self.config.jobs, **options)
         return probe_regression(features, graphs.y, self.splits, **options)
 
 
@@ -206,6 +217,9 @@ def _graph_floors(dataset: GraphDataset, score: _Score) -> dict[str, Measured]:
         found[FOREST] = _without_encoder(score, "forest", lambda: descriptors(smiles))
         if dataset.task == "graph classification":
             found[MOST_FREQUENT] = _without_encoder(score, "constant", lambda: np.ones((len(smiles), 1)))
+    by_kernel = dataset.task == "graph multilabel" and not score.folded and score.config.multilabel == "kernel"
+    if smiles is not None and by_kernel:
+        found |= {method: score([features]) for method, features in molecule_features(smiles).items()}
     return found
 
 
@@ -264,7 +278,7 @@ def _protocol(score: _Score) -> tuple[str, ...]:
         seen = "Every method sees all nodes and edges, and of the labels those of the training nodes."
         return f"Logistic regression on nodes. {words}", seen
     if dataset.task == "graph multilabel":
-        return (f"Logistic regression, mean ROC-AUC. {words}",)
+        return (f"{_MULTILABEL[config.multilabel]}, mean ROC-AUC. {words}",)
     return (f"Ridge regression. {words}",)
 
 

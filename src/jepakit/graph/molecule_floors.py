@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jepakit.graph.data import GraphDataset
 from jepakit.graph.descriptors import normal_scores
 
 FINGERPRINTS = "Morgan fingerprints"
+DESCRIPTORS = "RDKit's descriptors"
 FOREST = "a random forest on RDKit's descriptors"
 
 
@@ -35,3 +37,13 @@ def descriptors(smiles: Sequence[str]) -> np.ndarray:
     from jepakit.graph.datasets.molecules.descriptors import molecular_descriptors
 
     return normal_scores(torch.from_numpy(molecular_descriptors(smiles))).numpy()
+
+
+def molecule_features(smiles: Sequence[str]) -> dict[str, Callable[[], tuple[np.ndarray, ...]]]:
+    """Fingerprints, descriptors and both, by method: the blocks of features that a kernel has."""
+    bits, described = cache(lambda: fingerprints(smiles)), cache(lambda: descriptors(smiles))
+    return {
+        FINGERPRINTS: lambda: (bits(),),
+        DESCRIPTORS: lambda: (described(),),
+        f"{FINGERPRINTS} and {DESCRIPTORS}": lambda: (bits(), described()),
+    }

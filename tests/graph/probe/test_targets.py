@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from jepakit.errors import ConfigError, DataError
+from jepakit.graph.probe.binary import Member, task_aucs
 from jepakit.graph.probe.nodes import probe_nodes
 from jepakit.graph.probe.selection import standardize
-from jepakit.graph.probe.targets import RIDGE_ALPHA, probe_multilabel, probe_regression, ridge_path
+from jepakit.graph.probe.targets import RIDGE_ALPHA, probe_mixture, probe_multilabel, probe_regression, ridge_path
 from probe_samples import half_and_quarters, quadrants
 
 
-@pytest.mark.parametrize("which", ["nodes", "multilabel", "forest", "regression"])
+@pytest.mark.parametrize("which", ["nodes", "logistic", "forest", "kernel", "mixture", "regression"])
 def test_given_splits_never_read_the_test_labels(which: str) -> None:
     rng = np.random.default_rng(3)
     x, splits = rng.standard_normal((160, 5)), half_and_quarters(160)
@@ -21,8 +23,8 @@ def test_given_splits_never_read_the_test_labels(which: str) -> None:
             return probe_nodes(x, targets[:, 0].astype(np.int64), splits).chosen
         if which == "regression":
             return probe_regression(x, targets, splits).chosen
-        name = "forest" if which == "forest" else "logistic"
-        return probe_multilabel(x, targets, splits, classifier=name).chosen
+        names = ("logistic", "kernel") if which == "mixture" else (which,)
+        return probe_mixture([Member(name, (x, x[:, :2])) for name in names], targets, splits).chosen  # pyright: ignore[reportArgumentType]
 
     honest = score if which == "regression" else binary
     tampered = honest.copy()
@@ -54,11 +56,48 @@ def test_multilabel_roc_auc_is_the_share_of_ordered_pairs() -> None:
     assert probe_multilabel(x, y, splits).mean == pytest.approx(pairs.mean(), abs=1e-12)
 
 
-def test_forest_sees_what_a_hyperplane_cannot() -> None:
+def test_forests_and_kernels_see_what_a_hyperplane_cannot() -> None:
     x, y = quadrants(300, 2)
     splits = half_and_quarters(300)
     assert probe_multilabel(x, y[:, None], splits, classifier="forest").mean > 0.95
+    assert probe_multilabel(x, y[:, None], splits, classifier="kernel").mean > 0.95
     assert probe_multilabel(x, y[:, None], splits).mean < 0.7
+
+
+def test_a_mixture_is_the_mean_of_the_probabilities_that_each_member_selects() -> None:
+    rng = np.random.default_rng(4)
+    x, splits = rng.standard_normal((160, 5)), half_and_quarters(160)
+    y = (x[:, :2] + rng.standard_normal((160, 2)) > 0).astype(float)
+    y[rng.random(y.shape) < 0.2] = np.nan
+    train, test = splits["train"], splits["test"]
+    members = [Member("logistic", (x[:, :2], x[:, 2:])), Member("kernel", (x[:, :2], x))]
+    mixed = np.zeros((len(test), 2))
+    chosen = []
+    for member in members:
+        alone = probe_mixture([member], y, splits)
+        scores = member.scores(np.concatenate([train, test]), y[train], 0)
+        best = scores[member.choices.index(alone.chosen[0][0])]
+        np.testing.assert_allclose(task_aucs(y[test], best, "test"), alone.part_scores[0])
+        mixed += 1 / (1 + np.exp(-best)) if member.classifier == "logistic" else best
+        chosen.append(alone.chosen[0][0])
+    result = probe_mixture(members, y, splits, resamples=2)
+    np.testing.assert_allclose(task_aucs(y[test], mixed, "test"), result.part_scores[0])
+    assert result.chosen == (tuple(chosen),)
+    assert result.method == "logistic and kernel"
+    assert len(set(result.replicates)) == 2
+    assert probe_multilabel(x, y, splits, classifier="kernel") == probe_mixture([Member("kernel", (x,))], y, splits)
+
+
+def test_faults_of_a_mixture() -> None:
+    x, splits = np.zeros((40, 1)), half_and_quarters(40)
+    with pytest.raises(ConfigError, match="at least one classifier"):
+        probe_mixture([], x, splits)
+    with pytest.raises(ConfigError, match="at least one block"):
+        Member("kernel", ())
+    with pytest.raises(ConfigError, match="kernel"):
+        Member("tree", (x,))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match="one row for every label"):
+        probe_mixture([Member("kernel", (x, x[:39]))], x, splits)
 
 
 def test_label_fraction_draws_anew_for_each_seed() -> None:
@@ -79,7 +118,7 @@ def test_label_fraction_draws_anew_for_each_seed() -> None:
         assert worse
 
 
-def testridge_path_solves_the_normal_equations() -> None:
+def test_ridge_path_solves_the_normal_equations() -> None:
     rng = np.random.default_rng(0)
     z, y = standardize(rng.standard_normal((30, 50)), 20), rng.standard_normal(20)
     for alpha, predicted in zip(RIDGE_ALPHA, ridge_path(z, y), strict=True):

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from jepakit.errors import DataError
+from jepakit.graph.probe.binary import FOREST_TREES
 from jepakit.graph.probe.folds import stratified_folds
 from jepakit.graph.probe.result import (
     Array,
@@ -23,7 +24,7 @@ from jepakit.graph.probe.result import (
     summarize_classes,
 )
 from jepakit.graph.probe.selection import sklearn_module
-from jepakit.graph.probe.targets import FOREST_TREES, probe_multilabel, probe_regression
+from jepakit.graph.probe.targets import probe_multilabel, probe_regression
 
 FOLDS = 5
 """One is tested, one selects hyper-parameters, the others train."""

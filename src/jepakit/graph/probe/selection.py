@@ -117,7 +117,7 @@ class FeatureSource:
                 yield Candidate({"classifier": "logistic", "view": name}, LOGISTIC_C, predict)
         if self.classifier != "logistic":
             z = prepared(features, len(y), view)
-            distance = _squared_distances(z, z[: len(y)])
+            distance = squared_distances(z, z[: len(y)])
             width = max(float(np.median(distance[: len(y)])), 1e-12)
             for gamma in GAMMA:
                 predict = partial(_predict_svm, np.exp(-gamma / width * distance), y)
@@ -253,6 +253,7 @@ def in_parallel(function: Callable[..., Result], arguments: Iterable[tuple[Any, 
     return cast(list[Result], joblib.Parallel(n_jobs=jobs)(joblib.delayed(function)(*a) for a in arguments))
 
 
-def _squared_distances(rows: Floats, columns: Floats) -> Floats:
+def squared_distances(rows: Floats, columns: Floats) -> Floats:
+    """``[R, C]``, between each of the rows ``[R, D]`` and each of the rows ``[C, D]``."""
     squares = (rows**2).sum(axis=1)[:, None] + (columns**2).sum(axis=1)
     return np.maximum(squares - 2 * rows @ columns.T, 0)

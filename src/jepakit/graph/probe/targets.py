@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
-from jepakit.errors import ConfigError, DataError, require_choice
+from jepakit.errors import ConfigError, DataError
+from jepakit.graph.probe.binary import VIEWS, BinaryClassifier, Member, probabilities, task_aucs
 from jepakit.graph.probe.resampling import resamples_of
 from jepakit.graph.probe.result import (
     Array,
@@ -21,13 +22,9 @@ from jepakit.graph.probe.result import (
     checked_splits,
     summarize,
 )
-from jepakit.graph.probe.selection import LOGISTIC_C, View, in_parallel, logistic_path, prepared, sklearn_module
+from jepakit.graph.probe.selection import View, in_parallel, prepared
 
-# One scale suits fingerprints, which are bits; the other views suit embeddings, whose columns differ in scale.
-VIEWS: tuple[View, ...] = ("one scale", "signed log", "none")
 RIDGE_ALPHA = tuple(10.0**power for power in range(-2, 6))
-FOREST_TREES = 300
-FOREST_LEAF = (1, 3, 10)
 
 
 def probe_multilabel(
@@ -35,7 +32,7 @@ def probe_multilabel(
     y: Array,
     splits: Mapping[str, Array],
     *,
-    classifier: Literal["logistic", "forest"] = "logistic",
+    classifier: BinaryClassifier = "logistic",
     label_fraction: float = 1.0,
     seeds: Sequence[int] = (0,),
     jobs: int = 1,
@@ -50,41 +47,71 @@ def probe_multilabel(
         features: ``[G, D]``, finite.
         y: ``[G, T]``, 0 or 1, NaN where unlabelled.
         splits: ``train``, ``val`` and ``test``: disjoint graph ids, or masks ``[G]``.
-        classifier: ``logistic`` (L2; C and view are selected) or ``forest`` (300 trees; leaf size is selected).
+        classifier: ``logistic``, ``forest`` or ``kernel``, see `jepakit.graph.probe.binary.Member`. The kernel is the
+            fastest where there are many tasks: they share one inverse.
         label_fraction: share of the training graphs that keep their labels, drawn for each seed.
-        seeds: of the draw and the forest; logistic regression with all labels needs a single seed.
+        seeds: of the draw and the forest; without either a single seed is enough.
         jobs: processes.
         resamples: how many replicates, see `jepakit.graph.probe.resampling`; of the first seed.
 
     Raises:
-        ConfigError: an unknown ``classifier``, a ``label_fraction`` outside (0, 1], no seed.
+        ConfigError: an unknown ``classifier``, a ``label_fraction`` outside (0, 1], no seed, or too many training
+            graphs for a kernel.
         DataError: features are not finite, a label is not 0, 1 or NaN, shapes or splits do not match, or no task has
             both classes among the validation or test graphs.
 
     Source: Wu et al., "MoleculeNet", Chemical Science 2018.
     """
-    require_choice("classifier", classifier, ("logistic", "forest"))
+    options: dict[str, Any] = {"label_fraction": label_fraction, "seeds": seeds, "jobs": jobs, "resamples": resamples}
+    return probe_mixture([Member(classifier, (features,))], y, splits, **options)
+
+
+def probe_mixture(
+    members: Sequence[Member],
+    y: Array,
+    splits: Mapping[str, Array],
+    *,
+    label_fraction: float = 1.0,
+    seeds: Sequence[int] = (0,),
+    jobs: int = 1,
+    resamples: int = 0,
+) -> ProbeResult:
+    """As `probe_multilabel`, of the mean of the probabilities of several classifiers.
+
+    Each selects its own hyper-parameters, before they are mixed.
+
+    Args:
+        members: each a classifier, and the features that it sees.
+        y: see `probe_multilabel`, as the rest.
+        splits: the same.
+        label_fraction: the same.
+        seeds: the same.
+        jobs: the same.
+        resamples: the same.
+
+    Raises:
+        ConfigError: as `probe_multilabel`, or there is no member or a member without features.
+        DataError: as `probe_multilabel`.
+    """
+    if not members:
+        raise ConfigError("members", members, "at least one classifier with features")
     targets = _checked_targets(y)
-    x = checked_features(features, len(targets))
+    checked = [member.checked(len(targets)) for member in members]
     if not np.isin(targets[~np.isnan(targets)], (0, 1)).all():
         raise DataError("a label is not binary", field="y", expected="0, 1, or NaN where unlabelled")
     train, val, test = checked_splits(splits, len(targets))
     aucs, chosen, replicates = [], [], []
     for seed in checked_seeds(seeds):
         labelled = _labelled(train, label_fraction, seed)
-        ordered = x[np.concatenate([labelled, val, test])]
         pairs = resamples_of(labelled, test, 0 if aucs else resamples)
-        per_task = in_parallel(_task_scores, [(classifier, ordered, task, seed) for task in targets[labelled].T], jobs)
-        # [candidates, val + test, T]
-        scores = np.stack(per_task, axis=2)
-        merit = [np.nanmean(_task_aucs(targets[val], s[: len(val)], "val")) for s in scores]
-        best = int(np.argmax(merit))
-        aucs.append(_task_aucs(targets[test], scores[best][len(val) :], "test"))
-        chosen.append([_candidates(classifier)[best]])
-        refits = [(classifier, x, targets, best, half, test, seed) for half, _ in pairs]
+        positions, scores = _scored(checked, targets, (labelled, val, test), seed, jobs)
+        aucs.append(task_aucs(targets[test], scores, "test"))
+        chosen.append([member.choices[choice] for member, choice in zip(checked, positions, strict=True)])
+        refits = [(checked, positions, targets, half, test, seed) for half, _ in pairs]
         for again, (_, drawn) in zip(in_parallel(_refitted, refits, jobs), pairs, strict=True):
-            replicates.append(float(np.nanmean(_task_aucs(targets[test[drawn]], again[drawn], "test"))))
-    return summarize(classifier, "roc auc", aucs, chosen, replicates=replicates)
+            replicates.append(float(np.nanmean(task_aucs(targets[test[drawn]], again[drawn], "test"))))
+    name = " and ".join(dict.fromkeys(member.classifier for member in checked))
+    return summarize(name, "roc auc", aucs, chosen, replicates=replicates)
 
 
 def probe_regression(
@@ -119,59 +146,36 @@ def probe_regression(
     return summarize("ridge", "rmse", errors, chosen, lower_is_better=True, replicates=replicates)
 
 
-def _candidates(classifier: str) -> list[Chosen]:
-    """The hyper-parameters of each row of `_task_scores`."""
-    if classifier == "forest":
-        return [{"classifier": "forest", "min_samples_leaf": leaf} for leaf in FOREST_LEAF]
-    return [{"classifier": "logistic", "view": view, "C": c} for view in VIEWS for c in LOGISTIC_C]
-
-
-def _task_scores(
-    classifier: str, features: Floats, labels: Floats, seed: int, candidates: Sequence[int] | None = None
-) -> Floats:
-    """Fits the ``labels`` ``[n]`` of the first n rows; scores ``[candidates, R - n]`` of the other rows.
-
-    ``candidates`` are positions in `_candidates`; by default all.
-    """
-    fit, n = np.flatnonzero(~np.isnan(labels)), len(labels)
-    y, all_of_them = labels[fit].astype(np.int64), _candidates(classifier)
-    chosen = all_of_them if candidates is None else [all_of_them[position] for position in candidates]
-    if len(np.unique(y)) < 2:
-        return np.zeros((len(chosen), len(features) - n))
-    if classifier == "logistic":
-        scores = []
-        for view in dict.fromkeys(options["view"] for options in chosen):
-            z = prepared(features, n, cast(View, view))
-            strengths = [float(options["C"]) for options in chosen if options["view"] == view]
-            scores += [model.decision_function(z[n:]) for model in logistic_path(z[fit], y, strengths)]
-        return np.stack(scores)
-    forest = sklearn_module("ensemble").RandomForestClassifier
-    models = [
-        forest(FOREST_TREES, min_samples_leaf=options["min_samples_leaf"], random_state=seed) for options in chosen
-    ]
-    return np.stack([model.fit(features[fit], y).predict_proba(features[n:])[:, 1] for model in models])
+def _scored(
+    members: Sequence[Member], targets: Floats, parts: tuple[Ints, Ints, Ints], seed: int, jobs: int
+) -> tuple[list[int], Floats]:
+    """The choice of each member on val, and the mean of their scores of test, ``[len(test), T]``."""
+    train, val, _ = parts
+    positions: list[int] = []
+    mixed: list[Floats] = []
+    for member in members:
+        scores = member.scores(np.concatenate(parts), targets[train], seed, jobs=jobs)
+        merit = [np.nanmean(task_aucs(targets[val], s[: len(val)], "val")) for s in scores]
+        positions.append(int(np.argmax(merit)))
+        mixed.append(scores[positions[-1]][len(val) :])
+    return positions, _mixed(members, mixed)
 
 
 def _refitted(
-    classifier: str, x: Floats, targets: Floats, candidate: int, train: Ints, test: Ints, seed: int
+    members: Sequence[Member], positions: Sequence[int], targets: Floats, train: Ints, test: Ints, seed: int
 ) -> Floats:
-    """Scores ``[len(test), T]`` of one candidate, fitted to the rows ``train``."""
+    """Scores ``[len(test), T]`` of one choice of each member, fitted to the rows ``train``."""
     rows = np.concatenate([train, test])
-    columns = [_task_scores(classifier, x[rows], task, seed, (candidate,))[0] for task in targets[train].T]
-    return np.stack(columns, axis=1)
+    pairs = zip(members, positions, strict=True)
+    return _mixed(members, [m.scores(rows, targets[train], seed, choices=(choice,))[0] for m, choice in pairs])
 
 
-def _task_aucs(targets: Floats, scores: Floats, split: str) -> Floats:
-    """ROC-AUC ``[T]``, NaN for a task without both classes."""
-    auc = sklearn_module("metrics").roc_auc_score
-    values = np.full(targets.shape[1], np.nan)
-    for task, (truth, score) in enumerate(zip(targets.T, scores.T, strict=True)):
-        labelled = ~np.isnan(truth)
-        if len(np.unique(truth[labelled])) == 2:
-            values[task] = auc(truth[labelled], score[labelled])
-    if np.isnan(values).all():
-        raise DataError(f"no task has both classes in {split}", field="y", expected="another split")
-    return values
+def _mixed(members: Sequence[Member], scores: Sequence[Floats]) -> Floats:
+    """The scores of a single member, or the mean of the probabilities of several."""
+    if len(members) == 1:
+        return scores[0]
+    pairs = zip(members, scores, strict=True)
+    return np.mean([probabilities(member.classifier, values) for member, values in pairs], axis=0)
 
 
 def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[float, Chosen]:
