@@ -34,6 +34,7 @@ from jepakit.graph.floors import (
     random_gcn,
 )
 from jepakit.graph.molecule_floors import DESCRIPTORS, FINGERPRINTS
+from jepakit.graph.probe import kernel_ridge
 from jepakit.graph.recommendation import RANDOM
 from jepakit.graph.words import word_weights
 from jepakit.training.result_rows import ResultRow, read_rows
@@ -353,6 +354,17 @@ def test_a_kernel_has_rows_for_what_a_chemist_computes(molecules: Path) -> None:
     assert evaluation.summary[0].startswith("Kernel ridge regression, mean ROC-AUC.")
     assert {row.note for row in evaluation.rows} == {"kernel"}
     assert len(evaluation.sections[0].rows) == 4
+
+
+def test_too_many_graphs_for_a_kernel_are_refused_before_any_is_embedded(
+    molecules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(molecules, label_columns=["alcohol", "halogen"])
+    rows = len(dataset.splits["train"])
+    monkeypatch.setattr(kernel_ridge, "MOST_ROWS", rows - 1)
+    monkeypatch.setattr(GraphEncoder, "embed", None)
+    with pytest.raises(ConfigError, match=rf"multilabel.*logistic or forest for {rows} training graphs"):
+        evaluate(dataset, encoder_for(dataset), None, protocol(multilabel="kernel"))
 
 
 def test_molecules_with_measurements_are_scored_by_rmse_where_less_is_better(molecules: Path) -> None:

@@ -19,6 +19,7 @@ from jepakit.graph.floors import COUNTS, KERNELS, LABELS, Floor, kernel_floor, n
 from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, molecule_features, smiles_of
 from jepakit.graph.probe.binary import BinaryClassifier, Member
 from jepakit.graph.probe.classes import probe_graphs
+from jepakit.graph.probe.kernel_ridge import require_few_rows
 from jepakit.graph.probe.kernels import node_level_summary
 from jepakit.graph.probe.nodes import probe_nodes
 from jepakit.graph.probe.propagation import probe_spread_labels
@@ -99,6 +100,7 @@ def evaluate(
         training_seconds: of the pre-training, for the recommendation.
 
     Raises:
+        ConfigError: there are too many training graphs for a kernel.
         DataError: labels or splits do not suit the protocol.
     """
     title = f"JEPA pre-training on {dataset.name}"
@@ -156,6 +158,8 @@ class _Score:
         self.units = max(len(checked_seeds(config.seeds)), models) if self.folded else models
         self.random_models = max(self.units, RANDOM_ENCODERS)
         self.splits = {} if self.folded else _splits(dataset)
+        if dataset.task == "graph multilabel" and not self.folded and config.multilabel == "kernel":
+            require_few_rows("multilabel", len(self.splits["train"]))
         self.protocol = _protocol(self)
 
     def seed(self, unit: int) -> int:

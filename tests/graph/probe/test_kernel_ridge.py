@@ -45,6 +45,6 @@ def test_blocks_weigh_alike_whatever_their_scale() -> None:
 
 def test_too_many_rows_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ROWS", 9)
-    with pytest.raises(ConfigError, match="logistic or forest"):
+    with pytest.raises(ConfigError, match=r"classifier.*logistic or forest for 10 training graphs \(kernel: 9\)"):
         _kernel(12, 10)
     assert _kernel(12, 9).shape == (12, 9)

@@ -10,8 +10,8 @@ from jepakit.errors import ConfigError
 from jepakit.graph.probe.result import Floats
 from jepakit.graph.probe.selection import prepared, squared_distances
 
-MOST_ROWS = 20_000
-"""Training rows: their kernel has 3 GB then, and its inverse as much again."""
+MOST_ROWS = 10_000
+"""Training rows: their kernel has 0.8 GB then, and the inverse of it and intermediate results as much each."""
 
 
 def distance_kernel(blocks: Sequence[Floats], fit_rows: int) -> Floats:
@@ -28,9 +28,12 @@ def distance_kernel(blocks: Sequence[Floats], fit_rows: int) -> Floats:
     Raises:
         ConfigError: more than `MOST_ROWS` rows are to be fitted.
     """
-    if fit_rows > MOST_ROWS:
-        raise ConfigError("classifier", "kernel", f"logistic or forest for more than {MOST_ROWS:,} training graphs")
-    return np.mean([_kernel(prepared(block, fit_rows, "one scale"), fit_rows) for block in blocks], axis=0)
+    require_few_rows("classifier", fit_rows)
+    kernel = _kernel(prepared(blocks[0], fit_rows, "one scale"), fit_rows)
+    for block in blocks[1:]:
+        kernel += _kernel(prepared(block, fit_rows, "one scale"), fit_rows)
+    kernel /= len(blocks)
+    return kernel
 
 
 def kernel_ridge(kernel: Floats, y: Floats, penalty: float) -> Floats:
@@ -51,7 +54,18 @@ def kernel_ridge(kernel: Floats, y: Floats, penalty: float) -> Floats:
     return mean + kernel @ weights
 
 
+def require_few_rows(field: str, fit_rows: int) -> None:
+    """Raises ConfigError, which names ``field``, where more than `MOST_ROWS` rows are to be fitted by a kernel."""
+    if fit_rows > MOST_ROWS:
+        raise ConfigError(
+            field, "kernel", f"logistic or forest for {fit_rows:,} training graphs (kernel: {MOST_ROWS:,})"
+        )
+
+
 def _kernel(z: Floats, fit_rows: int) -> Floats:
-    squared = squared_distances(z, z[:fit_rows])
-    width = max(float(np.median(squared[:fit_rows])), 1e-12)
-    return np.exp(-np.sqrt(squared / width))
+    values = squared_distances(z, z[:fit_rows])
+    values /= max(float(np.median(values[:fit_rows])), 1e-12)
+    # In place: for thousands of rows each copy has hundreds of megabytes.
+    np.sqrt(values, out=values)
+    np.negative(values, out=values)
+    return np.exp(values, out=values)
