@@ -134,6 +134,48 @@ def test_the_certificate_of_many_never_proves_more_than_that_of_one() -> None:
     assert held > 100
 
 
+def test_infeasible_scenarios_are_proved_by_duals_of_others() -> None:
+    """Three plants of 2 each, two of them behind a line of 3: they meet a demand of up to 5."""
+    problem = LinearProgram(
+        costs=np.array([1.0, 2.0, 3.0]),
+        matrix=sp.csc_array(np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])),
+        row_lower=np.array([1.0, -INF]),
+        row_upper=np.array([1.0, 3.0]),
+        lower=np.zeros(3),
+        upper=np.array([2.0, 2.0, 2.0]),
+    )
+    demand = np.random.default_rng(0).uniform(0, 10, 400)
+    demand[:4] = 5.0, np.nextafter(5.0, 6.0), 5.0 + 1e-6, 1.0
+    solution = solve_batch(problem, b={"r0": demand})
+    assert (solution.status == np.where(demand > 5 + 1e-8, "infeasible", "optimal")).all()
+    assert solution.certified.all()
+    assert solution.by_solver < 20
+    assert (solution.source[solution.status == "infeasible"] == "catalogue").sum() > 150
+    assert np.isnan(solution.x[solution.status == "infeasible"]).all()
+    assert np.isnan(solution.y[solution.status == "infeasible"]).all()
+
+
+def test_what_is_called_infeasible_is_in_rational_arithmetic() -> None:
+    proved = 0
+    for seed in range(60):
+        _, problem = hard_problem(seed)
+        draw = np.random.default_rng(seed)
+        scenarios = varied(problem, draw, float(draw.choice([0.3, 1.0, 3.0])), 40)
+        solution = BatchSolver(problem).solve(scenarios)
+        for place in np.flatnonzero((solution.status == "infeasible") & (solution.source == "catalogue")):
+            assert truth(scenarios.problem_of(place))[0] == "infeasible", (seed, place)
+            proved += 1
+    assert proved > 100
+
+
+def test_bases_are_used_where_most_scenarios_have_no_point() -> None:
+    problem = by_hand()
+    hours = np.concatenate([np.full(60, -1.0), np.linspace(12, 18, 10), np.full(60, -2.0)])
+    solution = solve_batch(problem, b={"plant2": hours})
+    assert solution.status.tolist() == ["infeasible"] * 60 + ["optimal"] * 10 + ["infeasible"] * 60
+    assert solution.by_solver <= 16
+
+
 def test_bases_that_were_never_solved_are_reached_without_the_solver() -> None:
     """A knapsack of many items: which of them is cut depends on the room, one basis for each."""
     count = 40

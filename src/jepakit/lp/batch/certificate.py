@@ -22,6 +22,8 @@ from jepakit.lp.solving.precise import EPSILON, TINY, Enclosed
 from jepakit.lp.solving.proof import ROUNDING_OF_ACTIVITY, ROUNDING_OF_BOUNDS, ROW_TOLERANCE
 from jepakit.lp.solving.scaling import powers_of_two
 
+#: Stands for a bound that is not there, in estimates.
+_LARGE = 1e30
 #: More than the rounding of products and sums of so many terms amounts to.
 _ROOM = 1.01
 
@@ -207,6 +209,12 @@ class DualProofs:
             bound = total + terms.sum(0) - self._count * (_ROOM * EPSILON * size + TINY)
         return np.where(np.isfinite(bound), bound, -np.inf)
 
+    def estimates(self, scenarios: Scenarios) -> Array:
+        """About what each of the known duals proves of each scenario, ``[G, S]``, rounding not counted."""
+        least = self._least.rows
+        low, high = self._finite_sides(scenarios)
+        return self._sums.rows[:, :1] + np.maximum(least, 0.0) @ low + np.minimum(least, 0.0) @ high
+
     def worth(self, numbers: Array, violation: Array) -> Array:
         """What violations of the rows ``[m]`` are worth of the objective at most, ``[S]``."""
         return self._summed(self._y.rows, self._places(numbers), violation)
@@ -281,11 +289,16 @@ class DualProofs:
 
     def _terms_of_bounded(self, least: Array, most: Array, scenarios: Scenarios) -> Array:
         """What each variable whose bounds vary adds to the bound, ``[V, S]``."""
-        low, high = (
-            np.where(np.isinf(side), other[scenarios.bounded][:, None], side)
-            for side, other in zip((scenarios.low, scenarios.high), self._stand_ins, strict=True)
-        )
-        return np.minimum(_times(least, low, high), _times(most, low, high))
+        sides = [scenarios.low, scenarios.high]
+        if any(np.isinf(side).any() for side in sides):
+            pairs = zip(sides, self._stand_ins, strict=True)
+            sides = [np.where(np.isinf(side), other[scenarios.bounded][:, None], side) for side, other in pairs]
+        return np.minimum(_times(least, *sides), _times(most, *sides))
+
+    def _finite_sides(self, scenarios: Scenarios) -> tuple[Array, Array]:
+        """Bounds that vary, ``[V, S]`` each, with large numbers where there is none."""
+        low, high = (np.nan_to_num(side, posinf=_LARGE, neginf=-_LARGE) for side in (scenarios.low, scenarios.high))
+        return low, high
 
     @staticmethod
     def _summed(rows: Array, at: Array, factors: Array) -> Array:

@@ -97,6 +97,14 @@ class Node:
         fixed = np.concatenate([self.leaving, self.moved])
         return fixed, self.duals[fixed], self.statuses[fixed]
 
+    def ray(self, leaving: int, goes_to: int) -> Array:
+        """Row duals ``[m]`` that are to prove that a basic variable cannot reach the bound that it violates."""
+        n = self._tableau.problem.columns
+        y = self.tableau_row(leaving)[n:].copy()
+        if leaving >= n:
+            y[leaving - n] = -1.0
+        return -y if goes_to == AT_LOWER else y
+
     def tableau_row(self, leaving: int) -> Array:
         """How a variable that is basic here depends on the nonbasic ones, ``[n + m]``."""
         tableau = self._tableau

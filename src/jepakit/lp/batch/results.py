@@ -12,6 +12,7 @@ from jepakit.lp.batch.certificate import Proved, costs_of
 from jepakit.lp.batch.scenarios import Scenarios
 from jepakit.lp.data import Array
 from jepakit.lp.solving.basis import Basis
+from jepakit.lp.solving.conclude import MESSAGES
 from jepakit.lp.solving.solver import Solution, Start
 
 
@@ -27,8 +28,9 @@ class BatchSolution:
         lower: proved bounds, ``[S]``.
         upper: ``[S]``.
         gap: ``[S]``.
-        source: ``catalogue``: the remembered basis with the best bound is optimal; ``neighbour``: one that follows from
-            it is; otherwise what `Solution` says.
+        source: ``catalogue``: the remembered basis with the best bound is optimal, or remembered duals prove that there
+            is no point; ``neighbour``: a basis that follows from a remembered one is optimal; otherwise what `Solution`
+            says.
         pivots: of the solver, ``[S]``.
         x: ``[S, n]``; NaN without a solution.
         duals: different row duals, ``[K, m]``; NaN without a solution.
@@ -143,6 +145,17 @@ class Found:
             values[place] = self._sign * value
         self._x[place], self._which[place] = solution.x, len(self._duals)
         self._duals.append(solution.y)
+
+    def put_infeasible(self, places: Array) -> None:
+        """Scenarios that are proved to have no point."""
+        if not len(places):
+            return
+        self.open[places] = False
+        self._status[places], self._source[places], self._certified[places] = "infeasible", "catalogue", True
+        self._message[places] = MESSAGES["infeasible"]
+        self._lower[places], self._upper[places], self._gap[places] = -np.inf, np.inf, np.inf
+        self._x[places], self._which[places] = np.nan, len(self._duals)
+        self._duals.append(np.full(self.scenarios.problem.rows, np.nan))
 
     def put_many(self, places: Array, x: Array, lower: Array, gap: Array, source: Array, numbers: Array) -> None:
         """Certified optima, ``[n, K]``.

@@ -41,6 +41,8 @@ class Search:
         #: How many scenarios each basis was optimal for.
         self.uses: list[int] = []
         self._numbers: dict[bytes, int] = {}
+        #: Row duals that are to prove scenarios infeasible, ``[m]`` each.
+        self.rays: list[Array] = []
         #: Variables that are looked at in every step: those that left or entered a basis, or were found outside.
         self.critical = np.zeros(0, np.intp)
         self._place, self._room = np.full(tableau.size, -1), 0
@@ -199,6 +201,8 @@ class Search:
             if len(self.nodes) >= self._room:
                 return None
             following = pivoted(node, leaving, goes_to, self.fixed)
+            if following is None:
+                self.rays.append(node.ray(leaving, goes_to))
             node.next[leaving, goes_to] = None if following is None else self.add(*following)
         return node.next[leaving, goes_to]
 

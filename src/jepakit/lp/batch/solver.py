@@ -10,6 +10,7 @@ import numpy as np
 from jepakit.lp.batch.certificate import Certifier, DualProofs, PointCheck, WidestBounds, gaps
 from jepakit.lp.batch.chain import Chain
 from jepakit.lp.batch.costs import CostsBatch
+from jepakit.lp.batch.infeasible import InfeasibleProofs
 from jepakit.lp.batch.results import BatchSolution, Found
 from jepakit.lp.batch.scenarios import Scenarios, Values
 from jepakit.lp.batch.search import Block, Search
@@ -20,8 +21,8 @@ from jepakit.lp.solving.completion import BasicBlock, completed_duals
 from jepakit.lp.solving.precise import Enclosed
 from jepakit.lp.solving.solver import Solution, SolveConfig, Solver, Start
 
-#: Scenarios that the solver solves first.
-_FIRST = 8
+#: Scenarios that the solver solves first, and how many times so many if none has an optimum.
+_FIRST, _ATTEMPTS = 8, 4
 #: So many numbers are computed at once, the variables of so many scenarios: what a processor's cache holds.
 _NUMBERS, _BLOCKS = 2**18, (64, 1024)
 #: So many scenarios take steps together.
@@ -83,12 +84,15 @@ class BatchSolver:
         self._begin(found, widest)
         if self._search is None:
             return
-        batch = _Sides(self._search, found, certifier)
+        batch = _Sides(self._search, found, certifier, InfeasibleProofs(widest.scenarios))
         left, size = np.flatnonzero(found.open), _FIRST
         while len(left) and self._pays:
             batch.solve(left[:size], self._at_once)
-            self._tried, self._solved = self._tried + len(left[:size]), self._solved + len(batch.left)
-            self._one_by_one(found, batch.left)
+            solutions = self._one_by_one(found, batch.left)
+            # That a scenario is infeasible says nothing of the bases.
+            optimal = sum(solution.status == "optimal" for solution in solutions)
+            self._tried += len(left[:size]) - (len(solutions) - optimal)
+            self._solved += optimal
             # Later scenarios profit from the bases that earlier ones have found.
             left, size = left[size:], min(2 * size, _LARGEST)
 
@@ -129,10 +133,7 @@ class BatchSolver:
         if known is not None and np.array_equal(known.fixed, widest.fixed):
             return
         bases = self._bases if known is None else [known.nodes[number].basis for number in known.most_used(_KEPT)]
-        if not bases:
-            left = np.flatnonzero(found.open)
-            places = left[np.unique(np.linspace(0, len(left) - 1, _FIRST).astype(int))] if len(left) else left
-            bases = [solution.basis for solution in self._one_by_one(found, places) if solution.basis is not None]
+        bases = bases or self._first_bases(found)
         bases = [basis for basis in bases if basis.basic == self.problem.rows]
         if not bases:
             return
@@ -143,6 +144,19 @@ class BatchSolver:
             self._search = Search(Tableau(self.problem, block), widest.fixed)
             for basis in bases:
                 self._remember(basis)
+
+    def _first_bases(self, found: Found) -> list[Basis]:
+        """Those of a few scenarios; where these have no optimum, that of the problem itself, or of a few more."""
+        for attempt in range(_ATTEMPTS):
+            left = np.flatnonzero(found.open)
+            places = left[np.unique(np.linspace(0, len(left) - 1, _FIRST).astype(int))] if len(left) else left
+            solutions = self._one_by_one(found, places)
+            if not attempt and all(solution.basis is None for solution in solutions):
+                solutions.append(self._solver.solve(self.problem))
+            bases = [solution.basis for solution in solutions if solution.basis is not None]
+            if bases:
+                return bases
+        return []
 
     def _remember(self, basis: Basis) -> int | None:
         search = self._search
@@ -177,10 +191,13 @@ class _Sides:
         search: known bases.
         found: where results go.
         certifier: of points and duals.
+        infeasible: proofs that there is no point.
     """
 
-    def __init__(self, search: Search, found: Found, certifier: Certifier) -> None:
-        self._search, self._found, self._certifier = search, found, certifier
+    def __init__(self, search: Search, found: Found, certifier: Certifier, infeasible: InfeasibleProofs) -> None:
+        self._search, self._found, self._certifier, self._infeasible = search, found, certifier, infeasible
+        infeasible.add(search.rays)
+        self._rays = len(search.rays)
         problem, bounded = search.tableau.problem, found.scenarios.bounded
         self._problem = problem
         has_bounds = np.isfinite(problem.lower) | np.isfinite(problem.upper)
@@ -193,7 +210,8 @@ class _Sides:
 
     def solve(self, places: Array, at_once: int) -> None:
         """Solves a block of scenarios as far as bases do, so many of them at once where points are computed."""
-        search, scenarios = self._search, self._found.scenarios.part(places)
+        search, places = self._search, self._with_a_point(places)
+        scenarios = self._found.scenarios.part(places)
         block = Block(scenarios, search.tableau)
         at = search.best(block)
         start = at.copy()
@@ -215,9 +233,19 @@ class _Sides:
             if not len(which) or len(search.critical) == known:
                 break
         rest = np.concatenate([*left, which])
-        self.left = places[rest]
-        for place, number in zip(self.left.tolist(), at[rest].tolist(), strict=True):
+        for place, number in zip(places[rest].tolist(), at[rest].tolist(), strict=True):
             self._found.start_from(place, search.nodes[number].basis)
+        self._infeasible.add(search.rays[self._rays :])
+        known, self._rays = self._rays, len(search.rays)
+        self.left = self._with_a_point(places[rest]) if self._rays > known else places[rest]
+
+    def _with_a_point(self, places: Array) -> Array:
+        """The scenarios that are not proved infeasible; the others are put down."""
+        if not self._infeasible.count:
+            return places
+        proved = self._infeasible.proved(self._found.scenarios.part(places))
+        self._found.put_infeasible(places[proved])
+        return places[~proved]
 
     def _proved(self, places: Array, scenarios: Scenarios, at: Array, start: Array, x: Array) -> Array:
         """Puts down what is certified, and returns which scenarios are; watches what is outside of its bounds."""

@@ -97,7 +97,7 @@ class Judge:
         """What is known after an answer of HiGHS."""
         if answer.status == "optimal":
             return self._optimum(problem, answer)
-        message = _MESSAGES.get(answer.status, f"the solver stopped: {answer.word}")
+        message = MESSAGES.get(answer.status, f"the solver stopped: {answer.word}")
         if answer.status == "time limit":
             x = np.clip(answer.x, problem.lower, problem.upper)
             proved = self.certificate(problem, x, answer.y)
@@ -114,9 +114,9 @@ class Judge:
         """What is proved of a problem whose optimum is not: that it is infeasible, or unbounded; None: neither."""
         nothing = Answer("failed", "", np.full(problem.columns, np.nan), np.full(problem.rows, np.nan), None, 0)
         if self._no_point(problem, nothing):
-            return without_point(problem, "infeasible", _MESSAGES["infeasible"], certified=True)
+            return without_point(problem, "infeasible", MESSAGES["infeasible"], certified=True)
         if self._no_optimum(problem, nothing):
-            return without_point(problem, "unbounded", _MESSAGES["unbounded"], certified=True)
+            return without_point(problem, "unbounded", MESSAGES["unbounded"], certified=True)
         return None
 
     def certificate(
@@ -326,7 +326,7 @@ def _checked(problem: LinearProgram, conclusion: Conclusion) -> Conclusion:
 
 
 _TO_TOLERANCE = "solved to the solver's tolerance"
-_MESSAGES: dict[Status, str] = {
+MESSAGES: dict[Status, str] = {
     "infeasible": "no point meets all rows and bounds",
     "unbounded": "the objective is unbounded",
     "infeasible or unbounded": "no optimum exists; whether a feasible point exists was not decided",
