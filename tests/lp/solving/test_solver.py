@@ -217,3 +217,19 @@ def test_an_answer_that_is_only_near_is_corrected_from_its_basis(data_dir: Path)
     assert not feasibility(problem, np.clip(strict.x, problem.lower, problem.upper)).missing
     judge = Judge(1e-6, np.full(problem.rows, np.nan), False, lambda: np.inf)
     assert judge.conclude(problem, answer).certified
+
+
+@pytest.mark.parametrize("apart", [1e-9, 1e-8, 5e-8])
+def test_a_point_within_the_tolerance_of_a_row_is_found_where_the_rows_conflict(apart: float) -> None:
+    problem = LinearProgram(
+        costs=np.array([1.0]),
+        matrix=sp.csc_array(np.array([[1.0], [1.0]])),
+        row_lower=np.array([1.0 + apart, -INF]),
+        row_upper=np.array([INF, 1.0]),
+        lower=np.zeros(1),
+        upper=np.array([INF]),
+    )
+    within = Solver(SolveConfig(row_tolerance=1e-6)).solve(problem)
+    assert (within.status, within.certified) == ("optimal", True)
+    without = Solver(SolveConfig(row_tolerance=1e-10)).solve(problem)
+    assert (without.status, without.certified) == ("infeasible", True)

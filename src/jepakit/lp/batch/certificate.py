@@ -23,7 +23,7 @@ from jepakit.lp.solving.proof import ROUNDING_OF_ACTIVITY, ROUNDING_OF_BOUNDS, R
 from jepakit.lp.solving.scaling import powers_of_two
 
 #: Stands for a bound that is not there, in estimates.
-_LARGE = 1e30
+_NO_BOUND = 1e30
 #: More than the rounding of products and sums of so many terms amounts to.
 _ROOM = 1.01
 
@@ -215,6 +215,12 @@ class DualProofs:
         low, high = self._finite_sides(scenarios)
         return self._sums.rows[:, :1] + np.maximum(least, 0.0) @ low + np.minimum(least, 0.0) @ high
 
+    def sizes(self, numbers: Array, scenarios: Scenarios) -> Array:
+        """The sum of the absolute terms of `bounds`, or more, ``[S]``."""
+        at = self._places(numbers)
+        sides = _larger_side(scenarios.low, scenarios.high).max(1, initial=0.0)
+        return self._sums.rows[at, 1] + self._summed(self._least.rows, at, sides)
+
     def worth(self, numbers: Array, violation: Array) -> Array:
         """What violations of the rows ``[m]`` are worth of the objective at most, ``[S]``."""
         return self._summed(self._y.rows, self._places(numbers), violation)
@@ -297,7 +303,9 @@ class DualProofs:
 
     def _finite_sides(self, scenarios: Scenarios) -> tuple[Array, Array]:
         """Bounds that vary, ``[V, S]`` each, with large numbers where there is none."""
-        low, high = (np.nan_to_num(side, posinf=_LARGE, neginf=-_LARGE) for side in (scenarios.low, scenarios.high))
+        low, high = (
+            np.nan_to_num(side, posinf=_NO_BOUND, neginf=-_NO_BOUND) for side in (scenarios.low, scenarios.high)
+        )
         return low, high
 
     @staticmethod

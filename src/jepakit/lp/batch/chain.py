@@ -34,6 +34,9 @@ class Chain:
         Returns:
             The answers that are optimal, and the scenarios that are not certified.
         """
+        if self._config.seconds is not None:
+            # Such scenarios get their seconds once.
+            return [], places
         answers = [self._answer(found, place) for place in places.tolist()]
         optimal = np.array([answer.status == "optimal" and answer.basis is not None for answer in answers], bool)
         kept = [answer for answer, good in zip(answers, optimal.tolist(), strict=True) if good]
@@ -50,14 +53,14 @@ class Chain:
         return kept, np.concatenate([places[~optimal], places[optimal][~proved.holds]])
 
     def _answer(self, found: Found, place: int) -> Answer:
-        config, problem = self._config, found.scenarios.problem_of(place)
+        config, problem, cold = self._config, found.scenarios.problem_of(place), self._before is None
         answer = self._highs.solve(
             problem,
             self._before,
-            pivots=None if self._before is None else config.pivots_from_a_start(problem.rows),
-            seconds=config.seconds,
+            pivots=None if cold else config.pivots_from_a_start(problem.rows),
             presolve=config.presolve,
             reduce=config.reduce,
+            method=config.method if cold else "simplex",
             # Steepest ones would take longer to make than they save.
             edge_weights="devex",
         )

@@ -11,6 +11,8 @@ import numpy as np
 from jepakit.lp.batch.certificate import DualProofs, WidestBounds
 from jepakit.lp.batch.scenarios import Scenarios
 from jepakit.lp.data import Array
+from jepakit.lp.solving.highs import USUAL_TOLERANCE
+from jepakit.lp.solving.proof import ROW_TOLERANCE
 
 
 class InfeasibleProofs:
@@ -18,10 +20,11 @@ class InfeasibleProofs:
 
     Args:
         scenarios: all that are to be proved.
+        tolerance: of the rows in their units, ``[m]``; NaN: the usual one.
     """
 
-    def __init__(self, scenarios: Scenarios) -> None:
-        self._scenarios = scenarios
+    def __init__(self, scenarios: Scenarios, tolerance: Array) -> None:
+        self._scenarios, self._tolerance = scenarios, np.fmax(tolerance, USUAL_TOLERANCE)
         #: Number of the duals.
         self.count = 0
 
@@ -39,6 +42,11 @@ class InfeasibleProofs:
             self.count += len(rays)
 
     def proved(self, scenarios: Scenarios) -> Array:
-        """Which scenarios some of the duals prove infeasible, ``[S]``: for each the most promising ones are checked."""
-        best = self._proofs.estimates(scenarios).argmax(0)
-        return self._proofs.bounds(best, scenarios) > 0
+        """Which scenarios some of the duals prove infeasible, ``[S]``: for each the most promising ones are checked.
+
+        Scenarios that may have a point within the tolerances of the rows, or the solver's, are left to the solver.
+        """
+        proofs = self._proofs
+        best = proofs.estimates(scenarios).argmax(0)
+        within = 2 * ROW_TOLERANCE * proofs.sizes(best, scenarios) + proofs.worth(best, self._tolerance)
+        return proofs.bounds(best, scenarios) > within

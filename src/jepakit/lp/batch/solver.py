@@ -84,7 +84,8 @@ class BatchSolver:
         self._begin(found, widest)
         if self._search is None:
             return
-        batch = _Sides(self._search, found, certifier, InfeasibleProofs(widest.scenarios))
+        tolerance = self._solver.row_tolerance(self.problem)
+        batch = _Sides(self._search, found, certifier, InfeasibleProofs(widest.scenarios, tolerance))
         left, size = np.flatnonzero(found.open), _FIRST
         while len(left) and self._pays:
             batch.solve(left[:size], self._at_once)

@@ -30,8 +30,8 @@ _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kTimeLimit: "time limit",
     highspy.HighsModelStatus.kIterationLimit: "pivot limit",
 }
-#: Of violations, the least that HiGHS has.
-SMALLEST_TOLERANCE = 1e-10
+#: Of violations, what solvers usually allow, and the least that HiGHS has.
+USUAL_TOLERANCE, SMALLEST_TOLERANCE = 1e-7, 1e-10
 #: Smaller ones: answers are certified more often, but HiGHS fails on some problems.
 TIGHT_TOLERANCE, STRICT_TOLERANCE = SMALLEST_TOLERANCE / 16, SMALLEST_TOLERANCE / 256
 _NO_PIVOT_LIMIT = 2**31 - 1
@@ -75,7 +75,7 @@ class HighsSolver:
             gets smaller ones with a smaller unit of x.
     """
 
-    def __init__(self, threads: int = 1, tolerance: float = 1e-7) -> None:
+    def __init__(self, threads: int = 1, tolerance: float = USUAL_TOLERANCE) -> None:
         self._highs = highspy.Highs()
         self._unit = float(np.exp2(np.ceil(np.log2(max(1.0, SMALLEST_TOLERANCE / tolerance)))))
         allowed = max(tolerance, SMALLEST_TOLERANCE)

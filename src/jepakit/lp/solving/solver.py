@@ -141,6 +141,7 @@ class Solver:
         self.config = config or SolveConfig()
         # Measured on Netlib, power flow and unit commitment: as fast as the usual 1e-7, and mostly certified at once.
         self._highs = HighsSolver(self.config.threads, SMALLEST_TOLERANCE)
+        self._usual = HighsSolver(self.config.threads)
 
     def solve(self, problem: LinearProgram, starts: Sequence[Start] = (), *, method: Method | None = None) -> Solution:
         """Solves a problem. Of several starts HiGHS uses the one with the best proved bound.
@@ -214,16 +215,22 @@ class Solver:
         """HiGHS' answer in the units of the problem."""
         config, warm = self.config, start.basis is not None
         given, scaling = equilibrated(problem, exact=True) if scaled else (problem, None)
+        seconds = judge.left() if np.isfinite(judge.left()) else None
         answer = self._highs.solve(
             given,
             start.basis,
             pivots=config.pivots_from_a_start(problem.rows) if warm else None,
-            seconds=judge.left() if np.isfinite(judge.left()) else None,
+            seconds=seconds,
             presolve=presolve,
             reduce=config.reduce,
             method=method,
             edge_weights=start.edge_weights,
         )
+        if answer.status == "infeasible":
+            # Rounded data often have a point within the usual tolerance alone.
+            usual = self._usual.solve(given, answer.basis, seconds=seconds, presolve=presolve, reduce=False)
+            if usual.status == "optimal":
+                answer = replace(usual, pivots=answer.pivots + usual.pivots)
         if scaling is None:
             return answer
         ray = answer.ray
