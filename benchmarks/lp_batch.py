@@ -4,12 +4,12 @@
     python -m benchmarks.lp_batch --quick    # a minute: the smallest network, fewer scenarios
 
 Loads of three networks of PGLib as in PGLearn; of one of them loads of up to 2.2 times, of which two thirds cannot be
-met; the loads of a day of unit commitment (RTS-GMLC, copper plate) by up to
-.3 %, 1 % and 10 %, together, and each by up to a third of that more; the costs of a set cover of 500 rows and 1,000
-columns by up to 1 % and 5 % each. Times are CPU seconds of one thread, from arrays of what varies to points and bounds.
-HiGHS gets the model once, and what has changed before each scenario; its points are not certified. Rivals solve a part
-of the scenarios, as noted. "Wrong": scenarios of that part whose objective differs from that of cold HiGHS by more than
-1e-6 of its size, or by more than the gap, or that are infeasible for one of both alone.
+met; the loads of a day of unit commitment (RTS-GMLC, copper plate) by up to .3 %, 1 % and 10 %, together, and each by
+up to a third of that more; the costs of a set cover of 500 rows and 1,000 columns by up to 1 % and 5 % each. Times are
+CPU seconds of one thread, from arrays of what varies to points and bounds. HiGHS gets the model once, and what has
+changed before each scenario; its points are not certified. Rivals solve a part of the scenarios, as noted. "Wrong":
+scenarios of that part whose objective differs from that of cold HiGHS by more than 1e-6 of its size, or by more than
+the gap, or that are infeasible for one of both alone.
 
 Orders of candidates: bases of 20, 100 or 1,000 solved scenarios are tried one after another on 400 unseen ones; the
 mean number tried until one is optimal, over those for which one is.

@@ -27,6 +27,18 @@ def by_hand() -> LinearProgram:
     )
 
 
+def conflicting(apart: float) -> LinearProgram:
+    """Two rows of one column, which want it to be at least 1 + ``apart`` and at most 1."""
+    return LinearProgram(
+        costs=np.array([1.0]),
+        matrix=sp.csc_array(np.array([[1.0], [1.0]])),
+        row_lower=np.array([1.0 + apart, -INF]),
+        row_upper=np.array([INF, 1.0]),
+        lower=np.zeros(1),
+        upper=np.array([INF]),
+    )
+
+
 def random_problem(seed: int, rows: int = 12, columns: int = 18) -> LinearProgram:
     """Rows and columns of every kind: two sides, one, none; a point that meets them, and finite duals.
 

@@ -158,7 +158,8 @@ class _Score:
         self.units = max(len(checked_seeds(config.seeds)), models) if self.folded else models
         self.random_models = max(self.units, RANDOM_ENCODERS)
         self.splits = {} if self.folded else _splits(dataset)
-        if dataset.task == "graph multilabel" and not self.folded and config.multilabel == "kernel":
+        self.by_kernel = dataset.task == "graph multilabel" and not self.folded and config.multilabel == "kernel"
+        if self.by_kernel:
             require_few_rows("multilabel", len(self.splits["train"]))
         self.protocol = _protocol(self)
 
@@ -221,8 +222,7 @@ def _graph_floors(dataset: GraphDataset, score: _Score) -> dict[str, Measured]:
         found[FOREST] = _without_encoder(score, "forest", lambda: descriptors(smiles))
         if dataset.task == "graph classification":
             found[MOST_FREQUENT] = _without_encoder(score, "constant", lambda: np.ones((len(smiles), 1)))
-    by_kernel = dataset.task == "graph multilabel" and not score.folded and score.config.multilabel == "kernel"
-    if smiles is not None and by_kernel:
+    if smiles is not None and score.by_kernel:
         found |= {method: score([features]) for method, features in molecule_features(smiles).items()}
     return found
 

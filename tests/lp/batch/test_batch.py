@@ -15,6 +15,7 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.lp import BatchSolver, LinearProgram, Scenarios, SolveConfig, Solver, solve_batch
 from jepakit.lp.batch import search
 from jepakit.lp.batch.certificate import DualProofs, PointCheck, WidestBounds
+from jepakit.lp.batch.results import BatchSolution
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.families.perturbed import RandomFeasible
 from jepakit.lp.solving.proof import feasibility, lower_bound
@@ -36,6 +37,19 @@ def varied(problem: LinearProgram, draw: np.random.Generator, width: float, coun
         )
         given[high] = np.where(lower == upper, given[low], given[high])
     return Scenarios.of(problem, **given)
+
+
+def checked_optimum(one: LinearProgram, solution: BatchSolution, place: int, seed: int) -> bool:
+    """Checks what a scenario is certified to be in rational arithmetic; returns whether it has an optimum."""
+    status, optimum = truth(one)
+    assert solution.status[place] == status, (seed, place)
+    if status != "optimal":
+        return False
+    off = abs(Fraction(one.in_user_sense(float(solution.objective[place]))) - optimum)
+    terms = float(np.abs(one.costs) @ np.abs(solution.x[place])) + abs(one.offset)
+    assert off <= 1e-6 * abs(float(optimum - Fraction(one.offset))) + 1e-13 * terms, (seed, place)
+    assert Fraction(one.in_user_sense(float(solution.lower[place]))) <= optimum, (seed, place)
+    return True
 
 
 def test_right_hand_sides_by_hand() -> None:
@@ -80,15 +94,8 @@ def test_what_is_certified_is_true_in_rational_arithmetic(first: int) -> None:
         scenarios = varied(problem, draw, float(draw.choice([1e-3, 1.0])), 16)
         solution = BatchSolver(problem).solve(scenarios)
         for place in np.flatnonzero(solution.certified):
-            one = scenarios.problem_of(place)
-            status, optimum = truth(one)
-            assert solution.status[place] == status, (seed, place)
-            if status == "optimal":
-                off = abs(Fraction(one.in_user_sense(float(solution.objective[place]))) - optimum)
-                terms = float(np.abs(one.costs) @ np.abs(solution.x[place])) + abs(one.offset)
-                assert off <= 1e-6 * abs(float(optimum - Fraction(one.offset))) + 1e-13 * terms, (seed, place)
-                assert Fraction(one.in_user_sense(float(solution.lower[place]))) <= optimum, (seed, place)
-                by_bases += solution.source[place] in BY_BASES
+            optimal = checked_optimum(scenarios.problem_of(place), solution, place, seed)
+            by_bases += optimal and solution.source[place] in BY_BASES
     assert by_bases > 50
 
 
@@ -336,15 +343,7 @@ def test_costs_and_sides_that_vary_together_are_certified_in_rational_arithmetic
         scenarios = replace(varied(problem, draw, 1e-3, 12), priced=np.arange(problem.columns), costs=costs.T)
         solution = BatchSolver(problem).solve(scenarios)
         for place in np.flatnonzero(solution.certified):
-            one = scenarios.problem_of(place)
-            status, optimum = truth(one)
-            assert solution.status[place] == status, (seed, place)
-            if status == "optimal":
-                off = abs(Fraction(one.in_user_sense(float(solution.objective[place]))) - optimum)
-                terms = float(np.abs(one.costs) @ np.abs(solution.x[place])) + abs(one.offset)
-                assert off <= 1e-6 * abs(float(optimum - Fraction(one.offset))) + 1e-13 * terms, (seed, place)
-                assert Fraction(one.in_user_sense(float(solution.lower[place]))) <= optimum, (seed, place)
-                certified += 1
+            certified += checked_optimum(scenarios.problem_of(place), solution, place, seed)
     assert certified > 200
 
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 import highspy
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from jepakit.lp.data import LinearProgram, all_bounds
 from jepakit.lp.families.combinatorial import SetCover
 from jepakit.lp.solving.basis import Basis
 from jepakit.lp.solving.highs import HighsSolver
-from lp.problems import random_problem
+from lp.problems import conflicting, random_problem
 
 
 def test_a_basis_from_numbers_is_the_one_that_highs_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,13 +59,6 @@ def test_new_costs_are_solved_from_the_point_before() -> None:
 
 def test_a_tolerance_below_that_of_highs() -> None:
     """Two rows conflict by 1e-11: within the least tolerance of HiGHS there is a point, within a smaller one none."""
-    problem = LinearProgram(
-        costs=np.array([1.0]),
-        matrix=sp.csc_array(np.array([[1.0], [1.0]])),
-        row_lower=np.array([1.0, -np.inf]),
-        row_upper=np.array([np.inf, 1.0 - 1e-11]),
-        lower=np.array([0.0]),
-        upper=np.array([np.inf]),
-    )
+    problem = conflicting(1e-11)
     assert HighsSolver(tolerance=1e-10).solve(problem, presolve=False).status == "optimal"
     assert HighsSolver(tolerance=1e-12).solve(problem, presolve=False).status == "infeasible"

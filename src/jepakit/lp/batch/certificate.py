@@ -204,20 +204,22 @@ class DualProofs:
             size = size + np.abs(terms).sum(0)
         else:
             terms = _times(least, low, high)
-            size = size + self._summed(self._least.rows, at, _larger_side(low, high).max(1, initial=0.0))
+            size = self._sizes(at, scenarios)
         with np.errstate(invalid="ignore"):
             bound = total + terms.sum(0) - self._count * (_ROOM * EPSILON * size + TINY)
         return np.where(np.isfinite(bound), bound, -np.inf)
 
     def estimates(self, scenarios: Scenarios) -> Array:
         """About what each of the known duals proves of each scenario, ``[G, S]``, rounding not counted."""
-        least = self._least.rows
-        low, high = self._finite_sides(scenarios)
+        least, sides = self._least.rows, (scenarios.low, scenarios.high)
+        low, high = (np.nan_to_num(side, posinf=_NO_BOUND, neginf=-_NO_BOUND) for side in sides)
         return self._sums.rows[:, :1] + np.maximum(least, 0.0) @ low + np.minimum(least, 0.0) @ high
 
     def sizes(self, numbers: Array, scenarios: Scenarios) -> Array:
         """The sum of the absolute terms of `bounds`, or more, ``[S]``."""
-        at = self._places(numbers)
+        return self._sizes(self._places(numbers), scenarios)
+
+    def _sizes(self, at: Array, scenarios: Scenarios) -> Array:
         sides = _larger_side(scenarios.low, scenarios.high).max(1, initial=0.0)
         return self._sums.rows[at, 1] + self._summed(self._least.rows, at, sides)
 
@@ -300,13 +302,6 @@ class DualProofs:
             pairs = zip(sides, self._stand_ins, strict=True)
             sides = [np.where(np.isinf(side), other[scenarios.bounded][:, None], side) for side, other in pairs]
         return np.minimum(_times(least, *sides), _times(most, *sides))
-
-    def _finite_sides(self, scenarios: Scenarios) -> tuple[Array, Array]:
-        """Bounds that vary, ``[V, S]`` each, with large numbers where there is none."""
-        low, high = (
-            np.nan_to_num(side, posinf=_NO_BOUND, neginf=-_NO_BOUND) for side in (scenarios.low, scenarios.high)
-        )
-        return low, high
 
     @staticmethod
     def _summed(rows: Array, at: Array, factors: Array) -> Array:

@@ -40,17 +40,18 @@ class Chain:
         answers = [self._answer(found, place) for place in places.tolist()]
         optimal = np.array([answer.status == "optimal" and answer.basis is not None for answer in answers], bool)
         kept = [answer for answer, good in zip(answers, optimal.tolist(), strict=True) if good]
+        solved, left = places[optimal], places[~optimal]
         if not kept:
-            return [], places
-        scenarios, problem = found.scenarios.part(places[optimal]), found.scenarios.problem
+            return [], left
+        scenarios, problem = found.scenarios.part(solved), found.scenarios.problem
         low, high = scenarios.bounds_of(np.arange(problem.columns))
         x = np.clip(np.stack([answer.x for answer in kept], axis=1), low, high)
         proved = certifier.proved(scenarios, x, np.stack([answer.y for answer in kept]))
-        found.put_each(places[optimal], x, proved, "solver", [answer.pivots for answer in kept])
-        for place, answer, holds in zip(places[optimal].tolist(), kept, proved.holds.tolist(), strict=True):
+        found.put_each(solved, x, proved, "solver", [answer.pivots for answer in kept])
+        for place, answer, holds in zip(solved.tolist(), kept, proved.holds.tolist(), strict=True):
             if not holds and answer.basis is not None:
                 found.start_from(place, answer.basis)
-        return kept, np.concatenate([places[~optimal], places[optimal][~proved.holds]])
+        return kept, np.concatenate([left, solved[~proved.holds]])
 
     def _answer(self, found: Found, place: int) -> Answer:
         config, problem, cold = self._config, found.scenarios.problem_of(place), self._before is None

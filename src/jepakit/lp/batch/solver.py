@@ -70,22 +70,24 @@ class BatchSolver:
         self._one_by_one(found, np.arange(scenarios.count) if self.config.exact else np.flatnonzero(scenarios.crossed))
         if found.open.any():
             widest = WidestBounds(scenarios.part(found.open))
-            check = PointCheck(self.problem, scenarios.bounded, self._solver.row_tolerance(self.problem))
+            tolerance = self._solver.row_tolerance(self.problem)
+            check = PointCheck(self.problem, scenarios.bounded, tolerance)
             certifier = Certifier(check, DualProofs(widest), self.config.gap)
             if not len(scenarios.priced):
-                self._with_sides(found, widest, certifier)
+                self._with_sides(found, widest, certifier, InfeasibleProofs(widest.scenarios, tolerance))
             elif not len(scenarios.bounded):
                 self._with_costs(found, certifier)
             self._in_turn(found, certifier)
         return found.solution(perf_counter() - begin)
 
-    def _with_sides(self, found: Found, widest: WidestBounds, certifier: Certifier) -> None:
+    def _with_sides(
+        self, found: Found, widest: WidestBounds, certifier: Certifier, infeasible: InfeasibleProofs
+    ) -> None:
         """Solves scenarios that differ in sides and bounds, as long as bases pay."""
         self._begin(found, widest)
         if self._search is None:
             return
-        tolerance = self._solver.row_tolerance(self.problem)
-        batch = _Sides(self._search, found, certifier, InfeasibleProofs(widest.scenarios, tolerance))
+        batch = _Sides(self._search, found, certifier, infeasible)
         left, size = np.flatnonzero(found.open), _FIRST
         while len(left) and self._pays:
             batch.solve(left[:size], self._at_once)
@@ -198,7 +200,6 @@ class _Sides:
     def __init__(self, search: Search, found: Found, certifier: Certifier, infeasible: InfeasibleProofs) -> None:
         self._search, self._found, self._certifier, self._infeasible = search, found, certifier, infeasible
         infeasible.add(search.rays)
-        self._rays = len(search.rays)
         problem, bounded = search.tableau.problem, found.scenarios.bounded
         self._problem = problem
         has_bounds = np.isfinite(problem.lower) | np.isfinite(problem.upper)
@@ -236,9 +237,9 @@ class _Sides:
         rest = np.concatenate([*left, which])
         for place, number in zip(places[rest].tolist(), at[rest].tolist(), strict=True):
             self._found.start_from(place, search.nodes[number].basis)
-        self._infeasible.add(search.rays[self._rays :])
-        known, self._rays = self._rays, len(search.rays)
-        self.left = self._with_a_point(places[rest]) if self._rays > known else places[rest]
+        new = search.rays[self._infeasible.count :]
+        self._infeasible.add(new)
+        self.left = self._with_a_point(places[rest]) if new else places[rest]
 
     def _with_a_point(self, places: Array) -> Array:
         """The scenarios that are not proved infeasible; the others are put down."""

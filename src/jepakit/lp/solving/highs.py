@@ -222,8 +222,12 @@ class HighsSolver:
         at_lower, at_upper = (values == bound for bound in known)
         statuses = np.where(at_lower, AT_LOWER, np.where(at_upper, AT_UPPER, FREE)).astype(np.int8)
         statuses[np.where(basic >= 0, basic, given.columns - 1 - basic)] = BASIC
-        told = (statuses != FREE) | (np.isinf(known[0]) & np.isinf(known[1]))
-        return Basis(*np.split(statuses, [given.columns])) if told.all() else None
+        # A value between two bounds does not tell; HiGHS is asked for the status then.
+        unbounded = np.isinf(known[0]) & np.isinf(known[1])
+        if ((statuses == FREE) & ~unbounded).any():
+            return None
+        columns, rows = np.split(statuses, [given.columns])
+        return Basis(columns, rows)
 
     def iterates(self, problem: LinearProgram, iterations: int) -> tuple[Array, Array]:
         """x ``[n]`` and y ``[m]`` after a number of iterations of PDLP, HiGHS' first-order method."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from time import perf_counter
 from typing import Any, get_args
 
@@ -141,7 +142,11 @@ class Solver:
         self.config = config or SolveConfig()
         # Measured on Netlib, power flow and unit commitment: as fast as the usual 1e-7, and mostly certified at once.
         self._highs = HighsSolver(self.config.threads, SMALLEST_TOLERANCE)
-        self._usual = HighsSolver(self.config.threads)
+
+    @cached_property
+    def _usual(self) -> HighsSolver:
+        """With the usual tolerance; most problems do not need it."""
+        return HighsSolver(self.config.threads)
 
     def solve(self, problem: LinearProgram, starts: Sequence[Start] = (), *, method: Method | None = None) -> Solution:
         """Solves a problem. Of several starts HiGHS uses the one with the best proved bound.
