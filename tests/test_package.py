@@ -30,6 +30,7 @@ SOURCE = ROOT / "src" / "jepakit"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 #: Extras that a user installs to run something, not to work on the project.
 RUNTIME = (
+    "training",
     "graph",
     "retrieval",
     "kgqa",
@@ -53,7 +54,9 @@ RUNTIME = (
     "tensorboard",
     "wandb",
 )
-#: A part of the package -> the extra it may import when it is imported itself.
+#: Parts of the package that need nothing but what is always installed.
+BARE = ("__init__", "core", "errors", "files", "lazy", "main", "messages")
+#: A part of the package -> the extra it may import when it is imported itself; of all others it is ``training``.
 EXTRA_OF = {
     "graph": "graph",
     "retrieval": "retrieval",
@@ -111,6 +114,12 @@ def imported(node: ast.AST) -> set[str]:
     return set()
 
 
+def modules_of(distributions: set[str]) -> set[str]:
+    """The top-level packages of distributions, but for those that torch imports where they are installed."""
+    owned = {package for package, owners in owners_of_packages().items() if set(owners) & distributions}
+    return owned - {"jinja2", "torch", "numpy"}
+
+
 @cache
 def owners_of_packages() -> Mapping[str, list[str]]:
     """Package -> distributions; it reads the metadata of all that is installed, for a second or more."""
@@ -152,7 +161,7 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_a_module_imports_only_what_its_extra_brings(path: Path) -> None:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     part = parts[1] if parts[0] == "cli" else parts[0]
-    eagerly = requirements(None) | (requirements(EXTRA_OF[part]) if part in EXTRA_OF else set())
+    eagerly = requirements(None) | (set() if part in BARE else requirements(EXTRA_OF.get(part, "training")))
     lazily = eagerly.union(*(requirements(extra) for extra in RUNTIME))
     on_import = distributions({name for node in at_import(tree_of(path)) for name in imported(node)})
     anywhere = distributions({name for node in ast.walk(tree_of(path)) for name in imported(node)})
@@ -207,6 +216,34 @@ def test_the_objective_needs_torch_alone() -> None:
         "print(sorted(others & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_objective_works_where_nothing_but_torch_is_installed() -> None:
+    """A process that cannot import what only extras bring runs the README's objective and learns which extra to add."""
+    missing = sorted({name for extra in RUNTIME for name in modules_of(requirements(extra) - requirements(None))})
+    readme = (ROOT / "README.md").read_text("utf-8")
+    objective = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "JEPA(" in block)
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({missing}))
+{objective}
+import jepakit
+from importlib import import_module
+for name in ("training", "graph", "retrieval", "kgqa"):
+    try:
+        import_module(f"jepakit.{{name}}")
+    except jepakit.MissingExtraError as error:
+        print(name, error.extra)
+from jepakit.cli.main import main
+print(main(["--help"]), main(["lp", "solve"]))
+"""
+    process = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    lines = process.stdout.splitlines()
+    assert process.returncode == 0, process.stderr
+    named = [line for line in lines if line in ("training training", "graph graph", "retrieval retrieval", "kgqa kgqa")]
+    assert len(named) == 4
+    assert lines[-1] == "0 2"
+    assert "pip install 'jepakit[lp]'" in process.stderr
 
 
 def test_an_agent_does_not_wait_for_torch() -> None:

@@ -4,7 +4,8 @@ Every message says where (file, line, field), what stood there, what was expecte
 """
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -69,7 +70,7 @@ class ModelError(JepakitError):
 
 
 #: Module -> the package that holds it, where their names differ.
-_PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
+_PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
 
 
 class MissingExtraError(JepakitError):
@@ -81,8 +82,24 @@ class MissingExtraError(JepakitError):
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        package = _PACKAGE_OF_MODULE.get(package, package)
-        super().__init__(f"{package} is not installed; install it with: pip install 'jepakit[{extra}]'")
+        self.package, self.extra = _PACKAGE_OF_MODULE.get(package, package), extra
+        super().__init__(f"{self.package} is not installed; install it with: pip install 'jepakit[{extra}]'")
+
+
+@contextmanager
+def requires_extra(extra: str) -> Generator[None]:
+    """Around imports alone: one that fails for a missing package is a `MissingExtraError` of ``extra``.
+
+    So is one that names another extra, which ``extra`` brings.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("jepakit"):
+            raise
+        raise MissingExtraError((error.name or str(error)).partition(".")[0], extra) from error
+    except MissingExtraError as error:
+        raise MissingExtraError(error.package, extra) from error
 
 
 def require_choice(field: str, value: str, choices: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from jepakit.errors import MissingExtraError
+from jepakit.errors import requires_extra
 
 
 class _LazyPackage(ModuleType):
@@ -37,12 +37,8 @@ def lazy_names(package: str, modules: Mapping[str, str], *, extra: str) -> Calla
     def fetch(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        try:
+        with requires_extra(extra):
             value = getattr(import_module(modules[name]), name)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("jepakit"):
-                raise
-            raise MissingExtraError(str(error.name), extra) from error
         setattr(module, name, value)
         return value
 

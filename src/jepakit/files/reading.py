@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
-from jepakit.errors import ConfigError, DataError, JepakitError, ModelError, in_one_line
+from jepakit.errors import ConfigError, DataError, JepakitError, ModelError, in_one_line, requires_extra
 from jepakit.files.digests import unsealed
 
 if TYPE_CHECKING:
@@ -190,8 +190,10 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         DataError: it is no such YAML; names the line.
+        MissingExtraError: PyYAML is not installed.
     """
-    import yaml
+    with requires_extra("training"):
+        import yaml
 
     with _yaml_faults():
         return yaml.load(text, _yaml_loader())

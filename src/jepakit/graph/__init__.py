@@ -1,8 +1,8 @@
 """Self-supervised graph encoders: load graphs, mask them, pre-train, probe."""
 
-from jepakit.errors import MissingExtraError
+from jepakit.errors import requires_extra
 
-try:
+with requires_extra("graph"):
     from jepakit.graph.data import GraphDataset, Graphs, concatenate
     from jepakit.graph.datasets import load_dataset
     from jepakit.graph.encoder import EncoderConfig, GraphEncoder
@@ -15,10 +15,6 @@ try:
     from jepakit.graph.pretrain import PretrainConfig, pretrain
     from jepakit.graph.views import GraphViews, ViewConfig
     from jepakit.training.results import Evaluation, Pretrained
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("jepakit"):
-        raise
-    raise MissingExtraError(str(error.name), "graph") from error
 
 __all__ = [
     "PRESETS",

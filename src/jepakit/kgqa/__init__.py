@@ -1,8 +1,8 @@
 """Questions over a knowledge graph: pre-train on the graph, retrieve by meaning, answer with the path shown."""
 
-from jepakit.errors import MissingExtraError
+from jepakit.errors import requires_extra
 
-try:
+with requires_extra("kgqa"):
     from jepakit.kgqa.asking import Asker
     from jepakit.kgqa.data import KnowledgeGraph, Questions, Relation, Subgraph
     from jepakit.kgqa.datasets import load_graph, load_splits
@@ -16,10 +16,6 @@ try:
     from jepakit.kgqa.pretrain import PretrainConfig, pretrain
     from jepakit.kgqa.retriever import PathRetriever, Ranked, open_retriever
     from jepakit.training.results import Pretrained
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("jepakit"):
-        raise
-    raise MissingExtraError(str(error.name), "kgqa") from error
 
 __all__ = [
     "PRESETS",

@@ -1,8 +1,8 @@
 """Search adapted to documents of one's own: load, train an adapter on a frozen encoder, index, search, measure."""
 
-from jepakit.errors import MissingExtraError
+from jepakit.errors import requires_extra
 
-try:
+with requires_extra("retrieval"):
     from jepakit.retrieval.adapter.selection import Choice, SelectionConfig
     from jepakit.retrieval.adapter.tuning import Tuned, TuningConfig, save_base, tune
     from jepakit.retrieval.data import Pairs, Queries, RetrievalDataset
@@ -31,10 +31,6 @@ try:
         weighted,
     )
     from jepakit.search.documents import Documents
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("jepakit"):
-        raise
-    raise MissingExtraError(str(error.name), "retrieval") from error
 
 __all__ = [
     "PRESETS",

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from jepakit.core import JEPA
-from jepakit.errors import ConfigError
+from jepakit.errors import ConfigError, requires_extra
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
 from jepakit.training.run import RunFolder
@@ -39,9 +39,11 @@ def fit(
         ConfigError: neither an objective nor a task is given, an option does not fit the model, or there are no batches
             for each epoch.
         ModelError: the checkpoint is damaged or of another architecture, or the loss is no longer finite.
+        MissingExtraError: Lightning is not installed.
     """
     # Lightning takes seconds to import, and is not needed to solve, search or embed.
-    from jepakit.training.trainer import fit_with_lightning
+    with requires_extra("training"):
+        from jepakit.training.trainer import fit_with_lightning
 
     if not isinstance(loader, EpochLoader):
         if config.devices > 1:
