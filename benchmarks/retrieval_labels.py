@@ -38,7 +38,8 @@ from benchmarks.retrieval_homes import (
     linear_maps,
     load_collection,
 )
-from jepakit.cli.command import Command, parse
+from jepakit.cli.command import parse
+from jepakit.cli.reading import Command
 from jepakit.retrieval import (
     PRESETS,
     PretrainConfig,
@@ -203,7 +204,7 @@ def _presets(name: str, home: Callable[[], Home], base: Values, options: Options
 
 def configured(preset: str, start: str, seed: int) -> PretrainConfig:
     """A preset as the command line applies it."""
-    command = Command("train", PretrainConfig, lambda *_: None, presets=ALL_PRESETS)
+    command = Command(PretrainConfig, lambda *_: None, presets=ALL_PRESETS)
     given = {"preset": preset, "adapter.start": start, "seed": seed, "progress": "false"}
     given |= {"selection.feedback": "[]", "selection.sentences": "[]"}
     return parse(command, "train", [f"--{option}={value}" for option, value in given.items()])

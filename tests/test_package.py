@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import jepakit
-from jepakit.cli.main import SYSTEMS
+from jepakit.cli.verbs import SYSTEMS
 from jepakit.training import FitConfig
 from jepakit.training.results import Pretrained
 
@@ -289,9 +289,9 @@ def test_the_same_things_have_the_same_names_in_every_system(system: str) -> Non
     assert names <= set(package.__all__)
     assert issubclass(package.PretrainConfig, FitConfig)
     assert issubclass(package.Pretrained, Pretrained)
-    commands = importlib.import_module(SYSTEMS[system][0]).COMMANDS
-    assert commands["evaluate"].positional == ("run",)
-    assert issubclass(commands["evaluate"].options, package.EvaluateConfig)
+    evaluating = importlib.import_module(SYSTEMS[system].verbs["evaluate"].module).COMMANDS["evaluate"]
+    assert evaluating.positional == ("run",)
+    assert issubclass(evaluating.options, package.EvaluateConfig)
 
 
 def test_files_that_are_not_code_are_in_the_package() -> None:

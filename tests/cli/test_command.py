@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from rich.console import Console
 
-from jepakit.cli.command import Command, config_yaml, parse, run_command
-from jepakit.cli.main import SYSTEMS
+from commands import every_command, every_verb
+from jepakit.cli.command import config_yaml, parse, run_command
+from jepakit.cli.reading import Command, option_types
+from jepakit.cli.verbs.verb import Verb
 from jepakit.errors import ConfigError
 
 
@@ -66,7 +67,6 @@ def refuse(options: Options, out: Console) -> None:
 
 
 COMMAND = Command(
-    "does it",
     Options,
     refuse,
     positional=("folder",),
@@ -134,7 +134,7 @@ def test_what_a_running_command_refuses_is_named_as_it_was_written(tmp_path: Pat
         ([], ("objective.target.momentum", None)),
     ]:
         with pytest.raises(ConfigError) as refused:
-            run_command(COMMAND, "jepakit", words, Console())
+            run_command(COMMAND, Verb("does it", "nowhere"), "jepakit", words, Console())
         assert (refused.value.field, refused.value.file) == place
 
 
@@ -173,19 +173,19 @@ class Lists:
     ],
 )
 def test_of_a_list_each_element_can_be_an_option(words: str, expected: Lists) -> None:
-    assert parse(Command("", Lists, lambda *_: None), "program", words.split()) == expected
+    assert parse(Command(Lists, lambda *_: None), "program", words.split()) == expected
 
 
 def test_elements_on_the_command_line_replace_a_list_in_yaml(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("names: [b, c]\n")
     words = ["--config", str(tmp_path / "c.yaml"), "--names", "d"]
-    assert parse(Command("", Lists, lambda *_: None), "program", words) == Lists(["d"])
+    assert parse(Command(Lists, lambda *_: None), "program", words) == Lists(["d"])
 
 
 @pytest.mark.parametrize("words", ["--seeds a", "--seeds 1 --seeds a", "--seeds [a]"])
 def test_an_element_of_another_kind_is_refused(words: str) -> None:
     with pytest.raises(ConfigError) as error:
-        parse(Command("", Lists, lambda *_: None), "program", words.split())
+        parse(Command(Lists, lambda *_: None), "program", words.split())
     assert error.value.field == "seeds"
 
 
@@ -201,10 +201,8 @@ def test_written_options_are_read_again(tmp_path: Path) -> None:
     assert "folder" not in config_yaml(options, leave_out=("folder",))
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_every_other_name_is_that_of_an_option(system: str) -> None:
-    commands: dict[str, Command] = import_module(SYSTEMS[system][0]).COMMANDS
-    for command in commands.values():
+def test_every_other_name_is_that_of_an_option() -> None:
+    for command in every_command().values():
         names = flat(asdict(command.options()))
         assert set(command.aliases.values()) <= names
         assert not names & command.aliases.keys()
@@ -214,6 +212,15 @@ def flat(options: dict[str, object], prefix: str = "") -> set[str]:
     nested = {name: value for name, value in options.items() if isinstance(value, dict) and value}
     inner = {below for name, value in nested.items() for below in flat(value, f"{prefix}{name}.")}
     return {f"{prefix}{name}" for name in options.keys() - nested.keys()} | inner
+
+
+def test_the_options_that_help_shows_first_are_options() -> None:
+    commands = every_command()
+    for words, verb in every_verb().items():
+        names = {name for name, _ in option_types(commands[words].options)}
+        shown = [name for group in verb.common.values() for name in group]
+        assert len(shown) == len({*shown}) <= 16
+        assert {*shown} <= names, words
 
 
 @dataclass
@@ -230,10 +237,10 @@ class WrappingOptions:
 
 
 def test_words_after_two_dashes_belong_to_the_other_command() -> None:
-    command = Command("", WrappingOptions, lambda *_: None, rest="words")
+    command = Command(WrappingOptions, lambda *_: None, rest="words")
     assert parse(command, "p", ["--quiet", "--", "a", "--quiet", "false", "--", "1"]) == WrappingOptions(
         ["a", "--quiet", "false", "--", "1"], quiet=True
     )
     assert parse(command, "p", ["--"]) == WrappingOptions()
     with pytest.raises(ConfigError):
-        parse(Command("", WrappingOptions, lambda *_: None), "p", ["--", "a"])
+        parse(Command(WrappingOptions, lambda *_: None), "p", ["--", "a"])

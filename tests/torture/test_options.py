@@ -9,9 +9,10 @@ import pytest
 from training_inputs import INPUTS, training_commands
 
 from commands import every_command
-from jepakit.cli.command import option_types, parse
+from jepakit.cli.command import parse
 from jepakit.cli.kinds import choices
 from jepakit.cli.main import main
+from jepakit.cli.reading import option_types
 from jepakit.errors import JepakitError
 
 #: Of one device: others are for the tests of groups, and for machines with an accelerator.

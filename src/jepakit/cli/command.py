@@ -1,85 +1,72 @@
-"""A verb of a system: its options are a dataclass, read from the command line and from YAML.
-
-A dataclass that refuses a value raises ConfigError with the name of its own field. This module adds the dotted prefix
-of nested dataclasses, the name as the user wrote it, and the YAML file it stands in.
-"""
+"""Runs a verb: its options are a dataclass, read from the command line and from YAML, and shown by ``--help``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from types import NoneType
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any
 
 import yaml as pyyaml
-from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
-from jepakit.cli.kinds import A_FILE, choices, in_words, is_element
-from jepakit.errors import ConfigError, DataError, did_you_mean, require_choice
-from jepakit.files import read_yaml
+from jepakit.cli.help_page import Option, Places, options_of, write_options, write_usage
+from jepakit.cli.reading import Command, Reader, as_written, option_types
+from jepakit.cli.verbs.verb import Verb
 
 
-@dataclass(frozen=True)
-class Command:
-    """A verb of a system.
-
-    Args:
-        help: its purpose, in a line.
-        options: a dataclass; its fields are the options, those of a nested dataclass by dotted names.
-        run: the function; it takes the options and where to write.
-        positional: fields given by place instead of by name.
-        presets: name -> other defaults, dotted option -> value.
-        aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
-            an earlier version, for the configurations it wrote.
-        values: dotted option -> other names of its values -> the values.
-        rest: a field that takes all words after ``--``, as a list; None: there is none.
-    """
-
-    help: str
-    options: type[Any]
-    run: Callable[[Any, Console], None]
-    positional: tuple[str, ...] = ()
-    presets: dict[str, dict[str, Any]] | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
-    rest: str | None = None
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A value that the user gave: for which option, under which name, in which file."""
-
-    option: str
-    value: Any
-    written: str
-    file: Path | None = None
-
-
-def run_command(command: Command, program: str, words: Sequence[str], out: Console) -> None:
-    """Parses the options and runs the command.
+def run_command(command: Command, verb: Verb, program: str, words: Sequence[str], out: Console) -> None:
+    """Parses the options and runs the command, or prints its help or its configuration.
 
     Args:
-        command: the verb.
+        command: what the verb does.
+        verb: what is said of it.
         program: the words of the command line before the options, for messages.
         words: those after it.
         out: where the command writes.
 
     Raises:
         ConfigError: an option is refused, here or while the command runs; it is named as the user wrote it.
-        SystemExit: after ``--help`` or ``--print_config``.
     """
-    options, given = _Reader(command, program).read(words)
-    with _as_written(given):
+    reader = Reader(command, program)
+    given, shown = reader.given(words)
+    if shown & {"help", "help_all"}:
+        _write_help(out, program, verb, command, reader.defaults(given), everything="help_all" in shown)
+        return
+    options = reader.built(given)
+    if "print_config" in shown:
+        out.print(config_yaml(options), end="", soft_wrap=True)
+        return
+    with as_written(given):
         command.run(options, out)
 
 
 def parse(command: Command, program: str, words: Sequence[str]) -> Any:
     """The options as their dataclass; see `run_command`."""
-    return _Reader(command, program).read(words)[0]
+    reader = Reader(command, program)
+    return reader.built(reader.given(words)[0])
+
+
+def _write_help(
+    out: Console, program: str, verb: Verb, command: Command, defaults: dict[str, Any], *, everything: bool
+) -> None:
+    write_usage(out, program, verb, Places(command.positional, command.optional, command.rest))
+    groups = options_of(command.options, defaults)
+    if verb.common and not everything:
+        named = {name: option for group in groups.values() for name, option in group.items()}
+        groups = {heading: {name: named[name] for name in names} for heading, names in verb.common.items()}
+    for heading, options in groups.items():
+        write_options(out, heading, options.values())
+    general = [
+        *([Option("--preset", "NAME", f"other defaults: {', '.join(command.presets)}")] if command.presets else []),
+        Option("--config", "FILE", "options from a YAML file; those given after it win"),
+        Option("--print-config", "", "print all options as YAML and do nothing else"),
+        *([Option("--help-all", "", f"all {len(dict(option_types(command.options)))} options")] if verb.common else []),
+    ]
+    write_options(out, "for every command", general)
+    if everything and command.aliases:
+        others = ", ".join(f"--{alias} for --{name}" for alias, name in command.aliases.items())
+        out.print("", f"other names: {others}", sep="\n")
 
 
 def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:
@@ -90,203 +77,3 @@ def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in items}
-
-
-class _Reader:
-    """Reads the options of one command."""
-
-    def __init__(self, command: Command, program: str) -> None:
-        self.command, self.program = command, program
-        self.types = dict(option_types(command.options))
-        if command.presets:
-            self.types["preset"] = str
-        parts = [name.split(".") for name in self.types]
-        self.groups = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
-
-    def read(self, words: Sequence[str]) -> tuple[Any, list[_Given]]:
-        shown: set[str] = set()
-        given = list(self._with_lists(self._from_words(words, shown)))
-        # A preset is only other defaults: whatever is given, wherever it stands, replaces them.
-        defaults: dict[str, Any] = {}
-        for preset in [option.value for option in given if option.option == "preset"]:
-            presets = self.command.presets or {}
-            with _as_written(given):
-                defaults = presets[require_choice("preset", preset, presets)]
-        if "help" in shown:
-            self._print_help(defaults)
-            raise SystemExit(0)
-        values = {option.option: _value(self.types[option.option], self._renamed(option)) for option in given}
-        options = _built(self.command.options, self.command.options(), {**defaults, **values}, given)
-        if "print_config" in shown:
-            Console(soft_wrap=True, highlight=False, markup=False).print(config_yaml(options), end="")
-            raise SystemExit(0)
-        return options, given
-
-    def _from_words(self, words: Sequence[str], shown: set[str]) -> Iterator[_Given]:
-        places = list(self.command.positional)
-        rest = list(words)
-        while rest:
-            word = rest.pop(0)
-            if word == "--" and self.command.rest is not None:
-                yield _Given(self.command.rest, list(rest), "--")
-                rest.clear()
-            elif word in ("-h", "--help", "--print-config", "--print_config"):
-                shown.add("help" if word in ("-h", "--help") else "print_config")
-            elif not word.startswith("-"):
-                if not places:
-                    raise ConfigError("argument", word, f"the name of its option before it: --NAME {word}")
-                yield _Given(places[0], word, places.pop(0))
-            else:
-                yield from self._from_option(word, rest)
-
-    def _with_lists(self, given: Iterator[_Given]) -> Iterator[_Given]:
-        """The options; one that is repeated, each time with one element of a list, is the list so far."""
-        listed: dict[str, list[Any]] = {}
-        for option in given:
-            is_word = option.file is None and isinstance(option.value, str)
-            if is_word and is_element(option.value, self.types[option.option]):
-                listed[option.option] = [*listed.get(option.option, []), option.value]
-                yield replace(option, value=listed[option.option])
-            else:
-                listed.pop(option.option, None)
-                yield option
-
-    def _from_option(self, word: str, rest: list[str]) -> Iterator[_Given]:
-        """One option; its value is taken from ``rest`` unless it stands in ``word``."""
-        written, equals, value = word.removeprefix("--").partition("=")
-        name = written.replace("-", "_")
-        is_file = name == "config" or name in self.groups
-        name = name if is_file else self._option(name, written)
-        if not equals:
-            following = rest[0] if rest and not rest[0].startswith("--") else None
-            if not is_file and self.types[name] is bool:
-                following = following if following is not None and following.lower() in ("true", "false") else None
-                value = "true"
-            elif following is None:
-                raise ConfigError(written, None, in_words(dict if is_file else self.types[name]))
-            if following is not None:
-                value = rest.pop(0)
-        if is_file:
-            yield from self._from_file(Path(value), "" if name == "config" else f"{name}.", written)
-        else:
-            yield _Given(name, value, written)
-
-    def _from_file(self, file: Path, prefix: str, written: str) -> Iterator[_Given]:
-        """The options in a YAML file: all, or those of the group whose prefix is given."""
-        try:
-            content = read_yaml(file)
-        except DataError as error:
-            raise ConfigError(written, file, f"{A_FILE} ({error})") from error
-        if not isinstance(content, dict):
-            raise ConfigError(written, file, A_FILE)
-        yield from self._from_mapping(cast(dict[Any, Any], content), prefix, file)
-
-    def _from_mapping(self, content: dict[Any, Any], prefix: str, file: Path) -> Iterator[_Given]:
-        for key, value in content.items():
-            written = f"{prefix}{key}"
-            is_mapping = isinstance(value, dict)
-            if written in self.groups and (is_mapping or written not in self.command.aliases):
-                if not is_mapping:
-                    raise ConfigError(written, value, "a mapping of options to values", file=file)
-                yield from self._from_mapping(cast(dict[Any, Any], value), f"{written}.", file)
-            else:
-                yield _Given(self._option(written, written, file), value, written, file)
-
-    def _option(self, name: str, written: str, file: Path | None = None) -> str:
-        """The option that a name stands for."""
-        if name in self.types:
-            return name
-        if name in self.command.aliases:
-            return self.command.aliases[name]
-        hint = did_you_mean(name, [*self.types, *self.command.aliases])
-        raise ConfigError("option", written, f"what `{self.program} --help` lists{hint}", file=file)
-
-    def _renamed(self, given: _Given) -> _Given:
-        """The option with the value that another name of it stands for."""
-        names = self.command.values.get(given.option, {})
-        return replace(given, value=names.get(given.value, given.value)) if isinstance(given.value, str) else given
-
-    def _print_help(self, defaults: dict[str, Any]) -> None:
-        command = self.command
-        others = [f"--{alias} for --{name}" for alias, name in command.aliases.items()]
-        parser = ArgumentParser(
-            prog=self.program,
-            usage=" ".join(
-                [
-                    self.program,
-                    *(name.upper() for name in command.positional),
-                    "[--option value ...]",
-                    *([] if command.rest is None else [f"-- {command.rest.upper()} ..."]),
-                ]
-            ),
-            description=command.help,
-            epilog=f"Other names: {', '.join(others)}" if others else None,
-        )
-        parser.add_argument("--config", type=str, help="a YAML file of options; those given after it win")
-        parser.add_argument("--print_config", type=bool, help="print the whole configuration as YAML and exit")
-        if command.presets:
-            parser.add_argument("--preset", type=str, help=f"other defaults: {', '.join(command.presets)}")
-        parser.add_class_arguments(command.options, as_group=False)
-        parser.set_defaults(defaults)
-        parser.print_help()
-
-
-@contextmanager
-def _as_written(given: Sequence[_Given], prefix: str = "") -> Generator[None]:
-    """Errors of a dataclass whose options begin with ``prefix``, in the user's names."""
-    try:
-        yield
-    except ConfigError as error:
-        name, file = f"{prefix}{error.field}", error.file
-        for option in reversed(given):
-            if name == option.option or name.startswith(f"{option.option}."):
-                name, file = option.written + name.removeprefix(option.option), option.file
-                break
-        raise ConfigError(name, error.value, error.expected, file=file) from error
-
-
-def _built(options: type[Any], defaults: Any, values: dict[str, Any], given: list[_Given], prefix: str = "") -> Any:
-    """The dataclass, and those in it; what ``values`` lacks keeps its default."""
-    arguments: dict[str, Any] = {}
-    for name, kind in get_type_hints(options).items():
-        default = getattr(defaults, name)
-        if is_dataclass(kind):
-            arguments[name] = _built(cast(type[Any], kind), default, values, given, f"{prefix}{name}.")
-        else:
-            arguments[name] = values.get(f"{prefix}{name}", default)
-    with _as_written(given, prefix):
-        return options(**arguments)
-
-
-def option_types(options: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted option -> its type."""
-    for name, kind in get_type_hints(options).items():
-        if is_dataclass(kind):
-            yield from option_types(cast(type[Any], kind), f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", kind
-
-
-def _value(kind: Any, given: _Given) -> Any:
-    """A value as its type.
-
-    Raises:
-        ConfigError: it is none of that type.
-    """
-    try:
-        if given.value is None and NoneType not in get_args(kind):
-            raise ArgumentError(None, "null")
-        return _parser(kind).parse_object({"value": given.value}).value
-    except (ArgumentError, OverflowError) as error:
-        # Of a list given one by one the elements before the last are accepted already.
-        refused = given.value[-1] if given.value and isinstance(given.value, list) else given.value
-        hint = did_you_mean(refused, choices(kind)) if isinstance(refused, str) else ""
-        raise ConfigError(given.written, given.value, in_words(kind) + hint, file=given.file) from error
-
-
-@lru_cache
-def _parser(kind: Any) -> ArgumentParser:
-    """A parser of one value: what it refuses needs no search for the option that it belongs to."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--value", type=kind)
-    return parser

@@ -8,9 +8,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from jepakit.cli.command import Command
 from jepakit.cli.graph_labels import FinetuneOptions, PredictOptions, run_finetune, run_predict
 from jepakit.cli.graph_options import DataOptions, RunDataOptions, data_of
+from jepakit.cli.reading import Command
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
@@ -136,13 +136,12 @@ def _show(evaluation: Evaluation, out: Console) -> None:
 
 COMMANDS = {
     "pretrain": Command(
-        "pre-train an encoder on graphs without labels, probe it, write a report",
         PretrainOptions,
         run_pretrain,
         presets=PRESETS,
     ),
-    "evaluate": Command("probe a run's encoder beside its floors", EvaluateOptions, run_evaluate, ("run",)),
-    "embed": Command("write the embeddings of a data set to a file", EmbedOptions, run_embed, ("run",)),
-    "finetune": Command("train a run's encoder on labels of graphs", FinetuneOptions, run_finetune, ("run",)),
-    "predict": Command("write the labels that a fine-tuned encoder predicts", PredictOptions, run_predict, ("run",)),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",)),
+    "embed": Command(EmbedOptions, run_embed, ("run",)),
+    "finetune": Command(FinetuneOptions, run_finetune, ("run",)),
+    "predict": Command(PredictOptions, run_predict, ("run",)),
 }

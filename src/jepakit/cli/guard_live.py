@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from jepakit.cli.command import Command
 from jepakit.cli.messages import say
+from jepakit.cli.reading import Command
 from jepakit.cli.serving import ServiceOptions, token_in
 from jepakit.errors import ConfigError
 
@@ -231,20 +231,16 @@ def run_approve(options: ApproveOptions, out: Console) -> None:
 
 
 COMMANDS = {
-    "serve": Command("judge traces and running sessions, and repair plans, over HTTP", ServeOptions, run_serve),
+    "serve": Command(ServeOptions, run_serve),
     "proxy": Command(
-        "judge the calls of an MCP server's tools before the server hears of them: proxy ... -- SERVER COMMAND",
         ProxyOptions,
         run_proxy_command,
         rest="command",
     ),
     "pin": Command(
-        "pin the tools of an MCP server as they are now, after you have read them: pin ... -- SERVER COMMAND",
         PinOptions,
         run_pin,
         rest="command",
     ),
-    "approve": Command(
-        "let a call through that waits for a person", ApproveOptions, run_approve, positional=("folder",)
-    ),
+    "approve": Command(ApproveOptions, run_approve, positional=("folder",)),
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.command import Command
 from jepakit.cli.kgqa_answerer import FinetuneOptions, measure_run, run_finetune
 from jepakit.cli.kgqa_ask import AskOptions, ServeOptions, run_ask, run_serve
 from jepakit.cli.kgqa_options import (
@@ -20,6 +19,7 @@ from jepakit.cli.kgqa_options import (
     saved_options,
 )
 from jepakit.cli.kgqa_train import NAMES, VALUES, TrainOptions, run_train
+from jepakit.cli.reading import Command
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError
 from jepakit.kgqa.answerer.finetune import FOLDER
@@ -131,30 +131,20 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
 
 COMMANDS = {
     "train": Command(
-        "pre-train the encoder, train the retriever and the answerer, measure: all in one",
         TrainOptions,
         run_train,
         aliases=NAMES,
         values=VALUES,
     ),
-    "build": Command("write a graph as a folder that opens at once", BuildOptions, run_build, ("graph",)),
-    "pretrain": Command(
-        "pre-train an encoder on subgraphs, without questions", PretrainOptions, run_pretrain, presets=PRESETS
-    ),
-    "fit-retriever": Command(
-        "learn which relation path a question means, from questions with answers", FitOptions, run_fit
-    ),
-    "finetune": Command(
-        "train an answerer: a language model that reads the retrieved subgraph", FinetuneOptions, run_finetune
-    ),
+    "build": Command(BuildOptions, run_build, ("graph",)),
+    "pretrain": Command(PretrainOptions, run_pretrain, presets=PRESETS),
+    "fit-retriever": Command(FitOptions, run_fit),
+    "finetune": Command(FinetuneOptions, run_finetune),
     "evaluate": Command(
-        "measure a run's retriever or answerer beside floors and ceilings",
         EvaluateOptions,
         run_evaluate,
         ("run",),
     ),
-    "serve": Command("answer questions over HTTP", ServeOptions, run_serve, ("run",)),
-    "ask": Command(
-        "answer a question, with the path that leads to the answers, or by text", AskOptions, run_ask, ("question",)
-    ),
+    "serve": Command(ServeOptions, run_serve, ("run",)),
+    "ask": Command(AskOptions, run_ask, ("question",)),
 }

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.command import Command, config_yaml
+from jepakit.cli.command import config_yaml
 from jepakit.cli.lp_solve import COMMANDS as SOLVE_COMMANDS
 from jepakit.cli.lp_solve import files_of
+from jepakit.cli.reading import Command
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.files import write_text
@@ -181,11 +182,9 @@ JEPA_NAMES = {
 }
 
 COMMANDS = {
-    "generate": Command("make problems of a family", GenerateOptions, _generate, ("family",)),
-    "label": Command("find the optima of problems to learn from", LabelOptions, _label, ("problems",)),
-    "train": Command(
-        "learn to guess the optima of a family", TrainOptions, _train, ("problems",), PRESETS, aliases=JEPA_NAMES
-    ),
+    "generate": Command(GenerateOptions, _generate, ("family",)),
+    "label": Command(LabelOptions, _label, ("problems",)),
+    "train": Command(TrainOptions, _train, ("problems",), presets=PRESETS, aliases=JEPA_NAMES),
     **SOLVE_COMMANDS,
-    "evaluate": Command("compare what is learned with its rivals", EvaluateOptions, _evaluate, ("run",)),
+    "evaluate": Command(EvaluateOptions, _evaluate, ("run",)),
 }

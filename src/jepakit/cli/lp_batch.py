@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.command import Command
 from jepakit.cli.messages import say
+from jepakit.cli.reading import Command
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.formats.files import read_problem
 from jepakit.lp.solving.solver import SolveConfig
@@ -65,7 +65,5 @@ def _batch(options: BatchOptions, out: Console) -> None:
 
 
 COMMANDS = {
-    "batch": Command(
-        "find the certified optima of many scenarios of one problem", BatchOptions, _batch, ("scenarios",)
-    ),
+    "batch": Command(BatchOptions, _batch, ("scenarios",)),
 }

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.command import Command
 from jepakit.cli.lp_batch import COMMANDS as BATCH_COMMANDS
 from jepakit.cli.messages import say
+from jepakit.cli.reading import Command
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.formats.files import problem_files
 from jepakit.lp.sequence import Solved, solve_files
@@ -84,6 +84,6 @@ def files_of(problems: Path | None) -> list[Path]:
 
 
 COMMANDS = {
-    "solve": Command("find the certified optimum of a problem, or of many", SolveOptions, _solve, ("problems",)),
+    "solve": Command(SolveOptions, _solve, ("problems",)),
     **BATCH_COMMANDS,
 }

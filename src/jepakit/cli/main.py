@@ -10,43 +10,19 @@ import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from jepakit.errors import (
-    ConfigError,
-    JepakitError,
-    MissingExtraError,
-    ModelError,
-    require_choice,
-)
+from jepakit.cli.verbs import SYSTEMS, VERBS
+from jepakit.cli.verbs.verb import Verb
+from jepakit.errors import JepakitError, MissingExtraError, require_choice
 
-if TYPE_CHECKING:
-    from jepakit.cli.command import Command
-
-
-#: system -> (module of its commands, what it is for)
-SYSTEMS = {
-    "graph": ("jepakit.cli.graph", "self-supervised encoders for graphs"),
-    "guard": ("jepakit.cli.guard", "tool calls of agents, judged before they are carried out"),
-    "kgqa": ("jepakit.cli.kgqa", "questions over a knowledge graph"),
-    "lp": ("jepakit.cli.lp", "linear programs solved again and again"),
-    "retrieval": ("jepakit.cli.retrieval", "search adapted to documents of your own"),
-}
-
-#: system -> module of those of its commands that do without torch, and do not wait for it
-_QUICK = {
-    "guard": "jepakit.cli.guard_live",
-    "lp": "jepakit.cli.lp_solve",
-    "retrieval": "jepakit.cli.retrieval_search",
-}
-
-_VERIFY = "whether the files of a run, encoder or index are as they were written"
+#: Words that ask for help.
+_HELP = ("-h", "--help", "help")
 
 
 class _Output(Console):
@@ -85,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A reader that has gone is noticed here, not in the interpreter's last moments.
         sys.stdout.flush()
         return 0
-    except SystemExit as done:  # --help and --print_config
+    except SystemExit as done:  # guard audit --fail-on
         return int(done.code or 0)
     except KeyboardInterrupt as interruption:
         terminated = isinstance(interruption, _Terminated)
@@ -143,56 +119,58 @@ def _dispatch(words: list[str]) -> None:
     out = _Output(highlight=False, markup=False)
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
-            lines = [f"  {name:12}{summary}" for name, (_, summary) in SYSTEMS.items()]
-            out.print("jepakit: joint-embedding predictive learning on structured data", "", *lines, sep="\n")
-            out.print(f"  {'verify':12}{_VERIFY}", "", sep="\n")
-            out.print("`jepakit SYSTEM` lists its verbs, `jepakit SYSTEM VERB --help` their options.")
+            _write_overview(out)
         case ["-V" | "--version", *_]:
             out.print(version("jepakit"))
-        case ["verify", *rest]:
-            _verify(rest, out)
+        case [name, *rest] if name in VERBS:
+            _run(name, VERBS[name], f"jepakit {name}", rest, out)
         case _:
-            name, *rest = words
-            system = require_choice("system", name, SYSTEMS)
-            try:
-                _run(system, rest, out)
-            except ModuleNotFoundError as error:
-                # Whatever a system imports, and whenever, comes with its extra.
-                package = (error.name or str(error)).partition(".")[0]
-                if package == "jepakit":
-                    raise
-                raise MissingExtraError(package, system) from error
+            system = require_choice("command", words[0], [*SYSTEMS, *VERBS])
+            verbs, rest = SYSTEMS[system].verbs, words[1:]
+            if not rest or rest[0] in _HELP:
+                _write_verbs(system, out)
+                return
+            verb = require_choice("verb", rest[0], verbs)
+            _run(verb, replace(verbs[verb], extra=system), f"jepakit {system} {verb}", rest[1:], out)
 
 
-def _run(system: str, words: list[str], out: Console) -> None:
-    module, summary = SYSTEMS[system]
-    quick: dict[str, Command] = import_module(_QUICK[system]).COMMANDS if system in _QUICK else {}
-    commands = quick if words and words[0] in quick else import_module(module).COMMANDS
-    if not words or words[0] in ("-h", "--help", "help"):
-        width = max(map(len, commands)) + 2
-        lines = [f"  {verb:{width}}{command.help}" for verb, command in commands.items()]
-        out.print(f"jepakit {system}: {summary}", "", *lines, "", sep="\n")
-        out.print(f"`jepakit {system} VERB --help` lists its options.")
-        return
-    from jepakit.cli.command import run_command
+def _write_overview(out: Console) -> None:
+    from jepakit.cli.help_page import write_entries, write_wrapped
 
-    verb = require_choice("verb", words[0], commands)
-    run_command(commands[verb], f"jepakit {system} {verb}", words[1:], out)
+    write_wrapped(out, "jepakit: joint-embedding predictive learning on structured data")
+    for listed in (SYSTEMS, VERBS):
+        out.print()
+        write_entries(out, {name: one.help for name, one in listed.items()}, 12)
+    out.print()
+    write_wrapped(out, "`jepakit SYSTEM` lists its verbs, `jepakit SYSTEM VERB --help` their options.")
 
 
-def _verify(words: list[str], out: Console) -> None:
-    """``jepakit verify FOLDER``."""
-    from jepakit.files.verify import verify
+def _write_verbs(system: str, out: Console) -> None:
+    from jepakit.cli.help_page import write_entries, write_wrapped
 
-    if words in (["-h"], ["--help"], ["help"]):
-        out.print(f"jepakit verify FOLDER: {_VERIFY}; the exit status is 0 where all are, else 2", soft_wrap=True)
-        return
-    if len(words) != 1:
-        raise ConfigError("verify", words, "one folder: jepakit verify FOLDER")
-    verified = verify(Path(words[0]))
-    for fault in verified.faults:
-        out.print(fault, soft_wrap=True)
-    if verified.faults:
-        raise ModelError(f"{words[0]}: {len(verified.faults)} of {verified.files} files are damaged or missing")
-    digests = f"{verified.with_digest} have digests, and all agree"
-    out.print(f"{words[0]}: {verified.files} files can be read; {digests}", soft_wrap=True)
+    verbs = SYSTEMS[system].verbs
+    write_wrapped(out, f"jepakit {system}: {SYSTEMS[system].help}")
+    out.print()
+    write_entries(out, {name: verb.help for name, verb in verbs.items()}, max(map(len, verbs)) + 4)
+    out.print()
+    write_wrapped(out, f"`jepakit {system} VERB --help` lists its options.")
+
+
+def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) -> None:
+    try:
+        from jepakit.cli.command import run_command
+
+        run_command(import_module(verb.module).COMMANDS[name], verb, program, words, out)
+    except ModuleNotFoundError as error:
+        # Whatever a verb imports, and whenever, comes with its extra.
+        package = (error.name or str(error)).partition(".")[0]
+        if package == "jepakit":
+            raise
+        missing = MissingExtraError(package, verb.extra)
+        if not {"-h", "--help", "--help-all"} & {*words}:
+            raise missing from error
+        from jepakit.cli.help_page import write_usage, write_wrapped
+
+        write_usage(out, program, verb, None)
+        out.print()
+        write_wrapped(out, f"Its options are listed once what it needs is there: {missing}")

@@ -11,7 +11,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from jepakit.cli.command import Command, parse
+from jepakit.cli.command import parse
+from jepakit.cli.reading import Command
 from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
 from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
 from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
@@ -271,18 +272,13 @@ def _show(evaluation: Comparison | None, out: Console) -> None:
 
 COMMANDS: dict[str, Command] = {
     "train": Command(
-        "adapt a text encoder to documents and pairs, measure it, index the documents",
         TrainOptions,
         run_train,
         presets=PRESETS,
     ),
-    "index": Command(
-        "index documents for a run, or add to its index or delete from it", IndexOptions, run_index, ("run",)
-    ),
+    "index": Command(IndexOptions, run_index, ("run",)),
     **SEARCH_COMMANDS,
-    "serve": Command("serve a run's index over HTTP", ServeOptions, run_serve, ("run",)),
-    "export": Command("write a run as a model folder of sentence-transformers", ExportOptions, run_export, ("run",)),
-    "evaluate": Command(
-        "measure a run beside its floors, at home or elsewhere", EvaluateOptions, run_evaluate, ("run",)
-    ),
+    "serve": Command(ServeOptions, run_serve, ("run",)),
+    "export": Command(ExportOptions, run_export, ("run",)),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",)),
 }

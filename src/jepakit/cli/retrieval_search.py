@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from jepakit.cli.command import Command
 from jepakit.cli.messages import say
+from jepakit.cli.reading import Command
 from jepakit.errors import ConfigError
 from jepakit.search.filters import parse_filter
 from jepakit.search.found import Found
@@ -122,4 +122,4 @@ def _shown(rank: int, document: Found, limit: int = 300) -> Text:
     return Text.assemble((head, "bold"), (score, "dim"), "    ", text[:limit] + ("…" if len(text) > limit else ""))
 
 
-COMMANDS: dict[str, Command] = {"search": Command("search a run's index", SearchOptions, run_search, ("query",))}
+COMMANDS: dict[str, Command] = {"search": Command(SearchOptions, run_search, ("query",))}

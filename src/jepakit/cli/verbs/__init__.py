@@ -1,0 +1,27 @@
+"""The words of the command line, in one table: systems and their verbs, and verbs that belong to no system.
+
+Nothing here imports what a verb needs: help works where it is not installed, and takes no time.
+"""
+
+from __future__ import annotations
+
+from jepakit.cli.verbs import graph, guard, kgqa, lp, retrieval
+from jepakit.cli.verbs.verb import System, Verb
+
+#: name -> system
+SYSTEMS = {
+    "graph": System("self-supervised encoders for graphs", graph.VERBS),
+    "guard": System("tool calls of agents, judged before they are carried out", guard.VERBS),
+    "kgqa": System("questions over a knowledge graph", kgqa.VERBS),
+    "lp": System("linear programs solved again and again", lp.VERBS),
+    "retrieval": System("search adapted to documents of your own", retrieval.VERBS),
+}
+
+#: name -> verb that belongs to no system: ``jepakit NAME ...``
+VERBS = {
+    "verify": Verb(
+        "whether the files of a run, encoder or index are as they were written",
+        "jepakit.cli.verify",
+        ("jepakit verify runs/graph-python",),
+    ),
+}
