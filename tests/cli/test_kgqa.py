@@ -21,13 +21,14 @@ import yaml
 from toy_runs import files_of, rows_but_seconds
 from training_inputs import questions
 
+import jepakit
 from jepakit.cli.command import parse
 from jepakit.cli.kgqa import COMMANDS
 from jepakit.cli.kgqa_train import NAMES, TrainOptions
 from jepakit.cli.main import main
 from jepakit.files import read_json
 from jepakit.files.verify import verify
-from jepakit.kgqa import pipeline
+from jepakit.kgqa import Asker, KnowledgeRun, pipeline
 from jepakit.training import RunFolder
 from processes import LIMIT, start_command
 from tiny_llama import write_tiny_llama
@@ -67,6 +68,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     run = folder / "run"
     assert main([*words, "--output-dir", str(run)]) == 0
     return Trained(words, run)
+
+
+def test_every_part_of_a_run_is_loaded(trained: Trained) -> None:
+    whole, finetuned, retriever = (jepakit.load(trained.run / part) for part in ("", "finetune", "retriever"))
+    assert isinstance(whole, Asker)
+    assert (whole.answerer is None, finetuned.answerer is None, retriever.answerer is None) == (False, False, True)
+    assert whole.candidates == 4
+    replies = [asker.ask("the year of film 3") for asker in (whole, finetuned)]
+    assert replies[0].as_json(whole.graph) == replies[1].as_json(finetuned.graph)
+    assert isinstance(jepakit.load(trained.run / "pretrain"), KnowledgeRun)
 
 
 def test_the_names_that_people_know() -> None:

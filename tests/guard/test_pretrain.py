@@ -25,7 +25,7 @@ from jepakit.guard.instructions.fitting import DetectorConfig
 from jepakit.guard.model import READS_LIKE_AN_INSTRUCTION, UNEXPECTED, GuardModel
 from jepakit.guard.policy import Policy, draft_policy, judge, policies_of
 from jepakit.guard.policy.schema import SEVERITY
-from jepakit.guard.pretrain import PretrainConfig, Pretrained, load_guard, pretrain
+from jepakit.guard.pretrain import PretrainConfig, Pretrained, pretrain
 from jepakit.guard.sources import load_traces
 from jepakit.guard.traces.provenance import Flow, data_flow
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
@@ -61,12 +61,12 @@ def test_attacks_of_tasks_that_were_held_out_have_higher_energies(trained: tuple
 
 def test_a_model_gives_the_same_scores_after_it_was_saved(trained: tuple[Pretrained, Path]) -> None:
     result, folder = trained
-    loaded = load_guard(folder)
+    loaded = GuardModel.open(folder)
     for trace in RUNS[:5]:
         flow = data_flow(trace)
         assert loaded.scores(trace, flow) == result.encoder.scores(trace, flow)
     with pytest.raises(ModelError):
-        load_guard(folder / "nothing")
+        GuardModel.open(folder / "nothing")
 
 
 def test_a_score_does_not_depend_on_later_calls(trained: tuple[Pretrained, Path]) -> None:

@@ -96,9 +96,9 @@ class JudgedTraces:
         if self.model is None:
             return None
         # It imports torch, which a command without a model need not wait for.
-        from jepakit.guard.pretrain import load_guard
+        from jepakit.guard.model import GuardModel
 
-        return load_guard(self.model)
+        return GuardModel.open(self.model)
 
 
 @dataclass

@@ -57,9 +57,9 @@ class JudgingOptions:
         scorer = None
         if self.model is not None:
             from jepakit.guard.data import Context
-            from jepakit.guard.pretrain import load_guard
+            from jepakit.guard.model import GuardModel
 
-            scorer = load_guard(self.model)
+            scorer = GuardModel.open(self.model)
             # The first use of a model takes longer than a check may.
             scorer.prepare(Context())
         policy = load_policy(self.policy)

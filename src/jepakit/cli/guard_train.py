@@ -16,7 +16,7 @@ from jepakit.guard.data import Trace
 from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
 from jepakit.guard.evaluate import EvaluateConfig, evaluate
 from jepakit.guard.model import GuardModel
-from jepakit.guard.pretrain import PretrainConfig, load_guard, pretrain
+from jepakit.guard.pretrain import PretrainConfig, pretrain
 from jepakit.guard.sources import load_traces
 from jepakit.training import RunFolder, load_encoder_as, push_to_hub
 from jepakit.training.results import Evaluation, ReportSection
@@ -119,7 +119,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         raise ConfigError("dataset", None, "a file with labelled runs")
     random_model = load_encoder_as(GuardModel, run.random_encoder) if run.random_encoder.exists() else None
     traces = load_traces(options.dataset, options.format)
-    evaluation = evaluate(traces, load_guard(run.encoder), options, random_model=random_model)
+    evaluation = evaluate(traces, GuardModel.open(run.encoder), options, random_model=random_model)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)
 

@@ -7,15 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.kgqa_options import RETRIEVER_RUN, RetrievingOptions, open_retriever_of, saved_options
-from jepakit.cli.runs import say, trained_run
+from jepakit.cli.kgqa_options import RETRIEVER_RUN, RetrievingOptions
+from jepakit.cli.runs import say
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError
 from jepakit.kgqa.asking import Asker, Reply, triples_of
 from jepakit.kgqa.data import KnowledgeGraph
-from jepakit.kgqa.features import load_features
-from jepakit.kgqa.finetune import FinetuneConfig, open_answerer
-from jepakit.kgqa.pipeline import FINETUNE, RETRIEVER
 from jepakit.kgqa.report.examples import write_answer
 
 
@@ -38,19 +35,7 @@ class AnsweringOptions(RetrievingOptions):
         Raises:
             ModelError: they are not finished, or of another graph.
         """
-        whole = (self.run / RETRIEVER).is_dir()
-        run = trained_run(self.run / RETRIEVER if whole else self.run)
-        graph = saved_options(run).load()
-        retriever = open_retriever_of(run, graph, self)
-        folder = self.answerer
-        if folder is None and whole and (self.run / FINETUNE).is_dir():
-            folder = self.run / FINETUNE
-        if folder is None:
-            return Asker(retriever)
-        run = trained_run(folder / FINETUNE if (folder / FINETUNE).is_dir() else folder)
-        answerer = open_answerer(run, graph, load_features(graph, saved_options(run).text))
-        candidates = run.read_config().get("candidates", FinetuneConfig.candidates)
-        return Asker(retriever, answerer, candidates=candidates)
+        return Asker.open(self.run, answerer=self.answerer, beam=self.beam, by_text=self.by_text)
 
 
 @dataclass

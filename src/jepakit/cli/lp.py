@@ -147,7 +147,7 @@ def _evaluate(options: EvaluateOptions, out: Console) -> None:
     run = trained_run(options.run)
     problems, _ = _read(options.problems, relax=options.relax)
     random_model = load_encoder_as(LPModel, run.random_encoder) if run.random_encoder.exists() else None
-    evaluation = evaluate(problems, LearnedFamily.load(run.path), options, random_model=random_model)
+    evaluation = evaluate(problems, LearnedFamily.open(run.path), options, random_model=random_model)
     show_rows(out, evaluation.rows)
     _show_advice(evaluation, out)
     write_results(run, evaluation, out)

@@ -50,7 +50,7 @@ def _batch(options: BatchOptions, out: Console) -> None:
     if options.family is not None:
         from jepakit.lp.starts.family import LearnedFamily
 
-        neighbours = LearnedFamily.load(options.family).neighbours
+        neighbours = LearnedFamily.open(options.family).neighbours
         if neighbours is None or not (bases := neighbours.bases(problem)):
             expected = "a run trained with labels on problems of this matrix"
             raise DataError("no bases for this problem", file=options.family, field="family", expected=expected)

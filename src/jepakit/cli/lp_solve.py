@@ -44,7 +44,7 @@ def _solve(options: SolveOptions, out: Console) -> None:
     if options.family is not None:
         from jepakit.lp.starts.family import LearnedFamily
 
-        family = LearnedFamily.load(options.family)
+        family = LearnedFamily.open(options.family)
         say(out, f"family: {family.choice.in_words(len(files))}")
     unread = 0
     how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}

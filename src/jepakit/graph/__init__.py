@@ -13,6 +13,7 @@ with requires_extra("graph"):
     from jepakit.graph.objective import ObjectiveConfig, build_jepa
     from jepakit.graph.presets import PRESETS, preset
     from jepakit.graph.pretrain import PretrainConfig, pretrain
+    from jepakit.graph.run import GraphRun
     from jepakit.graph.views import GraphViews, ViewConfig
     from jepakit.training.results import Evaluation, Pretrained
 
@@ -24,6 +25,7 @@ __all__ = [
     "FinetuneConfig",
     "GraphDataset",
     "GraphEncoder",
+    "GraphRun",
     "GraphViews",
     "Graphs",
     "Masking",

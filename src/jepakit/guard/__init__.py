@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jepakit.guard.model import GuardModel
     from jepakit.guard.objective import ObjectiveConfig
     from jepakit.guard.presets import PRESETS
-    from jepakit.guard.pretrain import PretrainConfig, Pretrained, load_guard, pretrain
+    from jepakit.guard.pretrain import PretrainConfig, Pretrained, pretrain
     from jepakit.guard.sources import load_tools, load_traces, trace_from, trace_schema
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Tool",
     "Trace",
     "evaluate",
-    "load_guard",
     "load_tools",
     "load_traces",
     "pretrain",
@@ -49,7 +48,6 @@ _MODULES = {
     "PretrainConfig": "jepakit.guard.pretrain",
     "Pretrained": "jepakit.guard.pretrain",
     "evaluate": "jepakit.guard.evaluate",
-    "load_guard": "jepakit.guard.pretrain",
     "load_tools": "jepakit.guard.sources",
     "load_traces": "jepakit.guard.sources",
     "pretrain": "jepakit.guard.pretrain",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from jepakit.guard.risk import LOWEST, joined_risk, risk_of
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow
 from jepakit.guard.views import governance, plans
+from jepakit.training import load_encoder_as
 
 _HEAD = 64
 #: A smaller risk is not explained, nor is what a judge sees of less than this share of the largest.
@@ -57,6 +59,16 @@ class GuardModel(nn.Module):
         self.features = None if features is None else FeatureJudge(**features)
         self.register_buffer("scale", torch.zeros(2))
         self._forget()
+
+    @classmethod
+    def open(cls, run: str | Path) -> GuardModel:
+        """The model of a run, of its ``encoder/`` folder, or of a hub id.
+
+        Raises:
+            ModelError: it is no guard.
+        """
+        inside = Path(run) / "encoder"
+        return load_encoder_as(cls, inside if inside.is_dir() else run)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from jepakit.guard.policy import policies_of
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
 from jepakit.guard.validation import Validation, validate
 from jepakit.guard.views import plans
-from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, load_encoder_as, results, save_trained
+from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, results, save_trained
 
 #: Calls of the diagnosis.
 _DIAGNOSED = 1000
@@ -171,16 +170,6 @@ def _trained(
     result = fit(build_jepa(model, config.objective), loader, config, run=run, resume=resume, embed=embed)
     model.cpu().eval()
     return model, untrained, unseen, result
-
-
-def load_guard(folder: str | Path) -> GuardModel:
-    """The model of a run, of its ``encoder/`` folder, or of a hub id.
-
-    Raises:
-        ModelError: it is no guard.
-    """
-    inside = Path(folder) / "encoder"
-    return load_encoder_as(GuardModel, inside if inside.is_dir() else Path(folder))
 
 
 def held_out_runs(runs: LabelledRuns, share: float, seed: int) -> NDArray[np.bool_]:

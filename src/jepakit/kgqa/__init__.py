@@ -15,6 +15,7 @@ with requires_extra("kgqa"):
     from jepakit.kgqa.presets import PRESETS, preset
     from jepakit.kgqa.pretrain import PretrainConfig, pretrain
     from jepakit.kgqa.retriever import PathRetriever, Ranked, open_retriever
+    from jepakit.kgqa.run import KnowledgeRun
     from jepakit.training.results import Pretrained
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FinetuneConfig",
     "KnowledgeEncoder",
     "KnowledgeGraph",
+    "KnowledgeRun",
     "ObjectiveConfig",
     "PathRetriever",
     "PipelineConfig",

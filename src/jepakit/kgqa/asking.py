@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from jepakit.errors import DataError
+from jepakit.errors import DataError, ModelError
 from jepakit.kgqa.answerer.answering import QuestionAnswerer
 from jepakit.kgqa.answerer.data import Example
+from jepakit.kgqa.answerer.finetune import FOLDER as ANSWERER
 from jepakit.kgqa.data import KnowledgeGraph, Questions, Subgraph
+from jepakit.kgqa.features import load_features
+from jepakit.kgqa.finetune import FinetuneConfig, open_answerer
 from jepakit.kgqa.linking import EntityLinker
 from jepakit.kgqa.linking.matches import best_entities, mask_matches
-from jepakit.kgqa.retriever import PathRetriever, Ranked
+from jepakit.kgqa.paths.reach import BEAM
+from jepakit.kgqa.pipeline import FINETUNE, RETRIEVER
+from jepakit.kgqa.retriever import PathRetriever, Ranked, open_retriever
 from jepakit.kgqa.retrievers.learned import LearnedPaths
+from jepakit.kgqa.retrievers.named import ClassicName
+from jepakit.kgqa.run import graph_of, text_of
+from jepakit.text import load_cached_encoder
+from jepakit.training import RunFolder
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,36 @@ class Asker:
         self.graph, self.retriever, self.answerer, self.candidates = retriever.graph, retriever, answerer, candidates
         self._linker, self._paths, self._lock = EntityLinker(retriever.graph), LearnedPaths(retriever), Lock()
 
+    @classmethod
+    def open(
+        cls,
+        run: str | Path,
+        *,
+        answerer: str | Path | None = None,
+        beam: int | None = BEAM,
+        by_text: ClassicName = "bm25",
+    ) -> Asker:
+        """Retriever and answerer of finished runs.
+
+        Args:
+            run: folder of a run of ``kgqa train``, ``fit-retriever`` or ``finetune``.
+            answerer: folder of a run of ``finetune`` on the same graph; None: that of ``run``, if it has one.
+            beam: see `PathRetriever`.
+            by_text: see `PathRetriever`.
+
+        Raises:
+            ModelError: a run is not finished, of another graph, or has no learned retriever.
+            ConfigError, DataError: the graph of the run cannot be found or read.
+        """
+        finding, answering = _runs_of(Path(run), None if answerer is None else Path(answerer))
+        graph, encoder = graph_of(finding), load_cached_encoder(text_of(finding))
+        retriever = open_retriever(finding, graph, encoder, beam=beam, by_text=by_text)
+        if answering is None:
+            return cls(retriever)
+        opened = open_answerer(answering, graph, load_features(graph, text_of(answering)))
+        candidates = answering.read_config().get("candidates", FinetuneConfig.candidates)
+        return cls(retriever, opened, candidates=candidates)
+
     def ask(self, question: str, entities: Sequence[str] = (), *, limit: int = 5, free: bool = False) -> Reply:
         """The best ``limit`` answers.
 
@@ -143,6 +183,27 @@ class Asker:
             abstained=answer.text is None,
         )
         return chosen, answer.written
+
+
+def _runs_of(run: Path, answerer: Path | None) -> tuple[RunFolder, RunFolder | None]:
+    """The finished runs of the retriever and of the answerer, if there is one."""
+    if (run / RETRIEVER).is_dir():
+        finding, own = run / RETRIEVER, run / FINETUNE
+    elif (run / ANSWERER).is_dir():
+        finding, own = Path(str(RunFolder(run).read_config().get("retriever"))), run
+        if not finding.is_dir():
+            way_out = "pass the run of fit-retriever, and this one as answerer"
+            raise ModelError(f"{run}: the retriever of its config.yaml, {finding}, is no folder here; {way_out}")
+    else:
+        finding, own = run, run / FINETUNE
+    chosen = answerer or (own if own.is_dir() else None)
+    if chosen is not None and (chosen / FINETUNE).is_dir():
+        chosen = chosen / FINETUNE
+    runs = RunFolder(finding), None if chosen is None else RunFolder(chosen)
+    for one in runs:
+        if one is not None:
+            one.require_trained()
+    return runs
 
 
 def triples_of(graph: KnowledgeGraph, part: Subgraph | None) -> list[tuple[str, str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,19 @@ class Stream:
         self._left = inf if count is None else float(count)
         self._before: tuple[str, Start] | None = None
         self._trials: list[_Trial] = []
+
+    @classmethod
+    def open(
+        cls, run: str | Path, config: SolveConfig | None = None, *, rolling: bool = True, count: int | None = None
+    ) -> Stream:
+        """A stream with the family of a finished run; the other arguments are those of the constructor.
+
+        Raises:
+            ModelError: the run is not finished, not of this system, or damaged.
+        """
+        from jepakit.lp.starts.family import LearnedFamily
+
+        return cls(config, family=LearnedFamily.open(run), rolling=rolling, count=count)
 
     def solve(self, problem: LinearProgram, given: Sequence[Start] = ()) -> Step:
         """Solves the next problem.

@@ -10,6 +10,7 @@ with requires_extra("training"):
     from jepakit.training.results import save_trained
     from jepakit.training.run import RunFolder, is_first_process
     from jepakit.training.storage.encoder_folder import load_encoder, load_encoder_as, push_to_hub, save_encoder
+    from jepakit.training.trained_run import TrainedRun
 
 __all__ = [
     "EpochLoader",
@@ -20,6 +21,7 @@ __all__ = [
     "RegularizerConfig",
     "RunFolder",
     "TargetConfig",
+    "TrainedRun",
     "fit",
     "is_first_process",
     "load_encoder",

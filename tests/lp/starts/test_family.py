@@ -88,9 +88,9 @@ def test_a_family_comes_back_from_its_folder(tmp_path: Path, seed: int) -> None:
     run = RunFolder(tmp_path / "run")
     run.start("seed: 0\n", resume=False)
     family = pretrain(PROBLEMS, config, optima=label(PROBLEMS), run=run).family
-    assert LearnedFamily.load(run.path).choice == family.choice
+    assert LearnedFamily.open(run.path).choice == family.choice
     LearnedFamily.of(drawn(seed), family.model, family.neighbours).save(run.path)
-    loaded = LearnedFamily.load(run.path)
+    loaded = LearnedFamily.open(run.path)
     assert loaded.choice == drawn(seed)
     assert not loaded.loaded
     problem = ALIKE.problem(50)

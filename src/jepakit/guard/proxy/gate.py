@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import anyio
@@ -21,7 +22,6 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.subscriptions import ListenHandler
 from pydantic import ValidationError
 
-import jepakit
 from jepakit.guard.audit import Judgement
 from jepakit.guard.live import Request, RequestFolder, Session
 from jepakit.guard.proxy.clients import Clients, Context, abilities, can_ask
@@ -71,7 +71,7 @@ class Gate:
         resources, prompts = capabilities.resources is not None, capabilities.prompts is not None
         server = Server(
             f"jepakit guard: {self.upstream.name}",
-            version=jepakit.__version__,
+            version=version("jepakit"),
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
             on_list_resources=self.list_resources if resources else None,

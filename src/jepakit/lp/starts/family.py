@@ -42,7 +42,7 @@ class LearnedFamily:
         return family
 
     @classmethod
-    def load(cls, run: str | Path) -> LearnedFamily:
+    def open(cls, run: str | Path) -> LearnedFamily:
         """Opens the folder of a finished run.
 
         Raises:

@@ -147,6 +147,15 @@ def load_encoder_as(kind: type[EncoderT], folder: str | Path) -> EncoderT:
     return encoder
 
 
+def architecture_of(folder: str | Path) -> str:
+    """The class of a saved encoder, ``module:Class``.
+
+    Raises:
+        ModelError: it is no complete encoder folder.
+    """
+    return _read_config(Path(folder)).architecture
+
+
 def push_to_hub(
     folder: str | Path,
     repo_id: str,

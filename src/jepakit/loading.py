@@ -1,0 +1,108 @@
+"""`load`: from a folder or a name to the object that one works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jepakit.errors import ModelError, requires_extra
+
+
+def load(source: str | Path) -> Any:
+    """Opens what jepakit has trained.
+
+    ========================================  ==============================================================
+    ``source``                                gives
+    ========================================  ==============================================================
+    run of ``graph pretrain``                 `jepakit.graph.GraphRun`: encoders, evaluation, report
+    run of ``retrieval train``                `jepakit.retrieval.Searcher`
+    run of ``kgqa train``, ``fit-retriever``  `jepakit.kgqa.Asker`; of ``finetune`` too
+    run of ``kgqa pretrain``                  `jepakit.kgqa.KnowledgeRun`
+    run of ``lp train``                       `jepakit.lp.Stream`, which solves with the family
+    run of ``guard train``                    `jepakit.guard.GuardModel`, which scores calls
+    encoder folder                            its encoder, see `jepakit.training.load_encoder`
+    name of an encoder of the package         that one: ``molecules``
+    ``user/name`` or ``user/name@revision``   the encoder of that name on the model hub
+    ========================================  ==============================================================
+
+    Each of these classes has a class method ``open`` with further options, such as ``Searcher.open(run, index=...)``.
+
+    Raises:
+        ModelError: there is nothing of this name, the run did not finish, or a file is missing or damaged.
+        MissingExtraError: the extra of the system is not installed.
+    """
+    with requires_extra("training"):
+        from jepakit.training import RunFolder, load_encoder
+        from jepakit.training.storage.encoder_folder import architecture_of
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return _by_name(str(source)) if isinstance(source, str) and folder.name == source else load_encoder(source)
+    if not (folder / "config.yaml").is_file():
+        return load_encoder(folder)
+    run = RunFolder(folder)
+    # A run of all steps of a system has its encoders in the folders of the steps.
+    folders = map(RunFolder, sorted(folder.iterdir()))
+    steps = [step for step in folders if step.config.is_file() and step.encoder.is_dir()]
+    if run.encoder.is_dir() or not steps:
+        run.require_trained()
+        steps = [run]
+    architecture = architecture_of(steps[0].encoder)
+    package, _, rest = architecture.partition(".")
+    system = rest.partition(".")[0]
+    if package != "jepakit" or system not in _OPENERS:
+        way_out = "use jepakit.load_encoder on its folder encoder/, with encoder_class=YourEncoder"
+        raise ModelError(f"{folder}: its encoder is of the class {architecture}, of no system of jepakit; {way_out}")
+    return _OPENERS[system](folder)
+
+
+def _by_name(name: str) -> Any:
+    from jepakit.graph.shipped import shipped_encoder, shipped_encoders
+
+    if name in shipped_encoders():
+        return shipped_encoder(name)
+    expected = f"a folder, user/name on a model hub, or one of {', '.join(shipped_encoders())}"
+    raise ModelError(f"{name}: there is no such folder or encoder; expected {expected}")
+
+
+def _graph(run: Path) -> Any:
+    from jepakit.graph import GraphRun
+
+    return GraphRun.open(run)
+
+
+def _guard(run: Path) -> Any:
+    from jepakit.guard import GuardModel
+
+    return GuardModel.open(run)
+
+
+def _kgqa(run: Path) -> Any:
+    from jepakit.kgqa import Asker, KnowledgeRun
+    from jepakit.kgqa.answerer.finetune import FOLDER
+    from jepakit.kgqa.retriever import SETTINGS
+
+    pretrained = (run / "encoder").is_dir() and not (run / FOLDER).is_dir() and not (run / SETTINGS).is_file()
+    return (KnowledgeRun if pretrained else Asker).open(run)
+
+
+def _lp(run: Path) -> Any:
+    from jepakit.lp import Stream
+
+    return Stream.open(run)
+
+
+def _retrieval(run: Path) -> Any:
+    from jepakit.retrieval import Searcher
+
+    return Searcher.open(run)
+
+
+#: The system of a run's encoder -> what opens the run.
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    "graph": _graph,
+    "guard": _guard,
+    "kgqa": _kgqa,
+    "lp": _lp,
+    "retrieval": _retrieval,
+}
