@@ -78,6 +78,7 @@ def pretrain(*words: str) -> PretrainOptions:
         ("graph pretrain --dataset MUTG", "dataset", "'MUTG'", "a path that exists, python, Cora"),
         ("graph pretrain --data-dir nowhere --dataset MUTAG", "data-dir", "'nowhere'", "an existing folder"),
         ("graph evaluate", "run", "None", "finished run"),
+        ("graph evaluate nowhere", "run", "'nowhere'", "shipped encoder (molecules)"),
         ("graph embed . --level edge", "level", "'edge'", "graph, node"),
         ("graph embed . another", "argument", "'another'", "--NAME another"),
     ],
@@ -98,7 +99,7 @@ def test_a_bad_option_is_one_line_that_names_it(
     ("words", "message"),
     [
         ("graph pretrain --dataset ./nowhere", "nowhere: no such file or folder"),
-        ("graph evaluate nowhere", "nowhere: there is no run folder here"),
+        ("graph evaluate ./nowhere", "nowhere does not exist"),
         ("graph embed . --out x.parquet", ".: not a run folder (no config.yaml)"),
     ],
 )
@@ -188,7 +189,7 @@ def test_a_place_may_stand_before_and_after_options() -> None:
     command = COMMANDS["embed"]
     for words in (["run", "--level", "node"], ["--level", "node", "run"], ["--run", "run", "--level=node"]):
         options = parse(command, "jepakit", words)
-        assert (options.run, options.level) == (Path("run"), "node")
+        assert (options.run, options.level) == ("run", "node")
 
 
 def test_later_beats_earlier_and_a_preset_is_only_other_defaults(tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ def test_harm_is_said_and_the_random_encoder_recommended() -> None:
     encoders = blind_encoder_for(dataset), encoder_for(dataset)
     evaluation = evaluate(dataset, *encoders, protocol(folds=4, seeds=[0, 1, 2]))
     assert evaluation.recommendation is not None
-    assert evaluation.recommendation.startswith("Use the same encoder, random (random_encoder/ in the run folder): the")
+    assert evaluation.recommendation.startswith(
+        "Use the same encoder, random (of a run: random_encoder/ in its folder): the"
+    )
     assert "points worse (90 % interval of its gain −" in evaluation.recommendation
     assert table(evaluation)[RANDOM].seeds == 5
 

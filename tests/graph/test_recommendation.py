@@ -97,7 +97,7 @@ def test_every_row_is_read_and_the_best_is_named_with_its_gain_interval_and_time
     for best in rows:
         better = {**rows, best: around(0.95, 40)}
         sentence = advised(ours, better)
-        where = f"{RANDOM} (random_encoder/ in the run folder)" if best == RANDOM else best
+        where = f"{RANDOM} (of a run: random_encoder/ in its folder)" if best == RANDOM else best
         assert sentence.startswith(f"Use {where}: the pre-trained encoder is 5.0 points worse (90 % interval")
         assert sentence.endswith("12 s against 40 s).")
         assert sentence.count(". ") == 0
@@ -106,7 +106,9 @@ def test_every_row_is_read_and_the_best_is_named_with_its_gain_interval_and_time
 def test_what_is_not_surely_better_is_not_used() -> None:
     ours, rows = folded([0.7, 0.9] * 5), {RANDOM: folded([0.78] * 10), KERNEL: folded([0.75] * 10)}
     sentence = advised(ours, rows)
-    assert sentence.startswith(f"Use {RANDOM} (random_encoder/ in the run folder): the pre-trained encoder is not")
+    assert sentence.startswith(
+        f"Use {RANDOM} (of a run: random_encoder/ in its folder): the pre-trained encoder is not"
+    )
     assert "2.0 points better here" in sentence
     worse = advised(folded([0.6, 0.9] * 5), rows)
     assert "not surely better, 3.0 points worse here" in worse

@@ -10,11 +10,12 @@ from rich.console import Console
 
 from jepakit.cli.graph_labels import FinetuneOptions, PredictOptions, run_finetune, run_predict
 from jepakit.cli.graph_options import DataOptions, RunDataOptions, data_of
+from jepakit.cli.graph_source import source_of, training_seconds
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
-from jepakit.graph.encoder import GraphEncoder
+from jepakit.cli.runs import say, show_rows, training_run, write_results
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
+from jepakit.graph.floors import untrained
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
 from jepakit.graph.rows import (
@@ -26,7 +27,7 @@ from jepakit.graph.rows import (
     unread_note,
     write_rows,
 )
-from jepakit.training import RunFolder, load_encoder_as
+from jepakit.training import RunFolder
 from jepakit.training.results import Evaluation
 
 
@@ -49,18 +50,21 @@ class PretrainOptions(PretrainConfig, DataOptions):
 
 @dataclass
 class EvaluateOptions(EvaluateConfig, RunDataOptions):
-    """Probing a run again.
+    """Probing an encoder.
 
     Args:
         repeats: folders of runs with the same options and other seeds; the table then has means over all of them.
+        out: folder for ``results.json`` and ``report.html``; by default the run. Of an encoder that is of no run, none
+            are written unless a folder is named.
     """
 
     repeats: list[Path] | None = None
+    out: Path | None = None
 
 
 @dataclass
 class EmbedOptions(RunDataOptions):
-    """Embedding data with a run's encoder.
+    """Embedding data.
 
     Args:
         out: the file to write, ``.parquet``, ``.csv`` or ``.npz``: where each graph or node comes from, its label if it
@@ -87,36 +91,40 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
         if training.is_first and options.probe:
             labelled = labelled_part(dataset)
             encoders = pretrained.encoder, pretrained.random_encoder
-            evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=_training_seconds(run))
+            evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=training_seconds(run))
             _show(evaluation, out)
             training.evaluation = evaluation
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> None:
-    """Probes a finished run again."""
-    run, *others = (trained_run(path) for path in (options.run, *(options.repeats or ())))
-    (encoder, random_encoder), *repeats = map(_encoders, (run, *others))
-    dataset = labelled_part(data_of(run, options, encoder))
-    seconds = _training_seconds(run)
-    evaluation = evaluate(dataset, encoder, random_encoder, options, repeats=repeats, training_seconds=seconds)
+    """Probes an encoder beside its floors."""
+    source, *others = (source_of(given) for given in (options.run, *(options.repeats or ())))
+    encoder = source.encoder()
+    dataset = labelled_part(data_of(source, options, encoder))
+    random_encoder, *repeats = (
+        one.random_encoder() or untrained(encoder, dataset.graphs, seed=seed)
+        for seed, one in enumerate((source, *others))
+    )
+    evaluation = evaluate(
+        dataset,
+        encoder,
+        random_encoder,
+        options,
+        repeats=[(other.encoder(), before) for other, before in zip(others, repeats, strict=True)],
+        training_seconds=source.training_seconds,
+    )
     _show(evaluation, out)
-    write_results(run, evaluation, out)
-
-
-def _encoders(run: RunFolder) -> tuple[GraphEncoder, GraphEncoder]:
-    return load_encoder_as(GraphEncoder, run.encoder), load_encoder_as(GraphEncoder, run.random_encoder)
-
-
-def _training_seconds(run: RunFolder) -> float:
-    return sum(float(row.get("seconds") or 0) for row in run.read_metrics())
+    folder = source.run if options.out is None else RunFolder(options.out)
+    if folder is not None:
+        write_results(folder, evaluation, out)
 
 
 def run_embed(options: EmbedOptions, out: Console) -> None:
     """Writes embeddings to a file."""
-    run = trained_run(options.run)
+    source = source_of(options.run)
     require_known_format("out", options.out)
-    encoder = load_encoder_as(GraphEncoder, run.encoder)
-    dataset = data_of(run, options, encoder)
+    encoder = source.encoder()
+    dataset = data_of(source, options, encoder)
     embeddings = encoder.embed(dataset.graphs, key=options.level)
     columns, index = graph_rows(dataset) if options.level == "graph" else node_rows(dataset)
     label = dataset.graphs.y if options.level == "graph" else dataset.graphs.node_y

@@ -9,27 +9,26 @@ from typing import Any
 from rich.console import Console
 
 from jepakit.cli.graph_options import RunDataOptions, data_of
-from jepakit.cli.runs import say, show_rows, trained_run
-from jepakit.errors import ModelError, require_within
+from jepakit.cli.graph_source import source_of
+from jepakit.cli.runs import say, show_rows
+from jepakit.errors import require_within
 from jepakit.graph.data import Graphs
-from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune
 from jepakit.graph.heldout import score_rows, train_and_test_rows
 from jepakit.graph.rows import graph_rows, placed, require_known_format, unread_note, write_rows
-from jepakit.training import RunFolder, load_encoder_as, save_encoder
-
-_PREDICTOR = "predictor"
+from jepakit.training import save_encoder
 
 
 @dataclass
 class FinetuneOptions(RunDataOptions):
-    """Training a run's encoder on labels of whole graphs.
+    """Training an encoder on labels of whole graphs.
 
     Args:
         fraction: share of the training graphs whose labels are used.
         test_share: share of the labelled graphs that is kept out to measure the result, where the data have no split of
             their own; 0: train on all.
-        out: folder of the fine-tuned encoder; by default ``predictor`` in the run.
+        out: folder of the fine-tuned encoder; by default ``predictor`` in the run, and of an encoder that is of no run
+            ``runs/predictor-DATASET``.
         training: of encoder and head.
     """
 
@@ -45,7 +44,7 @@ class FinetuneOptions(RunDataOptions):
 
 @dataclass
 class PredictOptions(RunDataOptions):
-    """Predicting labels of graphs.
+    """Predicting labels of graphs, by a run that was fine-tuned or the folder of a fine-tuned encoder.
 
     Args:
         predictor: folder of a fine-tuned encoder; by default ``predictor`` in the run.
@@ -58,9 +57,9 @@ class PredictOptions(RunDataOptions):
 
 def run_finetune(options: FinetuneOptions, out: Console) -> None:
     """Fine-tunes an encoder, scores it on graphs it was not trained on, and saves it."""
-    run = trained_run(options.run)
-    encoder = load_encoder_as(GraphEncoder, run.encoder)
-    dataset = data_of(run, options, encoder)
+    source = source_of(options.run)
+    encoder = source.encoder()
+    dataset = data_of(source, options, encoder)
     train, test = train_and_test_rows(
         dataset, test_share=options.test_share, fraction=options.fraction, seed=options.training.seed
     )
@@ -69,33 +68,26 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
     model = finetune(encoder, dataset, train, options.training)
     rows = score_rows(dataset, model, train, test) if len(test) else []
     show_rows(out, tuple(rows))
-    folder = options.out or run.path / _PREDICTOR
+    folder = options.out or source.predictor_folder(dataset.name)
     card: dict[str, Any] = {
         "dataset": f"{dataset.name}: {len(train)} labelled graphs. {dataset.source}",
-        "method": f"fine-tuned from {run.encoder}",
+        "method": f"fine-tuned from {source.place}",
     }
     save_encoder(model, folder, config=model.arguments, card=card)
-    say(out, f"fine-tuned encoder: {folder}; to use it: jepakit graph predict {run.path} --dataset DATA")
+    found = source.given if source.run is not None and options.out is None else folder
+    say(out, f"fine-tuned encoder: {folder}; to use it: jepakit graph predict {found} --dataset DATA")
 
 
 def run_predict(options: PredictOptions, out: Console) -> None:
     """Writes predictions to a file."""
-    run = trained_run(options.run)
+    source = source_of(options.run)
     require_known_format("out", options.out)
-    model = load_encoder_as(Predictor, _predictor_of(run, options.predictor))
-    dataset = data_of(run, options, model.encoder, label_columns=())
+    model = source.predictor(Predictor, options.predictor)
+    dataset = data_of(source, options, model.encoder, label_columns=())
     columns, graph = graph_rows(dataset)
     columns |= {name: placed(values, graph) for name, values in predicted_columns(model, dataset.graphs).items()}
     write_rows(options.out, columns)
     say(out, f"predictions for {len(graph)} rows in {options.out}{unread_note(graph, 'them')}")
-
-
-def _predictor_of(run: RunFolder, given: Path | None) -> Path:
-    folder = given or run.path / _PREDICTOR
-    if not folder.is_dir():
-        way_out = f"jepakit graph finetune {run.path} makes one"
-        raise ModelError(f"{folder}: there is no fine-tuned encoder here; {way_out}")
-    return folder
 
 
 def predicted_columns(model: Predictor, graphs: Graphs) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""Options of ``jepakit graph``: what to read, for a new run or with the encoder of a run."""
+"""Options of ``jepakit graph``: what to read, for a new run or with an encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jepakit.errors import DataError
+from jepakit.cli.graph_source import Source
+from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
@@ -49,10 +50,11 @@ class DataOptions:
 
 @dataclass
 class RunDataOptions:
-    """What a run's encoder is to read.
+    """The encoder, and what it is to read.
 
     Args:
-        run: folder of a finished run.
+        run: a finished run, or an encoder alone: its folder, the name of one that comes with the package
+            (``molecules``), or its id on a hub, ``USER/NAME``.
         dataset: other data of the same kind; by default the run's own.
         smiles_column: of a table of molecules; by default as in the run.
         label_columns: of a table of molecules; by default as in the run for its own data, for others the only one that
@@ -60,7 +62,7 @@ class RunDataOptions:
         fill_missing: accept missing attributes, see ``graph pretrain``; always where the run did.
     """
 
-    run: Path | None = None
+    run: str | None = None
     dataset: str | None = None
     smiles_column: str | None = None
     label_columns: list[str] | None = None
@@ -68,25 +70,27 @@ class RunDataOptions:
 
 
 def data_of(
-    run: RunFolder, options: RunDataOptions, encoder: GraphEncoder, *, label_columns: Sequence[str] | None = None
+    source: Source, options: RunDataOptions, encoder: GraphEncoder, *, label_columns: Sequence[str] | None = None
 ) -> GraphDataset:
-    """The data that the options name, read as the run read its own.
+    """The data that the options name, read as the run of the encoder, if it is of one, read its own.
 
     Args:
-        run: a finished run.
+        source: of the encoder.
         options: of the command.
-        encoder: that of the run.
+        encoder: the encoder.
         label_columns: instead of those of the options; empty: no labels of molecules.
+
+    Raises:
+        ConfigError: no data are named, and the encoder is of no run.
     """
-    saved = run.read_config()
-    if not isinstance(saved.get("dataset"), str):
-        raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
-    chosen: dict[str, Any] = {f.name: saved[f.name] for f in fields(DataOptions) if f.name in saved}
+    chosen = {} if source.run is None else _options_of(source.run)
     if options.dataset:
         chosen |= {"dataset": options.dataset, "label_columns": None}
         if encoder.vocabulary is None:
             problem = "%s is of a version that kept no names of columns: those of %s go by position"
-            _LOG.warning(problem, run.path, options.dataset)
+            _LOG.warning(problem, source.given, options.dataset)
+    elif source.run is None:
+        raise ConfigError("dataset", None, f"a name or a path: {source.place} has no data of its own")
     for name in ("smiles_column", "label_columns"):
         if getattr(options, name) is not None:
             chosen[name] = getattr(options, name)
@@ -94,3 +98,10 @@ def data_of(
     if label_columns is not None:
         chosen["label_columns"] = list(label_columns)
     return DataOptions(**chosen).load(encoder=encoder)
+
+
+def _options_of(run: RunFolder) -> dict[str, Any]:
+    saved = run.read_config()
+    if not isinstance(saved.get("dataset"), str):
+        raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
+    return {field.name: saved[field.name] for field in fields(DataOptions) if field.name in saved}

@@ -39,19 +39,21 @@ MAX_KERNEL_GRAPHS = 8_000
 
 def random_encoders(first: GraphEncoder, graphs: Graphs, count: int) -> list[GraphEncoder]:
     """``first`` and encoders of the same architecture with other random weights, calibrated on ``graphs``."""
-    encoders = [first]
-    for seed in range(1, count):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            encoder = GraphEncoder(**first.arguments)  # pyright: ignore[reportArgumentType]
-            if encoder.word_weight is not None and first.word_weight is not None:
-                encoder.word_weight.copy_(first.word_weight)
-            prepared = encoder.prepare(graphs)
-            # With dropout this draws, too.
-            encoder.calibrate(prepared)
-            encoder.eval().fit_readout(prepared, seed=seed)
-        encoders.append(encoder)
-    return encoders
+    return [first, *(untrained(first, graphs, seed=seed) for seed in range(1, count))]
+
+
+def untrained(like: GraphEncoder, graphs: Graphs, *, seed: int) -> GraphEncoder:
+    """An encoder of the architecture of another, with random weights, calibrated on ``graphs``; in eval mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = GraphEncoder(**like.arguments)  # pyright: ignore[reportArgumentType]
+        if encoder.word_weight is not None and like.word_weight is not None:
+            encoder.word_weight.copy_(like.word_weight)
+        prepared = encoder.prepare(graphs)
+        # With dropout this draws, too.
+        encoder.calibrate(prepared)
+        encoder.eval().fit_readout(prepared, seed=seed)
+    return encoder
 
 
 def random_gcn(graphs: Graphs, *, seed: int = 0, layers: int = 1) -> Tensor:

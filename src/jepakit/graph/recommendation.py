@@ -114,7 +114,7 @@ def recommendation(
     cost = _cost(ours, others[best], training_seconds)
     if gain.low > 0:
         return f"Use the pre-trained encoder: it is {size} better than the best other row, {best} ({bounds}; {cost})."
-    where = f"{best} (random_encoder/ in the run folder)" if best == RANDOM else best
+    where = f"{best} (of a run: random_encoder/ in its folder)" if best == RANDOM else best
     if gain.high < 0:
         return f"Use {where}: the pre-trained encoder is {size} worse ({bounds}; {cost})."
     side = "better" if gain.mean >= 0 else "worse"
