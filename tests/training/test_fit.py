@@ -233,13 +233,13 @@ def test_the_total_is_task_plus_weight_times_jepa_to_the_bit(monkeypatch: pytest
     from jepakit.training import module as training_module
 
     totals: list[tuple[Tensor, dict[str, Tensor]]] = []
-    losses = training_module.JEPAModule.losses
+    losses = training_module.FitModule.losses
 
     def recorded(self: Any, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         totals.append(losses(self, batch))
         return totals[-1]
 
-    monkeypatch.setattr(training_module.JEPAModule, "losses", recorded)
+    monkeypatch.setattr(training_module.FitModule, "losses", recorded)
     jepa = make_jepa()
     fit(
         jepa,

@@ -21,6 +21,7 @@ from jepakit.graph.networks.messages import Messages
 from jepakit.graph.networks.prototypes import PrototypeReadout
 from jepakit.graph.vocabulary import Vocabulary, translate
 from jepakit.graph.words import best_power, is_bag_of_words, word_weights
+from jepakit.training import HubMixin
 
 # Features with at least so many columns and at most this share of non-zeros are multiplied as a sparse matrix.
 _SPARSE_MIN_COLUMNS, _SPARSE_MAX_DENSITY = 256, 0.05
@@ -118,7 +119,7 @@ class NodeEncoder(nn.Module):
     position_dim: int
 
 
-class GraphEncoder(NodeEncoder):
+class GraphEncoder(HubMixin, NodeEncoder):
     """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
 
     A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``, not their structural encoding.

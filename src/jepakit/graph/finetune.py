@@ -13,7 +13,7 @@ from torch.optim.swa_utils import update_bn
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
-from jepakit.training import EpochLoader, FitConfig, fit
+from jepakit.training import EpochLoader, FitConfig, HubMixin, fit
 
 
 @dataclass
@@ -32,7 +32,7 @@ class FinetuneConfig(FitConfig):
     progress: bool = False
 
 
-class Predictor(nn.Module):
+class Predictor(HubMixin):
     """An encoder and a linear head on its pooled graph embedding.
 
     ``target_mean`` and ``target_std`` (``[T]``) are those of the training labels, for regression.

@@ -23,7 +23,7 @@ from jepakit.guard.risk import LOWEST, joined_risk, risk_of
 from jepakit.guard.scorer import CallScore
 from jepakit.guard.traces.provenance import Flow
 from jepakit.guard.views import governance, plans
-from jepakit.training import load_encoder_as
+from jepakit.training import HubMixin, load_encoder_as
 
 _HEAD = 64
 #: A smaller risk is not explained, nor is what a judge sees of less than this share of the largest.
@@ -32,7 +32,7 @@ READS_LIKE_AN_INSTRUCTION = "the words around one of its values, in what a tool 
 UNEXPECTED = "it is unlike the calls that the encoders expect"
 
 
-class GuardModel(nn.Module):
+class GuardModel(HubMixin):
     """What governs an agent -> z_g, its calls -> z_e, the prediction of z_e from z_g, and scores of calls.
 
     Args:

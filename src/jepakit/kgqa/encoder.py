@@ -26,6 +26,7 @@ from jepakit.kgqa.networks.layers import (
     RelationalGIN,
     RelationalTransformer,
 )
+from jepakit.training import HubMixin
 
 
 @dataclass
@@ -81,7 +82,7 @@ class EncoderConfig:
         return self.layers + 1 if self.jumping == "concat" else 1
 
 
-class KnowledgeEncoder(NodeEncoder):
+class KnowledgeEncoder(HubMixin, NodeEncoder):
     """`Graphs` with text embeddings, node and edge types -> ``{"node": [N, width], "graph": [G, width]}``.
 
     A learned mask token replaces text and type of the nodes in ``graphs.hidden_nodes``; their edges are seen.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepakit.lp.data import Array, LinearProgram
 from jepakit.lp.encoder import EncoderConfig, GNNPolicy, Heads, KKTNetMLP, Prediction
@@ -17,9 +17,10 @@ from jepakit.lp.networks.kkt import kkt_terms
 from jepakit.lp.solving.basis import BASIC, Basis
 from jepakit.lp.solving.scaling import equilibrated
 from jepakit.lp.solving.solver import Start
+from jepakit.training import HubMixin
 
 
-class LPModel(nn.Module):
+class LPModel(HubMixin):
     """An encoder with heads.
 
     Args:

@@ -21,6 +21,7 @@ from jepakit.core import BidirectionalPredictor, IdentityPredictor, MLPPredictor
 from jepakit.errors import ConfigError, require_at_least, require_choice, require_within
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.text import Kind
+from jepakit.training import HubMixin
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Towers(nn.Module):
             self.start.copy_(directions.flip(1)[:, : self.start.shape[1]])
 
 
-class Adapter(nn.Module):
+class Adapter(HubMixin):
     """Maps base vectors to vectors for search (queries) and for the index (documents).
 
     Args:

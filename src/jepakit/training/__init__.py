@@ -1,6 +1,9 @@
-"""Running the objective: fit, run folders, encoder folders, reports."""
+"""Running the objective: fit, run folders, encoder folders, reports; what a Trainer of your own needs."""
+
+from typing import TYPE_CHECKING
 
 from jepakit.errors import requires_extra
+from jepakit.lazy import lazy_names
 
 with requires_extra("training"):
     from jepakit.training.fit import fit
@@ -10,14 +13,22 @@ with requires_extra("training"):
     from jepakit.training.results import save_trained
     from jepakit.training.run import RunFolder, is_first_process
     from jepakit.training.storage.encoder_folder import load_encoder, load_encoder_as, push_to_hub, save_encoder
+    from jepakit.training.storage.hub_mixin import HubMixin
     from jepakit.training.trained_run import TrainedRun
+
+if TYPE_CHECKING:
+    from jepakit.training.lightning import JEPAModule, OnlineProbe, RankMe
 
 __all__ = [
     "EpochLoader",
     "FitConfig",
     "FitResult",
+    "HubMixin",
+    "JEPAModule",
     "ObjectiveConfig",
+    "OnlineProbe",
     "PredictorConfig",
+    "RankMe",
     "RegularizerConfig",
     "RunFolder",
     "TargetConfig",
@@ -30,3 +41,8 @@ __all__ = [
     "save_encoder",
     "save_trained",
 ]
+
+# Lightning takes seconds to import: these names are fetched when they are first used.
+__getattr__ = lazy_names(
+    __name__, dict.fromkeys(("JEPAModule", "OnlineProbe", "RankMe"), "jepakit.training.lightning"), extra="training"
+)

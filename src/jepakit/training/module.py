@@ -27,7 +27,7 @@ FINITE_EVERY = 20
 BAR_UPDATES = 10
 
 
-class JEPAModule(pl.LightningModule):
+class FitModule(pl.LightningModule):
     """The total loss: JEPA alone in the first ``jepa_pretrain_epochs``, then task + ``jepa_weight`` · JEPA.
 
     Args:
@@ -162,7 +162,7 @@ class EpochLog(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs and writes; raises ModelError where a loss or a weight is not finite."""
         seconds, epoch = time.perf_counter() - self._start, trainer.current_epoch
-        assert isinstance(pl_module, JEPAModule)
+        assert isinstance(pl_module, FitModule)
         means = pl_module.take_means()
         # Checked before anything of this epoch is written, so the last checkpoint stays usable.
         pl_module.require_finite([means["total"], *pl_module.parameters()])
@@ -202,7 +202,7 @@ class Patience(EarlyStopping):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks the loss, except in epochs of JEPA alone before a task."""
-        assert isinstance(pl_module, JEPAModule)
+        assert isinstance(pl_module, FitModule)
         if not pl_module.pretraining:
             super().on_train_epoch_end(trainer, pl_module)
 

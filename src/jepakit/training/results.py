@@ -19,7 +19,8 @@ from jepakit.training.fit_config import FitResult
 from jepakit.training.report.diagram import Diagram
 from jepakit.training.result_rows import ResultRow, with_defaults
 from jepakit.training.run import RunFolder, is_first_process
-from jepakit.training.storage.encoder_folder import Role, save_encoder
+from jepakit.training.storage.encoder_folder import Role
+from jepakit.training.storage.hub_mixin import HubMixin
 
 EncoderT_co = TypeVar("EncoderT_co", bound=nn.Module, covariant=True)
 
@@ -168,8 +169,8 @@ def read_evaluation(file: Path) -> Evaluation:
 
 def save_trained(
     run: RunFolder,
-    encoder: Any,
-    random_encoder: Any,
+    encoder: HubMixin,
+    random_encoder: HubMixin,
     *,
     devices: int,
     card: Mapping[str, object],
@@ -183,7 +184,7 @@ def save_trained(
 
     Args:
         run: the run.
-        encoder: the trained module; its ``arguments`` are the keywords of its constructor.
+        encoder: the trained module.
         random_encoder: the same one before training.
         devices: how many trained it.
         card: what the model cards say.
@@ -202,5 +203,5 @@ def save_trained(
     tensors = {"embedding": embeddings} | ({} if labels is None else {"label": labels})
     write_tensors(run.embeddings, tensors, {"label_names": json.dumps(list(label_names))})
     # `encoder/` comes last: where it is, the run is complete.
-    save_encoder(random_encoder, run.random_encoder, config=random_encoder.arguments, card=card)
-    save_encoder(encoder, run.encoder, config=encoder.arguments, card=card, role=role)
+    random_encoder.save_pretrained(run.random_encoder, card=card)
+    encoder.save_pretrained(run.encoder, card=card, role=role)

@@ -24,7 +24,7 @@ from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
-from jepakit.training.module import EpochLog, JEPAModule, Patience, ProgressBar
+from jepakit.training.module import EpochLog, FitModule, Patience, ProgressBar
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 from jepakit.training.storage.weights import require_shapes
@@ -47,7 +47,7 @@ def fit_with_lightning(
     parts = nn.ModuleDict({name: part for name, part in (("jepa", jepa), ("task", task)) if part is not None})
     frozen = [p for name, p in _named(parts) if p.requires_grad and _matches(name, config.freeze)]
     groups, schedule = parameter_groups(parts, config), WarmupCosine(total_steps, warmup)
-    module = JEPAModule(jepa, task, config, parameter_groups=groups, schedule=schedule, frozen=frozen)
+    module = FitModule(jepa, task, config, parameter_groups=groups, schedule=schedule, frozen=frozen)
     stops = config.patience is not None or config.stop_loss is not None
     stopping = Patience(config.patience, config.stop_loss) if stops else None
     checkpoint = run.checkpoint if run is not None and resume and run.checkpoint.exists() else None
@@ -231,7 +231,7 @@ def _lightning_logger(config: FitConfig, run: RunFolder | None) -> Logger | bool
     return WandbLogger(save_dir=str(run.path), name=run.path.name, project="jepakit")
 
 
-def _check_same_model(module: JEPAModule, path: Path) -> None:
+def _check_same_model(module: FitModule, path: Path) -> None:
     """Raises ModelError where a checkpoint is of another model, ConfigError where it was trained with other options."""
     checkpoint = read_checkpoint(path)
     require_shapes(module, {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}, path)

@@ -18,6 +18,9 @@ from huggingface_hub import constants
 from torch import nn
 
 from jepakit.errors import ModelError
+from jepakit.graph import GraphEncoder
+from jepakit.retrieval import Adapter
+from jepakit.training import HubMixin
 from jepakit.training.storage.encoder_folder import load_encoder, push_to_hub, save_encoder
 
 # The hub client's own use of its HTTP library on the LFS way.
@@ -195,6 +198,36 @@ def test_what_is_pushed_comes_back(hub: Hub, folder: Path) -> None:
     back = load_encoder("ada/graphs", encoder_class=nn.Linear, endpoint=hub.url, token=TOKEN)
     assert torch.equal(back.weight, here.weight)
     assert torch.equal(back.bias, here.bias)
+
+
+class Own(HubMixin):
+    """An encoder of a user's own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, self.layer = width, nn.Linear(width, 2)
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        return {"width": self.width}
+
+
+def test_an_encoder_publishes_itself_and_comes_back(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    ours = GraphEncoder(in_dim=3, hidden=4, layers=1, prototypes=0)
+    address = {"token": TOKEN, "endpoint": hub.url}
+    for encoder in (Own(3), ours):
+        url = encoder.push_to_hub("ada/graphs", card={"dataset": "rings"}, **address)
+        assert url == f"{hub.url}/ada/graphs"
+        assert b"# graphs" in hub.repos["ada/graphs"][-1]["README.md"]
+        local = encoder.save_pretrained(tmp_path / type(encoder).__name__)
+        for source in ("ada/graphs", local):
+            back = type(encoder).from_pretrained(source, **address)
+            torch.testing.assert_close(back.state_dict(), encoder.state_dict(), rtol=0, atol=0)
+            assert not back.training
+    with pytest.raises(ModelError, match="holds an encoder of class GraphEncoder, not Adapter"):
+        Adapter.from_pretrained("ada/graphs", **address)
+    with pytest.raises(ModelError, match="does not build a Own"):
+        Own.from_pretrained(folder)
 
 
 def test_a_revision_can_be_asked_for(hub: Hub, folder: Path) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.errors import require_at_least, require_within
+from jepakit.training import HubMixin
 
 
 @dataclass
@@ -41,7 +42,7 @@ class MatcherConfig:
         require_within(self, "[0, 1)", "dropout")
 
 
-class PathMatcher(nn.Module):
+class PathMatcher(HubMixin):
     """Scores of paths for questions: ``τ z·v + b(m)[length]``.
 
     ``z = norm(m + A(m))`` with the frozen vector m of the question; ``v = norm(t + G(GRU(steps)))`` with t, the mean of
