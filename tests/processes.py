@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(
     [
         *("jepakit.cli.graph", "jepakit.cli.lp", "jepakit.cli.retrieval", "jepakit.graph.probe.classes"),
         # What they import while they run.
-        *("jepakit.training.trainer", "matplotlib.backends.backend_svg", "pydantic"),
+        *("jepakit.training.trainer", "pydantic"),
         *("jepakit.cli.kgqa", "sentence_transformers", "transformers.models.bert", "transformers.models.llama", "peft"),
     ]
 )

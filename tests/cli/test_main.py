@@ -300,12 +300,3 @@ def test_help_needs_nothing_that_an_extra_brings() -> None:
     advice = "pyarrow is not installed; install it with: pip install 'jepakit[graph]'"
     assert advice in " ".join(done.stdout.split())
     assert done.stderr == f"error: {advice}\n"
-
-
-def test_without_matplotlib_there_is_no_report_and_no_harm(toy: Toy, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(toy.run, run)
-    process = start_command(["graph", "evaluate", str(run), *QUICKLY], tmp_path / "log", without="matplotlib")
-    process.join(LIMIT)
-    assert process.exitcode == 0
-    assert "no report: matplotlib is not installed" in (tmp_path / "log").read_text()

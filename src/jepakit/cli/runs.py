@@ -15,7 +15,7 @@ from rich.text import Text
 from jepakit.cli.command import config_yaml
 from jepakit.cli.messages import say
 from jepakit.core import Diagnosis
-from jepakit.errors import ConfigError, MissingExtraError
+from jepakit.errors import ConfigError
 from jepakit.files import locked, write_json
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
@@ -103,10 +103,7 @@ def write_results(run: RunFolder, evaluation: Evaluation | None, out: Console) -
     """``results.json``, where there is an evaluation, and the report."""
     if evaluation is not None:
         write_json(run.results, evaluation.as_json())
-    try:
-        say(out, f"report: {write_report(run.path)}")
-    except MissingExtraError as error:
-        say(out, f"no report: {error}")
+    say(out, f"report: {write_report(run.path)}")
 
 
 def trained_run(path: Path | None) -> RunFolder:

@@ -32,7 +32,7 @@ from jepakit.search.static.encoder import StaticEncoder
 from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training.report.embeddings import sample_rows
-from jepakit.training.report.write import described
+from jepakit.training.report.terms import described
 from jepakit.training.results import ReportSection
 
 #: Vectors that the spread is measured on.

@@ -79,6 +79,8 @@ class ReportCurve:
         y_label: what the score is.
         x: the numbers, ascending.
         lines: names, and the scores of each at all numbers.
+        lower_is_better: of the score; None: neither is.
+        names: of the numbers, where each stands for something, such as a file; else none.
     """
 
     title: str
@@ -86,8 +88,51 @@ class ReportCurve:
     y_label: str
     x: tuple[float, ...]
     lines: tuple[tuple[str, tuple[float, ...]], ...]
+    lower_is_better: bool | None = None
+    names: tuple[str, ...] = ()
 
     __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class ReportScatter:
+    """Predicted against true values.
+
+    Args:
+        title: the heading.
+        label: what is predicted.
+        true: values.
+        predicted: of each.
+        names: of each, or none at all.
+        drawings: of each, or none at all; see `PointFacts`.
+    """
+
+    title: str
+    label: str
+    true: tuple[float, ...]
+    predicted: tuple[float, ...]
+    names: tuple[str, ...] = ()
+    drawings: tuple[str, ...] = ()
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class PointFacts:
+    """What a report says of each of N embeddings, when the reader points at it.
+
+    Args:
+        titles: of each, or none at all; such as the title of a document.
+        drawings: of each, or none at all: the path of an SVG (``M`` and ``L`` with whole numbers), then texts in it,
+            each ``|TEXT X Y``. Of molecules these are bonds and atoms.
+        values: a number of each, ``[N]``, nan where there is none; it colours the point in place of a class.
+        value_name: what the number is.
+    """
+
+    titles: tuple[str, ...] = ()
+    drawings: tuple[str, ...] = ()
+    values: Tensor | None = None
+    value_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +167,7 @@ class Evaluation:
         rows: ours and the floors.
         sections: further tables of the report.
         curves: drawn below the table.
+        scatters: predicted against true values.
         examples: cases that the report shows in full.
     """
 
@@ -131,6 +177,7 @@ class Evaluation:
     rows: tuple[ResultRow, ...] = ()
     sections: tuple[ReportSection, ...] = ()
     curves: tuple[ReportCurve, ...] = ()
+    scatters: tuple[ReportScatter, ...] = ()
     examples: tuple[ReportExample, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -158,6 +205,16 @@ def read_evaluation(file: Path) -> Evaluation:
             if not scores or len(scores) != len(curve.x):
                 where = {"file": file, "field": f"curves[{place}].lines[{line}]"}
                 raise DataError("not a score for each number", value=len(scores), expected=str(len(curve.x)), **where)
+        _require_texts(curve.names, len(curve.x), file, f"curves[{place}].names")
+    for place, scatter in enumerate(evaluation.scatters):
+        count, field = len(scatter.true), f"scatters[{place}]"
+        if not count or len(scatter.predicted) != count:
+            where = {"file": file, "field": f"{field}.predicted"}
+            raise DataError(
+                "not a value for each", value=len(scatter.predicted), expected=f"{count or 'some'}", **where
+            )
+        _require_texts(scatter.names, count, file, f"{field}.names")
+        _require_texts(scatter.drawings, count, file, f"{field}.drawings")
     for place, example in enumerate(evaluation.examples):
         nodes = len(example.diagram.nodes) if example.diagram else 0
         for number, edge in enumerate(example.diagram.edges if example.diagram else ()):
@@ -165,6 +222,12 @@ def read_evaluation(file: Path) -> Evaluation:
                 where = {"file": file, "field": f"examples[{place}].diagram.edges[{number}]"}
                 raise DataError("no such node", value=[edge.source, edge.target], expected=f"below {nodes}", **where)
     return evaluation
+
+
+def _require_texts(texts: Sequence[str], count: int, file: Path, field: str) -> None:
+    """Raises DataError unless there are so many texts, or none."""
+    if len(texts) not in (0, count):
+        raise DataError("not a text for each", file=file, field=field, value=len(texts), expected=f"{count} or none")
 
 
 def save_trained(
@@ -178,6 +241,7 @@ def save_trained(
     embeddings: Tensor,
     labels: Tensor | None = None,
     label_names: Sequence[str] = (),
+    facts: PointFacts | None = None,
     role: Role = "context",
 ) -> None:
     """Writes diagnosis, embeddings, ``random_encoder/`` and ``encoder/``; only the first process of several does.
@@ -192,6 +256,7 @@ def save_trained(
         embeddings: of a sample, ``[N, D]``.
         labels: a class of each, ``[N]``, for the map of the embeddings.
         label_names: names of the classes.
+        facts: of each of the embeddings.
         role: which encoder of a JEPA ``encoder`` is.
 
     Raises:
@@ -200,8 +265,12 @@ def save_trained(
     if not is_first_process(devices):
         return
     write_json(run.diagnosis, {"collapsed": diagnosis.collapsed, **asdict(diagnosis)})
-    tensors = {"embedding": embeddings} | ({} if labels is None else {"label": labels})
-    write_tensors(run.embeddings, tensors, {"label_names": json.dumps(list(label_names))})
+    facts = facts or PointFacts()
+    optional = {"label": labels, "value": facts.values}
+    tensors = {"embedding": embeddings} | {name: values for name, values in optional.items() if values is not None}
+    texts = {"label_names": label_names, "titles": facts.titles, "drawings": facts.drawings}
+    about = {name: json.dumps(list(content)) for name, content in texts.items()} | {"value_name": facts.value_name}
+    write_tensors(run.embeddings, tensors, about)
     # `encoder/` comes last: where it is, the run is complete.
     random_encoder.save_pretrained(run.random_encoder, card=card)
     encoder.save_pretrained(run.encoder, card=card, role=role)

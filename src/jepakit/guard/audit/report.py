@@ -16,7 +16,7 @@ from jepakit.guard.data import Origin, Trace
 from jepakit.guard.traces.editing import at
 from jepakit.guard.traces.provenance import data_flow
 from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, NodeKind
-from jepakit.training.report.write import write_page
+from jepakit.training.report.page import write_page
 from jepakit.training.results import ReportExample, ReportSection
 
 #: Characters around a place in an output; calls of a drawing; rows of a table.

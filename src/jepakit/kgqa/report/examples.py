@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import dijkstra
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions, Subgraph
 from jepakit.kgqa.retriever import PathRetriever, Ranked
 from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, NodeKind
-from jepakit.training.report.write import write_page
+from jepakit.training.report.page import write_page
 from jepakit.training.results import ReportExample, ReportSection
 
 #: Entities of a drawing; answers and paths that are named.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,12 +28,34 @@ Metrics = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Embeddings:
-    """embeddings.safetensors: the finite rows ``[N, D]``, labels ``[N]`` (-1: none), and how many were dropped."""
+    """embeddings.safetensors, without the rows that are not finite.
+
+    Args:
+        embedding: ``[N, D]``.
+        label: ``[N]``, -1 where there is none.
+        label_names: names of the classes.
+        dropped: how many rows were not finite.
+        value: a number of each row, ``[N]``, nan where there is none.
+        value_name: what it is.
+        titles: of each row, or none at all.
+        drawings: of each row, or none at all.
+    """
 
     embedding: Tensor
     label: Tensor | None
     label_names: tuple[str, ...]
     dropped: int
+    value: Tensor | None = None
+    value_name: str = ""
+    titles: tuple[str, ...] = ()
+    drawings: tuple[str, ...] = ()
+
+    def facts_of(self, row: int) -> tuple[str, str]:
+        """Title and drawing of a row, and its value."""
+        title = self.titles[row] if self.titles else ""
+        if self.value is not None and np.isfinite(value := float(self.value[row])):
+            title += f"\n{self.value_name}: {value:.4g}"
+        return title.strip(), self.drawings[row] if self.drawings else ""
 
 
 @dataclass(frozen=True)
@@ -92,19 +115,34 @@ def _number(cell: str, file: Path, line: int, field: str) -> float:
 
 def _read_embeddings(file: Path) -> Embeddings:
     tensors, metadata = read_tensors(file)
-    with reading(file, ModelError):
-        names = parse_json(metadata.get("label_names", "[]"))
-    embedding, label = tensors.get("embedding"), tensors.get("label")
+    texts: dict[str, tuple[str, ...]] = {}
+    for name in ("label_names", "titles", "drawings"):
+        with reading(file, ModelError):
+            content = parse_json(metadata.get(name, "[]"))
+        texts[name] = checked(tuple[str, ...], content, file=file, field=name)
+    embedding, label, value = tensors.get("embedding"), tensors.get("label"), tensors.get("value")
     if embedding is None or embedding.ndim != 2 or not embedding.is_floating_point():
-        value = None if embedding is None else f"{embedding.dtype} {tuple(embedding.shape)}"
-        raise DataError("is no [N, D] float tensor", file=file, field="embedding", value=value, expected="[N, D] float")
-    if label is not None and (label.shape != embedding.shape[:1] or label.is_floating_point()):
-        value = f"{label.dtype} {tuple(label.shape)}"
-        raise DataError("does not fit", file=file, field="label", value=value, expected=f"[{len(embedding)}] int64")
+        found = None if embedding is None else f"{embedding.dtype} {tuple(embedding.shape)}"
+        raise DataError("is no [N, D] float tensor", file=file, field="embedding", value=found, expected="[N, D] float")
+    count = len(embedding)
+    if label is not None and (label.shape != (count,) or label.is_floating_point()):
+        found = f"{label.dtype} {tuple(label.shape)}"
+        raise DataError("does not fit", file=file, field="label", value=found, expected=f"[{count}] int64")
+    if value is not None and (value.shape != (count,) or not value.is_floating_point()):
+        found = f"{value.dtype} {tuple(value.shape)}"
+        raise DataError("does not fit", file=file, field="value", value=found, expected=f"[{count}] float")
+    for name in ("titles", "drawings"):
+        if len(texts[name]) not in (0, count):
+            raise DataError("does not fit", file=file, field=name, value=len(texts[name]), expected=f"{count} texts")
     finite = torch.isfinite(embedding).all(1)
+    kept = finite.tolist()
     return Embeddings(
         embedding[finite].float(),
         None if label is None else label[finite].long(),
-        checked(tuple[str, ...], names, file=file, field="label_names"),
+        texts["label_names"],
         dropped=int((~finite).sum()),
+        value=None if value is None else value[finite].float(),
+        value_name=metadata.get("value_name", ""),
+        titles=tuple(compress(texts["titles"], kept)),
+        drawings=tuple(compress(texts["drawings"], kept)),
     )

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jepakit.core.diagnostics import effective_rank
+from jepakit.training.report.charts import key_of, spectrum_chart
 from jepakit.training.report.data import Embeddings
-from jepakit.training.report.figures import MARKERS, LegendEntry, ReportFigure, point_map, spectrum_chart
+from jepakit.training.report.figures import SHAPES, LegendEntry, Ramp, ReportFigure
+from jepakit.training.report.maps import Point, level_keys, point_map
 
 _MAP_POINTS = 2000
 _SPECTRUM_ROWS = 5000
@@ -55,49 +57,56 @@ def _spectrum(rows: Tensor, rank: float, count: int) -> ReportFigure:
     return ReportFigure(
         "Spectrum",
         f"singular values of {_of(len(rows), count)} centred embeddings; {reading}",
-        spectrum_chart(singular, rank, name="spectrum", description=description),
+        spectrum_chart(singular, rank, description=description),
         hint="a cliff on the left is a collapse",
     )
 
 
 def _map(embeddings: Embeddings, *, collapsed: bool) -> ReportFigure:
     ids = sample_rows(len(embeddings.embedding), _MAP_POINTS)
-    points, method = project_to_plane(embeddings.embedding[ids])
-    colour, legend = _classes(embeddings, ids)
+    places, method = project_to_plane(embeddings.embedding[ids])
+    keys, legend, ramp = _keys(embeddings, ids)
+    points = [Point(key, *embeddings.facts_of(row)) for key, row in zip(keys, ids.tolist(), strict=True)]
     classes = ", ".join(f"{entry.name} ({entry.count})" for entry in legend)
-    description = f"The embeddings in a plane by {method}, {'by class: ' + classes if classes else 'without labels'}"
+    told = f"by class: {classes}" if classes else f"by {ramp.name}" if ramp else "without labels"
     readable = method == "t-SNE" and not collapsed
     return ReportFigure(
         f"Map ({method})",
         f"{_of(len(ids), len(embeddings.embedding))} embeddings",
-        point_map(points, colour, name="map", description=description),
+        point_map(places, points, description=f"The embeddings in a plane by {method}, {told}"),
         hint="neighbours are meaningful, distances between groups are not" if readable else "",
         warning="collapsed: any shape is drawn from the little spread that is left" if collapsed else "",
         legend=legend,
+        ramp=ramp,
     )
 
 
-def _classes(embeddings: Embeddings, ids: Tensor) -> tuple[np.ndarray, list[LegendEntry]]:
-    """A colour for each sampled row, -1 for none, and the legend. Rare classes share one entry."""
+def _keys(embeddings: Embeddings, ids: Tensor) -> tuple[list[str], list[LegendEntry], Ramp | None]:
+    """The colour of each sampled row, by value or by class, and what they mean. Rare classes share one entry."""
+    if embeddings.value is not None:
+        value = embeddings.value[ids].double().numpy()
+        if np.isfinite(value).any():
+            low, high = np.nanmin(value), np.nanmax(value)
+            return level_keys(value), [], Ramp(embeddings.value_name, f"{low:.4g}", f"{high:.4g}")
     if embeddings.label is None:
-        return np.full(len(ids), -1), []
+        return ["none"] * len(ids), [], None
     label = embeddings.label[ids].numpy()
     classes, counts = np.unique(label[label >= 0], return_counts=True)
-    kept = np.sort(classes[np.argsort(-counts, kind="stable")[: len(MARKERS)]])
+    kept = np.sort(classes[np.argsort(-counts, kind="stable")[: len(SHAPES)]])
     names = embeddings.label_names
     colour = np.full(len(label), -1)
     legend: list[LegendEntry] = []
     for which, value in enumerate(kept):
         colour[label == value] = which
         name = names[value] if value < len(names) else f"class {value}"
-        legend.append(LegendEntry(f"--c{which}", MARKERS[which][1], name, int((label == value).sum())))
+        legend.append(LegendEntry(key_of(which), SHAPES[which], name, int((label == value).sum())))
     unlabelled = int((label < 0).sum())
     others = int((colour < 0).sum()) - unlabelled
     kinds = {f"{len(classes) - len(kept)} other classes": others, "no label": unlabelled}
     if others or unlabelled:
         name = ", ".join(kind for kind, count in kinds.items() if count)
-        legend.append(LegendEntry("--muted", "●", name, others + unlabelled))
-    return colour, legend
+        legend.append(LegendEntry("none", "●", name, others + unlabelled))
+    return ["none" if which < 0 else key_of(which) for which in colour.tolist()], legend, None
 
 
 def _of(shown: int, count: int) -> str:
