@@ -140,14 +140,13 @@ def test_a_flipped_bit_and_a_vector_under_a_wrong_key_are_unknown(cache: Embeddi
 
 
 def test_encoder_keeps_order_and_encodes_each_text_once(cache: EmbeddingCache) -> None:
-    inner, progress = Counting(), list[tuple[int, int]]()
-    cached = CachedEncoder(inner, cache, block=2, progress=lambda done, total: progress.append((done, total)))
+    inner = Counting()
+    cached = CachedEncoder(inner, cache, block=2)
     texts = ["b", "aaa", "", "b", "lone \ud800", "cc", "aaa", "b"]
     expected = vectors_of([f"document:{text}" for text in texts])
     assert torch.equal(cached.encode(texts, "document"), expected)
     # The longest first: a batch is as long as its longest.
     assert inner.asked == ["lone \ud800", "aaa", "cc", "b", ""]
-    assert progress == [(3, 8), (7, 8), (8, 8)]
     assert torch.equal(CachedEncoder(Counting(fails_after=0), cache).encode(texts[::-1], "document"), expected.flip(0))
     assert CachedEncoder(inner, cache).encode([], "query").shape == (0, DIM)
     assert (cached.name, cached.dim, cached.fingerprint) == ("counting", DIM, "f1")
@@ -165,11 +164,10 @@ def test_what_was_encoded_before_a_kill_is_kept(cache: EmbeddingCache) -> None:
     texts = [f"text {number}" for number in range(100)]
     with pytest.raises(ModelError, match="killed"):
         CachedEncoder(Counting(fails_after=60), cache, block=20).encode(texts, "query")
-    rest, progress = Counting(), list[tuple[int, int]]()
-    cached = CachedEncoder(rest, cache, block=20, progress=lambda done, total: progress.append((done, total)))
+    rest = Counting()
+    cached = CachedEncoder(rest, cache, block=20)
     assert torch.equal(cached.encode(texts, "query"), vectors_of([f"query:{text}" for text in texts]))
     assert len(rest.asked) == 40
-    assert progress == [(80, 100), (100, 100)]
 
 
 def test_what_is_returned_may_be_changed(cache: EmbeddingCache) -> None:

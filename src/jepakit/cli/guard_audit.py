@@ -24,6 +24,7 @@ from jepakit.guard.energies import EnergyName
 from jepakit.guard.policy import Decision, load_policy, policy_name
 from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.scorer import Scorer
+from jepakit.progress import tracked
 
 ShownTable = tuple[str, tuple[str, ...], tuple[tuple[str | int, ...], ...]]
 """Title, names of the columns, and rows of a table."""
@@ -61,7 +62,7 @@ class JudgedTraces:
         """
         if self.traces is None:
             raise ConfigError("traces", None, "a file with traces")
-        return load_traces(self.traces, self.format, strict=self.strict)
+        return tracked(load_traces(self.traces, self.format, strict=self.strict), "judging", unit="runs")
 
     def auditors(
         self, thresholds: Thresholds | None = None, mode: Literal["enforce", "record"] = "enforce"

@@ -21,6 +21,7 @@ from jepakit.graph.networks.messages import Messages
 from jepakit.graph.networks.prototypes import PrototypeReadout
 from jepakit.graph.vocabulary import Vocabulary, translate
 from jepakit.graph.words import best_power, is_bag_of_words, word_weights
+from jepakit.progress import tracked
 from jepakit.training import HubMixin
 
 # Features with at least so many columns and at most this share of non-zeros are multiplied as a sparse matrix.
@@ -227,7 +228,8 @@ class GraphEncoder(HubMixin, NodeEncoder):
         sizes: list[int] = torch.unique_consecutive(batch_of, return_counts=True)[1].tolist() or [0]
         was_training = self.training
         self.eval()
-        parts = [self._read_out(graphs[ids], key) for ids in torch.arange(len(graphs)).split(sizes)]
+        batches = tracked(torch.arange(len(graphs)).split(sizes), "embedding", unit="batches")
+        parts = [self._read_out(graphs[ids], key) for ids in batches]
         self.train(was_training)
         return torch.cat(parts)
 

@@ -17,6 +17,7 @@ from jepakit.graph.probe.kernels import KernelKind, wl_kernel_series
 from jepakit.graph.probe.propagation import principal_components, rare_words, smoothed_features, spread_features
 from jepakit.graph.recommendation import Measured
 from jepakit.graph.words import is_bag_of_words
+from jepakit.progress import phase
 
 Floor = Literal["no network", "random", "wl", "wl-oa"]
 FEATURES = "features alone"
@@ -101,8 +102,9 @@ def kernel_floor(
     if len(graphs) > MAX_KERNEL_GRAPHS:
         return f"The {method} was left out: there are more than {MAX_KERNEL_GRAPHS:,} graphs."
     start = time.perf_counter()
-    series = floor_kernels(graphs, kind)
-    split = first_split_seconds(series, graphs.y, folds=folds)
+    with phase(f"matrices of the {method}"):
+        series = floor_kernels(graphs, kind)
+        split = first_split_seconds(series, graphs.y, folds=folds)
     expected = time.perf_counter() - start + split * folds * len(seeds) / jobs
     if expected > limit:
         return f"The {method} was left out: it would have taken {expected:.0f} s, and {limit:.0f} s are allowed."

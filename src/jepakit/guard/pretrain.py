@@ -29,6 +29,7 @@ from jepakit.guard.policy import policies_of
 from jepakit.guard.training_views import RunViews, ViewConfig, balanced
 from jepakit.guard.validation import Validation, validate
 from jepakit.guard.views import plans
+from jepakit.progress import phase
 from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, results, save_trained
 
 #: Calls of the diagnosis.
@@ -111,7 +112,8 @@ def pretrain(
     features = features_of(policies_of(config.policy, runs.traces), runs.traces, runs.flows)
     fitted, judge = fit_detector(runs, config.detector), fit_judge(runs, features, config.judge)
     model, untrained, unseen, result = _trained(runs, config, fitted.detector, judge.judge, run, resume)
-    validation = validate(model, unseen, config.objective)
+    with phase("validating"):
+        validation = validate(model, unseen, config.objective)
     if (config.use_head or model.detector is None) and validation.high > validation.low:
         model.scale.copy_(torch.tensor([validation.low, validation.high]))
     embeddings, labels = _embeddings(model, unseen)

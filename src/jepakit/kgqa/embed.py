@@ -14,6 +14,7 @@ from jepakit.kgqa.data import Ids, KnowledgeGraph
 from jepakit.kgqa.encoder import KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures
 from jepakit.kgqa.sampling import spread_entries
+from jepakit.progress import tracked
 
 _ENTITIES_AT_ONCE = 20_000
 
@@ -54,7 +55,7 @@ def embed_entities(
     out = torch.empty(len(x), encoder.config.width) if concat else x
     if concat:
         out[:, :hidden] = x
-    for depth in range(encoder.config.layers):
+    for depth in tracked(range(encoder.config.layers), "embedding entities", unit="layers"):
         following = torch.empty_like(x)
         for number, (first, last) in enumerate(batches(graph, neighbours, batch_edges)):
             # The same triples in every layer.

@@ -26,6 +26,7 @@ from jepakit.kgqa.report.sections import (
 from jepakit.kgqa.retriever import PathRetriever, Ranked
 from jepakit.kgqa.retrievers import Query
 from jepakit.kgqa.retrievers.named import TITLES, ClassicName, classic_retrievers
+from jepakit.progress import phase, tracked
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation, ReportSection
 
@@ -99,7 +100,8 @@ def evaluate(
     ranked, best = _rank_by_paths(questions, retriever, retriever.with_matcher(random_encoder), config.limit)
     sections: list[ReportSection] = []
     if config.linking:
-        matches = EntityLinker(graph).link(questions.texts)
+        with phase(f"linking the topics of {len(questions)} questions"):
+            matches = EntityLinker(graph).link(questions.texts)
         sections.append(linking_section(matches, questions))
         ranked[LINKED] = _rank_linked(questions, matches, retriever, ranked[OURS], config.limit)
     entities = {method: [one.entities for one in results] for method, results in ranked.items()}
@@ -107,7 +109,9 @@ def evaluate(
     for name, classic in classic_retrievers(config.retrievers, graph, retriever.encoder).items():
         entities[TITLES[name]] = [
             one.entities
-            for start in range(0, len(questions), _QUESTIONS_AT_ONCE)
+            for start in tracked(
+                range(0, len(questions), _QUESTIONS_AT_ONCE), f"answering by {TITLES[name]}", unit="batches"
+            )
             for one in classic.retrieve(_queries(questions, start), config.limit)
         ]
     missing = questions.missing or None
@@ -151,12 +155,14 @@ def _rank_by_paths(
     """The answers of both retrievers, and the best path of each question; the paths are walked once if all are."""
     ranked: dict[str, list[Ranked]] = {OURS: [], UNTRAINED: []}
     best: list[BestPath] = []
-    for walked in retriever.walk(questions):
-        ranked[OURS] += retriever.rank_walked(walked, limit)
-        # A beam follows the paths that its own matcher prefers.
-        ranked[UNTRAINED] += untrained.rank_shared(walked, limit)
-        for row, share in zip(*(column.tolist() for column in walked.best()), strict=True):
-            best.append(BestPath(() if row < 0 else retriever.table.steps(int(walked.path[row])), share))
+    with phase("answering by paths", len(questions), unit="questions") as answering:
+        for walked in retriever.walk(questions):
+            ranked[OURS] += retriever.rank_walked(walked, limit)
+            # A beam follows the paths that its own matcher prefers.
+            ranked[UNTRAINED] += untrained.rank_shared(walked, limit)
+            for row, share in zip(*(column.tolist() for column in walked.best()), strict=True):
+                best.append(BestPath(() if row < 0 else retriever.table.steps(int(walked.path[row])), share))
+            answering.advance(len(walked.questions))
     return ranked, best
 
 

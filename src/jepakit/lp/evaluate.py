@@ -20,6 +20,7 @@ from jepakit.lp.starts.advice import Timed, recommendation, within_noise
 from jepakit.lp.starts.choice import Choice
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.stream import start_of
+from jepakit.progress import tracked
 from jepakit.training.result_rows import ResultRow
 from jepakit.training.results import Evaluation
 
@@ -196,7 +197,7 @@ def solved(problems: Sequence[LinearProgram], by: Mapping[str, Way], config: Sol
     # Each way has its own HiGHS, which continues fastest from its own last answer.
     solvers = {name: Solver(replace(config, reduce=config.reduce and way.reduce)) for name, way in by.items()}
     results: dict[str, list[Solved]] = {name: [] for name in by}
-    for problem in problems:
+    for problem in tracked(problems, "solving in every way", unit="problems"):
         for name, way in by.items():
             before = results[name][-1].solution if results[name] else None
             begin = perf_counter()

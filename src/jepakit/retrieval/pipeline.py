@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jepakit.errors import require_choice
+from jepakit.progress import phase
 from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
@@ -102,8 +103,8 @@ def adapt(
         pretrained.choice.untrained.write(run.path / untrained.FILE)
         static = None
         if config.query_encoder == "static":
-            adapter, options = pretrained.encoder, {"show": config.progress, "resume": resume}
-            static = finish_static(run, corpus.documents, dataset, encoder, adapter, config.static, say=say, **options)
+            adapter, documents = pretrained.encoder, corpus.documents
+            static = finish_static(run, documents, dataset, encoder, adapter, config.static, say=say, resume=resume)
         with untuned(run, config.text, show=config.progress) as floor:
             evaluation = evaluate(
                 dataset,
@@ -129,15 +130,16 @@ def build_index(run: RunFolder, dataset: RetrievalDataset, encoder: TextEncoder,
     adapter = load_encoder_as(Adapter, run.encoder)
     with_sentences = SearchSettings.read(run.path / "search.json").sentences > 0
     vectors, sentences = encode_documents(dataset.documents, encoder, adapter, sentences=with_sentences)
-    return Index.build(
-        run.path / "index",
-        dataset.documents,
-        vectors,
-        base=encoder.name,
-        fingerprint=document_fingerprint(encoder, adapter),
-        sentences=sentences,
-        config=config,
-    )
+    with phase(f"indexing {len(dataset.documents)} documents"):
+        return Index.build(
+            run.path / "index",
+            dataset.documents,
+            vectors,
+            base=encoder.name,
+            fingerprint=document_fingerprint(encoder, adapter),
+            sentences=sentences,
+            config=config,
+        )
 
 
 def add_to_index(

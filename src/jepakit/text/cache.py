@@ -6,7 +6,7 @@ import hashlib
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from jepakit.datasets.folders import cache_folder
+from jepakit.progress import phase
 from jepakit.text.encoder import Kind, TextEncoder
 from jepakit.text.load import TextConfig, load_text_encoder
 
@@ -118,7 +119,6 @@ class CachedEncoder:
     Args:
         encoder: encodes the texts that are not in the cache.
         cache: stores the vectors.
-        progress: called with (texts done, texts in all) after each block.
         block: texts per block.
     """
 
@@ -127,10 +127,9 @@ class CachedEncoder:
         encoder: TextEncoder,
         cache: EmbeddingCache,
         *,
-        progress: Callable[[int, int], None] | None = None,
         block: int = 512,
     ) -> None:
-        self.encoder, self.cache, self.progress, self.block = encoder, cache, progress, block
+        self.encoder, self.cache, self.block = encoder, cache, block
         self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
@@ -148,15 +147,14 @@ class CachedEncoder:
         done = len(texts) - sum(map(len, rows.values()))
         # Sorted by length, because a batch is padded to its longest text.
         missing = sorted(rows, key=lambda key: len(texts[rows[key][0]]), reverse=True)
-        for start in range(0, len(missing), self.block):
-            block = missing[start : start + self.block]
-            encoded = self.encoder.encode([texts[rows[key][0]] for key in block], kind).numpy()
-            self.cache.put(dict(zip(block, encoded, strict=True)))
-            for key, vector in zip(block, encoded, strict=True):
-                vectors[rows[key]] = vector
-                done += len(rows[key])
-            if self.progress is not None:
-                self.progress(done, len(texts))
+        with phase("encoding texts", len(texts), unit="texts", done=done) as encoding:
+            for start in range(0, len(missing), self.block):
+                block = missing[start : start + self.block]
+                encoded = self.encoder.encode([texts[rows[key][0]] for key in block], kind).numpy()
+                self.cache.put(dict(zip(block, encoded, strict=True)))
+                for key, vector in zip(block, encoded, strict=True):
+                    vectors[rows[key]] = vector
+                    encoding.advance(len(rows[key]))
         return torch.from_numpy(vectors)
 
     def _key(self, text: str, kind: Kind) -> bytes:

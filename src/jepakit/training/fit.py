@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from jepakit.core import JEPA
 from jepakit.errors import ConfigError, requires_extra
+from jepakit.progress import shown
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
 from jepakit.training.run import RunFolder
@@ -50,4 +51,5 @@ def fit(
             expected = "1, or an EpochLoader, which shares each batch among the processes"
             raise ConfigError("devices", config.devices, expected)
         loader = Batches(loader, seed=config.seed)
-    return fit_with_lightning(jepa, loader, config, run=run, task=task, embed=embed, resume=resume)
+    with shown(config.progress):
+        return fit_with_lightning(jepa, loader, config, run=run, task=task, embed=embed, resume=resume)

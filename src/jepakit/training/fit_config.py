@@ -34,7 +34,7 @@ class FitConfig:
         checkpoint_every: epochs between two checkpoints.
         diagnose_every: epochs between two looks at the embeddings.
         logger: ``none``, ``tensorboard`` or ``wandb``, beside metrics.csv.
-        progress: show a bar.
+        progress: show what is done, how much of it, and the time left: see `jepakit.progress`.
         seed: of initialisation, order, views and dropout.
     """
 

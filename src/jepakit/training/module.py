@@ -5,26 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine, diagnose
 from jepakit.errors import ConfigError, ModelError
+from jepakit.progress import phase
 from jepakit.training.fit_config import FitConfig
 from jepakit.training.loader import Batches, EpochLoader, derived_seed, to_device
 from jepakit.training.run import RunFolder
 
 #: Steps between two checks that the loss is finite; a check waits for the device.
 FINITE_EVERY = 20
-#: Updates of the progress bar in an epoch; each waits for the device.
-BAR_UPDATES = 10
+#: How often in an epoch the loss is shown; each time waits for the device.
+SHOWN_LOSSES = 10
 
 
 class FitModule(pl.LightningModule):
@@ -207,50 +207,30 @@ class Patience(EarlyStopping):
             super().on_train_epoch_end(trainer, pl_module)
 
 
-class ProgressBar(pl.Callback):
-    """One bar for the whole run, on a terminal: steps, rate, time left, loss."""
+class Progress(pl.Callback):
+    """Shows the steps, their rate, the time left and the loss, see `jepakit.progress`."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} steps/s  loss {task.fields[loss]:.4f}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            refresh_per_second=4,
-            disable=not console.is_terminal,
-        )
+        self._ending = ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Shows the bar, on the first process."""
-        self._bar.disable |= not trainer.is_global_zero
+        """Begins the phase."""
         total = int(trainer.estimated_stepping_batches)
-        self._task = self._bar.add_task("", total=total, completed=trainer.global_step, epoch=0, rate=0.0, loss=0.0)
-        self._start, self._first = time.perf_counter(), trainer.global_step
-        self._bar.start()
+        self._phase = self._ending.enter_context(phase("training", total, unit="steps", done=trainer.global_step))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Updates the bar a few times an epoch."""
-        if self._bar.disable or batch_idx % max(1, int(trainer.num_training_batches) // BAR_UPDATES):
-            return
-        self._bar.update(
-            self._task,
-            completed=trainer.global_step,
-            epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
-            rate=(trainer.global_step - self._first) / (time.perf_counter() - self._start),
-            loss=float(outputs["loss"]),
-        )
+        """Counts the step."""
+        self._phase.done = trainer.global_step
+        if batch_idx % max(1, int(trainer.num_training_batches) // SHOWN_LOSSES) == 0:
+            epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            self._phase.note = f"{epoch}, loss {float(outputs['loss']):.4f}"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Removes the bar."""
-        self._bar.stop()
+        """Ends the phase."""
+        self._ending.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Removes the bar."""
-        self._bar.stop()
+        """Ends the phase."""
+        self._ending.close()

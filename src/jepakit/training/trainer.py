@@ -24,7 +24,7 @@ from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
-from jepakit.training.module import EpochLog, FitModule, Patience, ProgressBar
+from jepakit.training.module import EpochLog, FitModule, Patience, Progress
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 from jepakit.training.storage.weights import require_shapes
@@ -181,7 +181,7 @@ def _trainer(
     embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
 ) -> pl.Trainer:
     callbacks: list[Callback] = [EpochLog(run, embed, config.diagnose_every), _KeepSigterm()]
-    callbacks += [ProgressBar()] if config.progress else []
+    callbacks += [Progress()] if config.progress else []
     callbacks += [stopping] if stopping else []
     if run is not None:
         checkpoints = ModelCheckpoint(

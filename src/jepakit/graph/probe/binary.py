@@ -67,7 +67,7 @@ class Member:
             return np.stack(fitted)[:, len(labels) :]
         features = np.concatenate(blocks, axis=1)
         arguments = [(self.classifier, features, task, seed, chosen) for task in labels.T]
-        return np.stack(in_parallel(_task_scores, arguments, jobs), axis=2)
+        return np.stack(in_parallel(_task_scores, arguments, jobs, name="fitting", unit="targets"), axis=2)
 
 
 def probabilities(classifier: BinaryClassifier, scores: Floats) -> Floats:

@@ -166,6 +166,8 @@ def _few_labelled(y: Ints, fraction: float, repeats: int, seeds: Sequence[int]) 
 
 
 def _probe(source: Source, y: Ints, splits: Sequence[Split], parts: int, method: str, jobs: int) -> ProbeResult:
-    outcomes = in_parallel(evaluate_split, [(source, y, *split) for split in splits], jobs)
+    outcomes = in_parallel(
+        evaluate_split, [(source, y, *split) for split in splits], jobs, name="cross-validation", unit="folds"
+    )
     truth = [y[test] for _, test, _ in splits]
     return summarize_classes(method, truth, [o.predicted for o in outcomes], [o.chosen for o in outcomes], parts)

@@ -20,6 +20,7 @@ import numpy as np
 from jepakit.errors import DataError, MissingExtraError
 from jepakit.graph.probe.folds import Seed, stratified_folds
 from jepakit.graph.probe.result import Chosen, Floats, Ints
+from jepakit.progress import tracked
 
 Classifier = Literal["logistic", "svm", "best"]
 View = Literal["signed log", "one scale", "none"]
@@ -248,9 +249,16 @@ def sklearn_module(name: str) -> Any:
         raise MissingExtraError("scikit-learn", "graph") from error
 
 
-def in_parallel(function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], jobs: int) -> list[Result]:
-    """``function(*a)`` for each ``a`` of ``arguments``, in order, computed in ``jobs`` processes."""
-    return cast(list[Result], joblib.Parallel(n_jobs=jobs)(joblib.delayed(function)(*a) for a in arguments))
+def in_parallel(
+    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], jobs: int, *, name: str, unit: str
+) -> list[Result]:
+    """``function(*a)`` for each ``a`` of ``arguments``, in order, computed in ``jobs`` processes.
+
+    ``name`` and ``unit`` are for `jepakit.progress`.
+    """
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    results = cast(Iterable[Result], parallel(joblib.delayed(function)(*a) for a in arguments))
+    return list(tracked(results, name, len(arguments), unit=unit))
 
 
 def squared_distances(rows: Floats, columns: Floats) -> Floats:

@@ -108,7 +108,8 @@ def probe_mixture(
         aucs.append(task_aucs(targets[test], scores, "test"))
         chosen.append([member.choices[choice] for member, choice in zip(checked, positions, strict=True)])
         refits = [(checked, positions, targets, half, test, seed) for half, _ in pairs]
-        for again, (_, drawn) in zip(in_parallel(_refitted, refits, jobs), pairs, strict=True):
+        resampled = in_parallel(_refitted, refits, jobs, name="resampling", unit="resamples")
+        for again, (_, drawn) in zip(resampled, pairs, strict=True):
             replicates.append(float(np.nanmean(task_aucs(targets[test[drawn]], again[drawn], "test"))))
     name = " and ".join(dict.fromkeys(member.classifier for member in checked))
     return summarize(name, "roc auc", aucs, chosen, replicates=replicates)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jepakit.errors import DataError
 from jepakit.guard.data import Trace
 from jepakit.guard.traces.provenance import Flow, Shared, data_flow
+from jepakit.progress import tracked
 
 NO_ATTACK = ""
 """The family of a run without an attack."""
@@ -93,7 +94,7 @@ def labelled_runs(traces: Iterable[Trace]) -> LabelledRuns:
     """
     with _without_collector():
         kept: dict[str, Trace] = {}
-        for trace in traces:
+        for trace in tracked(traces, "reading", unit="runs"):
             if trace.label is not None and trace.calls:
                 kept.setdefault(_identity(trace), trace)
         if not kept:
@@ -129,7 +130,7 @@ def _flows(runs: Sequence[Trace]) -> tuple[Flow, ...]:
     """The data flow of each run; those of one task, which read the same, one after another."""
     shared = Shared(_KEPT)
     order = sorted(range(len(runs)), key=lambda number: (_group(runs[number]), runs[number].context.task))
-    flows = {number: data_flow(runs[number], shared) for number in order}
+    flows = {number: data_flow(runs[number], shared) for number in tracked(order, "following data", unit="runs")}
     return tuple(flows[number] for number in range(len(runs)))
 
 

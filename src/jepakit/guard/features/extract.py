@@ -22,6 +22,7 @@ from jepakit.guard.energies.facts import EGRESS, CallFacts
 from jepakit.guard.policy import Policy, verdict_of
 from jepakit.guard.policy.running import Running, SeenCall
 from jepakit.guard.traces.provenance import Flow, Value
+from jepakit.progress import tracked
 
 _WORD = re.compile(r"[a-z0-9]{3,}")
 #: Letters of a word that count: "transfers" and "transferred" are one.
@@ -231,7 +232,7 @@ def call_features(
 
 def features_of(policies: Iterable[Policy], traces: Iterable[Trace], flows: Iterable[Flow]) -> Tensor:
     """The features of all calls of traces, each under its policy, ``[C, features]``."""
-    triples = zip(policies, traces, flows, strict=True)
+    triples = tracked(zip(policies, traces, flows, strict=True), "features of calls", unit="runs")
     return torch.cat([torch.empty(0, len(FEATURES)), *(call_features(*one)[0] for one in triples)])
 
 

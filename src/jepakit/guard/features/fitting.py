@@ -14,6 +14,7 @@ from jepakit.errors import ConfigError, DataError, require_at_least, require_wit
 from jepakit.guard.datasets.held_out import balanced_weights, folds, mean_recall, strata
 from jepakit.guard.datasets.labelled import LabelledRuns
 from jepakit.guard.features.judge import FeatureJudge
+from jepakit.progress import tracked
 
 #: Logits between the risks of asking and of denying at least: held-out benign runs may hardly differ.
 _LEAST = 1.0
@@ -80,7 +81,8 @@ def fit_judge(runs: LabelledRuns, features: Tensor, config: JudgeConfig) -> Fitt
     if not runs.attacked.any() or not runs.benign.any():
         raise DataError("attacked or benign runs are missing", field="label", expected="some of both kinds")
     groups = folds(runs)
-    held = {penalty: _held_out(runs, features, groups, penalty, config) for penalty in config.penalties}
+    penalties = tracked(config.penalties, "fitting the judge of features", unit="penalties")
+    held = {penalty: _held_out(runs, features, groups, penalty, config) for penalty in penalties}
     recall = {penalty: mean_recall(runs, logits, config.deny_rate) for penalty, logits in held.items()}
     penalty = max(recall, key=lambda one: recall[one])
     highest = runs.highest(held[penalty])
@@ -98,7 +100,7 @@ def _held_out(
 ) -> NDArray[np.float64]:
     """The logits of all calls ``[C]``, each by a judge that did not see its group; -inf for one that is not judged."""
     logits = torch.full((len(features),), -torch.inf)
-    for group in np.unique(groups):
+    for group in tracked(np.unique(groups), "leaving a group out", unit="groups"):
         judge = _fit(runs, features, groups != group, penalty, config)
         calls = torch.from_numpy((groups == group)[runs.run])
         with torch.no_grad():

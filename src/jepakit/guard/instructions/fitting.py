@@ -18,6 +18,7 @@ from jepakit.guard.datasets.labelled import LabelledRuns
 from jepakit.guard.instructions.detector import InstructionDetector, highest, weights
 from jepakit.guard.instructions.windows import Windows, windows
 from jepakit.guard.risk import LOWEST
+from jepakit.progress import tracked
 
 ANY = "any"
 """The family of all attacks together, each with the same weight."""
@@ -79,7 +80,7 @@ def fit_detector(runs: LabelledRuns, config: DetectorConfig) -> FittedDetector:
     groups = folds(runs)
     recall: dict[tuple[float, float], float] = {}
     held: dict[tuple[float, float], tuple[dict[str, Tensor], _Scales]] = {}
-    for penalty in config.penalties:
+    for penalty in tracked(config.penalties, "fitting the detector of instructions", unit="penalties"):
         logits = _held_out_logits(runs, seen, groups, penalty, config)
         for innocence in config.innocences:
             scores = _held_out(runs, seen, groups, logits, innocence)
@@ -167,7 +168,7 @@ def _held_out_logits(
 ) -> dict[str, dict[str, Tensor]]:
     """Of each group and family the logits of all texts ``[T]``, by a detector that did not see the group."""
     logits: dict[str, dict[str, Tensor]] = {}
-    for group in np.unique(groups):
+    for group in tracked(np.unique(groups), "leaving a group out", unit="groups"):
         detector = _fit(runs, seen, groups != group, penalty, config)
         with torch.no_grad():
             logits[group] = dict(zip(detector.families, detector.logits(seen).T, strict=True))

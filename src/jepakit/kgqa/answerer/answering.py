@@ -18,6 +18,7 @@ from jepakit.kgqa.abstention import choose_threshold
 from jepakit.kgqa.answerer.data import BatchMaker, Example
 from jepakit.kgqa.answerer.model import Answerer
 from jepakit.kgqa.answerer.scoring import generate, log_likelihoods
+from jepakit.progress import tracked
 from jepakit.training.loader import to_device
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -89,7 +90,7 @@ class QuestionAnswerer:
         """The language model's mean log-probability of each of the first ``rerank`` candidates, ``[C]`` each."""
         self.answerer.eval()
         found: list[Tensor] = []
-        for start in range(0, len(examples), self.batch_size):
+        for start in tracked(range(0, len(examples), self.batch_size), "reading candidates", unit="batches"):
             part = examples[start : start + self.batch_size]
             batch = to_device(self.make(part), self.answerer.device)
             found += log_likelihoods(
@@ -133,7 +134,7 @@ class QuestionAnswerer:
     def _written(self, examples: Sequence[Example]) -> list[str]:
         self.answerer.eval()
         found: list[str] = []
-        for start in range(0, len(examples), self.batch_size):
+        for start in tracked(range(0, len(examples), self.batch_size), "writing answers", unit="batches"):
             batch = to_device(self.make(examples[start : start + self.batch_size], whole=True), self.answerer.device)
             found += generate(self.answerer, batch, max_tokens=self.make.max_answer)
         return found

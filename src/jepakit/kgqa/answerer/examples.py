@@ -9,6 +9,7 @@ import numpy as np
 from jepakit.kgqa.answerer.data import Example
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions
 from jepakit.kgqa.retrievers.base import Query, Retriever
+from jepakit.progress import tracked
 
 _AT_ONCE = 256
 
@@ -33,7 +34,7 @@ def retrieve_for(
     queries = list(map(Query, questions.texts, questions.topics))
     retrieved = [
         one
-        for start in range(0, len(queries), _AT_ONCE)
+        for start in tracked(range(0, len(queries), _AT_ONCE), "retrieving subgraphs", unit="batches")
         for one in retriever.retrieve(queries[start : start + _AT_ONCE], candidates)
     ]
     examples = tuple(

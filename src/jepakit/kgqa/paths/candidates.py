@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jepakit.kgqa.data import Ids, Questions
 from jepakit.kgqa.paths.reach import PathTable, Walker
 from jepakit.kgqa.paths.walked import WalkedPaths
+from jepakit.progress import phase
 
 _QUESTIONS_AT_ONCE = 256
 
@@ -63,11 +64,14 @@ def find_candidates(walker: Walker, table: PathTable, questions: Questions, hops
     order = np.array(sorted(range(len(questions)), key=questions.topics.__getitem__), np.int64)
     columns: tuple[list[Ids], ...] = ([], [], [], [])
     at_once = walker.at_once(_QUESTIONS_AT_ONCE)
-    for start in range(0, len(order), at_once):
-        rows = order[start : start + at_once]
-        walked = WalkedPaths.of(walker, table, questions[rows], hops)
-        for column, part in zip(columns, (rows[walked.question], walked.path, walked.size, walked.hits), strict=True):
-            column.append(part)
+    with phase("walking paths", len(order), unit="questions") as walking:
+        for start in range(0, len(order), at_once):
+            rows = order[start : start + at_once]
+            walked = WalkedPaths.of(walker, table, questions[rows], hops)
+            parts = (rows[walked.question], walked.path, walked.size, walked.hits)
+            for column, part in zip(columns, parts, strict=True):
+                column.append(part)
+            walking.advance(len(rows))
     question, path, size, hits = (np.concatenate([np.empty(0, np.int64), *column]) for column in columns)
     by_question = np.argsort(question, kind="stable")
     ptr = np.searchsorted(question[by_question], np.arange(len(questions) + 1))

@@ -11,6 +11,7 @@ from jepakit.errors import ConfigError
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.metrics import answer_metrics
 from jepakit.kgqa.paths.fitting import RetrieverConfig, fit_retriever
+from jepakit.progress import tracked
 from jepakit.text import TextEncoder
 from jepakit.training.results import ReportCurve
 
@@ -42,7 +43,7 @@ def label_curve(
         raise ConfigError("curve", list(counts), "numbers of questions, at least 1")
     hits: list[float] = []
     ceiling = 0.0
-    for count in numbers:
+    for count in tracked(numbers, "curve by labels", unit="trainings"):
         labelled, unlabelled = training.divide(count, seed=config.seed)
         options = replace(config, progress=False)
         fitted = fit_retriever(graph, labelled, encoder, options, unlabelled=unlabelled)

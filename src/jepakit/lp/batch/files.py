@@ -20,6 +20,7 @@ from jepakit.lp.batch.results import BatchSolution
 from jepakit.lp.batch.scenarios import Scenarios
 from jepakit.lp.batch.solver import BatchSolver
 from jepakit.lp.data import LinearProgram
+from jepakit.progress import tracked
 
 #: What a column gives; a prefix of its name, or follows from it.
 _OF_ROWS, _OF_COLUMNS = ("b", "row_lower", "row_upper"), ("costs", "lower", "upper")
@@ -196,7 +197,7 @@ def solve_scenarios(
         ModelError: the file cannot be written.
     """
     if out is None:
-        for chunk in read_scenarios(file, solver.problem):
+        for chunk in tracked(read_scenarios(file, solver.problem), "solving scenarios", unit="parts of the file"):
             yield solver.solve(chunk.scenarios)
         return
     if out.suffix.lower() != ".parquet":
@@ -204,7 +205,7 @@ def solve_scenarios(
     with whole_file(out) as unfinished:
         writer: pq.ParquetWriter | None = None
         try:
-            for chunk in read_scenarios(file, solver.problem):
+            for chunk in tracked(read_scenarios(file, solver.problem), "solving scenarios", unit="parts of the file"):
                 solution = solver.solve(chunk.scenarios)
                 table = _table(chunk, solution, solver.problem, points=points)
                 writer = writer or pq.ParquetWriter(unfinished, table.schema)

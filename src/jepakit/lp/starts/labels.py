@@ -14,6 +14,7 @@ from jepakit.lp.solving.basis import Basis, Optimum
 from jepakit.lp.solving.certificate import residuals
 from jepakit.lp.solving.highs import HighsSolver
 from jepakit.lp.solving.solver import Solver
+from jepakit.progress import tracked
 
 
 def label(problems: Sequence[LinearProgram], *, cache: str | Path | None = None, workers: int = 1) -> list[Optimum]:
@@ -65,7 +66,7 @@ def _optima_or_reasons(
     files = [None if cache is None else Path(cache) / f"{fingerprint(problem)}.npz" for problem in problems]
     cached = [_read(file) for file in files]
     solved = _solved([problem for problem, optimum in zip(problems, cached, strict=True) if optimum is None], workers)
-    for optimum, file in zip(cached, files, strict=True):
+    for optimum, file in tracked(zip(cached, files, strict=True), "solving", len(problems), unit="problems"):
         result = optimum or next(solved)
         if file is not None and optimum is None and isinstance(result, Optimum):
             basis = result.basis

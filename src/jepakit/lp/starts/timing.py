@@ -16,6 +16,7 @@ from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.kind import Kind
 from jepakit.lp.starts.neighbours import Neighbours
 from jepakit.lp.stream import start_of
+from jepakit.progress import tracked
 
 #: Each problem is solved so often in each way, and the least time counts, for other load on the machine only adds to
 #: it; no problem is begun after so many seconds.
@@ -64,7 +65,7 @@ def timed(held_out: Sequence[LinearProgram], before: LinearProgram, family: Lear
 
     found: dict[tuple[int, Way], list[float]] = {}
     begin = perf_counter()
-    for number in range(_TIMES):
+    for number in tracked(range(_TIMES), "timing the ways to start", unit="rounds"):
         # Whatever happens only once, such as loading a library, happens here.
         answers = {way: solved(way, before, None) for way in ways if number == 0 or way.source == "problem before"}
         for place, problem in enumerate(held_out):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, require_at_least, require_within
+from jepakit.progress import phase, tracked
 from jepakit.retrieval.adapter.weights import FEWEST_QUESTIONS, Chosen, HeldOutQueries, Steps
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.datasets.held_out import HeldOut
@@ -168,7 +169,10 @@ def choose(
     objectives = [
         replace(config.objective, predictive=weight) for weight in selection.predictive or [config.objective.predictive]
     ]
-    folds = [_Fold.trained(adapter, vectors, *parts, objectives, config) for parts in divided.parts]
+    folds = [
+        _Fold.trained(adapter, vectors, *parts, objectives, config)
+        for parts in tracked(divided.parts, "choosing the adapter", unit="folds")
+    ]
     rows = torch.cat([fold.rows for fold in folds])
     held_out = HeldOutQueries.of(
         rows,
@@ -196,8 +200,9 @@ def choose(
         LexicalIndex.build(dataset.documents.passages).search(texts, DEPTH),
         (selection.feedback, selection.sentences, selection.words),
     )
-    untrained_steps = steps.chosen(0.0)
-    chosen = steps.chosen(strength) if strength else untrained_steps
+    with phase("choosing weights of sentences, feedback and BM25"):
+        untrained_steps = steps.chosen(0.0)
+        chosen = steps.chosen(strength) if strength else untrained_steps
     return Choice(
         objective=objectives[setting],
         strength=strength,

@@ -14,13 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
+from jepakit.progress import shown
 from jepakit.retrieval.adapter.tuning import save_base, tune
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.pretrain import PretrainConfig
-from jepakit.text import CachedEncoder, EmbeddingCache, SentenceEncoder, TextConfig, TextEncoder, load_text_encoder
+from jepakit.text import CachedEncoder, EmbeddingCache, TextConfig, TextEncoder, load_cached_encoder, load_text_encoder
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.stages import finish_stage
 
@@ -31,9 +29,11 @@ def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
     return replace(text, base=str(folder)) if folder.is_dir() else text
 
 
-def text_encoder(config: TextConfig, *, show: bool = True) -> AbstractContextManager[TextEncoder]:
-    """The base model, with its cache if it has one; on a terminal a bar shows the progress."""
-    return _cached(load_text_encoder(config), config, show)
+@contextmanager
+def text_encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
+    """The base model, with its cache if it has one; meanwhile the progress is shown, see `jepakit.progress`."""
+    with shown(show):
+        yield load_cached_encoder(config)
 
 
 def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> AbstractContextManager[TextEncoder | None]:
@@ -62,7 +62,8 @@ def tune_base(
         # Training needs the torch backend; the base vectors still come from the backend of ``text``.
         encoder = load_text_encoder(replace(text, backend="torch"))
         vectors = encoder if text.backend == "torch" else load_text_encoder(text)
-        with _cached(vectors, text, config.progress) as cached:
+        cached = CachedEncoder(vectors, EmbeddingCache()) if text.cache else vectors
+        with shown(config.progress):
             tuned = tune(dataset, encoder, config, cached=cached, run=stage, resume=resume)
         if tuned.strength and is_first_process(config.devices):
             save_base(tuned.encoder, base)
@@ -74,19 +75,3 @@ def tune_base(
 
     outcome = finish_stage(stage, "tuned.json", work, products=products, devices=config.devices, resume=resume)
     return outcome["sentence"]
-
-
-@contextmanager
-def _cached(encoder: SentenceEncoder, config: TextConfig, show: bool) -> Generator[TextEncoder]:
-    if not config.cache:
-        yield encoder
-        return
-    console = Console(stderr=True)
-    # Off a terminal a transient bar leaves an empty line, so it is disabled there.
-    with Progress(console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
-        task = bar.add_task("encoding", total=None, visible=False)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=done < total)
-
-        yield CachedEncoder(encoder, EmbeddingCache(), progress=progress)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.progress import Progress
-
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.serving.searcher import document_fingerprint
@@ -26,7 +23,6 @@ def train_static(
     config: StaticConfig,
     *,
     adapter: Adapter | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> TrainedStatic:
     """Trains a static encoder of queries on the texts of a collection.
 
@@ -36,7 +32,6 @@ def train_static(
         encoder: the base model, whose vectors the documents have.
         config: the options.
         adapter: its queries are predicted, unless it leaves them as they are.
-        progress: called with (steps done, steps in all).
 
     Raises:
         ConfigError: the tokeniser of the base is not one of the library ``tokenizers``, or an option does not fit.
@@ -47,7 +42,7 @@ def train_static(
     questions = training_questions(dataset) if config.questions else []
     texts = training_texts(documents, encoder, config, questions=questions, adapter=adapter if changes else None)
     fingerprint = document_fingerprint(encoder, adapter)
-    return fit_static(texts, encoder, config, rules=rules, documents=fingerprint, progress=progress)
+    return fit_static(texts, encoder, config, rules=rules, documents=fingerprint)
 
 
 def finish_static(
@@ -58,21 +53,13 @@ def finish_static(
     adapter: Adapter,
     config: StaticConfig,
     *,
-    show: bool,
     resume: bool,
     say: Callable[[str], None],
 ) -> StaticEncoder:
     """The static encoder of a run, trained now unless a resumed run has it."""
     folder = run.path / STATIC
     if not (resume and folder.is_dir()):
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
-            task = bar.add_task("static queries", total=None)
-
-            def progress(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            trained = train_static(documents, dataset, encoder, config, adapter=adapter, progress=progress)
+        trained = train_static(documents, dataset, encoder, config, adapter=adapter)
         card = {
             "dataset": f"{trained.texts} texts of {dataset.name}: {dataset.origin}",
             "method": f"static encoder of queries, which predicts {encoder.name}. {trained.sentence}",

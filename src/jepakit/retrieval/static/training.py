@@ -6,7 +6,7 @@ would have no role.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from jepakit.core import LOSSES, ContrastiveJEPA, InfoNCE, SeparateTarget, Where
 from jepakit.core.contrastive import Contrast
 from jepakit.errors import ConfigError, DataError
+from jepakit.progress import phase
 from jepakit.retrieval.static.config import StaticConfig
 from jepakit.retrieval.static.network import BagTensors, StaticNetwork, TokenVectors, build_predictor, rows_in
 from jepakit.retrieval.static.texts import TrainingTexts
@@ -75,7 +76,6 @@ def fit_static(
     *,
     rules: str,
     documents: str,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> TrainedStatic:
     """Trains a static encoder on texts and the base's vectors of them.
 
@@ -85,7 +85,6 @@ def fit_static(
         config: the options.
         rules: the tokeniser, see `tokenizer_rules`.
         documents: fingerprint of the vectors of documents that queries will be compared with.
-        progress: called with (steps done, steps in all).
 
     Raises:
         DataError: there are too few texts.
@@ -113,9 +112,7 @@ def fit_static(
         predictor = build_predictor(encoder.dim, config.hidden)
         _initialise(vectors, features, encoder, np.log((len(rows) + 1) / (frequency + 1)))
         held = features.of([numbers[row] for row in chosen])
-        curve = _train(
-            vectors, predictor, bags, rows, (held, training.targets[chosen]), training.targets, config, progress
-        )
+        curve = _train(vectors, predictor, bags, rows, (held, training.targets[chosen]), training.targets, config)
     network = StaticNetwork.of(
         features,
         vectors,
@@ -193,7 +190,6 @@ def _train(
     held: tuple[Bags, Tensor],
     targets: Tensor,
     config: StaticConfig,
-    progress: Callable[[int, int], None],
 ) -> tuple[float, ...]:
     """Trains in place; returns the held-out cosine before training and after each epoch.
 
@@ -208,7 +204,6 @@ def _train(
         held: held-out texts and their targets.
         targets: of all texts.
         config: the options.
-        progress: called after each step.
     """
     jepa = ContrastiveJEPA(
         vectors,
@@ -231,22 +226,23 @@ def _train(
     per_epoch = -(-len(usable) // config.batch_size)
     total, done = config.epochs * per_epoch, 0
     curve = [_reached(vectors, predictor, *held)]
-    for _ in range(config.epochs):
-        for batch in np.array_split(draw.permutation(usable), per_epoch):
-            for optimizer, rate in optimizers:
-                optimizer.param_groups[0]["lr"] = rate * max(_LAST_RATE, 1 - done / total)
-                optimizer.zero_grad()
-            views = Contrast(
-                _batch([bags[row] for row in batch], config.dropout, draw),
-                targets[batch],
-                Where(target_rows=torch.arange(len(batch))),
-            )
-            jepa(views).total.backward()
-            for optimizer, _rate in optimizers:
-                optimizer.step()
-            done += 1
-            progress(done, total)
-        curve.append(_reached(vectors, predictor, *held))
+    with phase("training static queries", total, unit="steps") as shown_steps:
+        for _ in range(config.epochs):
+            for batch in np.array_split(draw.permutation(usable), per_epoch):
+                for optimizer, rate in optimizers:
+                    optimizer.param_groups[0]["lr"] = rate * max(_LAST_RATE, 1 - done / total)
+                    optimizer.zero_grad()
+                views = Contrast(
+                    _batch([bags[row] for row in batch], config.dropout, draw),
+                    targets[batch],
+                    Where(target_rows=torch.arange(len(batch))),
+                )
+                jepa(views).total.backward()
+                for optimizer, _rate in optimizers:
+                    optimizer.step()
+                done += 1
+                shown_steps.advance()
+            curve.append(_reached(vectors, predictor, *held))
     return tuple(curve)
 
 

@@ -41,7 +41,7 @@ def _build(smiles: Sequence[str], jobs: int) -> Stored:
     starts = range(0, len(smiles), _BATCH_MOLECULES)
     batches = [(smiles[start : start + _BATCH_MOLECULES], start) for start in starts]
     # Starting a process takes longer than one batch.
-    parts = in_parallel(_describe, batches, jobs if len(batches) > 1 else 1)
+    parts = in_parallel(_describe, batches, jobs if len(batches) > 1 else 1, name="descriptors", unit="batches")
     names = [name for name, _ in descList]
     values = np.concatenate([np.zeros((0, len(names))), *parts])
     return {"values": torch.from_numpy(np.where(np.isfinite(values), values, np.nan))}, {"names": names}
