@@ -71,9 +71,13 @@ def test_nothing_is_shown_of_short_work_nor_where_it_is_not_wanted(monkeypatch: 
         with shown():
             yield from folds()
 
+    def hidden_within() -> Iterator[None]:
+        with phase("retrieval train"), shown(False):
+            yield from asked_for_within()
+
     assert said_of(folds(seconds=0.0)) == ""
-    assert said_of(folds(), show=False) == ""
     assert said_of(asked_for_within(), show=False) == "", "a caller that wants silence has it"
+    assert said_of(hidden_within()) == ""
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert said_of(folds()) == "", "of the processes of a training the first speaks for all"
 

@@ -118,7 +118,7 @@ class _Display:
     """Shows the phases from a thread of its own, so that a single long step is no silence."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.phases = console, list[Phase]()
+        self.console, self.phases, self.hidden = console, list[Phase](), False
         self._begin = self._said = time.monotonic()
         self._live: Live | None = None
         self._ended = threading.Event()
@@ -135,13 +135,14 @@ class _Display:
 
     def _run(self) -> None:
         while not self._ended.wait(_LOOK_EVERY):
-            if not (phases := list(self.phases)):
+            phases = list(self.phases)
+            if self.hidden or not phases:
                 continue
             if self.console.is_terminal:
                 self._draw()
             elif time.monotonic() - self._said >= _LINE_EVERY:
                 self._said = time.monotonic()
-                outer = [f"{one.name} ({one.count}): " if one.total else f"{one.name}: " for one in phases[:-1]]
+                outer = [f"{one.name} ({one.count}): " for one in phases[:-1] if one.count]
                 self.console.print(f"{''.join(outer)}{phases[-1]}", soft_wrap=True, markup=False, highlight=False)
 
     def _draw(self) -> None:
@@ -163,7 +164,7 @@ class _Display:
         from rich.table import Table
 
         table = Table.grid(padding=(0, 1))
-        for one in list(self.phases):
+        for one in [] if self.hidden else list(self.phases):
             bar = ProgressBar(one.total, one.done, width=_BAR_WIDTH, pulse=one.total is None)
             table.add_row(one.name, bar, one.count, one.speed, one.time, one.note)
         return table
@@ -186,11 +187,8 @@ def shown(show: bool = True, console: Console | None = None) -> Generator[None]:
     current = _DISPLAY.get()
     is_first = all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     if not show or not is_first:
-        token = _DISPLAY.set(False)
-        try:
+        with _hidden(current):
             yield
-        finally:
-            _DISPLAY.reset(token)
         return
     if current is not None:
         yield
@@ -205,6 +203,20 @@ def shown(show: bool = True, console: Console | None = None) -> Generator[None]:
     finally:
         _DISPLAY.reset(token)
         display.stop()
+
+
+@contextmanager
+def _hidden(current: _Display | bool | None) -> Generator[None]:
+    """Hides the phases that are shown, and those within."""
+    token = _DISPLAY.set(False)
+    if isinstance(current, _Display):
+        current.hidden = True
+    try:
+        yield
+    finally:
+        _DISPLAY.reset(token)
+        if isinstance(current, _Display):
+            current.hidden = False
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from rich.text import Text
 from jepakit.cli.verbs import SYSTEMS, VERBS
 from jepakit.cli.verbs.verb import Verb
 from jepakit.errors import JepakitError, MissingExtraError, require_choice
+from jepakit.progress import phase, shown
 
 #: Words that ask for help.
 _HELP = ("-h", "--help", "help")
@@ -158,9 +159,10 @@ def _write_verbs(system: str, out: Console) -> None:
 
 def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) -> None:
     try:
-        from jepakit.cli.command import run_command
+        with shown(not verb.quick), phase(program):
+            from jepakit.cli.command import run_command
 
-        run_command(import_module(verb.module).COMMANDS[name], verb, program, words, out)
+            run_command(import_module(verb.module).COMMANDS[name], verb, program, words, out)
     except ModuleNotFoundError as error:
         # Whatever a verb imports, and whenever, comes with its extra.
         package = (error.name or str(error)).partition(".")[0]

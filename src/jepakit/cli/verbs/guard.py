@@ -11,14 +11,18 @@ VERBS = {
     "calibrate": Verb("thresholds from recorded runs, at rates of yours", "jepakit.cli.guard"),
     "draft-policy": Verb("write a first policy from descriptions of tools", "jepakit.cli.guard"),
     "repair": Verb("take the harm out of plans", "jepakit.cli.guard"),
-    "serve": Verb("judge traces and running sessions, and repair plans, over HTTP", "jepakit.cli.guard_live"),
+    "serve": Verb(
+        "judge traces and running sessions, and repair plans, over HTTP", "jepakit.cli.guard_live", quick=True
+    ),
     "proxy": Verb(
         "judge the calls of an MCP server's tools before the server hears of them: proxy ... -- SERVER COMMAND",
         "jepakit.cli.guard_live",
+        quick=True,
     ),
     "pin": Verb(
         "pin the tools of an MCP server as they are now, after you have read them: pin ... -- SERVER COMMAND",
         "jepakit.cli.guard_live",
+        quick=True,
     ),
-    "approve": Verb("let a call through that waits for a person", "jepakit.cli.guard_live"),
+    "approve": Verb("let a call through that waits for a person", "jepakit.cli.guard_live", quick=True),
 }

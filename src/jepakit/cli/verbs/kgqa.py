@@ -15,6 +15,8 @@ VERBS = {
     ),
     "finetune": Verb("train an answerer: a language model that reads the retrieved subgraph", "jepakit.cli.kgqa"),
     "evaluate": Verb("measure a run's retriever or answerer beside floors and ceilings", "jepakit.cli.kgqa"),
-    "serve": Verb("answer questions over HTTP", "jepakit.cli.kgqa"),
-    "ask": Verb("answer a question, with the path that leads to the answers, or by text", "jepakit.cli.kgqa"),
+    "serve": Verb("answer questions over HTTP", "jepakit.cli.kgqa", quick=True),
+    "ask": Verb(
+        "answer a question, with the path that leads to the answers, or by text", "jepakit.cli.kgqa", quick=True
+    ),
 }

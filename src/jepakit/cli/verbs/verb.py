@@ -16,6 +16,7 @@ class Verb:
         examples: whole command lines.
         common: the options that matter most, by heading, as dotted names; empty: all matter.
         extra: the extras of jepakit that bring the packages it needs, such as ``graph,report``.
+        quick: it answers at once, or waits for what others ask: nothing is said of its progress.
     """
 
     help: str
@@ -23,6 +24,7 @@ class Verb:
     examples: tuple[str, ...] = ()
     common: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     extra: str = ""
+    quick: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,7 @@ def label_curve(
     ceiling = 0.0
     for count in tracked(numbers, "curve by labels", unit="trainings"):
         labelled, unlabelled = training.divide(count, seed=config.seed)
-        options = replace(config, progress=False)
-        fitted = fit_retriever(graph, labelled, encoder, options, unlabelled=unlabelled)
+        fitted = fit_retriever(graph, labelled, encoder, config, unlabelled=unlabelled)
         untrained = fitted.retriever.with_matcher(fitted.random_encoder)
         matchers = [fitted.retriever] if hits else [untrained, fitted.retriever]
         ranked: list[list[np.ndarray]] = [[] for _ in matchers]

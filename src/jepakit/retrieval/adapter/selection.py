@@ -246,8 +246,7 @@ class _Fold:
     ) -> _Fold:
         adapters = [copy.deepcopy(adapter) for _ in objectives]
         for copied, objective in zip(adapters, objectives, strict=True):
-            silent = replace(config, objective=objective, progress=False, logger="none")
-            fit_adapter(copied, *vectors, train, silent)
+            fit_adapter(copied, *vectors, train, replace(config, objective=objective, logger="none"))
         rows = held_out.relevant.queries
         return cls(vectors[0][rows], vectors[1], rows, held_out, adapters)
 
