@@ -10,10 +10,10 @@ from typing import Any
 import yaml as pyyaml
 from rich.console import Console
 
+from jepakit import progress
 from jepakit.cli.help_page import Option, Places, options_of, write_options, write_usage
 from jepakit.cli.reading import Command, Reader, as_written, option_types
 from jepakit.cli.verbs.verb import Verb
-from jepakit.progress import shown
 
 
 def run_command(command: Command, verb: Verb, program: str, words: Sequence[str], out: Console) -> None:
@@ -38,7 +38,7 @@ def run_command(command: Command, verb: Verb, program: str, words: Sequence[str]
     if "print_config" in shown:
         out.print(config_yaml(options), end="", soft_wrap=True)
         return
-    with as_written(given), shown(vars(options).get("progress", True)):
+    with as_written(given), progress.shown(vars(options).get("progress", True)):
         command.run(options, out)
 
 
