@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -221,6 +222,56 @@ def test_the_options_that_help_shows_first_are_options() -> None:
         shown = [name for group in verb.common.values() for name in group]
         assert len(shown) == len({*shown}) <= 16
         assert {*shown} <= names, words
+        assert verb.common or len(names) <= 13, words
+        assert verb.examples
+        for example in verb.examples:
+            program = f"jepakit {words}"
+            assert example.startswith(f"{program} ")
+            parse(commands[words], program, shlex.split(example.removeprefix(program)))
+
+
+@dataclass
+class AskOptions:
+    """A question to a run.
+
+    Args:
+        run: of it.
+        question: of it.
+        words: of it.
+    """
+
+    run: Path = Path("runs/first")
+    question: str | None = None
+    words: list[str] = field(default_factory=list[str])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["why", "so"], AskOptions(Path("why"), "so")),
+        (["why"], AskOptions(question="why")),
+        (["run"], AskOptions(Path("run"))),
+        (["--run", "why", "run"], AskOptions(Path("why"), "run")),
+        (["run", "--question", "why"], AskOptions(Path("run"), "why")),
+        (["run", "why", "--words", "a", "b"], None),
+    ],
+)
+def test_what_is_given_by_name_takes_no_place(
+    words: list[str], expected: AskOptions | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    command = Command(AskOptions, lambda *_: None, ("run", "question"), run_first=True)
+    if expected is None:
+        with pytest.raises(ConfigError, match=r"^argument = 'b'"):
+            parse(command, "p", words)
+    else:
+        assert parse(command, "p", words) == expected
+
+
+def test_a_list_takes_all_words_that_are_left() -> None:
+    command = Command(AskOptions, lambda *_: None, ("run", "words"))
+    assert parse(command, "p", ["a", "b", "--question", "c", "d"]) == AskOptions(Path("a"), "c", ["b", "d"])
 
 
 @dataclass

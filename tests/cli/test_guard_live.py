@@ -42,8 +42,8 @@ def test_policy_model_and_thresholds_make_the_auditor(tmp_path: Path) -> None:
         ("proxy", ["--policy", "agentdojo/banking", "--url", "http://127.0.0.1:1/mcp", "--port", "0"], "127.0.0.1:1"),
         ("pin", ["--", "true"], "pins = "),
         ("pin", ["--pins", "new.json", "--", "/nowhere/server"], "/nowhere/server"),
-        ("approve", [], "folder = "),
-        ("approve", ["nowhere"], "folder = "),
+        ("approve", [], "approvals = "),
+        ("approve", ["nowhere"], "approvals = "),
     ],
 )
 def test_what_cannot_be_used_is_named(

@@ -73,14 +73,14 @@ def pretrain(*words: str) -> PretrainOptions:
         ("graph pretrain --masking.ratio 1", "masking.ratio", "1.0", "(0, 1)"),
         ("graph pretrain --evaluate.folds 1", "evaluate.folds", "1", "at least 2"),
         ("graph pretrain --encoder nowhere.yaml", "encoder", "'nowhere.yaml'", "a YAML file"),
-        ("graph pretrain MUTAG", "argument", "'MUTAG'", "--NAME MUTAG"),
+        ("graph pretrain MUTAG another", "argument", "'another'", "--NAME another"),
         ("graph pretrain --preset orignal", "preset", "'orignal'", "did you mean 'original'?"),
         ("graph pretrain --dataset MUTG", "dataset", "'MUTG'", "a path that exists, python, Cora"),
         ("graph pretrain --data-dir nowhere --dataset MUTAG", "data-dir", "'nowhere'", "an existing folder"),
         ("graph evaluate", "run", "None", "finished run"),
         ("graph evaluate nowhere", "run", "'nowhere'", "shipped encoder (molecules)"),
         ("graph embed . --level edge", "level", "'edge'", "graph, node"),
-        ("graph embed . another", "argument", "'another'", "--NAME another"),
+        ("graph embed . data another", "argument", "'another'", "--NAME another"),
     ],
 )
 def test_a_bad_option_is_one_line_that_names_it(

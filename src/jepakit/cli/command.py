@@ -11,7 +11,7 @@ import yaml as pyyaml
 from rich.console import Console
 
 from jepakit import progress
-from jepakit.cli.help_page import Option, Places, options_of, write_options, write_usage
+from jepakit.cli.help_page import Option, Places, options_of, write_options, write_usage, write_wrapped
 from jepakit.cli.reading import Command, Reader, as_written, option_types
 from jepakit.cli.verbs.verb import Verb
 
@@ -51,7 +51,7 @@ def parse(command: Command, program: str, words: Sequence[str]) -> Any:
 def _write_help(
     out: Console, program: str, verb: Verb, command: Command, defaults: dict[str, Any], *, everything: bool
 ) -> None:
-    write_usage(out, program, verb, Places(command.positional, command.optional, command.rest))
+    write_usage(out, program, verb, Places.of(command))
     groups = options_of(command.options, defaults)
     if verb.common and not everything:
         named = {name: option for group in groups.values() for name, option in group.items()}
@@ -66,8 +66,9 @@ def _write_help(
     ]
     write_options(out, "for every command", general)
     if everything and command.aliases:
-        others = ", ".join(f"--{alias} for --{name}" for alias, name in command.aliases.items())
-        out.print("", f"other names: {others}", sep="\n")
+        others = (f"--{alias} for --{name}".replace("_", "-") for alias, name in command.aliases.items())
+        out.print()
+        write_wrapped(out, f"other names: {', '.join(others)}")
 
 
 def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:

@@ -143,13 +143,9 @@ def _show(evaluation: Evaluation, out: Console) -> None:
 
 
 COMMANDS = {
-    "pretrain": Command(
-        PretrainOptions,
-        run_pretrain,
-        presets=PRESETS,
-    ),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",)),
-    "embed": Command(EmbedOptions, run_embed, ("run",)),
-    "finetune": Command(FinetuneOptions, run_finetune, ("run",)),
-    "predict": Command(PredictOptions, run_predict, ("run",)),
+    "pretrain": Command(PretrainOptions, run_pretrain, optional=("dataset",), presets=PRESETS),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("dataset",)),
+    "embed": Command(EmbedOptions, run_embed, ("run",), ("dataset",)),
+    "finetune": Command(FinetuneOptions, run_finetune, ("run",), ("dataset",)),
+    "predict": Command(PredictOptions, run_predict, ("run",), ("dataset",)),
 }

@@ -6,12 +6,13 @@ from jepakit.cli.guard_audit import AuditOptions, run_audit
 from jepakit.cli.guard_live import COMMANDS as LIVE_COMMANDS
 from jepakit.cli.guard_policy import CalibrateOptions, DraftOptions, run_calibrate, run_draft_policy
 from jepakit.cli.guard_repair import RepairOptions, run_repair
-from jepakit.cli.guard_train import EvaluateOptions, TrainOptions, run_evaluate, run_train
+from jepakit.cli.guard_train import EARLIER_NAMES, EvaluateOptions, TrainOptions, run_evaluate, run_train
 from jepakit.cli.reading import Command
 from jepakit.guard.presets import PRESETS
 
-#: Options of the original system.
-ORIGINAL_NAMES = {
+#: Other names of the options of guard train: those of the original system, and of an earlier version.
+NAMES = {
+    **EARLIER_NAMES,
     "temperature": "objective.temperature",
     "gradient_clip": "clip_norm",
     "security_margin": "objective.security_margin",
@@ -19,8 +20,8 @@ ORIGINAL_NAMES = {
 }
 
 COMMANDS = {
-    "train": Command(TrainOptions, run_train, ("dataset",), presets=PRESETS, aliases=ORIGINAL_NAMES),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",)),
+    "train": Command(TrainOptions, run_train, optional=("traces",), presets=PRESETS, aliases=NAMES),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run", "traces"), aliases=EARLIER_NAMES),
     "audit": Command(AuditOptions, run_audit, positional=("traces",)),
     "calibrate": Command(CalibrateOptions, run_calibrate, positional=("traces",)),
     "draft-policy": Command(DraftOptions, run_draft_policy, positional=("tools",)),

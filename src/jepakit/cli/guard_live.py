@@ -120,11 +120,11 @@ class ApproveOptions:
     """Calls that wait for a person.
 
     Args:
-        folder: the one that ``proxy --approvals`` has.
+        approvals: the folder that ``proxy --approvals`` has.
         call: id of the call to let through; without it all that wait are listed.
     """
 
-    folder: Path | None = None
+    approvals: Path | None = None
     call: str | None = None
 
 
@@ -210,16 +210,16 @@ def run_approve(options: ApproveOptions, out: Console) -> None:
     """Lists the calls that wait, or lets one through after a person at the terminal has said so."""
     from jepakit.guard.live import RequestFolder
 
-    if options.folder is None or not options.folder.is_dir():
-        raise ConfigError("folder", options.folder, "the folder that proxy --approvals has")
-    folder = RequestFolder(options.folder)
+    if options.approvals is None or not options.approvals.is_dir():
+        raise ConfigError("approvals", options.approvals, "the folder that proxy --approvals has")
+    folder = RequestFolder(options.approvals)
     waiting = folder.waiting()
     for request in waiting:
         if options.call in (None, request.call):
             shown = {"server": request.server, "tool": request.tool, "arguments": request.arguments}
             say(out, f"{request.call} ({request.code}) {json.dumps(shown, indent=1)}")
     if options.call is None:
-        say(out, f"{len(waiting)} calls wait; approve {options.folder} --call ID lets one through")
+        say(out, f"{len(waiting)} calls wait; approve {options.approvals} --call ID lets one through")
         return
     if not sys.stdin.isatty():
         # The agent may be able to run commands, and to read that this one helps.
@@ -242,5 +242,5 @@ COMMANDS = {
         run_pin,
         rest="command",
     ),
-    "approve": Command(ApproveOptions, run_approve, positional=("folder",)),
+    "approve": Command(ApproveOptions, run_approve, ("approvals",), aliases={"folder": "approvals"}),
 }

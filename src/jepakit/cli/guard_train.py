@@ -21,13 +21,16 @@ from jepakit.guard.sources import load_traces
 from jepakit.training import RunFolder, load_encoder_as, push_to_hub
 from jepakit.training.results import Evaluation, ReportSection
 
+#: Names that options had in an earlier version -> their names now.
+EARLIER_NAMES = {"dataset": "traces"}
+
 
 @dataclass
 class TrainOptions(PretrainConfig):
     """Training and what surrounds it.
 
     Args:
-        dataset: a file with labelled runs; None: generated ones, to see that everything works. A model of those
+        traces: a file with labelled runs; None: generated ones, to see that everything works. A model of those
             protects nothing.
         format: of the runs; by default it is found out.
         generated: how many are generated, half of them with an attack.
@@ -36,7 +39,7 @@ class TrainOptions(PretrainConfig):
         resume: go on with an interrupted run.
     """
 
-    dataset: Path | None = None
+    traces: Path | None = None
     format: str = "auto"
     generated: int = 600
     push_to_hub: str | None = None
@@ -47,10 +50,10 @@ class TrainOptions(PretrainConfig):
         super().__post_init__()
         require_at_least(self, generated=20)
 
-    def traces(self) -> Iterator[Trace]:
+    def load(self) -> Iterator[Trace]:
         """The runs."""
-        if self.dataset is not None:
-            return load_traces(self.dataset, self.format)
+        if self.traces is not None:
+            return load_traces(self.traces, self.format)
         return with_attacks(generated_traces(GeneratedConfig(self.generated // 2, self.seed)), self.seed)
 
 
@@ -60,12 +63,12 @@ class EvaluateOptions(EvaluateConfig):
 
     Args:
         run: folder of a finished run.
-        dataset: a file with labelled runs.
+        traces: a file with labelled runs.
         format: of the runs; by default it is found out.
     """
 
     run: Path | None = None
-    dataset: Path | None = None
+    traces: Path | None = None
     format: str = "auto"
 
 
@@ -76,8 +79,8 @@ def run_train(options: TrainOptions, out: Console) -> None:
         ConfigError, DataError, ModelError: options, runs or folder cannot be used.
     """
     run = RunFolder(options.run)
-    with training_run(run, options, out) as training:
-        result = pretrain(options.traces(), options, run=run, resume=options.resume)
+    with training_run(run, options, out, renamed=EARLIER_NAMES) as training:
+        result = pretrain(options.load(), options, run=run, resume=options.resume)
         training.diagnosis = result.diagnosis
         numbers = tuple((name, float(value)) for name, value in asdict(result.validation).items())
         chosen = tuple(
@@ -102,7 +105,7 @@ def run_train(options: TrainOptions, out: Console) -> None:
             ),
         )
         say(out, f"trained for {result.fit.epochs} epochs: {run.path}")
-        if options.dataset is None:
+        if options.traces is None:
             say(out, "the runs were generated: this model shows that everything works, and protects nothing")
         if options.push_to_hub is not None:
             push_to_hub(run.encoder, options.push_to_hub, message=f"epoch {result.fit.epochs}")
@@ -115,10 +118,10 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         ConfigError, DataError, ModelError: options, runs or model cannot be used.
     """
     run = trained_run(options.run)
-    if options.dataset is None:
-        raise ConfigError("dataset", None, "a file with labelled runs")
+    if options.traces is None:
+        raise ConfigError("traces", None, "a file with labelled runs")
     random_model = load_encoder_as(GuardModel, run.random_encoder) if run.random_encoder.exists() else None
-    traces = load_traces(options.dataset, options.format)
+    traces = load_traces(options.traces, options.format)
     evaluation = evaluate(traces, GuardModel.open(run.encoder), options, random_model=random_model)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)

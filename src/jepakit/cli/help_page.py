@@ -9,13 +9,16 @@ from inspect import cleandoc, getmro
 from pathlib import Path
 from textwrap import wrap
 from types import NoneType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from rich.console import Console
 from rich.text import Text
 
 from jepakit.cli.kinds import choices
 from jepakit.cli.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from jepakit.cli.reading import Command
 
 #: Names of options that are longer stand on a line of their own.
 _NAME_WIDTH = 26
@@ -28,6 +31,13 @@ class Places:
     needed: tuple[str, ...]
     optional: tuple[str, ...]
     rest: str | None
+
+    @classmethod
+    def of(cls, command: Command) -> Places:
+        """The places of a command."""
+        if command.run_first:
+            return cls((), (*command.positional, *command.optional), command.rest)
+        return cls(command.positional, command.optional, command.rest)
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,14 @@ class FinetuneOptions(FinetuneConfig, TrainingQuestions):
             ``pcst``, ``rrf`` or ``weighted``.
         run: folder of the run.
         resume: go on with an interrupted run.
-        test_split: split to measure on; by default ``test``, or the only one.
+        split: the one to measure on; by default ``test``, or the only one.
         evaluate: how to measure.
     """
 
     retriever: str = str(RETRIEVER_RUN)
     run: Path = ANSWERER_RUN
     resume: bool = False
-    test_split: str | None = None
+    split: str | None = None
     evaluate: MeasureConfig = field(default_factory=MeasureConfig)
 
 
@@ -55,7 +55,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
     """Trains, measures, reports."""
     graph, run = options.load(), RunFolder(options.run)
     parts = options.load_parts(graph, options.seed)
-    with training_run(run, options, out) as training:
+    with training_run(run, options, out, renamed={"test_split": "split"}) as training:
         retriever = named_retriever(options.retriever, graph, options.text)
         say(out, f"{counts(graph)}; {parts}; run in {run.path}")
         tuned = finetune(
@@ -63,7 +63,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
         )
         training.diagnosis = tuned.diagnosis
         if training.is_first:
-            measured = split_of(parts.splits, options.test_split)
+            measured = split_of(parts.splits, options.split)
             evaluation = measure(
                 graph, measured, tuned.answerer, retriever, options.evaluate, candidates=options.candidates
             )

@@ -104,7 +104,7 @@ def _options_of_steps(options: TrainOptions) -> dict[str, Any]:
         own = {one.name for one in fields(kind)}
         values = {**given, **{one.name: getattr(config, one.name) for one in fields(config)}}
         if name == FINETUNE:
-            values |= {"retriever": str(options.run / RETRIEVER), "test_split": options.evaluate.split}
+            values |= {"retriever": str(options.run / RETRIEVER), "split": options.evaluate.split}
             if (options.run / PRETRAIN).is_dir() and config.encoder_path is None:
                 values["encoder_path"] = options.run / PRETRAIN
         made[name] = kind(**{key: value for key, value in values.items() if key in own})

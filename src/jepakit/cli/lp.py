@@ -62,12 +62,12 @@ class LabelOptions:
 
     Args:
         problems: a file, or a folder of them; the optima are kept in its folder ``labels``.
-        workers: processes.
+        jobs: processes.
         relax: take the relaxation of problems with integer columns.
     """
 
     problems: Path | None = None
-    workers: int = 1
+    jobs: int = 1
     relax: bool = True
 
 
@@ -78,7 +78,7 @@ class TrainOptions(PretrainConfig):
     Args:
         problems: a folder of problems.
         use_labels: learn from optima too; those that the folder ``labels`` lacks are computed first.
-        workers: processes that compute them.
+        jobs: processes that compute them.
         relax: take the relaxation of problems with integer columns.
         run: folder of the run.
         resume: go on with an interrupted run.
@@ -86,7 +86,7 @@ class TrainOptions(PretrainConfig):
 
     problems: Path | None = None
     use_labels: bool = True
-    workers: int = 1
+    jobs: int = 1
     relax: bool = True
     run: Path = Path("runs/lp")
     resume: bool = False
@@ -119,7 +119,7 @@ def _generate(options: GenerateOptions, out: Console) -> None:
 
 def _label(options: LabelOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
-    problems, _ = _with_optimum(problems, labels, options.workers, out)
+    problems, _ = _with_optimum(problems, labels, options.jobs, out)
     say(out, f"optima of {len(problems)} problems in {labels}")
 
 
@@ -127,7 +127,7 @@ def _train(options: TrainOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
     run = RunFolder(options.run)
     held_none_out = options.resume and run.config.exists() and "held_out" not in run.read_config()
-    with training_run(run, options, out, renamed=JEPA_NAMES) as training:
+    with training_run(run, options, out, renamed=NAMES) as training:
         if held_none_out and training.is_first:
             write_text(run.config, config_yaml(options, leave_out=("run", "resume", "progress", "held_out")))
         if held_none_out:
@@ -135,7 +135,7 @@ def _train(options: TrainOptions, out: Console) -> None:
             options = replace(options, held_out=0)
         optima = None
         if options.use_labels:
-            problems, optima = _with_optimum(problems, labels, options.workers, out)
+            problems, optima = _with_optimum(problems, labels, options.jobs, out)
         result = pretrain(problems, options, optima=optima, run=run, resume=options.resume)
         training.diagnosis = result.diagnosis
         training.evaluation = measured_ways(result.family.choice)
@@ -159,10 +159,10 @@ def _show_advice(evaluation: Evaluation, out: Console) -> None:
 
 
 def _with_optimum(
-    problems: list[LinearProgram], labels: Path, workers: int, out: Console
+    problems: list[LinearProgram], labels: Path, jobs: int, out: Console
 ) -> tuple[list[LinearProgram], list[Optimum]]:
     """The problems that have an optimum, and their optima; a line is printed for each problem left out."""
-    solved, optima, reasons = with_optimum(problems, cache=labels, workers=workers)
+    solved, optima, reasons = with_optimum(problems, cache=labels, workers=jobs)
     for reason in reasons:
         say(out, f"left out: {reason}")
     return solved, optima
@@ -174,17 +174,18 @@ def _read(problems: Path | None, *, relax: bool) -> tuple[list[LinearProgram], P
     return [read_problem(file, relax=relax) for file in files], files[0].parent / "labels"
 
 
-#: The names that JEPA's options have in the original KKT networks.
-JEPA_NAMES = {
+#: Other names of the options of lp train: those of JEPA in the original KKT networks, and of an earlier version.
+NAMES = {
+    "workers": "jobs",
     "jepa_mode": "objective.target",
     "ema_momentum": "objective.momentum",
     "jepa_sigreg": "objective.sigreg",
 }
 
 COMMANDS = {
-    "generate": Command(GenerateOptions, _generate, ("family",)),
-    "label": Command(LabelOptions, _label, ("problems",)),
-    "train": Command(TrainOptions, _train, ("problems",), presets=PRESETS, aliases=JEPA_NAMES),
+    "generate": Command(GenerateOptions, _generate, optional=("family",)),
+    "label": Command(LabelOptions, _label, ("problems",), aliases={"workers": "jobs"}),
+    "train": Command(TrainOptions, _train, ("problems",), presets=PRESETS, aliases=NAMES),
     **SOLVE_COMMANDS,
-    "evaluate": Command(EvaluateOptions, _evaluate, ("run",)),
+    "evaluate": Command(EvaluateOptions, _evaluate, ("run", "problems")),
 }

@@ -23,7 +23,7 @@ class BatchOptions(SolveConfig):
             of columns (their costs), or b:NAME, row_lower:NAME, row_upper:NAME, costs:NAME, lower:NAME, upper:NAME.
         problem: a file (MPS or LP, gzipped or not) with everything that does not vary.
         relax: solve the relaxation of a problem with integer columns.
-        family: the run that learned the family: the bases of its training problems are tried first.
+        run: one that learned the family of the problem: the bases of its training problems are tried first.
         out: a Parquet file for the solutions; by default nothing is written.
         points: write x and y, too.
     """
@@ -31,7 +31,7 @@ class BatchOptions(SolveConfig):
     scenarios: Path | None = None
     problem: Path | None = None
     relax: bool = False
-    family: Path | None = None
+    run: Path | None = None
     out: Path | None = None
     points: bool = True
 
@@ -47,13 +47,13 @@ def _batch(options: BatchOptions, out: Console) -> None:
         raise ConfigError("problem", None, "the problem in MPS or LP format that the scenarios are of")
     problem = read_problem(options.problem, relax=options.relax)
     bases = []
-    if options.family is not None:
+    if options.run is not None:
         from jepakit.lp.starts.family import LearnedFamily
 
-        neighbours = LearnedFamily.open(options.family).neighbours
+        neighbours = LearnedFamily.open(options.run).neighbours
         if neighbours is None or not (bases := neighbours.bases(problem)):
             expected = "a run trained with labels on problems of this matrix"
-            raise DataError("no bases for this problem", file=options.family, field="family", expected=expected)
+            raise DataError("no bases for this problem", file=options.run, field="run", expected=expected)
     tally = Tally()
     for solution in solve_scenarios(
         options.scenarios, BatchSolver(problem, options, bases), options.out, points=options.points
@@ -65,5 +65,5 @@ def _batch(options: BatchOptions, out: Console) -> None:
 
 
 COMMANDS = {
-    "batch": Command(BatchOptions, _batch, ("scenarios",)),
+    "batch": Command(BatchOptions, _batch, ("scenarios", "problem"), aliases={"family": "run"}),
 }

@@ -24,8 +24,8 @@ class SolveOptions(SolveConfig):
         problems: a file (MPS or LP, gzipped or not), or a folder of them.
         relax: solve the relaxation of problems with integer columns.
         start: a basis file (.bas) to start each from.
-        family: the run that learned the family: each problem starts in the way that was fastest on held-out problems.
-        rolling: start from the answer before, where the matrix is the same; with a family, where that was measured to
+        run: one that learned the family: each problem starts in the way that was fastest on held-out problems.
+        rolling: start from the answer before, where the matrix is the same; with a run, where that was measured to
             be the fastest.
         out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
     """
@@ -33,7 +33,7 @@ class SolveOptions(SolveConfig):
     problems: Path | None = None
     relax: bool = False
     start: Path | None = None
-    family: Path | None = None
+    run: Path | None = None
     rolling: bool = True
     out: Path | None = None
 
@@ -41,10 +41,10 @@ class SolveOptions(SolveConfig):
 def _solve(options: SolveOptions, out: Console) -> None:
     files = files_of(options.problems)
     family = None
-    if options.family is not None:
+    if options.run is not None:
         from jepakit.lp.starts.family import LearnedFamily
 
-        family = LearnedFamily.open(options.family)
+        family = LearnedFamily.open(options.run)
         say(out, f"family: {family.choice.in_words(len(files))}")
     unread = 0
     how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}
@@ -84,6 +84,6 @@ def files_of(problems: Path | None) -> list[Path]:
 
 
 COMMANDS = {
-    "solve": Command(SolveOptions, _solve, ("problems",)),
+    "solve": Command(SolveOptions, _solve, ("problems",), aliases={"family": "run"}),
     **BATCH_COMMANDS,
 }

@@ -91,9 +91,9 @@ def _in_one_line(error: Exception) -> str | None:
     full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if full or "can't allocate memory" in str(error):
         place = "of the accelerator " if type(error).__module__.startswith("torch") else ""
-        return f"the memory {place}is full; a smaller batch_size, a smaller encoder or fewer workers need less"
+        return f"the memory {place}is full; a smaller batch_size, a smaller encoder or fewer jobs need less"
     if isinstance(error, BrokenExecutor):
-        return "a worker process was killed, mostly because the memory is full; fewer workers need less"
+        return "a worker process was killed, mostly because the memory is full; fewer jobs need less"
     if "home directory" in str(error):
         return "there is no home folder for the cache; set HOME or XDG_CACHE_HOME to a folder"
     return None

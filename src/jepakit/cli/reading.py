@@ -29,8 +29,11 @@ class Command:
     Args:
         options: a dataclass; its fields are the options, those of a nested dataclass by dotted names.
         run: the function; it takes the options and where to write.
-        positional: fields given by place or by name. A list takes all words that are left.
+        positional: fields given by place or by name; one that is given by name takes no place. A list takes all words
+            that are left.
         optional: fields after these that are left out as often.
+        run_first: of two positional fields the first is a run that need not be named: a single word is the run where a
+            folder has that name, else the second field.
         presets: name -> other defaults, dotted option -> value.
         aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
             an earlier version, for the configurations it wrote.
@@ -42,6 +45,7 @@ class Command:
     run: Callable[[Any, Console], None]
     positional: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    run_first: bool = False
     presets: dict[str, dict[str, Any]] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
@@ -58,6 +62,8 @@ class Given:
     file: Path | None = None
 
 
+#: Stands for the name of an option that is given by its place.
+_BY_PLACE = ""
 #: Words that ask for something to be shown -> what.
 _SHOWING = {
     "-h": "help",
@@ -83,7 +89,7 @@ class Reader:
     def given(self, words: Sequence[str]) -> tuple[list[Given], set[str]]:
         """The options, and which of ``--help``, ``--help-all`` and ``--print-config`` stand among them."""
         shown: set[str] = set()
-        return list(self._with_lists(self._from_words(words, shown))), shown
+        return list(self._with_lists(self._placed(list(self._from_words(words, shown))))), shown
 
     def defaults(self, given: list[Given]) -> dict[str, Any]:
         """The defaults of a preset: whatever is given, wherever it stands, replaces them."""
@@ -100,7 +106,6 @@ class Reader:
         return _built(self.command.options, self.command.options(), {**self.defaults(given), **values}, given)
 
     def _from_words(self, words: Sequence[str], shown: set[str]) -> Iterator[Given]:
-        places = [*self.command.positional, *self.command.optional]
         rest = list(words)
         while rest:
             word = rest.pop(0)
@@ -110,12 +115,26 @@ class Reader:
             elif word in _SHOWING:
                 shown.add(_SHOWING[word])
             elif not word.startswith("-"):
-                if not places:
-                    raise ConfigError("argument", word, f"the name of its option before it: --NAME {word}")
-                takes_all = is_element(word, self.types[places[0]])
-                yield Given(places[0], word, places[0] if takes_all else places.pop(0))
+                yield Given(_BY_PLACE, word, _BY_PLACE)
             else:
                 yield from self._from_option(word, rest)
+
+    def _placed(self, given: list[Given]) -> Iterator[Given]:
+        """The options, those given by place with the names of their fields."""
+        named = {option.option for option in given if option.file is None}
+        places = [name for name in (*self.command.positional, *self.command.optional) if name not in named]
+        words = [option.value for option in given if option.option == _BY_PLACE]
+        if self.command.run_first and len(words) == 1 and len(places) == 2 and not Path(words[0]).is_dir():
+            del places[0]
+        for option in given:
+            if option.option != _BY_PLACE:
+                yield option
+                continue
+            if not places:
+                raise ConfigError("argument", option.value, f"the name of its option before it: --NAME {option.value}")
+            takes_all = is_element(option.value, self.types[places[0]])
+            name = places[0] if takes_all else places.pop(0)
+            yield Given(name, option.value, name)
 
     def _with_lists(self, given: Iterator[Given]) -> Iterator[Given]:
         """The options; one that is repeated, each time with one element of a list, is the list so far."""

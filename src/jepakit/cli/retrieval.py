@@ -86,7 +86,7 @@ class IndexOptions:
         corpus: other documents; by default the run's own.
         add: add to the index that is there, instead of replacing it.
         delete: ids of documents to take out of the index that is there; nothing is added then.
-        to: a new table or collection in a database, instead of the run's own index; or, with ``--add`` and
+        index: a new table or collection in a database, instead of the run's own index; or, with ``--add`` and
             ``--delete``, one that is there. Such as ``postgresql://user@host/db?table=docs``.
         vectors: the kind of index.
     """
@@ -95,7 +95,7 @@ class IndexOptions:
     corpus: str | None = None
     add: bool = False
     delete: list[str] = field(default_factory=list)
-    to: str | None = None
+    index: str | None = None
     vectors: IndexConfig = field(default_factory=IndexConfig)
 
 
@@ -166,7 +166,7 @@ def run_train(options: TrainOptions, out: Console) -> None:
 def run_index(options: IndexOptions, out: Console) -> None:
     """Makes, extends or thins out an index."""
     run = trained_run(options.run)
-    place = options.to or run.path / "index"
+    place = options.index or run.path / "index"
     if options.delete:
         if options.add or options.corpus:
             raise ConfigError("delete", options.delete, "neither --add nor --corpus beside it")
@@ -177,10 +177,10 @@ def run_index(options: IndexOptions, out: Console) -> None:
     saved = saved_options(run)
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
     with text_encoder(base_of(run, saved.text)) as encoder:
-        if not options.add and options.to is None:
+        if not options.add and options.index is None:
             _show_index(build_index(run, dataset, encoder, options.vectors), out)
             return
-        index = add_to_index(run, dataset, encoder, to=options.to, create=not options.add)
+        index = add_to_index(run, dataset, encoder, to=options.index, create=not options.add)
         with closing(index):
             say(out, f"{len(dataset.documents)} documents added, {len(index)} in {shown_place(place)}")
 
@@ -271,14 +271,10 @@ def _show(evaluation: Comparison | None, out: Console) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "train": Command(
-        TrainOptions,
-        run_train,
-        presets=PRESETS,
-    ),
-    "index": Command(IndexOptions, run_index, ("run",)),
+    "train": Command(TrainOptions, run_train, optional=("corpus",), presets=PRESETS),
+    "index": Command(IndexOptions, run_index, ("run",), ("corpus",), aliases={"to": "index"}),
     **SEARCH_COMMANDS,
     "serve": Command(ServeOptions, run_serve, ("run",)),
     "export": Command(ExportOptions, run_export, ("run",)),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",)),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("corpus",)),
 }

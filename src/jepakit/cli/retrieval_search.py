@@ -122,4 +122,4 @@ def _shown(rank: int, document: Found, limit: int = 300) -> Text:
     return Text.assemble((head, "bold"), (score, "dim"), "    ", text[:limit] + ("…" if len(text) > limit else ""))
 
 
-COMMANDS: dict[str, Command] = {"search": Command(SearchOptions, run_search, ("query",))}
+COMMANDS: dict[str, Command] = {"search": Command(SearchOptions, run_search, ("run", "query"), run_first=True)}

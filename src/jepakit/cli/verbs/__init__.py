@@ -23,5 +23,6 @@ VERBS = {
         "whether the files of a run, encoder or index are as they were written",
         "jepakit.cli.verify",
         ("jepakit verify runs/graph-python",),
+        extra="training",
     ),
 }
