@@ -69,13 +69,20 @@ def test_calls_are_judged_shown_counted_and_written(
     assert "send_money" in (report / "report.html").read_text("utf-8")
 
 
-def test_the_exit_status_says_what_was_asked_for(traces: str, tmp_path: Path) -> None:
+def test_the_exit_status_says_what_was_asked_for(
+    traces: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def status(*options: str) -> int:
         return main(["guard", "audit", traces, "--show", "none", *options])
 
     assert status(*POLICY, "--fail-on", "deny") == status(*POLICY, "--fail-on", "ask") == 3
     assert status("--policy", "agentdojo/{suite}", "--fail-on", "deny") == 3
     # Judgements are written all the same.
+    capsys.readouterr()
+    assert main(["guard", "audit", traces, *POLICY, "--fail-on", "deny", "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert {"deny"} <= {call["decision"] for call in found["calls"]}
+    assert found["tables"][1]["title"] == "Calls"
     out = tmp_path / "out.jsonl"
     assert status(*POLICY, "--mode", "record", "--out", str(out), "--fail-on", "deny") == 3
     assert {json.loads(line)["effective"] for line in out.read_text("utf-8").splitlines()} == {"allow"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import random
 import re
 import signal
@@ -210,7 +212,7 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 
 
 def test_ask_with_a_run_of_all_steps_and_with_single_ones(
-    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*words: str) -> str:
         assert main(["kgqa", "ask", "the year of film 3", *words]) == 0
@@ -225,13 +227,17 @@ def test_ask_with_a_run_of_all_steps_and_with_single_ones(
     assert "written by" in asked("--run", str(trained.run), "--free")
     assert main(["kgqa", "ask", "the year of film 3", "--run", str(trained.run / "retriever"), "--free"]) == 2
     assert "error: free = True" in capsys.readouterr().err
-    for words, error in (([" "], "question: "), (["the year of film 3", "--beam", "0"], "beam = 0")):
+    monkeypatch.setattr("sys.stdin", io.StringIO("the year of film 3\nthe year of film 4\n"))
+    assert main(["kgqa", "ask", str(trained.run), "--interactive", "--json"]) == 0
+    third, fourth = json.loads(capsys.readouterr().out)["answers"]
+    assert (third["answers"][0]["name"], fourth["answers"][0]["name"]) == ("1993", "1990")
+    for words, error in (([" "], "question = "), (["the year of film 3", "--beam", "0"], "beam = 0")):
         assert main(["kgqa", "ask", *words, "--run", str(trained.run)]) == 2
         assert f"error: {error}" in capsys.readouterr().err
 
 
 def test_a_question_that_names_no_entity_is_answered_by_text(
-    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*words: str) -> list[str]:
         assert main(["kgqa", "ask", *words]) == 0

@@ -53,6 +53,10 @@ def test_many_are_solved_one_after_another(tmp_path: Path, capsys: pytest.Captur
     assert "c: " in shown.out
     assert "a column that is not in COLUMNS (found 'y')" in shown.out
     assert "problems: problems that cannot be read (found '1 of 3')" in shown.err
+    assert main(["lp", "solve", str(tmp_path), "--json"]) == 2
+    printed = json.loads(capsys.readouterr().out)["problems"]
+    assert [one.get("status") for one in printed] == ["optimal", "infeasible", None]
+    assert "'y'" in printed[2]["error"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "solutions.jsonl").read_text().splitlines()]
     assert [line["status"] for line in lines] == ["optimal", "infeasible"]
     assert (lines[0]["objective"], lines[1]["lower"]) == (-7, None)

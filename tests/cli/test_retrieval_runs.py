@@ -245,7 +245,7 @@ def test_errors_are_one_line_and_name_what_to_do(
         assert error.count("\n") == 1
         return error
 
-    assert "query = None: expected what to search for" in refused("search", "--run", str(home.run))
+    assert "query = None: expected what is asked" in refused("search", "--run", str(home.run))
     assert "there is no run folder here" in refused("search", "x", "--run", str(tmp_path / "none"))
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"query": "a", "document": "breda.md#bread"}\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -53,6 +54,25 @@ def test_it_finds_what_the_search_with_torch_finds(
     quick = capsys.readouterr().out
     assert main([*command, "--index", str(Path(words[1]) / "index")]) == 0
     assert capsys.readouterr().out == quick
+
+
+def test_lines_are_answered_one_after_another(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = ["retrieval", "search", words[1], "--k", "2", "--json"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{QUERY}\n\n{QUERY}\n"))
+    assert main([*search, "--interactive"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["answers"]
+    assert first == second
+    assert main([*search[:3], QUERY, *search[3:]]) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert [hit["id"][0] for hit in first["hits"]] == ["D", "D"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    for line in (search, [*search, QUERY, "--interactive"]):
+        assert main(line) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "--interactive" in said.err
 
 
 def test_an_unfamiliar_query_is_encoded_by_the_base(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,6 +22,7 @@ import yaml
 from toy_runs import assert_same_run, files_of, rows_but_seconds, wait_for_epoch
 from training_inputs import INPUTS, training_commands
 
+from jepakit.cli.main import main
 from jepakit.files import locked
 from jepakit.training import RunFolder, load_encoder
 from processes import LIMIT, ended, start_command
@@ -72,6 +75,37 @@ def test_a_finished_run_is_not_begun_again_and_only_resumed_as_it_was(finished: 
     assert "error: run = " in said
     assert "error: learning-rate = 0.5: " in said
     assert before == files_of(finished.run)
+
+
+def test_a_dry_run_checks_and_writes_nothing(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, new = files_of(finished.run), tmp_path / "new"
+    assert main([*finished.words, "--run", str(new), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"\na new run in {new}\n" in said
+    assert said.endswith("nothing was written\n")
+    assert main([*finished.words, "--run", str(finished.run), "--dry-run"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*finished.words, "--run", str(finished.run), "--dry-run", "--overwrite", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["what"], planned["run"]) == ("replaces the run", str(finished.run))
+    assert list(tmp_path.iterdir()) == []
+    assert before == files_of(finished.run)
+
+
+@for_one_command
+def test_a_run_is_replaced_where_it_is_asked_for(finished: Finished, tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    shutil.copytree(finished.run, run)
+    words, before = [*finished.words, "--run", str(run), "--overwrite"], files_of(run)
+    assert ended([*words, "--freeze", "[nothing_like_it]"], log) == 2, log.read_text()
+    assert files_of(run) == before
+    assert ended([*words, "--epochs", "2"], log) == 0, log.read_text()
+    assert len(RunFolder(run).read_metrics()) == 2
+    assert "overwrite" not in RunFolder(run).read_config()
+    assert files_of(run).keys() == before.keys()
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("run", "log")] == []
 
 
 def test_a_folder_that_another_process_writes_to_is_left_alone(finished: Finished, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from jepakit.cli.reading import option_types
 from jepakit.errors import JepakitError
 
 #: Of one device: others are for the tests of groups, and for machines with an accelerator.
-_ELSEWHERE = {"accelerator", "text.device", "resume", "devices"}
+_ELSEWHERE = {"accelerator", "text.device", "resume", "overwrite", "dry_run", "devices"}
 
 
 def values(kind: Any) -> list[str]:

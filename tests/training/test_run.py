@@ -80,6 +80,40 @@ def test_a_run_that_came_to_nothing_gives_the_folder_back(run: RunFolder) -> Non
     assert run.config.exists()
 
 
+def test_a_run_is_replaced_once_an_epoch_is_complete(run: RunFolder) -> None:
+    run.write_metrics([{"epoch": 0}])
+    (run.path / "encoder").mkdir()
+    (run.path / "encoder" / "weights").write_text("old")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"^run = .*--overwrite"):
+        run.start(CONFIG, resume=False)
+    with pytest.raises(ConfigError, match=r"^overwrite = True"):
+        run.start(CONFIG, resume=True, overwrite=True)
+    # Refused, or killed before an epoch was complete.
+    for settle in (run.withdraw, lambda: None):
+        run.start("epochs: 4\n", resume=False, overwrite=True)
+        assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+        (run.path / "partial").write_text("")
+        settle()
+    run.withdraw()
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    # Killed after one.
+    run.start("epochs: 4\n", resume=False, overwrite=True)
+    run.write_metrics([{"epoch": 0}])
+    run.start("epochs: 4\n", resume=True)
+    run.withdraw()
+    assert sorted(path.name for path in run.path.parent.rglob("*")) == ["config.yaml", "metrics.csv", "run"]
+    assert run.read_config() == {"epochs": 4}
+
+
+def test_what_is_no_run_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    run = RunFolder(tmp_path)
+    run.start(CONFIG, resume=False, overwrite=True)
+    run.withdraw()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_file_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="expected a folder, not a file"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from rich.console import Console
 
 from jepakit import progress
 from jepakit.cli.help_page import Option, Places, options_of, write_options, write_usage, write_wrapped
+from jepakit.cli.outcome import Outcome
 from jepakit.cli.reading import Command, Reader, as_written, option_types
 from jepakit.cli.verbs.verb import Verb
 
+_JSON = "print what is found as one JSON document, and all else to stderr"
 
-def run_command(command: Command, verb: Verb, program: str, words: Sequence[str], out: Console) -> None:
+
+def run_command(command: Command, verb: Verb, program: str, words: Sequence[str], out: Console) -> int:
     """Parses the options and runs the command, or prints its help or its configuration.
 
     Args:
@@ -24,7 +29,10 @@ def run_command(command: Command, verb: Verb, program: str, words: Sequence[str]
         verb: what is said of it.
         program: the words of the command line before the options, for messages.
         words: those after it.
-        out: where the command writes.
+        out: where the command writes; with ``--json`` the document goes there, and all else to stderr.
+
+    Returns:
+        The exit status.
 
     Raises:
         ConfigError: an option is refused, here or while the command runs; it is named as the user wrote it.
@@ -33,13 +41,20 @@ def run_command(command: Command, verb: Verb, program: str, words: Sequence[str]
     given, shown = reader.given(words)
     if shown & {"help", "help_all"}:
         _write_help(out, program, verb, command, reader.defaults(given), everything="help_all" in shown)
-        return
+        return 0
     options = reader.built(given)
     if "print_config" in shown:
         out.print(config_yaml(options), end="", soft_wrap=True)
-        return
-    with as_written(given), progress.shown(vars(options).get("progress", True)):
-        command.run(options, out)
+        return 0
+    as_json = "json" in shown
+    showing = progress.shown(vars(options).get("progress", True))
+    with as_written(given), showing, redirect_stdout(sys.stderr) if as_json else nullcontext():
+        outcome = command.run(options, out) or Outcome()
+    if as_json:
+        out.print(outcome.as_json(), soft_wrap=True)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.status
 
 
 def parse(command: Command, program: str, words: Sequence[str]) -> Any:
@@ -61,6 +76,7 @@ def _write_help(
     general = [
         *([Option("--preset", "NAME", f"other defaults: {', '.join(command.presets)}")] if command.presets else []),
         Option("--config", "FILE", "options from a YAML file; those given after it win"),
+        *([Option("--json", "", _JSON)] if command.json else []),
         Option("--print-config", "", "print all options as YAML and do nothing else"),
         *([Option("--help-all", "", f"all {len(dict(option_types(command.options)))} options")] if verb.common else []),
     ]

@@ -11,8 +11,10 @@ from rich.console import Console
 from jepakit.cli.graph_labels import FinetuneOptions, PredictOptions, run_finetune, run_predict
 from jepakit.cli.graph_options import DataOptions, RunDataOptions, data_of
 from jepakit.cli.graph_source import source_of, training_seconds
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import say, show_rows, training_run, write_results
+from jepakit.cli.runs import RunControl, found, say, show_rows, training_run, write_results
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.floors import untrained
@@ -32,18 +34,16 @@ from jepakit.training.results import Evaluation
 
 
 @dataclass
-class PretrainOptions(PretrainConfig, DataOptions):
+class PretrainOptions(PretrainConfig, DataOptions, RunControl):
     """Pre-training and what surrounds it.
 
     Args:
         run: folder of the run; by default ``runs/graph-DATASET``.
-        resume: go on with an interrupted run.
         probe: probe the encoder when it is trained, if there are labels.
         evaluate: how to probe.
     """
 
     run: Path | None = None
-    resume: bool = False
     probe: bool = True
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
@@ -76,14 +76,16 @@ class EmbedOptions(RunDataOptions):
     level: Literal["graph", "node"] = "graph"
 
 
-def run_pretrain(options: PretrainOptions, out: Console) -> None:
+def run_pretrain(options: PretrainOptions, out: Console) -> Outcome:
     """Pre-trains, probes, reports."""
     dataset = options.load(descriptors="descriptor" in options.objective.predict)
     run = RunFolder(options.run or Path("runs") / f"graph-{Path(options.dataset).stem}")
+    graphs = dataset.graphs
+    data = f"{dataset.name}: {len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
+    if options.dry_run:
+        return planned(run, options, data, out)
     with training_run(run, options, out) as training:
-        graphs = dataset.graphs
-        counts = f"{len(graphs)} graphs, {graphs.num_nodes} nodes, {graphs.num_edges} edges"
-        say(out, f"{dataset.name}: {counts}; run in {run.path}")
+        say(out, f"{data}; run in {run.path}")
         if dataset.label_candidates and dataset.task == "none":
             say(out, f"columns that look like labels, for --label-columns: {', '.join(dataset.label_candidates)}")
         pretrained = pretrain(dataset, options, run=run, resume=options.resume)
@@ -94,9 +96,10 @@ def run_pretrain(options: PretrainOptions, out: Console) -> None:
             evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=training_seconds(run))
             _show(evaluation, out)
             training.evaluation = evaluation
+    return found(run, training.evaluation)
 
 
-def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     """Probes an encoder beside its floors."""
     source, *others = (source_of(given) for given in (options.run, *(options.repeats or ())))
     encoder = source.encoder()
@@ -117,6 +120,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     folder = source.run if options.out is None else RunFolder(options.out)
     if folder is not None:
         write_results(folder, evaluation, out)
+    return found(folder, evaluation)
 
 
 def run_embed(options: EmbedOptions, out: Console) -> None:
@@ -143,9 +147,9 @@ def _show(evaluation: Evaluation, out: Console) -> None:
 
 
 COMMANDS = {
-    "pretrain": Command(PretrainOptions, run_pretrain, optional=("dataset",), presets=PRESETS),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("dataset",)),
+    "pretrain": Command(PretrainOptions, run_pretrain, optional=("dataset",), presets=PRESETS, json=True),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("dataset",), json=True),
     "embed": Command(EmbedOptions, run_embed, ("run",), ("dataset",)),
-    "finetune": Command(FinetuneOptions, run_finetune, ("run",), ("dataset",)),
+    "finetune": Command(FinetuneOptions, run_finetune, ("run",), ("dataset",), json=True),
     "predict": Command(PredictOptions, run_predict, ("run",), ("dataset",)),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jepakit.cli.graph_options import RunDataOptions, data_of
 from jepakit.cli.graph_source import source_of
+from jepakit.cli.outcome import Outcome
 from jepakit.cli.runs import say, show_rows
 from jepakit.errors import require_within
 from jepakit.graph.data import Graphs
@@ -55,7 +56,7 @@ class PredictOptions(RunDataOptions):
     out: Path = Path("predictions.csv")
 
 
-def run_finetune(options: FinetuneOptions, out: Console) -> None:
+def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
     """Fine-tunes an encoder, scores it on graphs it was not trained on, and saves it."""
     source = source_of(options.run)
     encoder = source.encoder()
@@ -75,7 +76,8 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
     }
     save_encoder(model, folder, config=model.arguments, card=card)
     found = source.given if source.run is not None and options.out is None else folder
-    say(out, f"fine-tuned encoder: {folder}; to use it: jepakit graph predict {found} --dataset DATA")
+    say(out, f"fine-tuned encoder: {folder}; to use it: jepakit graph predict {found} DATA")
+    return Outcome({"predictor": folder, "rows": [asdict(row) for row in rows]})
 
 
 def run_predict(options: PredictOptions, out: Console) -> None:

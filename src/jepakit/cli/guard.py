@@ -20,11 +20,11 @@ NAMES = {
 }
 
 COMMANDS = {
-    "train": Command(TrainOptions, run_train, optional=("traces",), presets=PRESETS, aliases=NAMES),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run", "traces"), aliases=EARLIER_NAMES),
-    "audit": Command(AuditOptions, run_audit, positional=("traces",)),
-    "calibrate": Command(CalibrateOptions, run_calibrate, positional=("traces",)),
+    "train": Command(TrainOptions, run_train, optional=("traces",), presets=PRESETS, aliases=NAMES, json=True),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run", "traces"), aliases=EARLIER_NAMES, json=True),
+    "audit": Command(AuditOptions, run_audit, ("traces",), json=True),
+    "calibrate": Command(CalibrateOptions, run_calibrate, ("traces",), json=True),
     "draft-policy": Command(DraftOptions, run_draft_policy, positional=("tools",)),
-    "repair": Command(RepairOptions, run_repair, positional=("traces",)),
+    "repair": Command(RepairOptions, run_repair, ("traces",), json=True),
     **LIVE_COMMANDS,
 }

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, get_args
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.files import whole_file
 from jepakit.guard import Trace, load_traces
@@ -157,13 +158,12 @@ class _Counts:
         return sum(count for (_, _, decision), count in self.calls.items() if show == "all" or decision != "allow")
 
 
-def run_audit(options: AuditOptions, out: Console) -> None:
+def run_audit(options: AuditOptions, out: Console) -> Outcome:
     """Judges every call of a file, each by what stands before it.
 
     Raises:
         ConfigError, DataError: options, traces, policy or thresholds cannot be used.
         ModelError: a file cannot be written.
-        SystemExit: as ``fail_on`` says.
     """
     thresholds = None if options.thresholds is None else Thresholds.read(options.thresholds)
     auditor, counts = options.auditors(thresholds, options.mode), _Counts()
@@ -192,8 +192,13 @@ def run_audit(options: AuditOptions, out: Console) -> None:
         page = write_audit_report(options.report, severe, title=f"{options.traces}", sections=sections)
         say(out, f"report: {page}")
     worst = severe[0].rank[0] if severe else 0
-    if options.fail_on != "never" and worst >= SEVERITY[options.fail_on]:
-        raise SystemExit(FLAGGED)
+    flagged = options.fail_on != "never" and worst >= SEVERITY[options.fail_on]
+    content = {
+        "traces": options.traces,
+        "calls": [{"run": run.trace.id, **one.as_json()} for run, one in rows],
+        "tables": [table_as_json(table) for table in tables],
+    }
+    return Outcome(content, status=FLAGGED if flagged else 0)
 
 
 def _named(traces: Iterable[Trace]) -> Iterator[Trace]:
@@ -240,6 +245,12 @@ def _show_calls(rows: Iterable[tuple[AuditedRun, Judgement]], out: Console) -> N
         table.add_row(visible(run.trace.id), visible(one.tool), one.decision, one.code, energies, *risk)
     if listed:
         out.print(table)
+
+
+def table_as_json(shown: ShownTable) -> dict[str, Any]:
+    """A table as it stands in ``results.json``."""
+    title, columns, rows = shown
+    return {"title": title, "columns": columns, "rows": rows}
 
 
 def show_table(shown: ShownTable, out: Console) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.guard_audit import JudgedTraces, ShownTable, show_table
+from jepakit.cli.guard_audit import JudgedTraces, ShownTable, show_table, table_as_json
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.errors import ConfigError
 from jepakit.files import write_text
 from jepakit.guard import load_tools
@@ -42,7 +43,7 @@ class DraftOptions:
     out: Path | None = None
 
 
-def run_calibrate(options: CalibrateOptions, out: Console) -> None:
+def run_calibrate(options: CalibrateOptions, out: Console) -> Outcome:
     """Chooses thresholds, says what they do in each suite, and writes them.
 
     Raises:
@@ -50,7 +51,8 @@ def run_calibrate(options: CalibrateOptions, out: Console) -> None:
         ModelError: the file cannot be written.
     """
     found = calibrate(list(run_scores(options.auditors(), options.load())), options)
-    show_table(rates_table(found), out)
+    table = rates_table(found)
+    show_table(table, out)
     for note in found.notes:
         say(out, note)
     facts = {
@@ -61,6 +63,7 @@ def run_calibrate(options: CalibrateOptions, out: Console) -> None:
     }
     found.thresholds.write(options.out, **facts, tasks=found.tasks, notes=list(found.notes))
     say(out, f"thresholds: {options.out}")
+    return Outcome({**facts, "notes": found.notes, "thresholds": options.out, "tables": [table_as_json(table)]})
 
 
 def run_draft_policy(options: DraftOptions, out: Console) -> None:

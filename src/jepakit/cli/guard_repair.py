@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from jepakit.cli.guard_audit import JudgedTraces
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.errors import shorten
 from jepakit.files import whole_file
 from jepakit.guard import Trace
@@ -44,7 +45,7 @@ class RepairOptions(RepairConfig):
     strict: bool = False
 
 
-def run_repair(options: RepairOptions, out: Console) -> None:
+def run_repair(options: RepairOptions, out: Console) -> Outcome:
     """Repairs every trace of a file.
 
     Raises:
@@ -63,11 +64,11 @@ def run_repair(options: RepairOptions, out: Console) -> None:
 
     repairs = ((trace.id, repaired(trace)) for trace in judged.load())
     if options.out is None:
-        _show(repairs, out)
-        return
+        return Outcome(_shown(repairs, out))
     with whole_file(options.out) as part, part.open("w", encoding="utf-8") as stream:
-        _show(_written(repairs, stream), out)
+        content = _shown(_written(repairs, stream), out)
     say(out, f"repairs: {options.out}")
+    return Outcome({"out": options.out, **content})
 
 
 def _written(repairs: Iterator[tuple[str, Repair]], stream: TextIO) -> Iterator[tuple[str, Repair]]:
@@ -76,14 +77,17 @@ def _written(repairs: Iterator[tuple[str, Repair]], stream: TextIO) -> Iterator[
         yield name, one
 
 
-def _show(repairs: Iterator[tuple[str, Repair]], out: Console) -> None:
+def _shown(repairs: Iterator[tuple[str, Repair]], out: Console) -> dict[str, Any]:
+    """Prints the edits; the counts, and the repairs that have edits, without the plans."""
     counts: Counter[str] = Counter()
+    edited: list[dict[str, Any]] = []
     for number, (name, one) in enumerate(repairs, start=1):
         counts["traces"] += 1
         counts["repaired"] += bool(one.edits)
         counts["with what no edit takes away"] += not one.passes
         counts.update(edit.kind for edit in one.edits)
         if one.edits or not one.passes:
+            edited.append({"id": name, **{key: part for key, part in one.as_json().items() if key != "plan"}})
             before, after = one.before.total, one.after.total
             say(out, f"{name or f'trace {number}'}: energy {before:.2f} -> {after:.2f}, kept {one.similarity:.0%}")
             for edit in one.edits:
@@ -91,6 +95,7 @@ def _show(repairs: Iterator[tuple[str, Repair]], out: Console) -> None:
             if not one.passes:
                 say(out, "  something is still denied")
     say(out, ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "repaired"))
+    return {"counts": dict(counts), "repairs": edited}
 
 
 def described(edit: Edit) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
+from jepakit.cli.runs import RunControl, found, say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.guard.corrupter import Corrupter
 from jepakit.guard.data import Trace
@@ -26,7 +28,7 @@ EARLIER_NAMES = {"dataset": "traces"}
 
 
 @dataclass
-class TrainOptions(PretrainConfig):
+class TrainOptions(PretrainConfig, RunControl):
     """Training and what surrounds it.
 
     Args:
@@ -36,7 +38,6 @@ class TrainOptions(PretrainConfig):
         generated: how many are generated, half of them with an attack.
         push_to_hub: a hub id that gets the model.
         run: folder of the run.
-        resume: go on with an interrupted run.
     """
 
     traces: Path | None = None
@@ -44,7 +45,6 @@ class TrainOptions(PretrainConfig):
     generated: int = 600
     push_to_hub: str | None = None
     run: Path = Path("runs/guard")
-    resume: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,13 +72,17 @@ class EvaluateOptions(EvaluateConfig):
     format: str = "auto"
 
 
-def run_train(options: TrainOptions, out: Console) -> None:
+def run_train(options: TrainOptions, out: Console) -> Outcome:
     """Trains a model.
 
     Raises:
         ConfigError, DataError, ModelError: options, runs or folder cannot be used.
     """
     run = RunFolder(options.run)
+    if options.dry_run:
+        source = "generated" if options.traces is None else options.traces
+        data = f"{source}: {sum(1 for _ in options.load())} runs of agents"
+        return planned(run, options, data, out, renamed=EARLIER_NAMES)
     with training_run(run, options, out, renamed=EARLIER_NAMES) as training:
         result = pretrain(options.load(), options, run=run, resume=options.resume)
         training.diagnosis = result.diagnosis
@@ -109,9 +113,10 @@ def run_train(options: TrainOptions, out: Console) -> None:
             say(out, "the runs were generated: this model shows that everything works, and protects nothing")
         if options.push_to_hub is not None:
             push_to_hub(run.encoder, options.push_to_hub, message=f"epoch {result.fit.epochs}")
+    return found(run, training.evaluation)
 
 
-def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     """Writes the table of a model.
 
     Raises:
@@ -125,6 +130,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
     evaluation = evaluate(traces, GuardModel.open(run.encoder), options, random_model=random_model)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)
+    return found(run, evaluation)
 
 
 def with_attacks(benign: Iterator[Trace], seed: int) -> Iterator[Trace]:

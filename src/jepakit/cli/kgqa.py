@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepakit.cli.kgqa_answerer import FinetuneOptions, measure_run, run_finetune
+from jepakit.cli.kgqa_answerer import EARLIER_NAMES, FinetuneOptions, measure_run, run_finetune
 from jepakit.cli.kgqa_ask import AskOptions, ServeOptions, run_ask, run_serve
 from jepakit.cli.kgqa_options import (
     FitOptions,
@@ -19,8 +19,10 @@ from jepakit.cli.kgqa_options import (
     saved_options,
 )
 from jepakit.cli.kgqa_train import NAMES, VALUES, TrainOptions, run_train
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import found, say, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError
 from jepakit.kgqa.answerer.finetune import FOLDER
 from jepakit.kgqa.answerer.measure import MeasureConfig
@@ -70,19 +72,24 @@ def run_build(options: BuildOptions, out: Console) -> None:
     say(out, f"{options.out}: {counts(graph)}")
 
 
-def run_pretrain(options: PretrainOptions, out: Console) -> None:
+def run_pretrain(options: PretrainOptions, out: Console) -> Outcome:
     """Pre-trains, reports."""
     graph, run = options.load(), RunFolder(options.run)
+    if options.dry_run:
+        return planned(run, options, counts(graph), out)
     with training_run(run, options, out) as training:
         say(out, f"{counts(graph)}; run in {run.path}")
         training.diagnosis = pretrain(graph, options, run=run, resume=options.resume).diagnosis
+    return found(run, None)
 
 
-def run_fit(options: FitOptions, out: Console) -> None:
+def run_fit(options: FitOptions, out: Console) -> Outcome:
     """Trains, measures, reports."""
     graph = options.load()
     parts = options.load_parts(graph, options.seed)
     run = RunFolder(options.run)
+    if options.dry_run:
+        return planned(run, options, f"{counts(graph)}; {parts}", out)
     with training_run(run, options, out) as training:
         encoder = load_cached_encoder(options.text)
         say(out, f"{counts(graph)}; {parts}; run in {run.path}")
@@ -106,9 +113,10 @@ def run_fit(options: FitOptions, out: Console) -> None:
                 curve = label_curve(graph, parts.train, measured, encoder, options, options.curve)
                 evaluation = replace(evaluation, curves=(curve,))
             training.evaluation = evaluation
+    return found(run, training.evaluation)
 
 
-def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     """Measures a finished run again: its retriever or, where it has one, its answerer."""
     run = trained_run(options.run)
     saved = saved_options(run)
@@ -127,6 +135,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)
     show_rows(out, evaluation.rows)
     write_results(run, evaluation, out)
+    return found(run, evaluation)
 
 
 COMMANDS = {
@@ -136,12 +145,13 @@ COMMANDS = {
         optional=("graph",),
         aliases=NAMES,
         values=VALUES,
+        json=True,
     ),
     "build": Command(BuildOptions, run_build, optional=("graph",)),
-    "pretrain": Command(PretrainOptions, run_pretrain, optional=("graph",), presets=PRESETS),
-    "fit-retriever": Command(FitOptions, run_fit, optional=("graph",)),
-    "finetune": Command(FinetuneOptions, run_finetune, optional=("graph",), aliases={"test_split": "split"}),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("questions",)),
+    "pretrain": Command(PretrainOptions, run_pretrain, optional=("graph",), presets=PRESETS, json=True),
+    "fit-retriever": Command(FitOptions, run_fit, optional=("graph",), json=True),
+    "finetune": Command(FinetuneOptions, run_finetune, optional=("graph",), aliases=EARLIER_NAMES, json=True),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("questions",), json=True),
     "serve": Command(ServeOptions, run_serve, ("run",)),
-    "ask": Command(AskOptions, run_ask, ("run", "question"), run_first=True),
+    "ask": Command(AskOptions, run_ask, ("run", "question"), run_first=True, json=True),
 }

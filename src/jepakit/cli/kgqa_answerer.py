@@ -15,7 +15,9 @@ from jepakit.cli.kgqa_options import (
     open_retriever_of,
     saved_options,
 )
-from jepakit.cli.runs import say, show_rows, trained_run, training_run
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
+from jepakit.cli.runs import RunControl, found, say, show_rows, trained_run, training_run
 from jepakit.kgqa.answerer.measure import MeasureConfig, measure
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.evaluate import split_of
@@ -29,33 +31,35 @@ from jepakit.training import RunFolder
 from jepakit.training.results import Evaluation
 
 ANSWERER_RUN = Path("runs/kgqa-answerer")
+#: Names that options had in an earlier version -> their names now.
+EARLIER_NAMES = {"test_split": "split"}
 
 
 @dataclass
-class FinetuneOptions(FinetuneConfig, TrainingQuestions):
+class FinetuneOptions(FinetuneConfig, TrainingQuestions, RunControl):
     """Training an answerer and what surrounds it.
 
     Args:
         retriever: what finds the subgraphs: a run of ``fit-retriever``, or ``bm25``, ``knn``, ``khop``, ``path``,
             ``pcst``, ``rrf`` or ``weighted``.
         run: folder of the run.
-        resume: go on with an interrupted run.
         split: the one to measure on; by default ``test``, or the only one.
         evaluate: how to measure.
     """
 
     retriever: str = str(RETRIEVER_RUN)
     run: Path = ANSWERER_RUN
-    resume: bool = False
     split: str | None = None
     evaluate: MeasureConfig = field(default_factory=MeasureConfig)
 
 
-def run_finetune(options: FinetuneOptions, out: Console) -> None:
+def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
     """Trains, measures, reports."""
     graph, run = options.load(), RunFolder(options.run)
     parts = options.load_parts(graph, options.seed)
-    with training_run(run, options, out, renamed={"test_split": "split"}) as training:
+    if options.dry_run:
+        return planned(run, options, f"{counts(graph)}; {parts}", out, renamed=EARLIER_NAMES)
+    with training_run(run, options, out, renamed=EARLIER_NAMES) as training:
         retriever = named_retriever(options.retriever, graph, options.text)
         say(out, f"{counts(graph)}; {parts}; run in {run.path}")
         tuned = finetune(
@@ -69,6 +73,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> None:
             )
             show_rows(out, evaluation.rows)
             training.evaluation = evaluation
+    return found(run, training.evaluation)
 
 
 def measure_run(run: RunFolder, graph: KnowledgeGraph, questions: Questions, config: MeasureConfig) -> Evaluation:

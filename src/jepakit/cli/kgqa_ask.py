@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from jepakit.cli.interactive import answer_lines, is_interactive
 from jepakit.cli.kgqa_options import RETRIEVER_RUN, RetrievingOptions
+from jepakit.cli.outcome import Outcome
 from jepakit.cli.runs import say
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError
@@ -43,11 +45,12 @@ class AskOptions(AnsweringOptions):
     """Asking a question.
 
     Args:
-        question: what is asked.
+        question: what is asked; without one, questions are read line by line until Ctrl-D.
         entity: ids of the topic entities; by default those that the question names. Where it names none, the answers
             are found by text.
         k: how many answers.
         free: let the language model of ``answerer`` also write an answer of its own, which need not be in the graph.
+        interactive: read questions line by line where no person sits at a terminal either.
         page: ``.html`` file to write, with the paths, the subgraph as a drawing, and its triples.
     """
 
@@ -55,6 +58,7 @@ class AskOptions(AnsweringOptions):
     entity: list[str] = field(default_factory=list)
     k: int = 5
     free: bool = False
+    interactive: bool = False
     page: Path | None = None
 
 
@@ -63,20 +67,24 @@ class ServeOptions(ServiceOptions, AnsweringOptions):
     """Answering over HTTP."""
 
 
-def run_ask(options: AskOptions, out: Console) -> None:
-    """Answers a question, with the path and the triples that lead to the answers, or by text."""
-    if not options.question:
-        raise ConfigError("question", options.question, "what is asked")
+def run_ask(options: AskOptions, out: Console) -> Outcome:
+    """Answers a question, or one after another, with the path and the triples that lead to the answers, or by text."""
+    many = is_interactive("question", options.question, asked_for=options.interactive)
     if options.k < 1:
         raise ConfigError("k", options.k, "at least 1")
     asker = options.open()
     if options.free and asker.answerer is None:
         raise ConfigError("free", True, "false without an answerer")
-    reply = asker.ask(options.question, options.entity, limit=options.k, free=options.free)
-    _show(reply, asker.graph, out)
-    if options.page is not None:
-        write_answer(options.page, asker.retriever, options.question, reply.ranked)
-        say(out, f"page: {options.page}")
+
+    def answer(question: str) -> Outcome:
+        reply = asker.ask(question, options.entity, limit=options.k, free=options.free)
+        _show(reply, asker.graph, out)
+        if options.page is not None:
+            write_answer(options.page, asker.retriever, question, reply.ranked)
+            say(out, f"page: {options.page}")
+        return Outcome({"question": question, **reply.as_json(asker.graph)})
+
+    return answer_lines(answer, out) if many else answer(options.question or "")
 
 
 def run_serve(options: ServeOptions, out: Console) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from jepakit.cli.runs import RunControl
 from jepakit.errors import DataError, require_at_least, require_choice
 from jepakit.kgqa.abstention import training_and_held_out
 from jepakit.kgqa.data import KnowledgeGraph, Questions
@@ -118,31 +119,27 @@ class TrainingQuestions(QuestionOptions):
 
 
 @dataclass
-class PretrainOptions(PretrainConfig, GraphOptions):
+class PretrainOptions(PretrainConfig, GraphOptions, RunControl):
     """Pre-training on subgraphs and what surrounds it.
 
     Args:
         run: folder of the run.
-        resume: go on with an interrupted run.
     """
 
     run: Path = PRETRAINING_RUN
-    resume: bool = False
 
 
 @dataclass
-class FitOptions(RetrieverConfig, TrainingQuestions):
+class FitOptions(RetrieverConfig, TrainingQuestions, RunControl):
     """Training a retriever and what surrounds it.
 
     Args:
         run: folder of the run.
-        resume: go on with an interrupted run.
         curve: train on so many of the questions too, each from anew, and draw how the answers improve.
         evaluate: how to measure, on the split ``test``, or where it names one.
     """
 
     run: Path = RETRIEVER_RUN
-    resume: bool = False
     curve: list[int] = field(default_factory=list)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 

@@ -17,7 +17,9 @@ from jepakit.cli.kgqa_options import (
     TrainingQuestions,
     counts,
 )
-from jepakit.cli.runs import say, show_rows, training_run, write_results
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
+from jepakit.cli.runs import NOT_CONFIGURATION, RunControl, found, say, show_rows, training_run, write_results
 from jepakit.files import write_text
 from jepakit.kgqa.evaluate import split_of
 from jepakit.kgqa.pipeline import FINETUNE, PRETRAIN, RETRIEVER, PipelineConfig, train
@@ -53,22 +55,22 @@ VALUES = {"pretrain.masking.strategy": {"subgraph": "walk"}}
 
 
 @dataclass
-class TrainOptions(PipelineConfig, TrainingQuestions):
+class TrainOptions(PipelineConfig, TrainingQuestions, RunControl):
     """All steps, and what surrounds them.
 
     Args:
         run: folder of the run.
-        resume: go on with an interrupted run; finished steps are not done again.
     """
 
     run: Path = PIPELINE_RUN
-    resume: bool = False
 
 
-def run_train(options: TrainOptions, out: Console) -> None:
+def run_train(options: TrainOptions, out: Console) -> Outcome:
     """Does all steps, measures, reports."""
     graph, run = options.load(), RunFolder(options.run)
     parts = options.load_parts(graph, options.seed)
+    if options.dry_run:
+        return planned(run, options, f"{counts(graph)}; {parts}", out)
     with training_run(run, options, out) as training:
         say(out, f"{counts(graph)}; {parts}; run in {run.path}")
         trained = train(
@@ -88,8 +90,9 @@ def run_train(options: TrainOptions, out: Console) -> None:
             training.evaluation = trained.evaluation
             for name, step in _options_of_steps(options).items():
                 folder = RunFolder(run.path / name)
-                write_text(folder.config, config_yaml(step, leave_out=("run", "resume", "progress")))
+                write_text(folder.config, config_yaml(step, leave_out=NOT_CONFIGURATION))
                 write_results(folder, None, out)
+    return found(run, training.evaluation)
 
 
 def _options_of_steps(options: TrainOptions) -> dict[str, Any]:

@@ -10,8 +10,19 @@ from rich.console import Console
 from jepakit.cli.command import config_yaml
 from jepakit.cli.lp_solve import COMMANDS as SOLVE_COMMANDS
 from jepakit.cli.lp_solve import files_of
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import (
+    NOT_CONFIGURATION,
+    RunControl,
+    found,
+    say,
+    show_rows,
+    trained_run,
+    training_run,
+    write_results,
+)
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.files import write_text
 from jepakit.lp.data import LinearProgram
@@ -72,7 +83,7 @@ class LabelOptions:
 
 
 @dataclass
-class TrainOptions(PretrainConfig):
+class TrainOptions(PretrainConfig, RunControl):
     """Training and what surrounds it.
 
     Args:
@@ -81,7 +92,6 @@ class TrainOptions(PretrainConfig):
         jobs: processes that compute them.
         relax: take the relaxation of problems with integer columns.
         run: folder of the run.
-        resume: go on with an interrupted run.
     """
 
     problems: Path | None = None
@@ -89,7 +99,6 @@ class TrainOptions(PretrainConfig):
     jobs: int = 1
     relax: bool = True
     run: Path = Path("runs/lp")
-    resume: bool = False
 
 
 @dataclass
@@ -123,13 +132,15 @@ def _label(options: LabelOptions, out: Console) -> None:
     say(out, f"optima of {len(problems)} problems in {labels}")
 
 
-def _train(options: TrainOptions, out: Console) -> None:
+def _train(options: TrainOptions, out: Console) -> Outcome:
     problems, labels = _read(options.problems, relax=options.relax)
     run = RunFolder(options.run)
+    if options.dry_run:
+        return planned(run, options, f"{len(problems)} problems", out, renamed=NAMES)
     held_none_out = options.resume and run.config.exists() and "held_out" not in run.read_config()
     with training_run(run, options, out, renamed=NAMES) as training:
         if held_none_out and training.is_first:
-            write_text(run.config, config_yaml(options, leave_out=("run", "resume", "progress", "held_out")))
+            write_text(run.config, config_yaml(options, leave_out=(*NOT_CONFIGURATION, "held_out")))
         if held_none_out:
             # A run of an earlier version goes on as it has begun.
             options = replace(options, held_out=0)
@@ -141,9 +152,10 @@ def _train(options: TrainOptions, out: Console) -> None:
         training.evaluation = measured_ways(result.family.choice)
         _show_advice(training.evaluation, out)
         say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
+    return found(run, training.evaluation)
 
 
-def _evaluate(options: EvaluateOptions, out: Console) -> None:
+def _evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     run = trained_run(options.run)
     problems, _ = _read(options.problems, relax=options.relax)
     random_model = load_encoder_as(LPModel, run.random_encoder) if run.random_encoder.exists() else None
@@ -151,6 +163,7 @@ def _evaluate(options: EvaluateOptions, out: Console) -> None:
     show_rows(out, evaluation.rows)
     _show_advice(evaluation, out)
     write_results(run, evaluation, out)
+    return found(run, evaluation)
 
 
 def _show_advice(evaluation: Evaluation, out: Console) -> None:
@@ -185,7 +198,7 @@ NAMES = {
 COMMANDS = {
     "generate": Command(GenerateOptions, _generate, optional=("family",)),
     "label": Command(LabelOptions, _label, ("problems",), aliases={"workers": "jobs"}),
-    "train": Command(TrainOptions, _train, ("problems",), presets=PRESETS, aliases=NAMES),
+    "train": Command(TrainOptions, _train, ("problems",), presets=PRESETS, aliases=NAMES, json=True),
     **SOLVE_COMMANDS,
-    "evaluate": Command(EvaluateOptions, _evaluate, ("run", "problems")),
+    "evaluate": Command(EvaluateOptions, _evaluate, ("run", "problems"), json=True),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.cli.reading import Command
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.formats.files import read_problem
@@ -36,7 +37,7 @@ class BatchOptions(SolveConfig):
     points: bool = True
 
 
-def _batch(options: BatchOptions, out: Console) -> None:
+def _batch(options: BatchOptions, out: Console) -> Outcome:
     from jepakit.lp.batch.files import solve_scenarios
     from jepakit.lp.batch.results import Tally
     from jepakit.lp.batch.solver import BatchSolver
@@ -62,8 +63,9 @@ def _batch(options: BatchOptions, out: Console) -> None:
     say(out, tally.in_words())
     if options.out is not None:
         say(out, f"written to {options.out}")
+    return Outcome({"out": options.out, **tally.as_json()})
 
 
 COMMANDS = {
-    "batch": Command(BatchOptions, _batch, ("scenarios", "problem"), aliases={"family": "run"}),
+    "batch": Command(BatchOptions, _batch, ("scenarios", "problem"), aliases={"family": "run"}, json=True),
 }

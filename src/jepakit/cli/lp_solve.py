@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from jepakit.cli.lp_batch import COMMANDS as BATCH_COMMANDS
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.cli.reading import Command
 from jepakit.errors import ConfigError, DataError
 from jepakit.lp.formats.files import problem_files
@@ -38,7 +40,7 @@ class SolveOptions(SolveConfig):
     out: Path | None = None
 
 
-def _solve(options: SolveOptions, out: Console) -> None:
+def _solve(options: SolveOptions, out: Console) -> Outcome:
     files = files_of(options.problems)
     family = None
     if options.run is not None:
@@ -46,22 +48,26 @@ def _solve(options: SolveOptions, out: Console) -> None:
 
         family = LearnedFamily.open(options.run)
         say(out, f"family: {family.choice.in_words(len(files))}")
-    unread = 0
+    unread, facts = 0, list[dict[str, Any]]()
     how = {name: getattr(options, name) for name in ("start", "rolling", "relax", "out")}
     for solved in solve_files(files, options, family=family, **how):
         if solved.note:
             say(out, f"{solved.name}: {solved.note}")
         if solved.solution is not None:
             say(out, f"{solved.name}: {_sentence(solved, solved.solution)}")
+            facts.append(solved.as_json(solved.solution))
             continue
         if solved.error is not None and len(files) == 1:
             raise solved.error
         unread += 1
+        facts.append({"problem": solved.name, "error": str(solved.error)})
         say(out, f"{solved.name}: {solved.error}")
     if options.out is not None:
         say(out, f"written to {options.out}")
+    error = None
     if unread:
-        raise DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
+        error = DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")
+    return Outcome({"problems": facts}, error)
 
 
 def _sentence(solved: Solved, solution: Solution) -> str:
@@ -84,6 +90,6 @@ def files_of(problems: Path | None) -> list[Path]:
 
 
 COMMANDS = {
-    "solve": Command(SolveOptions, _solve, ("problems",), aliases={"family": "run"}),
+    "solve": Command(SolveOptions, _solve, ("problems",), aliases={"family": "run"}, json=True),
     **BATCH_COMMANDS,
 }

@@ -58,12 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
         with _sigterm_interrupts():
-            _dispatch(words)
+            status = _dispatch(words)
         # A reader that has gone is noticed here, not in the interpreter's last moments.
         sys.stdout.flush()
-        return 0
-    except SystemExit as done:  # guard audit --fail-on
-        return int(done.code or 0)
+        return status
     except KeyboardInterrupt as interruption:
         terminated = isinstance(interruption, _Terminated)
         errors.print("terminated" if terminated else "interrupted")
@@ -116,7 +114,7 @@ def _sigterm_interrupts() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _dispatch(words: list[str]) -> None:
+def _dispatch(words: list[str]) -> int:
     out = _Output(highlight=False, markup=False)
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
@@ -124,15 +122,16 @@ def _dispatch(words: list[str]) -> None:
         case ["-V" | "--version", *_]:
             out.print(version("jepakit"))
         case [name, *rest] if name in VERBS:
-            _run(name, VERBS[name], f"jepakit {name}", rest, out)
+            return _run(name, VERBS[name], f"jepakit {name}", rest, out)
         case _:
             system = require_choice("command", words[0], [*SYSTEMS, *VERBS])
             verbs, rest = SYSTEMS[system].verbs, words[1:]
             if not rest or rest[0] in _HELP:
                 _write_verbs(system, out)
-                return
+                return 0
             verb = require_choice("verb", rest[0], verbs)
-            _run(verb, replace(verbs[verb], extra=system), f"jepakit {system} {verb}", rest[1:], out)
+            return _run(verb, replace(verbs[verb], extra=system), f"jepakit {system} {verb}", rest[1:], out)
+    return 0
 
 
 def _write_overview(out: Console) -> None:
@@ -157,12 +156,12 @@ def _write_verbs(system: str, out: Console) -> None:
     write_wrapped(out, f"`jepakit {system} VERB --help` lists its options.")
 
 
-def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) -> None:
+def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) -> int:
     try:
         with shown(not verb.quick), phase(program):
             from jepakit.cli.command import run_command
 
-            run_command(import_module(verb.module).COMMANDS[name], verb, program, words, out)
+            return run_command(import_module(verb.module).COMMANDS[name], verb, program, words, out)
     except ModuleNotFoundError as error:
         # Whatever a verb imports, and whenever, comes with its extra.
         package = (error.name or str(error)).partition(".")[0]
@@ -176,3 +175,4 @@ def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) ->
         write_usage(out, program, verb, None)
         out.print()
         write_wrapped(out, f"Its options are listed once what it needs is there: {missing}")
+        return 0

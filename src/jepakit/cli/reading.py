@@ -18,6 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 from jepakit.cli.kinds import A_FILE, choices, in_words, is_element
+from jepakit.cli.outcome import Outcome
 from jepakit.errors import ConfigError, DataError, did_you_mean, require_choice
 from jepakit.files import read_yaml
 
@@ -39,10 +40,11 @@ class Command:
             an earlier version, for the configurations it wrote.
         values: dotted option -> other names of its values -> the values.
         rest: a field that takes all words after ``--``, as a list; None: there is none.
+        json: whether what it finds can be printed as JSON, by ``--json``.
     """
 
     options: type[Any]
-    run: Callable[[Any, Console], None]
+    run: Callable[[Any, Console], Outcome | None]
     positional: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     run_first: bool = False
@@ -50,6 +52,7 @@ class Command:
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     rest: str | None = None
+    json: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Reader:
         self.groups = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
 
     def given(self, words: Sequence[str]) -> tuple[list[Given], set[str]]:
-        """The options, and which of ``--help``, ``--help-all`` and ``--print-config`` stand among them."""
+        """The options, and which of ``help``, ``help_all``, ``print_config`` and ``json`` are asked for."""
         shown: set[str] = set()
         return list(self._with_lists(self._placed(list(self._from_words(words, shown))))), shown
 
@@ -114,6 +117,8 @@ class Reader:
                 rest.clear()
             elif word in _SHOWING:
                 shown.add(_SHOWING[word])
+            elif word == "--json" and self.command.json:
+                shown.add("json")
             elif not word.startswith("-"):
                 yield Given(_BY_PLACE, word, _BY_PLACE)
             else:

@@ -12,10 +12,12 @@ from typing import Literal
 from rich.console import Console
 
 from jepakit.cli.command import parse
+from jepakit.cli.outcome import Outcome
+from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
 from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
 from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
-from jepakit.cli.runs import say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import RunControl, found, say, show_rows, trained_run, training_run, write_results
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.files import whole_file
@@ -65,16 +67,14 @@ class CorpusOptions:
 
 
 @dataclass
-class TrainOptions(PipelineConfig, CorpusOptions):
+class TrainOptions(PipelineConfig, CorpusOptions, RunControl):
     """Training and what surrounds it.
 
     Args:
         run: folder of the run.
-        resume: go on with an interrupted run.
     """
 
     run: Path = RUN
-    resume: bool = False
 
 
 @dataclass
@@ -150,10 +150,14 @@ class EvaluateOptions(EvaluateConfig):
     per_query: Path | None = None
 
 
-def run_train(options: TrainOptions, out: Console) -> None:
+def run_train(options: TrainOptions, out: Console) -> Outcome:
     """Trains, measures, indexes, reports."""
     run = RunFolder(options.run)
     corpus = options.load()
+    if options.dry_run:
+        pairs = {name: len(split) for name, split in corpus.splits.items()}
+        asked = ", ".join(f"{count} pairs in {name}" for name, count in pairs.items()) or "pairs made of them"
+        return planned(run, options, f"{options.corpus}: {len(corpus.documents)} documents; {asked}", out)
     with training_run(run, options, out) as training:
         adapted = adapt(corpus, options, run, resume=options.resume, say=partial(say, out))
         training.diagnosis = adapted.pretrained.diagnosis
@@ -161,6 +165,7 @@ def run_train(options: TrainOptions, out: Console) -> None:
             _show_index(adapted.index, out)
             _show(adapted.evaluation, out)
             training.evaluation = adapted.evaluation
+    return found(run, training.evaluation)
 
 
 def run_index(options: IndexOptions, out: Console) -> None:
@@ -215,7 +220,7 @@ def run_export(options: ExportOptions, out: Console) -> None:
     say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
 
 
-def run_evaluate(options: EvaluateOptions, out: Console) -> None:
+def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     """Measures a run on its own test pairs or on another collection."""
     run = trained_run(options.run)
     saved = saved_options(run)
@@ -249,6 +254,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> None:
         say(out, f"each query's NDCG@10: {options.per_query}")
     if options.corpus is None and options.pairs is None:
         write_results(run, evaluation, out)
+    return found(run, evaluation)
 
 
 def saved_options(run: RunFolder) -> TrainOptions:
@@ -271,10 +277,10 @@ def _show(evaluation: Comparison | None, out: Console) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "train": Command(TrainOptions, run_train, optional=("corpus",), presets=PRESETS),
+    "train": Command(TrainOptions, run_train, optional=("corpus",), presets=PRESETS, json=True),
     "index": Command(IndexOptions, run_index, ("run",), ("corpus",), aliases={"to": "index"}),
     **SEARCH_COMMANDS,
     "serve": Command(ServeOptions, run_serve, ("run",)),
     "export": Command(ExportOptions, run_export, ("run",)),
-    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("corpus",)),
+    "evaluate": Command(EvaluateOptions, run_evaluate, ("run",), ("corpus",), json=True),
 }

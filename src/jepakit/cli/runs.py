@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from jepakit.cli.command import config_yaml
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError
 from jepakit.files import locked, write_json
@@ -22,10 +23,29 @@ from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 from jepakit.training.results import Evaluation
 
+#: Fields of the options of a training command that are no part of the configuration of its run.
+NOT_CONFIGURATION = ("run", "resume", "overwrite", "dry_run", "progress")
+
+
+@dataclass
+class RunControl:
+    """How a training command treats its folder.
+
+    Args:
+        resume: go on with an interrupted run.
+        overwrite: replace the run that is in the folder; it stays until an epoch of the new one is complete.
+        dry_run: read and check data and options, say what would be done, and write nothing.
+    """
+
+    resume: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+
 
 class _TrainingOptions(Protocol):
     devices: int
     resume: bool
+    overwrite: bool
 
 
 @dataclass
@@ -55,12 +75,12 @@ def training_run(
 
     Args:
         run: the folder of the run.
-        options: a dataclass; all fields but ``run``, ``resume`` and ``progress`` are the configuration of the run.
+        options: a dataclass; all fields but `NOT_CONFIGURATION` are the configuration of the run.
         out: console of the command; all processes but the first are silent.
         renamed: earlier names of options -> their names now.
 
     Raises:
-        ConfigError: see `jepakit.training.RunFolder.start`.
+        ConfigError: see `jepakit.training.RunFolder.require_startable`.
         ModelError: another process trains in the folder, or it cannot be written.
     """
     training = TrainingRun(is_first_process(options.devices))
@@ -69,10 +89,7 @@ def training_run(
         yield training
         return
     with locked(run.path):
-        config, defaults = (
-            config_yaml(values, leave_out=("run", "resume", "progress")) for values in (options, type(options)())
-        )
-        run.start(config, resume=options.resume, defaults=defaults, renamed=renamed)
+        run.start(**starting(options), renamed=renamed)
         try:
             yield training
         except KeyboardInterrupt:
@@ -85,6 +102,18 @@ def training_run(
             colour = "red" if finding.severity == "error" else "yellow"
             out.print(Text.assemble((finding.what, colour), ": ", finding.advice), soft_wrap=True)
         write_results(run, training.evaluation, out)
+
+
+def starting(options: Any) -> dict[str, Any]:
+    """What `jepakit.training.RunFolder.start` takes, from the options of a training command."""
+    config, defaults = (config_yaml(values, leave_out=NOT_CONFIGURATION) for values in (options, type(options)()))
+    how = {"resume": options.resume, "overwrite": options.overwrite}
+    return {"config_yaml": config, "defaults": defaults, **how}
+
+
+def found(run: RunFolder | None, evaluation: Evaluation | None) -> Outcome:
+    """What a command has measured: the run, if any, and what its ``results.json`` holds."""
+    return Outcome({"run": None if run is None else run.path, **(evaluation or Evaluation()).as_json()})
 
 
 def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:

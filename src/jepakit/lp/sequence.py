@@ -40,16 +40,15 @@ class Solved:
     reading: float = 0.0
     guessing: float = 0.0
 
-    @property
-    def json_line(self) -> str:
-        """The facts of the solution as a line of JSON; null for an infinite bound."""
+    def as_json(self, solution: Solution) -> dict[str, Any]:
+        """The facts of its solution; null for an infinite bound."""
         names = ("status", "message", "certified", "objective", "lower", "upper")
         names += ("source", "pivots", "seconds", "fell_back")
-        facts: dict[str, Any] = {"problem": self.name, **{name: getattr(self.solution, name) for name in names}}
+        facts: dict[str, Any] = {"problem": self.name, **{name: getattr(solution, name) for name in names}}
         facts |= {"reading": self.reading, "guessing": self.guessing}
         for name in ("objective", "lower", "upper"):
             facts[name] = facts[name] if math.isfinite(facts[name]) else None
-        return json.dumps(facts) + "\n"
+        return facts
 
 
 def solve_files(
@@ -97,7 +96,7 @@ def solve_files(
                 write_solution(solution, problem, out / f"{name}.sol")
                 if solution.basis is not None:
                     write_basis(solution.basis, problem, out / f"{name}.bas")
-            lines.append(solved.json_line)
+            lines.append(json.dumps(solved.as_json(solution)) + "\n")
         yield solved
     if out is not None:
         write_text(out / "solutions.jsonl", "".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -42,24 +43,54 @@ class RunFolder:
         self.report = path / "report.html"
 
     def start(
-        self, config_yaml: str, *, resume: bool, defaults: str = "{}", renamed: Mapping[str, str] | None = None
+        self,
+        config_yaml: str,
+        *,
+        resume: bool,
+        overwrite: bool = False,
+        defaults: str = "{}",
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         """Opens the folder for training.
 
         Args:
             config_yaml: the whole configuration.
             resume: continue the run in the folder.
+            overwrite: replace the run in the folder; `withdraw` puts it back where no epoch of the new one is complete.
             defaults: the default configuration, for options that are younger than the run.
             renamed: earlier names of options -> their present names.
 
         Raises:
-            ConfigError: the folder has a run, and ``resume`` is not set or the run has another configuration.
+            ConfigError: see `require_startable`.
+        """
+        how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "defaults": defaults, "renamed": renamed}
+        self.require_startable(config_yaml, **how)
+        if overwrite:
+            self._set_aside()
+        write_text(self.config, config_yaml)
+
+    def require_startable(
+        self,
+        config_yaml: str,
+        *,
+        resume: bool,
+        overwrite: bool = False,
+        defaults: str = "{}",
+        renamed: Mapping[str, str] | None = None,
+    ) -> None:
+        """Checks that `start` would not refuse; nothing is written.
+
+        Raises:
+            ConfigError: the folder has a run, and it is neither resumed nor replaced, or has another configuration.
         """
         if self.path.is_file():
             raise ConfigError("run", self.path, "a folder, not a file")
-        if self.config.exists():
+        if resume and overwrite:
+            raise ConfigError("overwrite", True, "false beside --resume")
+        if self.config.exists() and not overwrite:
             if not resume:
-                raise ConfigError("run", self.path, "a new folder, or --resume to continue its run")
+                way_out = "a new folder, --resume to continue its run, or --overwrite to replace it"
+                raise ConfigError("run", self.path, way_out)
             earlier = {(renamed or {}).get(name, name): value for name, value in _flat(self.read_config())}
             before = dict(_flat(parse_yaml(defaults))) | earlier
             now = dict(_flat(parse_yaml(config_yaml)))
@@ -67,7 +98,36 @@ class RunFolder:
                 others = f"; changed too: {', '.join(changed[1:])}" if len(changed) > 1 else ""
                 expected = f"{before.get(changed[0])!r} to resume {self.path}{others}"
                 raise ConfigError(changed[0], now.get(changed[0]), expected)
-        write_text(self.config, config_yaml)
+
+    def _set_aside(self) -> None:
+        """Moves the run in the folder out of the way."""
+        self._settle()
+        if not self.config.exists():
+            return
+        self._aside.mkdir()
+        for path in self._parts():
+            shutil.move(path, self._aside / path.name)
+
+    def _settle(self) -> bool:
+        """Removes what was set aside where an epoch is complete, else puts it back; whether it was put back."""
+        if not self._aside.is_dir():
+            return False
+        begun = self.has_begun
+        if not begun:
+            for path in self._parts():
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            for path in list(self._aside.iterdir()):
+                shutil.move(path, self.path / path.name)
+        shutil.rmtree(self._aside)
+        return not begun
+
+    @property
+    def _aside(self) -> Path:
+        folder = self.path.resolve()
+        return folder.with_name(f".{folder.name}.replaced")
+
+    def _parts(self) -> list[Path]:
+        return [path for path in self.path.iterdir() if path.name != LOCK_NAME]
 
     @property
     def has_begun(self) -> bool:
@@ -75,8 +135,11 @@ class RunFolder:
         return self.metrics.exists() or any(self.path.glob(f"*/{self.metrics.name}"))
 
     def withdraw(self) -> None:
-        """Undoes `start` where no epoch is complete, so that the corrected command can use the folder."""
-        if not self.has_begun and self.path.is_dir():
+        """Undoes `start` where no epoch is complete, so that the corrected command can use the folder.
+
+        Where one is complete, the run that it replaces is removed for good.
+        """
+        if not self._settle() and not self.has_begun and self.path.is_dir():
             self.config.unlink(missing_ok=True)
             if {path.name for path in self.path.iterdir()} <= {LOCK_NAME}:
                 (self.path / LOCK_NAME).unlink(missing_ok=True)

@@ -16,19 +16,20 @@ VERBS = {
             "data": ("dataset", "smiles_column", "label_columns"),
             "training": ("epochs", "batch_size", "learning_rate", "encoder.hidden", "encoder.layers", "seed"),
             "probing": ("probe", "evaluate.classifier"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "evaluate": Verb(
-        "probe a run's encoder beside its floors",
+        "probe an encoder beside its floors",
         "jepakit.cli.graph",
         (
             "jepakit graph evaluate runs/graph-PROTEINS",
-            "jepakit graph evaluate runs/graph-PROTEINS others.json --floors random --floors wl-oa",
+            "jepakit graph evaluate molecules more.csv --label-columns toxic",
         ),
         {
             "what is probed": ("run", "dataset", "label_columns", "repeats"),
             "how": ("classifier", "multilabel", "folds", "seeds", "floors", "jobs"),
+            "result": ("out",),
         },
     ),
     "embed": Verb(
@@ -36,11 +37,11 @@ VERBS = {
         "jepakit.cli.graph",
         (
             "jepakit graph embed runs/graph-PROTEINS --out proteins.parquet",
-            "jepakit graph embed runs/molecules more.csv --out more.csv",
+            "jepakit graph embed molecules more.csv --out embeddings.csv",
         ),
     ),
     "finetune": Verb(
-        "train a run's encoder on labels of graphs",
+        "train an encoder on labels of graphs",
         "jepakit.cli.graph",
         ("jepakit graph finetune runs/molecules --label-columns toxic",),
         {

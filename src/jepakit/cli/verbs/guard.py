@@ -15,7 +15,7 @@ VERBS = {
         {
             "data": ("traces", "format", "policy", "generated", "held_out"),
             "training": ("epochs", "batch_size", "learning_rate", "encoder.hidden", "encoder.words", "seed"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "evaluate": Verb(
@@ -54,6 +54,7 @@ VERBS = {
         "judge traces and running sessions, and repair plans, over HTTP",
         "jepakit.cli.guard_live",
         ("jepakit guard serve --policy policy.yaml --role clerk",),
+        quick=True,
     ),
     "proxy": Verb(
         "judge the calls of an MCP server's tools before the server hears of them",
@@ -64,15 +65,18 @@ VERBS = {
             "what judges": ("policy", "model", "mode", "role", "task"),
             "calls that wait for a person": ("approvals", "approval_seconds"),
         },
+        quick=True,
     ),
     "pin": Verb(
         "pin the tools of an MCP server as they are now, after you have read them",
         "jepakit.cli.guard_live",
         ("jepakit guard pin --pins pins.json --accept -- npx some-mcp-server",),
+        quick=True,
     ),
     "approve": Verb(
         "let a call through that waits for a person",
         "jepakit.cli.guard_live",
         ("jepakit guard approve waiting", "jepakit guard approve waiting --call 4f2a"),
+        quick=True,
     ),
 }

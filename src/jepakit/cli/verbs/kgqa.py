@@ -18,7 +18,7 @@ VERBS = {
             "data": (*_GRAPH, "limit", "held_out"),
             "steps": ("skip_pretrain", "skip_finetune"),
             "training": ("pretrain.epochs", "retriever.epochs", "retriever.hops", "finetune.epochs", "seed"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "build": Verb(
@@ -34,7 +34,7 @@ VERBS = {
             "data": ("graph", "texts"),
             "training": ("epochs", "subgraphs", "batch_size", "learning_rate", "seed"),
             "the encoder": ("encoder.conv", "encoder.hidden", "encoder.layers"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "fit-retriever": Verb(
@@ -48,7 +48,7 @@ VERBS = {
             "data": (*_GRAPH, "limit", "held_out"),
             "training": ("epochs", "batch_size", "learning_rate", "hops", "seed"),
             "measuring": ("evaluate.retrievers", "curve"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "finetune": Verb(
@@ -59,7 +59,7 @@ VERBS = {
             "data": (*_GRAPH, "limit"),
             "parts": ("retriever", "encoder_path", "llm_model", "tuning"),
             "training": ("epochs", "batch_size", "learning_rate", "seed"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "evaluate": Verb(
@@ -75,5 +75,7 @@ VERBS = {
             "jepakit kgqa ask runs/python 'What can json.loads raise?'",
             "jepakit kgqa ask runs/films 'who made it' --entity Ran --page answer.html",
         ),
+        quick=True,
+        quick=True,
     ),
 }

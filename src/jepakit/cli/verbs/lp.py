@@ -28,7 +28,7 @@ VERBS = {
         {
             "data": ("problems", "use_labels", "jobs", "relax", "held_out"),
             "training": ("epochs", "batch_size", "learning_rate", "encoder.dim", "encoder.depth", "use_jepa", "seed"),
-            "the run": ("run", "resume"),
+            "the run": ("run", "resume", "overwrite", "dry_run"),
         },
     ),
     "solve": Verb(

@@ -16,7 +16,7 @@ VERBS = {
             "data": ("corpus", "pairs", "queries", "most_made_pairs"),
             "the base model": ("text.base", "text.backend", "strategy", "query_encoder"),
             "training": ("epochs", "batch_size", "learning_rate", "seed"),
-            "the run": ("run", "resume", "index"),
+            "the run": ("run", "resume", "overwrite", "dry_run", "index"),
         },
     ),
     "index": Verb(
@@ -34,11 +34,13 @@ VERBS = {
             "jepakit retrieval search runs/retrieval 'how do I reset the meter'",
             "jepakit retrieval search 'puncture' --mode words --where 'path=tyre.md|tent.md'",
         ),
+        quick=True,
     ),
     "serve": Verb(
         "serve a run's index over HTTP",
         "jepakit.cli.retrieval",
         ("jepakit retrieval serve runs/retrieval --port 8765",),
+        quick=True,
     ),
     "export": Verb(
         "write a run as a model folder of sentence-transformers",

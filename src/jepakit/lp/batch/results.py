@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,16 @@ class Tally:
         self._sources.update(solution.source.tolist())
         self._statuses.update(solution.status.tolist())
         self._unproved += int((~solution.certified).sum())
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts."""
+        return {
+            "scenarios": self._count,
+            "statuses": dict(self._statuses),
+            "sources": dict(self._sources),
+            "not_certified": self._unproved,
+            "seconds": self._seconds,
+        }
 
     def in_words(self) -> str:
         """One sentence."""
