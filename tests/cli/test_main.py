@@ -170,6 +170,14 @@ def test_help_tells_every_option_and_what_it_does(words: str, capsys: pytest.Cap
     assert not re.search(r"``|\bNone\b|\bTrue\b|\bFalse\b|Path\b|Literal|list\[", said)
 
 
+def test_the_exit_statuses_are_those_of_the_documentation() -> None:
+    page = (TESTS.parent / "docs" / "training.md").read_text("utf-8")
+    written = dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE))
+    said = dict(re.findall(r"^    (\d+) +(.*)$", main.__doc__ or "", re.MULTILINE))
+    assert len(said) == 7
+    assert {status: meaning.replace("``", "`") for status, meaning in said.items()} == written
+
+
 @pytest.mark.parametrize("word", ["--version", "-V"])
 def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == 0

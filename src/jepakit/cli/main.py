@@ -44,14 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status  meaning
     ======  ==========================================================================================
     0       done
+    1       a fault of jepakit, with its traceback
     2       not done; one line on stderr says why: an option, the data, a file, the disk or the memory
     3       ``jepakit guard audit --fail-on``: a call was denied, or asked about
     130     interrupted (Ctrl-C); a training that can be resumed says how
     141     the reader of the output (head, less) has gone
     143     terminated (SIGTERM); as for 130
     ======  ==========================================================================================
-
-    Any other error is a fault of jepakit and leaves its traceback, with status 1.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     errors = Console(stderr=True, soft_wrap=True)

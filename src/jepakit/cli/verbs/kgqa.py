@@ -67,7 +67,9 @@ VERBS = {
         "jepakit.cli.kgqa",
         ("jepakit kgqa evaluate runs/films", "jepakit kgqa evaluate runs/films others.jsonl --retrievers bm25"),
     ),
-    "serve": Verb("answer questions over HTTP", "jepakit.cli.kgqa", ("jepakit kgqa serve runs/films --port 8765",)),
+    "serve": Verb(
+        "answer questions over HTTP", "jepakit.cli.kgqa", ("jepakit kgqa serve runs/films --port 8765",), quick=True
+    ),
     "ask": Verb(
         "answer a question, with the path that leads to the answers, or by text",
         "jepakit.cli.kgqa",
@@ -75,7 +77,6 @@ VERBS = {
             "jepakit kgqa ask runs/python 'What can json.loads raise?'",
             "jepakit kgqa ask runs/films 'who made it' --entity Ran --page answer.html",
         ),
-        quick=True,
         quick=True,
     ),
 }
