@@ -64,6 +64,7 @@ EXTRA_OF = {
     "kgqa": "kgqa",
     "text": "retrieval",
     "guard": "guard",
+    "sklearn": "graph",
 }
 #: Imported by Lightning on our behalf, never by us.
 INDIRECT = {"tensorboard", "wandb"}
