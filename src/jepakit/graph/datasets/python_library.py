@@ -35,6 +35,7 @@ def load_python_library() -> GraphDataset:
     - Edges: what inherits from, imports, calls or raises what, in both directions, without repeats. That a module
       defines something is left out: it tells the package.
     - ``node_y``: the package, one of the ten largest; -1 for entities of others, which are there for their edges.
+    - ``node_ids``: qualified names.
     - ``splits``: at random, always the same: 20 nodes of each class to train, 500 others for validation, 1000 to test.
 
     Raises:
@@ -56,9 +57,9 @@ def load_python_library() -> GraphDataset:
     graphs = Graphs.pack(
         x[kept], add_missing_reverses(edges, nodes)[0], np.array([nodes]), node_y=y, field_name="python-library"
     )
-    return GraphDataset(
-        "python-library", graphs, "node classification", tuple(largest), _splits(y), "Python's standard library"
-    )
+    ids = [name for name, there in zip(library.ids, kept, strict=True) if there]
+    about = "node classification", tuple(largest), _splits(y), "Python's standard library"
+    return GraphDataset("python-library", graphs, *about, node_ids=ids)
 
 
 def _bag_of_words(texts: Sequence[str], *, without: Sequence[str]) -> np.ndarray:
