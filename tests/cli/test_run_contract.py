@@ -25,6 +25,7 @@ from training_inputs import INPUTS, training_commands
 from jepakit.cli.main import main
 from jepakit.files import locked
 from jepakit.training import RunFolder, load_encoder
+from jepakit.training.report.data import read_run
 from processes import LIMIT, ended, start_command
 
 #: The other commands, which train by the same function, are the long test's: each takes most of a minute.
@@ -123,7 +124,10 @@ def test_encoders_and_the_sections_of_the_report(finished: Finished) -> None:
     sections = re.findall(r"<h2[^>]*>(.*?)</h2>", report)
     assert {"Results", "Training", "Is it collapsing?", "Embeddings", "Configuration"} <= set(sections)
     for file in ("metrics.csv", "diagnosis.json", "embeddings.safetensors", "config.yaml"):
-        assert not re.search(rf"class=.missing.[^<]*{re.escape(file)}", report)
+        assert f"{file} is not in the run folder" not in report
+    embeddings = read_run(run.path).embeddings
+    assert embeddings is not None
+    assert len(embeddings.titles) == len(embeddings.embedding), "the map says what its points are"
 
 
 def check_resumed(number: signal.Signals, status: int, finished: Finished, tmp_path: Path) -> None:

@@ -382,6 +382,12 @@ def test_molecules_with_measurements_are_scored_by_rmse_where_less_is_better(mol
     assert found[OURS] > found[best]
     assert evaluation.recommendation.startswith(f"Use {best}: the pre-trained encoder is ")
     assert f"{found[OURS] - found[best]:.3g} rmse worse" in evaluation.recommendation
+    # The points of the report are those that the score is of.
+    (scatter,) = evaluation.scatters
+    errors = torch.tensor(scatter.predicted) - torch.tensor(scatter.true)
+    assert float(errors.square().mean().sqrt()) == pytest.approx(found[OURS], rel=0.2)
+    assert scatter.label == "size"
+    assert len(scatter.drawings) == len(scatter.names) == len(errors)
 
 
 def test_labels_the_protocol_cannot_run_on_are_refused() -> None:

@@ -14,7 +14,7 @@ from jepakit.cli.graph_source import source_of, training_seconds
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import RunControl, found, say, show_rows, training_run, write_results
+from jepakit.cli.runs import RunControl, found, say, show_evaluation, show_rows, training_run, write_results
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.floors import untrained
@@ -30,7 +30,6 @@ from jepakit.graph.rows import (
     write_rows,
 )
 from jepakit.training import RunFolder
-from jepakit.training.results import Evaluation
 
 
 @dataclass
@@ -94,7 +93,7 @@ def run_pretrain(options: PretrainOptions, out: Console) -> Outcome:
             labelled = labelled_part(dataset)
             encoders = pretrained.encoder, pretrained.random_encoder
             evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=training_seconds(run))
-            _show(evaluation, out)
+            show_evaluation(evaluation, out)
             training.evaluation = evaluation
     return found(run, training.evaluation)
 
@@ -116,7 +115,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
         repeats=[(other.encoder(), before) for other, before in zip(others, repeats, strict=True)],
         training_seconds=source.training_seconds,
     )
-    _show(evaluation, out)
+    show_evaluation(evaluation, out)
     folder = source.run if options.out is None else RunFolder(options.out)
     if folder is not None:
         write_results(folder, evaluation, out)
@@ -138,12 +137,6 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     write_rows(options.out, columns, embeddings, index)
     unread = unread_note(index, f"{len(index)} rows")
     say(out, f"{len(embeddings)} embeddings of {embeddings.shape[1]} dimensions in {options.out}{unread}")
-
-
-def _show(evaluation: Evaluation, out: Console) -> None:
-    show_rows(out, evaluation.rows)
-    for sentence in (*evaluation.summary, evaluation.recommendation):
-        say(out, sentence or "")
 
 
 COMMANDS = {

@@ -11,13 +11,13 @@ from rich.console import Console
 from jepakit.cli.graph_options import RunDataOptions, data_of
 from jepakit.cli.graph_source import source_of
 from jepakit.cli.outcome import Outcome
-from jepakit.cli.runs import say, show_rows
+from jepakit.cli.runs import say, show_evaluation, show_rows, write_results
 from jepakit.errors import require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune
-from jepakit.graph.heldout import score_rows, train_and_test_rows
+from jepakit.graph.heldout import finetuned_evaluation, train_and_test_rows
 from jepakit.graph.rows import graph_rows, placed, require_known_format, unread_note, write_rows
-from jepakit.training import save_encoder
+from jepakit.training import RunFolder, save_encoder
 
 
 @dataclass
@@ -67,17 +67,18 @@ def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
     labels = ", ".join(dataset.label_names[:10])
     say(out, f"{dataset.name}: {len(train)} graphs to train, {len(test)} to test; {dataset.task}: {labels}")
     model = finetune(encoder, dataset, train, options.training)
-    rows = score_rows(dataset, model, train, test) if len(test) else []
-    show_rows(out, tuple(rows))
+    evaluation = finetuned_evaluation(dataset, model, train, test)
+    show_evaluation(evaluation, out)
     folder = options.out or source.predictor_folder(dataset.name)
     card: dict[str, Any] = {
         "dataset": f"{dataset.name}: {len(train)} labelled graphs. {dataset.source}",
         "method": f"fine-tuned from {source.place}",
     }
     save_encoder(model, folder, config=model.arguments, card=card)
+    write_results(RunFolder(folder), evaluation, out)
     found = source.given if source.run is not None and options.out is None else folder
     say(out, f"fine-tuned encoder: {folder}; to use it: jepakit graph predict {found} DATA")
-    return Outcome({"predictor": folder, "rows": [asdict(row) for row in rows]})
+    return Outcome({"predictor": folder, "rows": [asdict(row) for row in evaluation.rows]})
 
 
 def run_predict(options: PredictOptions, out: Console) -> None:

@@ -11,7 +11,16 @@ from rich.console import Console
 
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
-from jepakit.cli.runs import RunControl, found, say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import (
+    RunControl,
+    found,
+    say,
+    show_evaluation,
+    show_rows,
+    trained_run,
+    training_run,
+    write_results,
+)
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.guard.corrupter import Corrupter
 from jepakit.guard.data import Trace
@@ -128,7 +137,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     random_model = load_encoder_as(GuardModel, run.random_encoder) if run.random_encoder.exists() else None
     traces = load_traces(options.traces, options.format)
     evaluation = evaluate(traces, GuardModel.open(run.encoder), options, random_model=random_model)
-    show_rows(out, evaluation.rows)
+    show_evaluation(evaluation, out)
     write_results(run, evaluation, out)
     return found(run, evaluation)
 

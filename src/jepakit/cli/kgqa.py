@@ -22,7 +22,7 @@ from jepakit.cli.kgqa_train import NAMES, VALUES, TrainOptions, run_train
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import found, say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import found, say, show_evaluation, show_rows, trained_run, training_run, write_results
 from jepakit.errors import ConfigError
 from jepakit.kgqa.answerer.finetune import FOLDER
 from jepakit.kgqa.answerer.measure import MeasureConfig
@@ -133,7 +133,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     if run.results.exists():
         # The curve is of several trainings, which are not repeated.
         evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)
-    show_rows(out, evaluation.rows)
+    show_evaluation(evaluation, out)
     write_results(run, evaluation, out)
     return found(run, evaluation)
 

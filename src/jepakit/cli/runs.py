@@ -128,6 +128,13 @@ def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:
         out.print(table)
 
 
+def show_evaluation(evaluation: Evaluation, out: Console) -> None:
+    """The table, and what follows from it."""
+    show_rows(out, evaluation.rows)
+    for sentence in filter(None, (*evaluation.summary, evaluation.recommendation)):
+        say(out, sentence)
+
+
 def write_results(run: RunFolder, evaluation: Evaluation | None, out: Console) -> None:
     """``results.json``, where there is an evaluation, and the report."""
     if evaluation is not None:

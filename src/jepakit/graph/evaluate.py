@@ -17,6 +17,7 @@ from jepakit.graph.data import GraphDataset
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.floors import COUNTS, KERNELS, LABELS, Floor, kernel_floor, node_features, random_encoders
 from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, molecule_features, smiles_of
+from jepakit.graph.predictions import probe_scatter
 from jepakit.graph.probe.binary import BinaryClassifier, Member
 from jepakit.graph.probe.classes import probe_graphs
 from jepakit.graph.probe.kernel_ridge import require_few_rows
@@ -29,7 +30,7 @@ from jepakit.graph.probe.selection import Classifier
 from jepakit.graph.probe.targets import probe_mixture, probe_regression
 from jepakit.graph.recommendation import RANDOM, Measured, gain_section, gains, recommendation
 from jepakit.training.result_rows import ResultRow
-from jepakit.training.results import Evaluation
+from jepakit.training.results import Evaluation, ReportScatter
 
 OURS = "jepakit: pre-trained encoder"
 CONSTANT, MOST_FREQUENT = "the mean of the labels", "the most frequent class"
@@ -140,7 +141,16 @@ def evaluate(
             *(_row(dataset, method, other.result, ours=False) for method, other in others.items()),
         ),
         sections=() if section is None else (section,),
+        scatters=_predictions(score, encoder, ours.result),
     )
+
+
+def _predictions(score: _Score, encoder: GraphEncoder, ours: ProbeResult) -> tuple[ReportScatter, ...]:
+    """Predicted against true values, where the labels are numbers."""
+    if score.dataset.task != "graph regression":
+        return ()
+    features = encoder.embed(score.dataset.graphs, key="graph")
+    return (probe_scatter(score.dataset, features, ours, splits=score.splits, seed=score.seed(0)),)
 
 
 class _Score:

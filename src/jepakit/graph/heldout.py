@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,10 +11,12 @@ from torch import Tensor
 from jepakit.errors import DataError
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.finetune import Predictor, labelled
+from jepakit.graph.predictions import finetuned_scatter
 from jepakit.graph.probe.folds import stratified_subset
 from jepakit.graph.probe.result import as_array
 from jepakit.graph.probe.selection import sklearn_module
 from jepakit.training.result_rows import ResultRow
+from jepakit.training.results import Evaluation, ReportScatter
 
 _FEWEST_PER_CLASS = 3
 
@@ -59,6 +63,32 @@ def _share(rows: Tensor, dataset: GraphDataset, share: float, seed: int) -> Tens
             return rows[torch.from_numpy(stratified_subset(as_array(y[rows]), share, seed))]
     count = min(max(round(share * len(rows)), 1), len(rows))
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].sort().values]
+
+
+def finetuned_evaluation(dataset: GraphDataset, model: Predictor, train: Tensor, test: Tensor) -> Evaluation:
+    """`score_rows` with what follows from them and, of numbers, predicted against true values."""
+    title = f"Fine-tuned on {dataset.name}"
+    counts = f"{len(train)} graphs to train, {len(test)} to test: {dataset.task}."
+    if not len(test):
+        return Evaluation(title=title, summary=(counts, "No graph was kept out: there is nothing to measure on."))
+    rows = tuple(score_rows(dataset, model, train, test))
+    scatters: tuple[ReportScatter, ...] = ()
+    if dataset.task == "graph regression":
+        scatters = (finetuned_scatter(dataset, test, model.predict(dataset.graphs[test])),)
+    return Evaluation(title=title, summary=(counts,), recommendation=_advice(rows), rows=rows, scatters=scatters)
+
+
+def _advice(rows: Sequence[ResultRow]) -> str | None:
+    """Whether the fine-tuned encoder is of use at all; one split says no more."""
+    if len(rows) < 2 or rows[0].value is None or rows[1].value is None:
+        return None
+    ours, floor = rows[0], rows[1]
+    gain = (rows[1].value - rows[0].value) * (1 if ours.lower_is_better else -1)
+    size = f"{abs(gain):.3g} {'' if ours.lower_is_better else 'points of '}{ours.metric.removesuffix(' %')}"
+    if gain <= 0:
+        return f"Do not use the fine-tuned encoder: it is {size} worse than {floor.method}, which needs no training."
+    probe = "compare it with the rows of jepakit graph evaluate, which need no fine-tuning"
+    return f"Use the fine-tuned encoder rather than {floor.method}: it is {size} better; {probe}."
 
 
 def score_rows(dataset: GraphDataset, model: Predictor, train: Tensor, test: Tensor) -> list[ResultRow]:

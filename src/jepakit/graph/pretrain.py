@@ -15,6 +15,7 @@ from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.descriptors import DescribedTarget, normal_scores
 from jepakit.graph.encoder import EncoderConfig, GraphEncoder, NodeEncoder
+from jepakit.graph.facts import graph_facts, node_facts
 from jepakit.graph.masking import Masking, with_patches
 from jepakit.graph.objective import ObjectiveConfig, build_jepa
 from jepakit.graph.views import GraphViews, ViewConfig
@@ -83,7 +84,8 @@ def pretrain(
         columns = 0 if trainable.descriptors is None else trainable.descriptors.shape[1]
         total_steps = config.epochs * len(loader)
         jepa = build_jepa(encoder, config.objective, total_steps=total_steps, descriptors=columns)
-    observed, group = _observed(dataset, graphs)
+    rows = _observed_rows(graphs)
+    observed, group = _observed(dataset, graphs, rows)
     key = "graph" if len(graphs) > 1 else "node"
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (encoder.embed(observed, key=key), group))
     exported, role = exported_encoder(jepa, encoder, config.export)
@@ -102,6 +104,7 @@ def pretrain(
             embeddings=embeddings,
             labels=group,
             label_names=dataset.label_names,
+            facts=node_facts(dataset) if rows is None else graph_facts(dataset, rows),
             role=role,
             card={
                 "dataset": f"{dataset.name}: {len(dataset.graphs)} graphs, without labels. {dataset.source}",
@@ -165,10 +168,14 @@ def _trainable(graphs: Graphs, name: str) -> Graphs:
     return graphs if several.all() else graphs[several]
 
 
-def _observed(dataset: GraphDataset, graphs: Graphs, limit: int = 2000) -> tuple[Graphs, Tensor | None]:
-    """Evenly spaced graphs for the diagnostics, and the class of each row of their embeddings."""
-    if len(graphs) == 1:
+def _observed_rows(graphs: Graphs, limit: int = 2000) -> Tensor | None:
+    """Evenly spaced graphs for the diagnostics; None: the nodes of a single graph."""
+    return None if len(graphs) == 1 else torch.arange(0, len(graphs), -(-len(graphs) // limit))
+
+
+def _observed(dataset: GraphDataset, graphs: Graphs, rows: Tensor | None) -> tuple[Graphs, Tensor | None]:
+    """The graphs for the diagnostics, and the class of each row of their embeddings."""
+    if rows is None:
         return graphs, graphs.node_y
-    sample = torch.arange(0, len(graphs), -(-len(graphs) // limit))
-    observed = graphs[sample]
+    observed = graphs[rows]
     return observed, observed.y if dataset.task == "graph classification" else None

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
 from jepakit.errors import require_at_least, require_within
+from jepakit.guard.audit.runs import visible
 from jepakit.guard.data import Trace
 from jepakit.guard.datasets.labelled import LabelledRuns, labelled_runs
 from jepakit.guard.encoder import EncoderConfig
@@ -31,6 +33,7 @@ from jepakit.guard.validation import Validation, validate
 from jepakit.guard.views import plans
 from jepakit.progress import phase
 from jepakit.training import EpochLoader, FitConfig, FitResult, RunFolder, fit, results, save_trained
+from jepakit.training.results import PointFacts
 
 #: Calls of the diagnosis.
 _DIAGNOSED = 1000
@@ -129,6 +132,7 @@ def pretrain(
             embeddings=embeddings,
             labels=labels,
             label_names=("benign", "malicious"),
+            facts=_facts(unseen, len(embeddings)),
             card={
                 "dataset": f"{len(runs)} labelled runs of agents, {len(np.unique(runs.group))} groups of tools",
                 "method": "detector of instructions, judge of features, JEPA from policy and task to labelled calls",
@@ -179,6 +183,13 @@ def held_out_runs(runs: LabelledRuns, share: float, seed: int) -> NDArray[np.boo
     tasks = np.unique(runs.task)
     drawn = np.random.default_rng(seed).permutation(tasks)[: max(1, round(share * len(tasks)))]
     return np.isin(runs.task, drawn)
+
+
+def _facts(runs: LabelledRuns, count: int) -> PointFacts:
+    """The tools of the first calls, and the runs they are of."""
+    calls = ((trace, call) for trace in runs.traces for call in trace.calls)
+    titles = (f"{visible(call.tool, 80)}\nrun {visible(trace.id or '?', 80)}" for trace, call in islice(calls, count))
+    return PointFacts(titles=tuple(titles))
 
 
 @torch.no_grad()

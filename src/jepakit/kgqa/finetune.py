@@ -25,6 +25,7 @@ from jepakit.kgqa.features import EntityFeatures, load_features
 from jepakit.kgqa.retrievers.base import Retriever
 from jepakit.text import TextConfig
 from jepakit.training import RunFolder, load_encoder_as, results, save_trained
+from jepakit.training.results import PointFacts
 
 #: Subgraphs whose embeddings are kept and diagnosed, and how many are embedded at once.
 _OBSERVED, _AT_ONCE = 500, 64
@@ -127,6 +128,7 @@ def finetune(
             devices=config.devices,
             diagnosis=diagnosis,
             embeddings=embeddings,
+            facts=PointFacts(titles=tuple(example.question for example in examples[: len(embeddings)])),
             card={
                 "dataset": f"{graph.name}: {len(examples)} questions",
                 "method": f"soft tokens for {model.name}, from {config.encoder_path or 'a random encoder'}",

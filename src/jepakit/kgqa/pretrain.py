@@ -25,7 +25,7 @@ from jepakit.kgqa.sampling import Sampling
 from jepakit.kgqa.views import SubgraphViews, ViewConfig
 from jepakit.text import TextConfig
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, save_trained
-from jepakit.training.results import Pretrained
+from jepakit.training.results import PointFacts, Pretrained
 
 _OBSERVED_SUBGRAPHS = 64
 _OBSERVED_ENTITIES = 2000
@@ -99,7 +99,8 @@ def pretrain(
         own = encoder.fit_to(graph, features)
         parts = (config.sampling, config.masking, config.views)
         views = SubgraphViews(graph, own, encoder, *parts, patch_size=config.patch_size)
-        observed = views.batch(_OBSERVED_SUBGRAPHS, torch.Generator().manual_seed(config.seed))
+        generator = torch.Generator().manual_seed(config.seed)
+        observed, entities = views.batch_with_entities(_OBSERVED_SUBGRAPHS, generator)
         update_bn((observed[ids] for ids in torch.arange(len(observed)).chunk(_CALIBRATION_BATCHES)), encoder)
         random_encoder = copy.deepcopy(encoder).eval()
         loader = EpochLoader(config.subgraphs, config.batch_size, views, seed=config.seed)
@@ -120,6 +121,7 @@ def pretrain(
             embeddings=embeddings,
             labels=group,
             label_names=("", *encoder.types) if group is not None else (),
+            facts=_facts(graph, entities[_spaced(observed)].tolist()),
             role=role,
             card={
                 "dataset": f"{graph.name}: {graph.num_entities} entities, {graph.num_triples} triples",
@@ -142,6 +144,13 @@ def _embeddings(encoder: KnowledgeEncoder, graphs: Graphs) -> Tensor:
 def _types(graphs: Graphs) -> Tensor:
     assert graphs.node_type is not None
     return graphs.node_type[_spaced(graphs)]
+
+
+def _facts(graph: KnowledgeGraph, entities: list[int]) -> PointFacts:
+    """Names and types of entities."""
+    names, ids, types = (graph.column(name, entities) for name in ("name", "id", "type"))
+    titles = (f"{name or one}\n{kind}".strip() for name, one, kind in zip(names, ids, types, strict=True))
+    return PointFacts(titles=tuple(titles))
 
 
 def _spaced(graphs: Graphs) -> slice:

@@ -84,18 +84,26 @@ class SubgraphViews:
 
     def batch(self, count: int, generator: torch.Generator) -> Graphs:
         """``count`` subgraphs of two or more entities, prepared for the encoder."""
+        return self.batch_with_entities(count, generator)[0]
+
+    def batch_with_entities(self, count: int, generator: torch.Generator) -> tuple[Graphs, Tensor]:
+        """As `batch`, and the entity of each node, ``[N]``."""
         numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         # A root whose only neighbour is itself has nothing to be predicted from: another takes its place.
         parts: list[Graphs] = []
+        entities: list[Tensor] = []
         missing = count
         while missing:
             roots = self.roots[numbers.integers(0, len(self.roots), missing)]
-            graphs = as_graphs(self.sampling(self.graph, roots, numbers), self.features, len(self.graph.relations))
+            sampled = self.sampling(self.graph, roots, numbers)
+            graphs = as_graphs(sampled, self.features, len(self.graph.relations))
             several = graphs.nodes_per_graph > 1
             missing -= int(several.sum())
+            entities.append(torch.from_numpy(sampled.entities)[several[graphs.graph_of_node]])
             parts.append(graphs if several.all() else graphs[several])
         graphs = self.encoder.prepare(parts[0] if len(parts) == 1 else concatenate(parts))
-        return with_patches(graphs, self.patch_size) if self.views.masking.strategy == "metis" else graphs
+        patched = with_patches(graphs, self.patch_size) if self.views.masking.strategy == "metis" else graphs
+        return patched, torch.cat(entities)
 
 
 def hide_relations(graphs: Graphs, share: float, relations: int, generator: torch.Generator) -> Graphs:

@@ -26,6 +26,7 @@ from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.timing import measured_family
 from jepakit.lp.views import Hidden, MaskConfig, ProblemViews
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, results, save_trained
+from jepakit.training.results import PointFacts
 
 #: Without labels the balance is that of the last iterates of so many iterations, on so many problems.
 BALANCE_ITERATIONS, BALANCE_PROBLEMS = 1000, 16
@@ -186,6 +187,7 @@ def pretrain(
             diagnosis=diagnosis,
             embeddings=embeddings,
             labels=group,
+            facts=_facts(problems, sample, embedded=len(embeddings)),
             card={"dataset": f"{len(problems)} linear programs, such as {first.name!r}", "method": method},
         )
     return Pretrained(encoder=model, random_encoder=random_model, fit=result, diagnosis=diagnosis, family=family)
@@ -209,8 +211,25 @@ def _embeddings(model: LPModel, sample: LPBatch) -> tuple[Tensor, Tensor | None]
     if isinstance(embeddings, Tensor):
         return embeddings, None
     columns = embeddings[COLUMNS]
-    chosen = torch.arange(0, len(columns), -(-len(columns) // DIAGNOSED_COLUMNS))
+    chosen = _chosen(len(columns))
     return columns[chosen], sample.column_of[chosen]
+
+
+def _facts(problems: Sequence[LinearProgram], sample: LPBatch, *, embedded: int) -> PointFacts:
+    """The columns, or the problems, whose embeddings `_embeddings` returns."""
+    names = [problem.name or f"problem {number}" for number, problem in enumerate(problems, start=1)]
+    if embedded == len(sample):
+        return PointFacts(titles=tuple(names[:embedded]))
+    chosen = _chosen(sum(problem.columns for problem in problems[: len(sample)]))
+    places = [(number, column) for number in range(len(sample)) for column in range(problems[number].columns)]
+    columns = (places[row] for row in chosen.tolist())
+    titles = (f"{problems[number].column_name(column)}\nof {names[number]}" for number, column in columns)
+    return PointFacts(titles=tuple(titles))
+
+
+def _chosen(columns: int) -> Tensor:
+    """Evenly spaced columns."""
+    return torch.arange(0, columns, -(-columns // DIAGNOSED_COLUMNS))
 
 
 def _balance(scaled: Sequence[LinearProgram], optima: Sequence[Optimum] | None) -> float:

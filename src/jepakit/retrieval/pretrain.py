@@ -25,12 +25,15 @@ from jepakit.retrieval.views import ViewConfig
 from jepakit.search.documents import Documents
 from jepakit.text import TextEncoder
 from jepakit.training import FitConfig, RunFolder, results, save_trained
+from jepakit.training.results import PointFacts
 
 #: Quantiles of held-out nearness at which a query, or a document, counts as unfamiliar (0) and as familiar (1).
 _QUERY_QUANTILES = (0.01, 0.05)
 _DOCUMENT_QUANTILES = (0.02, 0.2)
 #: Documents that are remembered. A remembered document is surely at home.
 _MOST_DOCUMENTS = 8192
+#: Characters of a query or a title that a report shows.
+_SHOWN = 200
 
 
 @dataclass
@@ -145,12 +148,24 @@ def pretrain(
             devices=config.devices,
             diagnosis=diagnosis,
             embeddings=adapter(before),
+            facts=_facts(dataset, pairs),
             card={
                 "dataset": f"{dataset.name}: {len(dataset.documents)} documents, {count} pairs. {dataset.origin}",
                 "method": f"adapter of {adapter.base}, strength {choice.strength:g}",
             },
         )
     return Pretrained(encoder=adapter, random_encoder=untrained, fit=result, diagnosis=diagnosis, choice=choice)
+
+
+def _facts(dataset: RetrievalDataset, pairs: Pairs) -> PointFacts:
+    """The queries ``pairs.queries``, each with a document that answers it."""
+    answer = dict(zip(pairs.query.tolist(), pairs.document.tolist(), strict=True))
+    documents = dataset.documents
+    titles: list[str] = []
+    for row in pairs.queries.tolist():
+        title = documents.titles[answer[row]] or documents.ids[answer[row]]
+        titles.append(f"{dataset.queries.texts[row][:_SHOWN]}\n→ {title[:_SHOWN]}")
+    return PointFacts(titles=tuple(titles))
 
 
 def with_training_pairs(

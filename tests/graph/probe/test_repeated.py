@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from jepakit.errors import DataError
-from jepakit.graph.probe.repeated import FOLDS, classes_repeatedly, probe_repeatedly, split_sizes, suits
+from jepakit.graph.probe.repeated import (
+    FOLDS,
+    classes_repeatedly,
+    predict_repeatedly,
+    probe_repeatedly,
+    split_sizes,
+    suits,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8))
@@ -30,6 +37,18 @@ def test_the_mean_of_the_training_labels_by_hand() -> None:
     parts = sorted(probe_repeatedly(X[:20], y, model="constant", seeds=(0,)).part_scores[0])
     # 4 rows are tested; in training the mean is 20 / 16, or 0 where the odd one is tested.
     assert parts == pytest.approx([1.25] * 4 + [10])
+
+
+def test_predictions_are_those_that_are_scored() -> None:
+    y = LINEAR.copy()
+    y[5] = np.nan
+    result = probe_repeatedly(X, y, seeds=(3,))
+    rows, predicted = predict_repeatedly(X, y, 3, result.chosen[0])
+    assert sorted(rows.tolist()) == [row for row in range(60) if row != 5]
+    squares = (predicted - y[rows, 0]) ** 2
+    # Rows come fold by fold: 12 of each of the first four, and 11.
+    parts = [float(np.sqrt(part.mean())) for part in np.split(squares, [12, 24, 36, 48])]
+    assert parts == pytest.approx(result.part_scores[0])
 
 
 def test_a_binary_target_is_scored_by_auc_and_labels_of_nothing_give_a_half() -> None:

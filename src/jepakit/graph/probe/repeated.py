@@ -24,7 +24,7 @@ from jepakit.graph.probe.result import (
     summarize_classes,
 )
 from jepakit.graph.probe.selection import sklearn_module
-from jepakit.graph.probe.targets import probe_multilabel, probe_regression
+from jepakit.graph.probe.targets import probe_multilabel, probe_regression, ridge_predictions
 
 FOLDS = 5
 """One is tested, one selects hyper-parameters, the others train."""
@@ -102,6 +102,26 @@ def _fold(
         return result.mean, result.chosen[0][0]
     scores = [_score(x, column, fold == test, model, seed, binary=binary) for column in targets.T]
     return float(np.mean(scores)), {"model": model}
+
+
+def predict_repeatedly(features: Array, y: Array, seed: int, chosen: Sequence[Chosen]) -> tuple[Ints, Floats]:
+    """The rows with a first target, and what the linear model of `probe_repeatedly` predicts when they are tested.
+
+    Args:
+        features: see `probe_repeatedly`.
+        y: the same, not binary.
+        seed: of a shuffle.
+        chosen: the hyper-parameters of its folds, as `probe_repeatedly` returns them.
+    """
+    targets = np.asarray(as_array(y), dtype=np.float64)
+    rows = np.flatnonzero(~np.isnan(targets).all(axis=1))
+    x, targets = checked_features(features, len(targets))[rows], targets[rows]
+    fold = _folds(targets, seed)
+    found: list[tuple[Ints, Floats]] = []
+    for test, options in enumerate(chosen):
+        fitted = np.flatnonzero((fold != test) & (fold != (test + 1) % FOLDS))
+        found.append(ridge_predictions(x, targets[:, 0], (fitted, np.flatnonzero(fold == test)), options))
+    return rows[np.concatenate([ids for ids, _ in found])], np.concatenate([values for _, values in found])
 
 
 def _score(x: Floats, y: Floats, test: np.ndarray, model: Model, seed: int, *, binary: bool) -> float:

@@ -194,13 +194,25 @@ def _ridge(x: Floats, y: Floats, parts: tuple[Ints, ...], task: int) -> tuple[fl
 
 def _ridge_error(x: Floats, y: Floats, rows: tuple[Ints, Ints], chosen: Chosen) -> float:
     """The error on the second rows of ridge regression fitted to the first; NaN without a label in either."""
+    test, predicted = ridge_predictions(x, y, rows, chosen)
+    return float(np.sqrt(((predicted - y[test]) ** 2).mean())) if len(test) else float("nan")
+
+
+def ridge_predictions(x: Floats, y: Floats, rows: tuple[Ints, Ints], chosen: Chosen) -> tuple[Ints, Floats]:
+    """Those of the second rows that have a label, and what ridge regression fitted to the first predicts for them.
+
+    Args:
+        x: features, ``[G, D]``.
+        y: one target, ``[G]``, NaN where unlabelled.
+        rows: to train on, and to predict; without a label in the first there is nothing.
+        chosen: the hyper-parameters.
+    """
     train, test = (ids[~np.isnan(y[ids])] for ids in rows)
     if len(train) == 0 or len(test) == 0:
-        return float("nan")
+        return test[:0], np.zeros(0)
     both = np.concatenate([train, test])
     z = prepared(x[both], len(train), cast(View, chosen["view"]))
-    predicted = ridge_path(z, y[train])[RIDGE_ALPHA.index(float(chosen["alpha"]))]
-    return float(np.sqrt(((predicted[len(train) :] - y[test]) ** 2).mean()))
+    return test, ridge_path(z, y[train])[RIDGE_ALPHA.index(float(chosen["alpha"]))][len(train) :]
 
 
 def ridge_path(z: Floats, y: Floats) -> Floats:

@@ -24,7 +24,7 @@ from jepakit.kgqa.paths.wordings import WORDINGS
 from jepakit.kgqa.retriever import SETTINGS, PathRetriever, mask_topics
 from jepakit.text import TextEncoder
 from jepakit.training import EpochLoader, FitConfig, RunFolder, fit, is_first_process, save_trained
-from jepakit.training.results import Pretrained
+from jepakit.training.results import PointFacts, Pretrained
 
 _DIAGNOSED = 2000
 #: Parameters of a matcher that learn at ``path_learning_rate``.
@@ -152,6 +152,7 @@ def fit_retriever(
             devices=config.devices,
             diagnosis=diagnosis,
             embeddings=embeddings,
+            facts=PointFacts(titles=pool.texts[:_DIAGNOSED]),
             card={
                 "dataset": f"{graph.name}: {graph.num_entities} entities, {graph.num_triples} triples; "
                 f"{len(useful)} questions with answers",

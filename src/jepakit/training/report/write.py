@@ -61,14 +61,18 @@ def write_report(run: str | Path) -> Path:
         "embeddings": embedding_figures(parts.embeddings, collapsed=collapsed) if parts.embeddings else None,
         "config": parts.config,
         "described": described,
-        "missing": [
-            f"{getattr(parts.folder, name).name} is not in the run folder: {consequence}."
-            for name, consequence in _MISSING.items()
-            if getattr(parts, name) is None
-        ],
+        "missing": _missing(parts),
     }
     write_text(parts.folder.report, render("report.html.j2", content))
     return parts.folder.report
+
+
+def _missing(parts: RunParts) -> list[str]:
+    """What a folder lacks; one that holds results alone is of no training, and lacks nothing."""
+    lacking = [name for name in _MISSING if getattr(parts, name) is None]
+    if lacking == [name for name in _MISSING if name != "results"]:
+        return []
+    return [f"{getattr(parts.folder, name).name} is not in the run folder: {_MISSING[name]}." for name in lacking]
 
 
 def _facts(parts: RunParts) -> dict[str, str]:
