@@ -122,7 +122,8 @@ def test_encoders_and_the_sections_of_the_report(finished: Finished) -> None:
     assert type(load_encoder(run.encoder)) is type(load_encoder(run.random_encoder))
     report = run.report.read_text()
     sections = re.findall(r"<h2[^>]*>(.*?)</h2>", report)
-    assert {"Results", "Training", "Is it collapsing?", "Embeddings", "Configuration"} <= set(sections)
+    assert {"Training", "Is it collapsing?", "Embeddings", "Configuration"} <= set(sections)
+    assert ("Results" in sections) == run.results.exists() != ("results.json is not in the run folder" in report)
     for file in ("metrics.csv", "diagnosis.json", "embeddings.safetensors", "config.yaml"):
         assert f"{file} is not in the run folder" not in report
     embeddings = read_run(run.path).embeddings
