@@ -14,7 +14,7 @@ from jepakit.cli.graph_source import source_of, training_seconds
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import RunControl, found, say, show_evaluation, show_rows, training_run, write_results
+from jepakit.cli.runs import RunControl, found, say, show_evaluation, training_run, write_results
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.floors import untrained

@@ -11,7 +11,7 @@ from rich.console import Console
 from jepakit.cli.graph_options import RunDataOptions, data_of
 from jepakit.cli.graph_source import source_of
 from jepakit.cli.outcome import Outcome
-from jepakit.cli.runs import say, show_evaluation, show_rows, write_results
+from jepakit.cli.runs import say, show_evaluation, write_results
 from jepakit.errors import require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune

@@ -16,7 +16,6 @@ from jepakit.cli.runs import (
     found,
     say,
     show_evaluation,
-    show_rows,
     trained_run,
     training_run,
     write_results,
