@@ -23,7 +23,9 @@
     return made;
   };
 
-  const showTip = (x, y, ...content) => {
+  let owner = null;
+  const showTip = (chart, x, y, ...content) => {
+    owner = chart;
     tip.replaceChildren(...content);
     tip.hidden = false;
     const right = scrollX + document.documentElement.clientWidth - tip.offsetWidth - 8;
@@ -31,8 +33,9 @@
     tip.style.left = `${Math.max(8, Math.min(scrollX + x + 14, right))}px`;
     tip.style.top = `${scrollY + (below ? y + 16 : Math.max(8, y - 12 - tip.offsetHeight))}px`;
   };
-  const hideTip = () => { tip.hidden = true; };
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
+  // A chart that the pointer leaves does not hide what another one says by now.
+  const hideTip = (chart) => { tip.hidden = tip.hidden || chart === owner; };
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(owner); });
 
   // Tables
 
@@ -97,7 +100,7 @@
     });
     const marks = [cursor, ...dots];
     let at = null;
-    const hide = () => { marks.forEach((mark) => mark.remove()); hideTip(); at = null; };
+    const hide = () => { marks.forEach((mark) => mark.remove()); hideTip(svg); at = null; };
     const show = (index) => {
       at = Math.max(0, Math.min(x.length - 1, index));
       const place = placed(x[at], across);
@@ -115,7 +118,7 @@
         said.push(`${name ? `${name}: ` : ""}${value}`.replace("-", "−"));
       });
       const box = svg.getBoundingClientRect();
-      showTip(box.left + place * box.width, box.top + bottom / 2, said.join("\n"));
+      showTip(svg, box.left + place * box.width, box.top + bottom / 2, said.join("\n"));
     };
     svg.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect();
@@ -184,12 +187,12 @@
     const choose = (point) => {
       chosen?.path.classList.remove("chosen");
       chosen = point;
-      if (!point) { hideTip(); return; }
+      if (!point) { hideTip(svg); return; }
       point.path.classList.add("chosen");
       point.path.parentNode.append(point.path);
       const box = point.path.getBoundingClientRect();
       const said = point.drawing ? [drawing(point.drawing), point.title] : [point.title];
-      if (said.some(Boolean)) showTip(box.left + box.width / 2, box.top + box.height / 2, ...said);
+      if (said.some(Boolean)) showTip(svg, box.left + box.width / 2, box.top + box.height / 2, ...said);
     };
     const under = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
     const seen = (point) => {
