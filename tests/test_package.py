@@ -55,7 +55,7 @@ RUNTIME = (
     "wandb",
 )
 #: Parts of the package that need nothing but what is always installed.
-BARE = ("__init__", "core", "errors", "files", "lazy", "main", "messages")
+BARE = ("__init__", "core", "errors", "files", "lazy", "main", "messages", "notebook")
 #: A part of the package -> the extra it may import when it is imported itself; of all others it is ``training``.
 EXTRA_OF = {
     "graph": "graph",

@@ -19,11 +19,6 @@ from jepakit.errors import ConfigError
 from jepakit.training import JEPAModule, OnlineProbe, RankMe
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-]
-
 ROWS, BATCH, EPOCHS = 48, 8, 3
 CLASS = torch.arange(ROWS) % 2
 DATA = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(0)) + 3 * CLASS[:, None]

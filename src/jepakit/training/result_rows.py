@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import DataError
+from jepakit.notebook import html_table
 from jepakit.training.checked import STRICT, checked
 
 
@@ -124,6 +125,22 @@ def group_rows(rows: Iterable[ResultRow]) -> list[ResultGroup]:
     for row in rows:
         groups.setdefault((row.dataset, row.metric), []).append(row)
     return [_group(members) for members in groups.values()]
+
+
+def rows_as_html(rows: Iterable[ResultRow]) -> str:
+    """A table for each dataset and metric, for a notebook.
+
+    Raises:
+        DataError: see `group_rows`.
+    """
+    return "".join(
+        html_table(
+            ("method", group.metric, "note"),
+            [(row.method, format_score(row, group.decimals), row.note) for row in group.rows],
+            title=f"{group.dataset}, {group.metric}",
+        )
+        for group in group_rows(rows)
+    )
 
 
 def format_score(row: ResultRow, decimals: int) -> str:

@@ -14,10 +14,11 @@ from jepakit.core import Diagnosis
 from jepakit.errors import DataError
 from jepakit.files import read_json, write_json
 from jepakit.files.tensors import write_tensors
+from jepakit.notebook import html_lines, html_table
 from jepakit.training.checked import STRICT, checked
 from jepakit.training.fit_config import FitResult
 from jepakit.training.report.diagram import Diagram
-from jepakit.training.result_rows import ResultRow, with_defaults
+from jepakit.training.result_rows import ResultRow, rows_as_html, with_defaults
 from jepakit.training.run import RunFolder, is_first_process
 from jepakit.training.storage.encoder_folder import Role
 from jepakit.training.storage.hub_mixin import HubMixin
@@ -42,6 +43,10 @@ class Pretrained(Generic[EncoderT_co]):
     random_encoder: EncoderT_co
     fit: FitResult
     diagnosis: Diagnosis
+
+    def _repr_html_(self) -> str:
+        facts = {"epochs": self.fit.epochs, "steps": self.fit.steps, **self.fit.metrics}
+        return encoder_as_html(self.encoder, self.diagnosis, facts)
 
 
 @dataclass(frozen=True)
@@ -180,10 +185,28 @@ class Evaluation:
     scatters: tuple[ReportScatter, ...] = ()
     examples: tuple[ReportExample, ...] = ()
 
+    def _repr_html_(self) -> str:
+        return evaluation_as_html(self)
+
     def as_json(self) -> dict[str, Any]:
         """The content of ``results.json``."""
         values = asdict(self)
         return {field.name: values[field.name] for field in fields(Evaluation)}
+
+
+def evaluation_as_html(evaluation: Evaluation) -> str:
+    """Title, summary, recommendation and rows, for a notebook."""
+    lines = [evaluation.title, *evaluation.summary, evaluation.recommendation or ""]
+    return html_lines(lines) + rows_as_html(evaluation.rows)
+
+
+def encoder_as_html(encoder: nn.Module, diagnosis: Diagnosis | None, facts: Mapping[str, float]) -> str:
+    """Size, numbers and findings of an encoder, for a notebook."""
+    values = {} if diagnosis is None else diagnosis.values
+    size = {"parameters": sum(parameter.numel() for parameter in encoder.parameters())}
+    findings = () if diagnosis is None else diagnosis.findings
+    table = html_table((), list({**size, **facts, **values}.items()), title=type(encoder).__name__)
+    return table + html_lines(f"{finding.what}: {finding.advice}" for finding in findings)
 
 
 def read_evaluation(file: Path) -> Evaluation:

@@ -11,8 +11,9 @@ from torch import nn
 
 from jepakit.core import Diagnosis
 from jepakit.files import read_json
+from jepakit.notebook import html_lines
 from jepakit.training.checked import checked
-from jepakit.training.results import EncoderT_co, Evaluation, read_evaluation
+from jepakit.training.results import EncoderT_co, Evaluation, encoder_as_html, evaluation_as_html, read_evaluation
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.encoder_folder import load_encoder_as
 
@@ -48,6 +49,10 @@ class TrainedRun(Generic[EncoderT_co]):
         encoder = cast(EncoderT_co, load_encoder_as(cls.kind, folder.encoder))
         diagnosis = _if_there(folder.diagnosis, lambda file: checked(Diagnosis, read_json(file), file=file))
         return cls(folder, encoder, diagnosis, _if_there(folder.results, read_evaluation))
+
+    def _repr_html_(self) -> str:
+        evaluation = "" if self.evaluation is None else evaluation_as_html(self.evaluation)
+        return html_lines([str(self.folder.path)]) + encoder_as_html(self.encoder, self.diagnosis, {}) + evaluation
 
     @cached_property
     def random_encoder(self) -> EncoderT_co:

@@ -20,6 +20,7 @@ from jepakit.lp.solving.conclude import Conclusion, Judge, at_point, without_poi
 from jepakit.lp.solving.highs import SMALLEST_TOLERANCE, Answer, EdgeWeights, HighsSolver, Method, Status
 from jepakit.lp.solving.repair import repaired_dual, repaired_primal
 from jepakit.lp.solving.scaling import equilibrated
+from jepakit.notebook import html_table
 
 
 @dataclass
@@ -133,6 +134,12 @@ class Solution:
     pivots: int
     seconds: float
     fell_back: bool
+
+    def _repr_html_(self) -> str:
+        proof = f"certified to {self.gap:.1e}" if self.certified else f"not certified: {self.message}"
+        facts = {"objective": self.objective, "lower bound": self.lower, "upper bound": self.upper}
+        work = {"start": self.source, "pivots": self.pivots, "milliseconds": 1000 * self.seconds}
+        return html_table((), list({**facts, "proof": proof, **work}.items()), title=self.status)
 
 
 class Solver:

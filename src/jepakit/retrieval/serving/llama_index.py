@@ -10,7 +10,7 @@ from jepakit.retrieval.serving.searcher import Found, Mode, Searcher, require_se
 from jepakit.search.filters import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from llama_index.core.base.base_retriever import BaseRetriever
     from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -34,7 +34,7 @@ def llama_index_retriever(
 
 
 @cache
-def _retriever_class() -> Callable[[Callable[[list[str]], list[list[Found]]]], BaseRetriever]:
+def _retriever_class() -> Callable[[Callable[[list[str]], Sequence[Sequence[Found]]]], BaseRetriever]:
     """Defines the class on first use, so that LlamaIndex is imported only then."""
     try:
         from llama_index.core.base.base_retriever import BaseRetriever
@@ -45,7 +45,7 @@ def _retriever_class() -> Callable[[Callable[[list[str]], list[list[Found]]]], B
     class JepakitRetriever(BaseRetriever):
         """The documents that a `Searcher` finds."""
 
-        def __init__(self, search: Callable[[list[str]], list[list[Found]]]) -> None:
+        def __init__(self, search: Callable[[list[str]], Sequence[Sequence[Found]]]) -> None:
             super().__init__()
             self._search = search
 

@@ -20,7 +20,7 @@ from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.ranking import familiar, fused, ranked
 from jepakit.search.collection import Collection, open_collection
 from jepakit.search.filters import Filter
-from jepakit.search.found import Found
+from jepakit.search.found import Found, FoundDocuments
 from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.search.settings import DEPTH, SearchSettings
@@ -113,7 +113,7 @@ class Searcher:
 
     def search(
         self, queries: Sequence[str], k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
-    ) -> list[list[Found]]:
+    ) -> list[FoundDocuments]:
         """The best ``k`` documents for each query.
 
         Args:
@@ -136,7 +136,7 @@ class Searcher:
             return Found(name, score, title, text, metadata)
 
         return [
-            [found(row, score) for row, score in zip(best, scores, strict=True) if row >= 0]
+            FoundDocuments(found(row, score) for row, score in zip(best, scores, strict=True) if row >= 0)
             for best, scores in zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
         ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from jepakit.errors import ConfigError, ModelError, require_choice
 from jepakit.files.arrays import map_array
 from jepakit.search.filters import Filter
-from jepakit.search.found import Found
+from jepakit.search.found import Found, FoundDocuments
 from jepakit.search.generations import check_files, read_manifest
 from jepakit.search.settings import DEPTH, FEEDBACK_DOCUMENTS, FEEDBACK_TEMPERATURE, SearchSettings
 from jepakit.search.static.encoder import STATIC, StaticEncoder
@@ -78,7 +78,7 @@ class StaticSearcher:
 
     def search(
         self, query: str, k: int = 10, *, mode: Mode = "fused", where: Filter | None = None
-    ) -> list[Found] | None:
+    ) -> FoundDocuments | None:
         """The best ``k`` documents; None where the query is unfamiliar, so that the base model has to encode it.
 
         Args:
@@ -96,7 +96,7 @@ class StaticSearcher:
         rows, scores = ranking
         found = self.store.documents(rows.tolist())
         columns = zip(found.ids, scores.tolist(), found.titles, found.texts, found.metadata, strict=True)
-        return [Found(*fields) for fields in columns]
+        return FoundDocuments(Found(*fields) for fields in columns)
 
     def ranking(self, query: str, k: int, *, mode: Mode = "fused", where: Filter | None = None) -> Ranking | None:
         """As `search`, but returns rows of the index."""
