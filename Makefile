@@ -1,4 +1,4 @@
-# make demo   pre-train on the built-in dataset, probe, write a report
+# make demo   every system on built-in data, beside the strongest of what needs no jepakit; runs/demo/index.html
 # make test   lint, types, import rules, docs, all tests but the long ones
 # make torture   the long tests: whole data sets, kills again and again
 # make test-lowest   all tests with the oldest versions that pyproject.toml allows, in .venv-lowest; TESTS names some
@@ -19,15 +19,10 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Small enough for two cores and a few minutes: a narrower encoder, few epochs, one classifier, three folds, not ten.
-DEMO = --epochs 6 --encoder.hidden 64 --encoder.layers 3 \
-	--evaluate.classifier svm --evaluate.folds 3 --evaluate.jobs 2
-
 .PHONY: demo test torture test-lowest lint types docs clean
 
 demo: $(VENV)/.installed-demo
-	rm -rf $(RUN)
-	$(BIN)/jepakit graph pretrain --dataset python $(DEMO) --run $(RUN)
+	$(BIN)/jepakit demo --run $(RUN)
 
 # The checks that need no test run side by side, and first: the summary of the tests is the last line.
 test: $(VENV)/.installed-dev
@@ -57,7 +52,7 @@ clean:
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[graph,report]'
+	$(INSTALL) --editable '.[kgqa,lp,guard,minilm,report]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -127,7 +127,7 @@ class CachedEncoder:
         encoder: TextEncoder,
         cache: EmbeddingCache,
         *,
-        block: int = 512,
+        block: int = 128,
     ) -> None:
         self.encoder, self.cache, self.block = encoder, cache, block
         self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint

@@ -19,6 +19,12 @@ SYSTEMS = {
 
 #: name -> verb that belongs to no system: ``jepakit NAME ...``
 VERBS = {
+    "demo": Verb(
+        "what each system does on built-in data, beside the strongest of what needs none of it",
+        "jepakit.cli.demo.command",
+        ("jepakit demo", "jepakit demo graph lp"),
+        extra="graph,kgqa,lp,guard,minilm,report",
+    ),
     "verify": Verb(
         "whether the files of a run, encoder or index are as they were written",
         "jepakit.cli.verify",

@@ -31,7 +31,13 @@ _KINDS = (
 
 
 def write_page(
-    file: Path, *, title: str, eyebrow: str, examples: Sequence[ReportExample], sections: Sequence[ReportSection] = ()
+    file: Path,
+    *,
+    title: str,
+    eyebrow: str,
+    examples: Sequence[ReportExample],
+    sections: Sequence[ReportSection] = (),
+    links: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Writes a page of cases that looks as a report does, whole or not at all.
 
@@ -41,11 +47,12 @@ def write_page(
         eyebrow: the small line above it.
         examples: shown one below the other.
         sections: tables below them.
+        links: other pages: what stands there, and where it is from this file.
 
     Raises:
         ModelError: the file cannot be written.
     """
-    content = {"title": title, "eyebrow": eyebrow, "examples": examples, "sections": sections}
+    content = {"title": title, "eyebrow": eyebrow, "examples": examples, "sections": sections, "links": links}
     write_text(file, render("cases.html.j2", content))
 
 
