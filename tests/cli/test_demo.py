@@ -21,18 +21,14 @@ def test_a_part_is_shown_on_a_page_and_one_whose_package_is_missing_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "highspy", None)
-    for name in [
-        name for name in sys.modules if name.startswith(("jepakit.cli.demo.lp", "jepakit.lp", "jepakit.cli.lp"))
-    ]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "jepakit.cli.demo.lp", raising=False)
     folder = tmp_path / "demo"
     assert main(["demo", "guard", "lp", "--run", str(folder), "--progress", "false"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"deny +send_mail .*eve@evil\.example", said)
     assert "carried out: send_mail {'to': ['ada@home.example'], 'body': 'the offer'}" in said
-    assert "lp: left out: highspy is not installed; install it with: pip install 'jepakit[lp]'" in " ".join(
-        said.split()
-    )
+    missing = "lp: left out: highspy is not installed; install it with: pip install 'jepakit[lp]'"
+    assert missing in " ".join(said.split())
     assert "guard: Use " in said
     page = (folder / "index.html").read_text()
     (address,) = re.findall(r'<a href="([^"]+)">guard: report', page)
