@@ -189,7 +189,9 @@ def test_an_adapter_that_is_not_used_has_no_row_and_the_advice_says_what_the_sea
     assert evaluation is not None
     assert {row.method for row in evaluation.rows} == {OURS, BASE, f"{BASE} + sentences"}
     assert evaluation.recommendation is not None
-    assert evaluation.recommendation.startswith(f"{OURS} finds what {BASE} + sentences finds, which needs no training")
+    assert evaluation.recommendation.startswith(
+        f"Use {BASE} + sentences, which needs no training: {OURS} finds the same"
+    )
 
 
 def test_the_sections_are_what_a_report_reads(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from jepakit.cli.graph_labels import FinetuneOptions, PredictOptions, run_finetune, run_predict
 from jepakit.cli.graph_options import DataOptions, RunDataOptions, data_of
-from jepakit.cli.graph_source import source_of, training_seconds
+from jepakit.cli.graph_source import source_of
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import RunControl, found, say, show_evaluation, training_run, write_results
+from jepakit.cli.runs import RunControl, found, say, say_recommendation, show_evaluation, training_run, write_results
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.floors import untrained
@@ -92,7 +92,7 @@ def run_pretrain(options: PretrainOptions, out: Console) -> Outcome:
         if training.is_first and options.probe:
             labelled = labelled_part(dataset)
             encoders = pretrained.encoder, pretrained.random_encoder
-            evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=training_seconds(run))
+            evaluation = evaluate(labelled, *encoders, options.evaluate, training_seconds=run.training_seconds)
             show_evaluation(evaluation, out)
             training.evaluation = evaluation
     return found(run, training.evaluation)
@@ -117,7 +117,9 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     )
     show_evaluation(evaluation, out)
     folder = source.run if options.out is None else RunFolder(options.out)
-    if folder is not None:
+    if folder is None:
+        say_recommendation(out, evaluation)
+    else:
         write_results(folder, evaluation, out)
     return found(folder, evaluation)
 

@@ -77,12 +77,7 @@ class Source:
     @property
     def training_seconds(self) -> float | None:
         """How long pre-training took; None where it is not known."""
-        return None if self.run is None else training_seconds(self.run)
-
-
-def training_seconds(run: RunFolder) -> float:
-    """How long the training of a run took."""
-    return sum(float(row.get("seconds") or 0) for row in run.read_metrics())
+        return None if self.run is None else self.run.training_seconds
 
 
 def source_of(given: str | Path | None) -> Source:

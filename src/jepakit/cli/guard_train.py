@@ -11,22 +11,14 @@ from rich.console import Console
 
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
-from jepakit.cli.runs import (
-    RunControl,
-    found,
-    say,
-    show_evaluation,
-    trained_run,
-    training_run,
-    write_results,
-)
+from jepakit.cli.runs import RunControl, found, say, show_evaluation, trained_run, training_run, write_results
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.guard.corrupter import Corrupter
 from jepakit.guard.data import Trace
 from jepakit.guard.datasets.generated import GeneratedConfig, generated_traces
 from jepakit.guard.evaluate import EvaluateConfig, evaluate
 from jepakit.guard.model import GuardModel
-from jepakit.guard.pretrain import PretrainConfig, pretrain
+from jepakit.guard.pretrain import PretrainConfig, Pretrained, pretrain
 from jepakit.guard.sources import load_traces
 from jepakit.training import RunFolder, load_encoder_as, push_to_hub
 from jepakit.training.results import Evaluation, ReportSection
@@ -101,6 +93,7 @@ def run_train(options: TrainOptions, out: Console) -> Outcome:
         )
         training.evaluation = Evaluation(
             title="A guard",
+            recommendation=_advice(result, generated=options.traces is None),
             summary=("Numbers of tasks that were held out, and of groups of tools that were held out.",),
             sections=(
                 ReportSection("Tasks that were held out", ("number", "value"), numbers),
@@ -117,11 +110,22 @@ def run_train(options: TrainOptions, out: Console) -> Outcome:
             ),
         )
         say(out, f"trained for {result.fit.epochs} epochs: {run.path}")
-        if options.traces is None:
-            say(out, "the runs were generated: this model shows that everything works, and protects nothing")
         if options.push_to_hub is not None:
             push_to_hub(run.encoder, options.push_to_hub, message=f"epoch {result.fit.epochs}")
     return found(run, training.evaluation)
+
+
+def _advice(result: Pretrained, *, generated: bool) -> str:
+    """Whether to use the model, by the agents that were held out in turn."""
+    if generated:
+        return "Use runs of your own: of generated ones a model shows that everything works, and protects nothing."
+    detected = 100 * max([*result.detector.recall.values(), *result.judge.recall.values()])
+    if result.detector.detector is None and result.judge.judge is None:
+        return "Use the policy alone: attacks on agents that were held out do not score above benign runs."
+    return (
+        f"Use the model beside a policy: of agents that were held out it detects {detected:.0f} % of the attacked runs,"
+        " at 1 % of the benign ones; `jepakit guard evaluate` measures it on others."
+    )
 
 
 def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:

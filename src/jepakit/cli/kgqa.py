@@ -22,7 +22,7 @@ from jepakit.cli.kgqa_train import NAMES, VALUES, TrainOptions, run_train
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
-from jepakit.cli.runs import found, say, show_evaluation, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import found, say, show_evaluation, trained_run, training_run, write_results
 from jepakit.errors import ConfigError
 from jepakit.kgqa.answerer.finetune import FOLDER
 from jepakit.kgqa.answerer.measure import MeasureConfig
@@ -107,8 +107,15 @@ def run_fit(options: FitOptions, out: Console) -> Outcome:
         if training.is_first:
             say(out, f"not in this graph: below a confidence of {fitted.retriever.threshold:.3f}")
             measured = split_of(parts.splits, options.evaluate.split)
-            evaluation = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
-            show_rows(out, evaluation.rows)
+            evaluation = evaluate(
+                graph,
+                measured,
+                fitted.retriever,
+                fitted.random_encoder,
+                options.evaluate,
+                training_seconds=run.training_seconds,
+            )
+            show_evaluation(evaluation, out)
             if options.curve:
                 curve = label_curve(graph, parts.train, measured, encoder, options, options.curve)
                 evaluation = replace(evaluation, curves=(curve,))
@@ -129,7 +136,8 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
         evaluation = measure_run(run, graph, questions, MeasureConfig(options.sample, options.examples))
     else:
         untrained = load_encoder_as(PathMatcher, run.random_encoder)
-        evaluation = evaluate(graph, questions, open_retriever_of(run, graph, options), untrained, options)
+        retriever = open_retriever_of(run, graph, options)
+        evaluation = evaluate(graph, questions, retriever, untrained, options, training_seconds=run.training_seconds)
     if run.results.exists():
         # The curve is of several trainings, which are not repeated.
         evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)

@@ -17,7 +17,7 @@ from jepakit.cli.kgqa_options import (
 )
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
-from jepakit.cli.runs import RunControl, found, say, show_rows, trained_run, training_run
+from jepakit.cli.runs import RunControl, found, say, show_evaluation, trained_run, training_run
 from jepakit.kgqa.answerer.measure import MeasureConfig, measure
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.evaluate import split_of
@@ -71,7 +71,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
             evaluation = measure(
                 graph, measured, tuned.answerer, retriever, options.evaluate, candidates=options.candidates
             )
-            show_rows(out, evaluation.rows)
+            show_evaluation(evaluation, out)
             training.evaluation = evaluation
     return found(run, training.evaluation)
 

@@ -19,7 +19,7 @@ from jepakit.cli.kgqa_options import (
 )
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
-from jepakit.cli.runs import NOT_CONFIGURATION, RunControl, found, say, show_rows, training_run, write_results
+from jepakit.cli.runs import NOT_CONFIGURATION, RunControl, found, say, show_evaluation, training_run, write_results
 from jepakit.files import write_text
 from jepakit.kgqa.evaluate import split_of
 from jepakit.kgqa.pipeline import FINETUNE, PRETRAIN, RETRIEVER, PipelineConfig, train
@@ -86,7 +86,7 @@ def run_train(options: TrainOptions, out: Console) -> Outcome:
         )
         training.diagnosis = trained.diagnosis
         if trained.evaluation is not None:
-            show_rows(out, trained.evaluation.rows)
+            show_evaluation(trained.evaluation, out)
             training.evaluation = trained.evaluation
             for name, step in _options_of_steps(options).items():
                 folder = RunFolder(run.path / name)

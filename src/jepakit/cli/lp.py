@@ -18,7 +18,7 @@ from jepakit.cli.runs import (
     RunControl,
     found,
     say,
-    show_rows,
+    show_evaluation,
     trained_run,
     training_run,
     write_results,
@@ -36,7 +36,6 @@ from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
 from jepakit.training import RunFolder, load_encoder_as
-from jepakit.training.results import Evaluation
 
 
 @dataclass
@@ -150,7 +149,7 @@ def _train(options: TrainOptions, out: Console) -> Outcome:
         result = pretrain(problems, options, optima=optima, run=run, resume=options.resume)
         training.diagnosis = result.diagnosis
         training.evaluation = measured_ways(result.family.choice)
-        _show_advice(training.evaluation, out)
+        show_evaluation(training.evaluation, out)
         say(out, f"trained on {len(problems)} problems for {result.fit.epochs} epochs: {run.path}")
     return found(run, training.evaluation)
 
@@ -160,15 +159,9 @@ def _evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     problems, _ = _read(options.problems, relax=options.relax)
     random_model = load_encoder_as(LPModel, run.random_encoder) if run.random_encoder.exists() else None
     evaluation = evaluate(problems, LearnedFamily.open(run.path), options, random_model=random_model)
-    show_rows(out, evaluation.rows)
-    _show_advice(evaluation, out)
+    show_evaluation(evaluation, out)
     write_results(run, evaluation, out)
     return found(run, evaluation)
-
-
-def _show_advice(evaluation: Evaluation, out: Console) -> None:
-    """The recommendation, or why there is none."""
-    say(out, evaluation.recommendation or evaluation.summary[-1])
 
 
 def _with_optimum(

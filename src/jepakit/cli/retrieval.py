@@ -17,7 +17,16 @@ from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
 from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
 from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
-from jepakit.cli.runs import RunControl, found, say, show_rows, trained_run, training_run, write_results
+from jepakit.cli.runs import (
+    RunControl,
+    found,
+    say,
+    say_recommendation,
+    show_evaluation,
+    trained_run,
+    training_run,
+    write_results,
+)
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.files import whole_file
@@ -254,6 +263,8 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
         say(out, f"each query's NDCG@10: {options.per_query}")
     if options.corpus is None and options.pairs is None:
         write_results(run, evaluation, out)
+    else:
+        say_recommendation(out, evaluation)
     return found(run, evaluation)
 
 
@@ -271,9 +282,7 @@ def _show(evaluation: Comparison | None, out: Console) -> None:
     if evaluation is None:
         say(out, "no test pairs: nothing was measured")
         return
-    show_rows(out, evaluation.rows)
-    for sentence in (*evaluation.summary, evaluation.recommendation or ""):
-        say(out, sentence)
+    show_evaluation(evaluation, out)
 
 
 COMMANDS: dict[str, Command] = {

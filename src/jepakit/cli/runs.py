@@ -129,17 +129,24 @@ def show_rows(out: Console, rows: tuple[ResultRow, ...]) -> None:
 
 
 def show_evaluation(evaluation: Evaluation, out: Console) -> None:
-    """The table, and what follows from it."""
+    """The tables, and how they were measured; the recommendation comes last, see `write_results`."""
     show_rows(out, evaluation.rows)
-    for sentence in filter(None, (*evaluation.summary, evaluation.recommendation)):
+    for sentence in evaluation.summary:
         say(out, sentence)
 
 
 def write_results(run: RunFolder, evaluation: Evaluation | None, out: Console) -> None:
-    """``results.json``, where there is an evaluation, and the report."""
+    """``results.json``, where there is an evaluation, and the report; the last line says what to use."""
     if evaluation is not None:
         write_json(run.results, evaluation.as_json())
     say(out, f"report: {write_report(run.path)}")
+    say_recommendation(out, evaluation)
+
+
+def say_recommendation(out: Console, evaluation: Evaluation | None) -> None:
+    """What to use, where the table says so."""
+    if evaluation is not None and evaluation.recommendation is not None:
+        say(out, evaluation.recommendation)
 
 
 def trained_run(path: Path | None) -> RunFolder:

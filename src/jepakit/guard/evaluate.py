@@ -25,6 +25,8 @@ from jepakit.training.results import Evaluation
 RISK, DETECTOR, FEATURES = "jepakit: risk", "jepakit: detector", "jepakit: features"
 ENERGY, HEAD = "jepakit: JEPA energy", "jepakit: head"
 UNTRAINED, POLICY = "JEPA energy, untrained", "policy"
+ALL = "all runs"
+"""The dataset of the rows of all runs."""
 
 
 @dataclass
@@ -78,7 +80,35 @@ def evaluate(
     counts = (
         f"{runs.attacked.sum()} attacked and {runs.benign.sum()} benign runs of {len(np.unique(runs.group))} agents"
     )
-    return Evaluation(title="Attacks on agents", summary=(counts,), rows=tuple(rows))
+    return Evaluation(
+        title="Attacks on agents",
+        summary=(counts,),
+        recommendation=_advice(rows, config, int(runs.attacked.sum())),
+        rows=tuple(rows),
+    )
+
+
+def _advice(rows: Sequence[ResultRow], config: EvaluateConfig, attacked: int) -> str | None:
+    """Whether to use the model beside the policy; None without a floor. The interval is that of two shares."""
+    metric = _recall(config)
+    found = {
+        row.method: row.value for row in rows if (row.dataset, row.metric) == (ALL, metric) and row.value is not None
+    }
+    floors = [method for method in (UNTRAINED, POLICY) if method in found]
+    if not floors:
+        return None
+    best = max(floors, key=found.__getitem__)
+    ours, other = found[RISK], found[best]
+    reach = 196 * float(np.sqrt((ours * (1 - ours) + other * (1 - other)) / attacked))
+    gain = 100 * (ours - other)
+    shown = (
+        f"{gain:+.1f} points of attacked runs detected at {config.false_alarms:.0%} of benign runs"
+        f" (95 % interval {gain - reach:+.1f} to {gain + reach:+.1f})"
+    )
+    if gain - reach > 0:
+        return f"Use the model beside the policy: {shown} over the best other row, {best}."
+    use = "the policy alone" if best == POLICY else "no model"
+    return f"Use {use}: the model is not surely better than {best}, {shown}."
 
 
 @torch.no_grad()
@@ -107,8 +137,8 @@ def _rows(
     """AUROC and recall of all runs, and of each group and family."""
     highest, attacked, benign = runs.highest(scores, LOWEST), runs.attacked, runs.benign
     threshold = np.quantile(highest[benign], 1 - config.false_alarms, method="higher")
-    recall = f"attacked runs detected at {config.false_alarms:.0%} of benign runs"
-    parts = {"all runs": np.ones(len(runs), bool)}
+    recall = _recall(config)
+    parts = {ALL: np.ones(len(runs), bool)}
     if len(np.unique(runs.group)) > 1:
         parts |= {str(name): runs.group == name for name in np.unique(runs.group)}
     rows: list[ResultRow] = []
@@ -123,6 +153,10 @@ def _rows(
         told = float((highest[attacked & (runs.family == family)] > threshold).mean())
         rows.append(ResultRow(f"attack {family}", method, recall, told, ours=ours))
     return rows
+
+
+def _recall(config: EvaluateConfig) -> str:
+    return f"attacked runs detected at {config.false_alarms:.0%} of benign runs"
 
 
 def _finite(value: float) -> float | None:

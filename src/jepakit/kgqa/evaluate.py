@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepakit.errors import DataError, require_at_least, require_choice
+from jepakit.kgqa.advice import advice
 from jepakit.kgqa.data import Ids, KnowledgeGraph, Questions
 from jepakit.kgqa.linking import EntityLinker, Match
 from jepakit.kgqa.linking.matches import best_entities, mask_matches, mask_topics
@@ -74,6 +75,8 @@ def evaluate(
     retriever: PathRetriever,
     random_encoder: PathMatcher,
     config: EvaluateConfig,
+    *,
+    training_seconds: float | None = None,
 ) -> Evaluation:
     """Measures all retrievers on the same questions, whose topics are given.
 
@@ -89,6 +92,7 @@ def evaluate(
         retriever: ours.
         random_encoder: its matcher before training.
         config: what is measured.
+        training_seconds: of the retriever, for the recommendation.
 
     Raises:
         DataError: there are no questions.
@@ -120,13 +124,14 @@ def evaluate(
         for method, rows in entities.items()
     }
     hits = {method: table[:, 0] for method, table in tables.items()}
+    compared = {method: values for method, values in hits.items() if method != LINKED}
     found = {name: (ranked[method], hits[method]) for name, method in _TOPICS.items() if method in ranked}
     sections += [found_by_section(found), abstention_section(ranked[OURS], hits[OURS])]
     sections += [by_hops(best, ranked[OURS], hits[OURS], hits[UNTRAINED]), by_relation(graph, best, hits[OURS])]
     return Evaluation(
         title=f"Questions over {graph.name}",
         summary=_summary(ranked[OURS], hits, best),
-        recommendation=_recommendation({method: float(values.mean()) for method, values in hits.items()}),
+        recommendation=advice(compared, OURS, "the trained retriever", training_seconds),
         rows=_rows(f"{graph.name}, {len(questions)} questions", tables, best),
         sections=tuple(sections),
         examples=examples_of(questions, ranked[OURS], hits[OURS], retriever, config.examples),
@@ -218,12 +223,3 @@ def _summary(ranked: list[Ranked], hits: dict[str, NDArray[np.float64]], best: l
         f"{len(ranked)} questions, topics given, number of hops not given{by_text}.",
         f"hit@1: untrained {floor:.3f}; the best path of each question gives {exact:.3f}; ours {ours:.3f}{share}.",
     )
-
-
-def _recommendation(hits: dict[str, float]) -> str:
-    best = max((method for method in hits if method != LINKED), key=hits.__getitem__)
-    if best == OURS or hits[OURS] == hits[best]:
-        return "use the trained retriever"
-    if best == UNTRAINED:
-        return "the training did not help: use more questions"
-    return f"{best} answers more of these questions: use it, or train on more questions"

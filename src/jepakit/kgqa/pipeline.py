@@ -183,7 +183,9 @@ class _Steps:
         run, config = self.runs[RETRIEVER], self.config
         retriever = open_retriever(run, self.graph, self.text)
         untrained = load_encoder_as(PathMatcher, run.random_encoder)
-        evaluation = evaluate(self.graph, questions, retriever, untrained, config.evaluate)
+        evaluation = evaluate(
+            self.graph, questions, retriever, untrained, config.evaluate, training_seconds=run.training_seconds
+        )
         if config.skip_finetune:
             return evaluation
         answers = measure(
@@ -197,7 +199,7 @@ class _Steps:
         return replace(
             evaluation,
             summary=evaluation.summary + answers.summary,
-            recommendation=f"{evaluation.recommendation}; {answers.recommendation}",
+            recommendation=f"{evaluation.recommendation} {answers.recommendation}",
             rows=evaluation.rows + answers.rows,
             sections=evaluation.sections + answers.sections,
         )

@@ -168,6 +168,11 @@ class RunFolder:
                 f" its command, or use --config {self.config} --run {self.path} --resume"
             )
 
+    @property
+    def training_seconds(self) -> float:
+        """How long the training took, by metrics.csv; errors as of `read_metrics`."""
+        return sum(float(row.get("seconds") or 0) for row in self.read_metrics())
+
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of metrics.csv; empty where there are none yet.
 

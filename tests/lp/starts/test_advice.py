@@ -14,21 +14,25 @@ def way(name: str, *milliseconds: float, network: bool = False) -> Timed:
 
 def test_a_model_that_is_slower_is_not_to_be_used() -> None:
     ways = [way("cold", 47, 47, 47.3), way("nearest", 21, 21, 21.3), way("model", 181, 180, 182, network=True)]
-    assert recommendation(ways) == ("nearest: 21.1 ms a problem; slower: cold 47.1, model 181: do not use the model")
+    assert recommendation(ways) == (
+        "Use nearest: 21.1 ms a problem; slower: cold 47.1, model 181; do not use the model"
+    )
 
 
 def test_a_model_that_is_faster_pays_after_it_was_loaded() -> None:
     ways = [way("cold", 120, 121, 122), way("model", 20, 21, 22, network=True)]
     assert recommendation(ways) == (
-        "model: 21 ms a problem; slower: cold 121; a process that uses the model first loads it in about 2 s,"
+        "Use model: 21 ms a problem; slower: cold 121; a process that uses the model first loads it in about 2 s,"
         " so it pays from 20 problems a process on"
     )
 
 
 def test_what_is_within_noise_is_said_to_be() -> None:
     ways = [way("a", 10, 30, 20), way("b", 30, 10, 21), way("c", 60, 61, 59)]
-    assert recommendation(ways) == "a: 20 ms a problem; within noise: b 20.3; slower: c 60"
-    assert recommendation([way("a", 10), way("b", 300)]) == "a: 10 ms a problem; not told apart by one problem: b 300"
+    assert recommendation(ways) == "Use a: 20 ms a problem; within noise: b 20.3; slower: c 60"
+    assert (
+        recommendation([way("a", 10), way("b", 300)]) == "Use a: 10 ms a problem; not told apart by one problem: b 300"
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))

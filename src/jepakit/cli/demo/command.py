@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from jepakit.cli.demo.case import Shown
 from jepakit.cli.messages import say
+from jepakit.cli.outcome import Outcome
 from jepakit.cli.reading import Command
 from jepakit.errors import ConfigError, MissingExtraError, require_choice
 from jepakit.files import write_json
@@ -51,7 +52,7 @@ class DemoOptions:
             require_choice("systems", system, get_args(System))
 
 
-def run_demo(options: DemoOptions, out: Console) -> None:
+def run_demo(options: DemoOptions, out: Console) -> Outcome:
     """Runs the parts one after another; one whose packages are missing is left out.
 
     Raises:
@@ -82,7 +83,10 @@ def run_demo(options: DemoOptions, out: Console) -> None:
     say(out, "")
     show_table(parts, skipped, out)
     write_index(options.run / "index.html", parts, skipped)
-    say(out, f"{in_words(whole.seconds)} in all; open {options.run / 'index.html'}")
+    page = options.run / "index.html"
+    say(out, f"{in_words(whole.seconds)} in all; open {page}")
+    systems = {name: asdict(part) for name, part in parts.items()}
+    return Outcome({"page": page, "seconds": whole.seconds, "systems": systems, "left_out": skipped})
 
 
 def _prepare(folder: Path) -> None:

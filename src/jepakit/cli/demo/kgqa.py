@@ -39,7 +39,9 @@ def run(folder: Path, out: Console) -> Shown:
         )
         seconds = time.perf_counter() - start
         measured = split_of(parts.splits, "test")
-        found = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
+        found = evaluate(
+            graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate, training_seconds=seconds
+        )
         learned = (
             f"{len(parts.unlabelled):,} questions were read without their answers, for {seconds:.0f} s; no answer and"
             " no gold path was used. No test question has topic and path of one of them."

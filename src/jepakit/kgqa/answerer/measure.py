@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepakit.errors import DataError, require_at_least
+from jepakit.kgqa.advice import advice
 from jepakit.kgqa.answerer.answering import Answer, QuestionAnswerer
 from jepakit.kgqa.answerer.data import Example
 from jepakit.kgqa.answerer.examples import retrieve_for
@@ -88,7 +89,7 @@ def measure(
             f"hit@1 {ours:.3f}, the retriever alone {alone:.3f}; an answer is among the candidates of "
             f"{np.mean(reached):.3f} of the questions.",
         ),
-        recommendation="use the answerer" if ours > alone else "the retriever alone answers as many questions",
+        recommendation=advice(hits, OURS, "the answerer"),
         rows=tuple(rows),
         sections=(_abstention(answers, hits[OURS]), _examples(questions, answers, found.examples, config.examples)),
     )

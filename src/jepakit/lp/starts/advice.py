@@ -53,7 +53,7 @@ def recommendation(ways: Sequence[Timed]) -> str:
     best, *others = sorted(ways, key=lambda way: way.mean)
     near = [way for way in others if within_noise(way, best)]
     slower = [way for way in others if way not in near]
-    parts = [f"{best.name}: {in_ms(best.mean)} ms a problem"]
+    parts = [f"Use {best.name}: {in_ms(best.mean)} ms a problem"]
     if near:
         why = "not told apart by one problem" if len(best.milliseconds) == 1 else "within noise"
         parts.append(f"{why}: {_listed(near)}")
@@ -70,7 +70,7 @@ def _about_networks(best: Timed, others: Sequence[Timed]) -> str:
         return (
             f"{loading}, so it pays from {ceil(NETWORK_MS / saved):,} problems a process on" if saved > 0 else loading
         )
-    return ": do not use the model" if any(way.network for way in others) else ""
+    return "; do not use the model" if any(way.network for way in others) else ""
 
 
 def _listed(ways: Sequence[Timed]) -> str:

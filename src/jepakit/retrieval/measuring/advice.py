@@ -98,11 +98,12 @@ def advice(
     difference = values[main] - values[strongest]
     if not difference.any():
         return (
-            f"{main} finds what {strongest} finds, which needs no training.{_gain(values, strongest, floors[0], seed)}"
+            f"Use {strongest}, which needs no training: {main} finds the same."
+            f"{_gain(values, strongest, floors[0], seed)}"
         )
     needed = math.ceil((_Z / _SMALL) ** 2 * float(difference.var(ddof=1)))
     return (
-        f"Training is not shown to help: {main} and {strongest}, which needs no training, do not differ significantly"
+        f"Use {strongest}, which needs no training: training is not shown to help, {main} is not significantly better"
         f" ({against(main, strongest)} NDCG@10) on {questions} different questions; to show a difference of {_SMALL:g},"
         f" about {needed:,} are needed.{_gain(values, strongest, floors[0], seed)}"
     )
