@@ -44,7 +44,7 @@ def test_the_first_is_the_fastest_and_no_row_is_left_out(seed: int) -> None:
     ]
     said = recommendation(ways)
     best = min(ways, key=lambda one: one.mean)
-    assert said.startswith(f"{best.name}: {in_ms(best.mean)} ms")
+    assert said.startswith(f"Use {best.name}: {in_ms(best.mean)} ms")
     assert all(f"{one.name} {in_ms(one.mean)}" in said for one in ways if one is not best)
     assert ("do not use the model" in said) == (not best.network and any(one.network for one in ways))
 
