@@ -37,10 +37,12 @@ from benchmarks.retrieval_static_rivals import RIVALS, embedder
 from jepakit.retrieval.ranking import DEPTH, nearest
 from jepakit.retrieval.static.config import StaticConfig
 from jepakit.retrieval.static.network import StaticNetwork
+from jepakit.retrieval.static.stage import start_for
 from jepakit.retrieval.static.texts import TrainingTexts, training_questions, training_texts
 from jepakit.retrieval.static.training import fit_static, tokenizer_rules
 from jepakit.search import weighted
 from jepakit.search.static.encoder import StaticEncoder
+from jepakit.search.static.shipped import general_encoder
 from jepakit.text import TextConfig, TextEncoder, load_text_encoder
 from jepakit.training import save_encoder
 from jepakit.training.result_rows import ResultRow
@@ -52,13 +54,22 @@ HOME, FOREIGN, WORDS = 0.99, 0.97, 0.2
 AIMS = {"stackfaq": 0.97}
 SCORE, SHARE, NEEDED = "NDCG@10", "share of the base's NDCG@10", "share of the queries that need the base"
 ABLATED = "cranfield"
-VARIANTS: dict[str, dict[str, Any]] = {UNTRAINED: {"epochs": 0}, TOKENS: {"pairs": False}}
+GENERAL = "jepakit: the shipped static encoder"
+FROM_BASE, EXPORTED = "jepakit: static queries, not from the shipped encoder", "jepakit: static queries, exportable"
+VARIANTS: dict[str, dict[str, Any]] = {
+    UNTRAINED: {"epochs": 0, "start": "base"},
+    FROM_BASE: {"start": "base"},
+    TOKENS: {"pairs": False},
+    EXPORTED: {"pairs": False, "hidden": 0.0},
+}
 ABLATIONS: dict[str, dict[str, Any]] = {
     "InfoNCE alone": {"predictive": 0.0, "contrastive": 1.0},
     "regression and InfoNCE": {"contrastive": 0.3},
-    "10 MB": {"megabytes": 10.0},
+    "trained at 10 MB": {"megabytes": 10.0},
     "vectors of 128 numbers": {"width": 128},
 }
+SIZES = (16, 10, 8, 6)
+"""MB that the rarest rows of a trained encoder are left out for."""
 CURVE = (500, 2_000)
 
 
@@ -98,7 +109,8 @@ class _Place:
         config = self.config(seed=seed, **changes)
         texts = self.texts(sentences, questions=config.questions)
         rules = tokenizer_rules(self.encoder)
-        return fit_static(texts, self.encoder, config, rules=rules, documents="").network.numpy()
+        start = start_for(self.encoder, rules) if config.start == "general" else None
+        return fit_static(texts, self.encoder, config, rules=rules, documents="", start=start).network.numpy()
 
     def known(self, key: tuple[Any, ...], measure: Callable[[], Any]) -> Any:
         return self.steps.value((self.name, *key, self.options.quick), measure)
@@ -147,6 +159,19 @@ class _Place:
 
         return self.known(("variant", name, seed), measure)
 
+    def general(self) -> list[float]:
+        """NDCG@10 of each test question by the shipped encoder, which knows no text of the collection."""
+        return self.known((GENERAL,), lambda: self.scores(torch.from_numpy(general_encoder().encode(self.questions))))
+
+    def smaller(self, megabytes: float) -> dict[str, Any]:
+        """As `variant`, by an encoder of seed 0 whose rarest rows were left out after training."""
+
+        def measure() -> dict[str, Any]:
+            static = self.trained(0).within(megabytes)
+            return {"plain": self.scores(torch.from_numpy(static.encode(self.questions))), "MB": static.megabytes}
+
+        return self.known(("smaller", megabytes), measure)
+
     def rows(self) -> list[ResultRow]:
         """At home."""
         base = np.array(self.base())
@@ -165,6 +190,7 @@ class _Place:
         gated = [self.by(self, seed, gated=True) for seed in self.seeds]
         ours = {
             **{name: [np.array(self.variant(name, 0, **changes)["plain"])] for name, changes in VARIANTS.items()},
+            GENERAL: [np.array(self.general())],
             OURS: [np.array(values["plain"]) for values in found],
             f"{OURS} + BM25": [np.array(values["fused"]) for values in found],
             GATED: [np.array(values["plain"]) for values in gated],
@@ -175,7 +201,7 @@ class _Place:
             note = against(np.mean(values, axis=0) - base) if method != BASE else ""
             more: dict[str, Any] = {"ours": learned, "note": note}
             table.append(mean_row(self.title, method, SCORE, [float(value.mean()) for value in values], **more))
-        for method in (UNTRAINED, TOKENS, OURS, GATED):
+        for method in (UNTRAINED, GENERAL, FROM_BASE, TOKENS, EXPORTED, OURS, GATED):
             shares = [float(value.mean() / base.mean()) for value in ours[method]]
             more = {"ours": method != UNTRAINED, "aim": aim if method in (OURS, GATED) else None}
             table.append(mean_row(self.title, method, SHARE, shares, **more))
@@ -221,6 +247,11 @@ def _ablations(place: _Place) -> list[ResultRow]:
         note = f"{values['MB']:.1f} MB"
         score = [float(np.mean(values["plain"])) / base]
         table.append(mean_row(f"{place.title}, options", f"{OURS}, {name}", SHARE, score, ours=True, note=note))
+    for megabytes in SIZES:
+        values = place.smaller(megabytes)
+        method, note = f"{OURS}, cut to {megabytes} MB", f"{values['MB']:.1f} MB"
+        score = [float(np.mean(values["plain"])) / base]
+        table.append(mean_row(f"{place.title}, options", method, SHARE, score, ours=True, note=note))
     found = place.by(place, 0, gated=False)
     score = [float(np.mean(found["plain"])) / base]
     table.append(mean_row(f"{place.title}, options", OURS, SHARE, score, ours=True))
@@ -241,7 +272,8 @@ def _speed(place: _Place) -> list[ResultRow]:
         texts = place.questions[:200]
         # What training changes are numbers, not how many there are.
         config, rules = place.config(epochs=0), tokenizer_rules(place.encoder)
-        network = fit_static(place.texts(), place.encoder, config, rules=rules, documents="").network
+        start = start_for(place.encoder, rules)
+        network = fit_static(place.texts(), place.encoder, config, rules=rules, documents="", start=start).network
         static = network.numpy()
         methods: dict[str, Callable[[str], object]] = {OURS: lambda text: static.encode([text])}
         for name, config in (("torch", TextConfig()), ("OpenVINO", TextConfig(backend="openvino"))):
@@ -287,6 +319,7 @@ def _speed(place: _Place) -> list[ResultRow]:
 _COLD = """
 import resource, sys
 from jepakit.search.static.encoder import StaticEncoder
+from jepakit.search.static.shipped import general_encoder
 StaticEncoder.load(sys.argv[1]).encode([sys.argv[2]])
 assert "torch" not in sys.modules
 used = resource.getrusage(resource.RUSAGE_SELF)

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from static_samples import KNOWN, WORDS, rules, sentences, trained
 
 from jepakit import load_encoder
-from jepakit.errors import DataError, ModelError
+from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.retrieval.static.network import BagTensors, StaticNetwork
 from jepakit.search.static.encoder import StaticEncoder, from_arrays, gelu, quantised
 from jepakit.search.static.features import Features, count_features, tokenized, tokenizer_of
+from jepakit.search.static.shipped import _FOLDER, general_encoder
 from jepakit.training import save_encoder
 
 ASKED = (*sentences(50, words=WORDS, seed=1), "", "  ", "\ud800", "unheard of", "d1")
@@ -62,6 +63,41 @@ def test_a_folder_gives_the_encoder_back(folder: Path) -> None:
     again = load_encoder(folder)
     assert isinstance(again, StaticNetwork)
     np.testing.assert_array_equal(again.numpy().encode(ASKED), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"width": 12, "hidden": 0.0}])
+def test_the_rarest_rows_are_left_out_of_a_smaller_encoder(options: dict[str, object], tmp_path: Path) -> None:
+    encoder = trained(**options).network.numpy()
+    pairs = encoder.features.pairs
+    small = encoder.within(encoder.megabytes - 0.006)
+    assert encoder.megabytes - 0.0062 < small.megabytes <= encoder.megabytes - 0.006
+    assert small.features.singles == encoder.features.singles
+    kept = np.isin(pairs, small.features.pairs)
+    often = encoder.gate.frequency[encoder.features.singles :]
+    assert kept.any()
+    assert often[kept].min() >= often[~kept].max()
+    rows = small.features.rows_of(encoder.features) >= 0
+    same = [text for text in ASKED if rows[encoder.features([text]).rows].all()]
+    assert len(same) > 2
+    np.testing.assert_array_equal(small.encode(same), encoder.encode(same))
+    network = StaticNetwork.holding(small)
+    folder = save_encoder(network, tmp_path / "small", config=network.arguments)
+    np.testing.assert_array_equal(StaticEncoder.load(folder).encode(ASKED), small.encode(ASKED))
+    np.testing.assert_array_equal(
+        StaticEncoder.load(folder).familiar(small.features(ASKED)), small.familiar(small.features(ASKED))
+    )
+    with pytest.raises(ConfigError, match="megabytes"):
+        encoder.within(1e-6)
+
+
+def test_the_shipped_encoder_is_small_and_knows_what_words_mean() -> None:
+    encoder = general_encoder()
+    assert sum(file.stat().st_size for file in _FOLDER.iterdir()) < 8.1e6
+    assert {file.name for file in _FOLDER.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    near = (("a doctor treats patients", "medical care"), ("the speed of a car", "how fast vehicles are"))
+    for number, (one, other) in enumerate(near):
+        vectors = encoder.encode([one, other, near[1 - number][1]])
+        assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
 
 
 def test_any_changed_byte_of_the_weights_is_noticed(folder: Path, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from static_samples import QUICK, rules, sentences, trained, training_of
+from static_samples import KNOWN, QUICK, rules, sentences, trained, training_of
 from torch import Tensor
 from toy_collection import WordEncoder, collection
 
 from jepakit.errors import ConfigError, DataError
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.static.config import StaticConfig
+from jepakit.retrieval.static.stage import start_for
 from jepakit.retrieval.static.texts import TrainingTexts, excerpts, training_questions, training_texts
 from jepakit.retrieval.static.training import fit_static, tokenizer_rules
 from jepakit.text import Kind
@@ -39,6 +40,26 @@ def test_two_runs_give_the_same_encoder() -> None:
     runs = [fit_static(training_of(), WordEncoder(), config, rules=rules(), documents="") for _ in range(2)]
     for name, value in runs[0].network.state_dict().items():
         torch.testing.assert_close(runs[1].network.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_training_continues_from_another_encoder_and_keeps_its_words() -> None:
+    start = trained().network.numpy()
+    few = sentences(60, words=KNOWN[:10], seed=3)
+    home = TrainingTexts(few, WordEncoder().encode(few, "query"))
+    config = StaticConfig(**{**QUICK, "epochs": 1, "fewest": 1})
+    alone, continued = (
+        fit_static(home, WordEncoder(), config, rules=rules(), documents="", start=one).network.numpy()
+        for one in (None, start)
+    )
+    assert len(continued.features) > continued.features.singles > alone.features.singles
+    for texts, least in ((few, 0.97), (sentences(50, seed=5), 0.9)):
+        expected = WordEncoder().encode(texts, "query").numpy()
+        reached = [float((one.encode(texts) * expected).sum(1).mean()) for one in (alone, continued)]
+        assert reached[1] > max(reached[0], least)
+
+
+def test_the_shipped_encoder_is_no_start_for_another_base() -> None:
+    assert start_for(WordEncoder(), rules()) is None
 
 
 def test_the_size_is_kept() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from jepakit.errors import ConfigError, require_at_least, require_within
+from jepakit.errors import ConfigError, require_at_least, require_choice, require_within
+
+Start = Literal["general", "base"]
 
 
 @dataclass
@@ -12,6 +15,8 @@ class StaticConfig:
     """How the static encoder of queries is made and trained.
 
     Args:
+        start: ``general`` continues the encoder that comes with the package, if it predicts the same base; ``base``
+            starts from the base's vectors of single tokens.
         megabytes: the largest size of the table of vectors; the rarest tokens and pairs are left out to fit.
         width: numbers of a token's vector, at most those of the base model; None: as many. A narrower table is smaller
             and less exact.
@@ -34,6 +39,7 @@ class StaticConfig:
         seed: of the sample, the order and the dropout.
     """
 
+    start: Start = "general"
     megabytes: float = 28.0
     width: int | None = None
     pairs: bool = True
@@ -54,6 +60,7 @@ class StaticConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_choice("start", self.start, get_args(Start))
         require_at_least(self, width=1, fewest=1, hidden=0, predictive=0, contrastive=0, sentences=0, texts=0)
         require_at_least(self, epochs=0, batch_size=2)
         require_within(self, "[0, 1)", "dropout")

@@ -124,6 +124,37 @@ class StaticNetwork(nn.Module):
         context = self.widen(summed / bags.counts.clamp(min=1).sqrt().unsqueeze(-1))
         return F.normalize(self.predictor(context), dim=-1) * (bags.counts > 0).unsqueeze(-1)
 
+    @classmethod
+    def holding(cls, encoder: StaticEncoder) -> StaticNetwork:
+        """The same encoder, so that `jepakit.training.save_encoder` writes it."""
+        network = cls(
+            dim=encoder.dim,
+            width=encoder.table.shape[1],
+            hidden=len(encoder.layers[0][1]) / encoder.dim if encoder.layers else 0.0,
+            rules=len(encoder.features.rules.encode()),
+            vocabulary=len(encoder.features.tokens),
+            singles=encoder.features.singles,
+            pairs=len(encoder.features.pairs),
+            base=encoder.base,
+            fingerprint=encoder.fingerprint,
+            documents=encoder.documents,
+        )
+        network._fill(encoder.features, encoder.table, encoder.scale)
+        network.set_gate(encoder.gate)
+        continue_predictor(network.predictor, encoder)
+        if isinstance(network.widen, nn.Linear) and encoder.widen is not None:
+            with torch.no_grad():
+                network.widen.weight.copy_(torch.from_numpy(encoder.widen))
+        return network.eval()
+
+    @torch.no_grad()
+    def _fill(self, features: Features, table: np.ndarray, scale: np.ndarray) -> None:
+        self.rules.copy_(torch.from_numpy(np.frombuffer(features.rules.encode(), np.uint8).copy()))
+        self.tokens.copy_(torch.from_numpy(features.tokens))
+        self.pairs.copy_(torch.from_numpy(features.pairs))
+        self.table.copy_(torch.from_numpy(table))
+        self.scale.copy_(torch.from_numpy(scale))
+
     def numpy(self) -> StaticEncoder:
         """The same encoder for query time."""
         arrays = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
@@ -151,12 +182,11 @@ class StaticNetwork(nn.Module):
     ) -> StaticNetwork:
         """What training made, its table in whole numbers."""
         table = vectors.table.weight.detach().numpy()
-        rules = np.frombuffer(features.rules.encode(), np.uint8)
         network = cls(
             dim=vectors.widen.out_features if isinstance(vectors.widen, nn.Linear) else table.shape[1],
             width=table.shape[1],
             hidden=hidden,
-            rules=len(rules),
+            rules=len(features.rules.encode()),
             vocabulary=len(features.tokens),
             singles=features.singles,
             pairs=len(features.pairs),
@@ -164,12 +194,7 @@ class StaticNetwork(nn.Module):
             fingerprint=fingerprint,
             documents=documents,
         )
-        whole, scale = quantised(table)
-        network.rules.copy_(torch.from_numpy(rules.copy()))
-        network.tokens.copy_(torch.from_numpy(features.tokens))
-        network.pairs.copy_(torch.from_numpy(features.pairs))
-        network.table.copy_(torch.from_numpy(whole))
-        network.scale.copy_(torch.from_numpy(scale))
+        network._fill(features, *quantised(table))
         network.widen.load_state_dict(vectors.widen.state_dict())
         network.predictor.load_state_dict(predictor.state_dict())
         return network.eval()
@@ -178,6 +203,16 @@ class StaticNetwork(nn.Module):
 def build_predictor(dim: int, hidden: float) -> nn.Module:
     """``[N, dim] -> [N, dim]``: a residual perceptron that starts as the identity, or nothing."""
     return MLPPredictor(dim, depth=2, width_factor=hidden, residual=True) if hidden else IdentityPredictor()
+
+
+@torch.no_grad()
+def continue_predictor(predictor: nn.Module, start: StaticEncoder) -> None:
+    """A perceptron starts as that of another encoder, if the two have the same shape."""
+    linear = [module for module in predictor.modules() if isinstance(module, nn.Linear)]
+    if [tuple(one.weight.shape) for one in linear] == [weight.shape for weight, _ in start.layers]:
+        for one, (weight, bias) in zip(linear, start.layers, strict=True):
+            one.weight.copy_(torch.from_numpy(weight))
+            one.bias.copy_(torch.from_numpy(bias))
 
 
 def rows_in(megabytes: float, *, dim: int, width: int, hidden: float, rules: int, vocabulary: int) -> int:

@@ -20,8 +20,16 @@ from jepakit.core.contrastive import Contrast
 from jepakit.errors import ConfigError, DataError
 from jepakit.progress import phase
 from jepakit.retrieval.static.config import StaticConfig
-from jepakit.retrieval.static.network import BagTensors, StaticNetwork, TokenVectors, build_predictor, rows_in
+from jepakit.retrieval.static.network import (
+    BagTensors,
+    StaticNetwork,
+    TokenVectors,
+    build_predictor,
+    continue_predictor,
+    rows_in,
+)
 from jepakit.retrieval.static.texts import TrainingTexts
+from jepakit.search.static.encoder import StaticEncoder
 from jepakit.search.static.features import (
     Bags,
     Features,
@@ -76,6 +84,7 @@ def fit_static(
     *,
     rules: str,
     documents: str,
+    start: StaticEncoder | None = None,
 ) -> TrainedStatic:
     """Trains a static encoder on texts and the base's vectors of them.
 
@@ -85,6 +94,8 @@ def fit_static(
         config: the options.
         rules: the tokeniser, see `tokenizer_rules`.
         documents: fingerprint of the vectors of documents that queries will be compared with.
+        start: training continues from it, and its tokens that no text has get vectors, too; None: from the base's
+            vectors of single tokens.
 
     Raises:
         DataError: there are too few texts.
@@ -104,13 +115,16 @@ def fit_static(
         most=_most_rows(config, encoder.dim, rules),
         pairs=config.pairs,
         fewest=config.fewest,
+        also=None if start is None else start.features.tokens >= 0,
     )
     bags = [features.of([some]).rows for some in numbers]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         vectors = TokenVectors(len(features), config.width or encoder.dim, encoder.dim)
         predictor = build_predictor(encoder.dim, config.hidden)
-        _initialise(vectors, features, encoder, np.log((len(rows) + 1) / (frequency + 1)))
+        _initialise(vectors, features, encoder, np.log((len(rows) + 1) / (frequency + 1)), start)
+        if start is not None:
+            continue_predictor(predictor, start)
         held = features.of([numbers[row] for row in chosen])
         curve = _train(vectors, predictor, bags, rows, (held, training.targets[chosen]), training.targets, config)
     network = StaticNetwork.of(
@@ -162,24 +176,30 @@ def _most_rows(config: StaticConfig, dim: int, rules: str) -> int:
 
 
 @torch.no_grad()
-def _initialise(vectors: TokenVectors, features: Features, encoder: TextEncoder, rarity: np.ndarray) -> None:
+def _initialise(
+    vectors: TokenVectors, features: Features, encoder: TextEncoder, rarity: np.ndarray, start: StaticEncoder | None
+) -> None:
     """Each token starts as the base's vector of it alone, the longer the rarer it is; pairs start at zero.
 
-    The lengths are those of TF-IDF (Spärck Jones 1972). Where rows are narrower, the principal directions of these
-    vectors are kept, and the linear map turns them back.
+    The lengths are those of TF-IDF (Spärck Jones 1972). What another encoder knows starts as its vectors. Where rows
+    are narrower, the principal directions of these vectors are kept, and the linear map turns them back.
     """
     tokenizer = tokenizer_of(features.rules)
     numbers = np.flatnonzero(features.tokens >= 0).tolist()
     words = [tokenizer.decode([number]).removeprefix("##").strip() for number in numbers]
     lengths = _START * torch.from_numpy(rarity[: len(words)] / max(rarity[: len(words)].mean(), 1e-6)).float()
-    start = encoder.encode(words, "query") * lengths.unsqueeze(1)
+    wanted = torch.zeros(len(features), encoder.dim)
+    wanted[: len(words)] = encoder.encode(words, "query") * lengths.unsqueeze(1)
+    if start is not None:
+        theirs = torch.from_numpy(start.features.rows_of(features))
+        known = theirs >= 0
+        wanted[known] = torch.from_numpy(start.vectors(theirs[known].numpy()))
     table = vectors.table.weight
-    table.zero_()
     if isinstance(vectors.widen, nn.Linear):
-        directions = torch.linalg.eigh(start.T @ start).eigenvectors.flip(1)[:, : table.shape[1]]
+        directions = torch.linalg.eigh(wanted.T @ wanted).eigenvectors.flip(1)[:, : table.shape[1]]
         vectors.widen.weight.copy_(directions)
-        start = start @ directions
-    table[: len(start)] = start
+        wanted = wanted @ directions
+    table.copy_(wanted)
 
 
 def _train(

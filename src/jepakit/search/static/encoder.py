@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 
-from jepakit.errors import DataError, ModelError, in_one_line
+from jepakit.errors import ConfigError, DataError, ModelError, in_one_line
 from jepakit.files import read_json, reading, stated_digest
 from jepakit.files.digests import check_digest
 from jepakit.search.static.features import Bags, Features
@@ -70,6 +70,40 @@ class StaticEncoder:
         arrays = [self.table, self.scale, self.gate.frequency, self.features.tokens, self.features.pairs]
         arrays += [array for layer in self.layers for array in layer] + ([] if self.widen is None else [self.widen])
         return (sum(array.nbytes for array in arrays) + len(self.features.rules.encode())) / 1e6
+
+    def within(self, megabytes: float) -> StaticEncoder:
+        """The same encoder without its rarest rows, at most so large; pairs are left out first, then tokens.
+
+        Raises:
+            ConfigError: what is not in rows is larger.
+        """
+        single = self.table.shape[1] + self.scale.itemsize + self.gate.frequency.itemsize
+        pair = single + self.features.pairs.itemsize
+        singles, pairs = self.features.singles, len(self.features.pairs)
+        room = int(1e6 * megabytes) - (round(1e6 * self.megabytes) - singles * single - pairs * pair)
+        if room < single:
+            raise ConfigError("megabytes", megabytes, "more: tokeniser and perceptron alone are larger")
+        kept = min(singles, room // single)
+        often = np.argsort(-self.gate.frequency[:singles], kind="stable")[:kept]
+        both = np.argsort(-self.gate.frequency[singles:], kind="stable")[: (room - kept * single) // pair]
+        return self._with_rows(np.sort(often), np.sort(both))
+
+    def _with_rows(self, tokens: np.ndarray, pairs: np.ndarray) -> StaticEncoder:
+        numbers = np.full(len(self.features.tokens), -1, np.int32)
+        numbers[np.flatnonzero(self.features.tokens >= 0)[tokens]] = np.arange(len(tokens))
+        rows = np.concatenate([tokens, self.features.singles + pairs])
+        return replace(
+            self,
+            features=Features(self.features.rules, numbers, self.features.pairs[pairs]),
+            table=self.table[rows],
+            scale=self.scale[rows],
+            gate=replace(self.gate, frequency=self.gate.frequency[rows]),
+        )
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """What some rows of the table add to a text, ``[R, D]`` float32."""
+        found = self.table[rows] * self.scale[rows, None]
+        return found if self.widen is None else found @ self.widen.T
 
     def familiar(self, bags: Bags) -> np.ndarray:
         """Which of N texts it answers for, ``[N]`` bool."""

@@ -92,6 +92,13 @@ class Features:
         there = places[self.pairs[places] == keys]
         return np.concatenate([single[known], self.singles + there]), share
 
+    def rows_of(self, other: Features) -> np.ndarray:
+        """The row here of each row of other features of the same tokeniser, ``[R of the other]`` int64; -1: none."""
+        places = np.minimum(np.searchsorted(self.pairs, other.pairs), max(0, len(self.pairs) - 1))
+        there = self.pairs[places] == other.pairs if len(self.pairs) else np.zeros(len(other.pairs), np.bool_)
+        pairs = np.where(there, self.singles + places, -1)
+        return np.concatenate([self.tokens[other.tokens >= 0].astype(np.int64), pairs])
+
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         return tokenizer_of(self.rules)
@@ -129,7 +136,13 @@ def tokenized(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
 
 
 def count_features(
-    rules: str, numbers: Sequence[np.ndarray], *, most: int, pairs: bool, fewest: int
+    rules: str,
+    numbers: Sequence[np.ndarray],
+    *,
+    most: int,
+    pairs: bool,
+    fewest: int,
+    also: np.ndarray | None = None,
 ) -> tuple[Features, np.ndarray]:
     """The features of some texts that get a vector, the most frequent ones.
 
@@ -139,6 +152,7 @@ def count_features(
         most: rows of the table; tokens come first, pairs fill what is left.
         pairs: whether pairs get vectors.
         fewest: texts from which a pair gets one.
+        also: tokens that get a vector where no text has them, ``[V]`` bool.
 
     Returns:
         The features, and in how many texts each row occurs, ``[R]`` int64.
@@ -152,7 +166,7 @@ def count_features(
             together.update(np.unique(some[:-1] * size + some[1:]).tolist())
     # Of equal counts the lower number comes first, so that a table is the same in every run.
     order = np.argsort(-counts, kind="stable")[:most]
-    kept = np.sort(order[counts[order] > 0])
+    kept = np.sort(order[(counts > 0 if also is None else (counts > 0) | also)[order]])
     tokens = np.full(size, -1, np.int32)
     tokens[kept] = np.arange(len(kept))
     often = sorted(((count, -key) for key, count in together.items() if count >= fewest), reverse=True)
