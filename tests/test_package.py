@@ -22,6 +22,7 @@ from packaging.version import Version
 
 import jepakit
 from jepakit.cli.verbs import SYSTEMS
+from jepakit.loading import OPENERS
 from jepakit.training import FitConfig
 from jepakit.training.results import Pretrained
 
@@ -292,6 +293,7 @@ def test_the_same_things_have_the_same_names_in_every_system(system: str) -> Non
     assert issubclass(package.Pretrained, Pretrained)
     evaluating = importlib.import_module(SYSTEMS[system].verbs["evaluate"].module).COMMANDS["evaluate"]
     assert evaluating.positional == ("run",)
+    assert system in OPENERS
     assert issubclass(evaluating.options, package.EvaluateConfig)
 
 

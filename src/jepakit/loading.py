@@ -50,10 +50,10 @@ def load(source: str | Path) -> Any:
     architecture = architecture_of(steps[0].encoder)
     package, _, rest = architecture.partition(".")
     system = rest.partition(".")[0]
-    if package != "jepakit" or system not in _OPENERS:
+    if package != "jepakit" or system not in OPENERS:
         way_out = "use jepakit.load_encoder on its folder encoder/, with encoder_class=YourEncoder"
         raise ModelError(f"{folder}: its encoder is of the class {architecture}, of no system of jepakit; {way_out}")
-    return _OPENERS[system](folder)
+    return OPENERS[system](folder)
 
 
 def _by_name(name: str) -> Any:
@@ -99,7 +99,7 @@ def _retrieval(run: Path) -> Any:
 
 
 #: The system of a run's encoder -> what opens the run.
-_OPENERS: dict[str, Callable[[Path], Any]] = {
+OPENERS: dict[str, Callable[[Path], Any]] = {
     "graph": _graph,
     "guard": _guard,
     "kgqa": _kgqa,
