@@ -292,7 +292,7 @@ def test_the_same_things_have_the_same_names_in_every_system(system: str) -> Non
     assert issubclass(package.PretrainConfig, FitConfig)
     assert issubclass(package.Pretrained, Pretrained)
     evaluating = importlib.import_module(SYSTEMS[system].verbs["evaluate"].module).COMMANDS["evaluate"]
-    assert evaluating.positional == ("run",)
+    assert evaluating.positional[0] == "run"
     assert system in OPENERS
     assert issubclass(evaluating.options, package.EvaluateConfig)
 
