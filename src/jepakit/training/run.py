@@ -91,9 +91,9 @@ class RunFolder:
             if not resume:
                 way_out = "a new folder, --resume to continue its run, or --overwrite to replace it"
                 raise ConfigError("run", self.path, way_out)
-            earlier = {(renamed or {}).get(name, name): value for name, value in _flat(self.read_config())}
-            before = dict(_flat(parse_yaml(defaults))) | earlier
-            now = dict(_flat(parse_yaml(config_yaml)))
+            earlier = {(renamed or {}).get(name, name): value for name, value in flat_options(self.read_config())}
+            before = dict(flat_options(parse_yaml(defaults))) | earlier
+            now = dict(flat_options(parse_yaml(config_yaml)))
             if changed := [name for name in {**now, **before} if now.get(name) != before.get(name)]:
                 others = f"; changed too: {', '.join(changed[1:])}" if len(changed) > 1 else ""
                 expected = f"{before.get(changed[0])!r} to resume {self.path}{others}"
@@ -203,10 +203,10 @@ class RunFolder:
             writer.writerows(rows)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted option -> value."""
+def flat_options(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The options of a configuration and of the mappings in it: dotted name, value."""
     for name, value in config.items():
         if isinstance(value, dict) and value:
-            yield from _flat(cast(dict[str, Any], value), f"{prefix}{name}.")
+            yield from flat_options(cast(dict[str, Any], value), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

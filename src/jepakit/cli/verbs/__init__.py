@@ -25,6 +25,12 @@ VERBS = {
         ("jepakit demo", "jepakit demo graph lp"),
         extra="graph,kgqa,lp,guard,minilm,report",
     ),
+    "compare": Verb(
+        "scores, options and curves of several runs side by side",
+        "jepakit.cli.compare",
+        ("jepakit compare runs/first runs/second --out compare.html",),
+        extra="training",
+    ),
     "verify": Verb(
         "whether the files of a run, encoder or index are as they were written",
         "jepakit.cli.verify",

@@ -66,14 +66,14 @@ def line_chart(
     return _lines(x, [Line("", y)], across, up, description=description, height=220 if wide else 130, x_label=x_label)
 
 
-def compared_chart(lines: Sequence[tuple[str, np.ndarray]], *, description: str, x_label: str = "epoch") -> str:
-    """Several curves over whole numbers, each ``[n, 2]`` with numbers of its own, on one pair of axes."""
-    x = np.unique(np.concatenate([points[:, 0] for _, points in lines]))
+def compared_chart(lines: Sequence[tuple[str, str, np.ndarray]], *, description: str, x_label: str = "epoch") -> str:
+    """Several curves, each with its name, its class and numbers of its own ``[n, 2]``, on one pair of axes."""
+    x = np.unique(np.concatenate([points[:, 0] for _, _, points in lines]))
     rows: list[Line] = []
-    for which, (name, points) in enumerate(lines):
+    for name, key, points in lines:
         values = np.full(len(x), np.nan)
         values[np.searchsorted(x, points[:, 0])] = points[:, 1]
-        rows.append(Line(name, values, key_of(which)))
+        rows.append(Line(name, values, key))
     across = axis_of(x, count=8, whole=True, room=False)
     up = axis_of(np.concatenate([line.y for line in rows]), count=5)
     return _lines(x, rows, across, up, description=description, height=220, x_label=x_label)
