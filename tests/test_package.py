@@ -185,6 +185,13 @@ def test_every_direct_dependency_has_a_tested_version() -> None:
     assert set(map(normalized, pinned)) == declared
 
 
+def test_a_release_locks_the_versions_of_every_extra_of_users() -> None:
+    listed = re.search(r"^RUNTIME = ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert listed is not None
+    extras = set(listed[1].replace("\\", " ").split())
+    assert extras == set(PROJECT["optional-dependencies"]) - {"dev", "docs", "release"}
+
+
 def test_the_lowest_versions_are_the_lower_bounds() -> None:
     lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
     pins = {
