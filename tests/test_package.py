@@ -162,7 +162,8 @@ def test_the_version_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("path", modules(), ids=named)
 def test_a_module_imports_only_what_its_extra_brings(path: Path) -> None:
     parts = path.relative_to(SOURCE).with_suffix("").parts
-    part = parts[1] if parts[0] == "cli" else parts[0]
+    # A part of the demo is imported where its system is shown.
+    part = parts[2 if parts[1] == "demo" and len(parts) > 2 else 1] if parts[0] == "cli" else parts[0]
     eagerly = requirements(None) | (set() if part in BARE else requirements(EXTRA_OF.get(part, "training")))
     lazily = eagerly.union(*(requirements(extra) for extra in RUNTIME))
     on_import = distributions({name for node in at_import(tree_of(path)) for name in imported(node)})

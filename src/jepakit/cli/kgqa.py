@@ -107,14 +107,7 @@ def run_fit(options: FitOptions, out: Console) -> Outcome:
         if training.is_first:
             say(out, f"not in this graph: below a confidence of {fitted.retriever.threshold:.3f}")
             measured = split_of(parts.splits, options.evaluate.split)
-            evaluation = evaluate(
-                graph,
-                measured,
-                fitted.retriever,
-                fitted.random_encoder,
-                options.evaluate,
-                training_seconds=run.training_seconds,
-            )
+            evaluation = evaluate(graph, measured, fitted.retriever, fitted.random_encoder, options.evaluate)
             show_evaluation(evaluation, out)
             if options.curve:
                 curve = label_curve(graph, parts.train, measured, encoder, options, options.curve)
@@ -137,7 +130,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     else:
         untrained = load_encoder_as(PathMatcher, run.random_encoder)
         retriever = open_retriever_of(run, graph, options)
-        evaluation = evaluate(graph, questions, retriever, untrained, options, training_seconds=run.training_seconds)
+        evaluation = evaluate(graph, questions, retriever, untrained, options)
     if run.results.exists():
         # The curve is of several trainings, which are not repeated.
         evaluation = replace(evaluation, curves=read_evaluation(run.results).curves)

@@ -92,7 +92,8 @@ def evaluate(
         retriever: ours.
         random_encoder: its matcher before training.
         config: what is measured.
-        training_seconds: of the retriever, for the recommendation.
+        training_seconds: of the retriever, for the recommendation; None leaves it out, so that a run that was
+            interrupted has the same results.
 
     Raises:
         DataError: there are no questions.

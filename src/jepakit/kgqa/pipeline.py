@@ -183,9 +183,7 @@ class _Steps:
         run, config = self.runs[RETRIEVER], self.config
         retriever = open_retriever(run, self.graph, self.text)
         untrained = load_encoder_as(PathMatcher, run.random_encoder)
-        evaluation = evaluate(
-            self.graph, questions, retriever, untrained, config.evaluate, training_seconds=run.training_seconds
-        )
+        evaluation = evaluate(self.graph, questions, retriever, untrained, config.evaluate)
         if config.skip_finetune:
             return evaluation
         answers = measure(

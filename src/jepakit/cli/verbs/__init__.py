@@ -22,7 +22,7 @@ VERBS = {
     "demo": Verb(
         "what each system does on built-in data, beside the strongest of what needs none of it",
         "jepakit.cli.demo.command",
-        ("jepakit demo", "jepakit demo graph lp"),
+        ("jepakit demo lp guard", "jepakit demo --run runs/shown"),
         extra="graph,kgqa,lp,guard,minilm,report",
     ),
     "compare": Verb(
