@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -134,6 +136,35 @@ def test_embeddings_are_the_encoders(level: str, toy: Toy, tmp_path: Path, capsy
         sizes = graphs.nodes_per_graph.tolist()
         assert table["node"].to_pylist() == [node for size in sizes for node in range(size)]
     assert [path.name for path in out.parent.iterdir()] == ["x.parquet"]
+
+
+def test_a_store_is_a_data_set_for_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = np.arange(60)
+    pq.write_table(pa.table({"source": ring, "target": (ring + 1) % 60}), tmp_path / "edges.parquet")
+    pq.write_table(pa.table({"node": ring, "a": ring / 60, "label": ring // 20}), tmp_path / "nodes.parquet")
+    store, run, out = (str(tmp_path / name) for name in ("store", "run", "out.parquet"))
+    assert main(["graph", "store", str(tmp_path), "--out", store]) == 0
+    assert "60 nodes with 1 features, 120 edges in" in capsys.readouterr().out
+    monkeypatch.setattr("jepakit.graph.large.sampling.FULL_NODES", 50)
+    options = "--preset nodes --epochs 1 --encoder.hidden 8 --probe false --sampling.batch_nodes 16"
+    assert main(["graph", "pretrain", *options.split(), "--run", run, store]) == 0
+    assert "method: auto" in (tmp_path / "run/config.yaml").read_text("utf-8")
+    assert main(["graph", "embed", run, "--out", out]) == 2
+    assert "expected node for a graph of so many nodes" in capsys.readouterr().err
+    assert main(["graph", "embed", run, "--out", str(tmp_path / "out.csv"), "--level", "node"]) == 2
+    monkeypatch.setattr("jepakit.graph.rows._NODES_AT_ONCE", 25)
+    assert main(["graph", "embed", run, "--out", out, "--level", "node"]) == 0
+    table = pq.read_table(out)
+    encoder = load_encoder(tmp_path / "run/encoder")
+    assert isinstance(encoder, GraphEncoder)
+    expected = encoder.embed(load_dataset(Path(store)).graphs, key="node")
+    torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected)
+    assert table["node"].to_pylist() == ring.tolist()
+    assert table["label"].to_pylist() == (ring // 20).tolist()
+    assert main(["graph", "store", str(tmp_path), "--out", store]) == 2
+    assert "is there already" in capsys.readouterr().err
 
 
 def test_data_of_other_features_are_refused(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

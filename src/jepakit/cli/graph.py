@@ -1,4 +1,4 @@
-"""``jepakit graph pretrain | evaluate | embed | finetune | predict``."""
+"""``jepakit graph pretrain | evaluate | embed | finetune | predict | store``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from jepakit.cli.graph_labels import FinetuneOptions, PredictOptions, run_finetune, run_predict
 from jepakit.cli.graph_options import DataOptions, RunDataOptions, data_of
 from jepakit.cli.graph_source import source_of
+from jepakit.cli.graph_store import StoreOptions, embed_large, run_store
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
 from jepakit.cli.reading import Command
@@ -18,6 +19,7 @@ from jepakit.cli.runs import RunControl, found, say, say_recommendation, show_ev
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.floors import untrained
+from jepakit.graph.large.sampling import SamplingConfig, batches_of, is_large, sample_of
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
 from jepakit.graph.rows import (
@@ -103,9 +105,9 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     source, *others = (source_of(given) for given in (options.run, *(options.repeats or ())))
     encoder = source.encoder()
     dataset = labelled_part(data_of(source, options, encoder))
+    sample = sample_of(dataset.graphs, batches_of(dataset.graphs, SamplingConfig(), seed=0), seed=0)
     random_encoder, *repeats = (
-        one.random_encoder() or untrained(encoder, dataset.graphs, seed=seed)
-        for seed, one in enumerate((source, *others))
+        one.random_encoder() or untrained(encoder, sample, seed=seed) for seed, one in enumerate((source, *others))
     )
     evaluation = evaluate(
         dataset,
@@ -130,6 +132,9 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     require_known_format("out", options.out)
     encoder = source.encoder()
     dataset = data_of(source, options, encoder)
+    if is_large(dataset.graphs):
+        embed_large(encoder, dataset, options.out, options.level, out)
+        return
     embeddings = encoder.embed(dataset.graphs, key=options.level)
     columns, index = graph_rows(dataset) if options.level == "graph" else node_rows(dataset)
     label = dataset.graphs.y if options.level == "graph" else dataset.graphs.node_y
@@ -147,4 +152,5 @@ COMMANDS = {
     "embed": Command(EmbedOptions, run_embed, ("run",), ("dataset",)),
     "finetune": Command(FinetuneOptions, run_finetune, ("run",), ("dataset",), json=True),
     "predict": Command(PredictOptions, run_predict, ("run",), ("dataset",)),
+    "store": Command(StoreOptions, run_store, ("dataset",)),
 }

@@ -28,13 +28,15 @@ def write_array(file: Path, array: NDArray[Any]) -> None:
         stream.write(plain.reshape(-1).view(np.uint8).data)
 
 
-def map_array(file: Path, dtype: DTypeLike, dimensions: int = 1) -> NDArray[Any]:
+def map_array(
+    file: Path, dtype: DTypeLike, dimensions: int = 1, *, error: type[DataError | ModelError] = ModelError
+) -> NDArray[Any]:
     """The array in a file, mapped into memory.
 
     Raises:
-        ModelError: it is no such array, or not all of it is there.
+        DataError, ModelError: it is no such array, or not all of it is there; which of them ``error`` says.
     """
-    with reading(file, ModelError):
+    with reading(file, error):
         array = np.load(file, mmap_mode="r", allow_pickle=False)
         if array.ndim != dimensions or array.dtype != np.dtype(dtype):
             expected = f"{np.dtype(dtype)} of {dimensions} dimensions"

@@ -8,6 +8,7 @@ with requires_extra("graph"):
     from jepakit.graph.encoder import EncoderConfig, GraphEncoder
     from jepakit.graph.evaluate import EvaluateConfig, evaluate
     from jepakit.graph.finetune import FinetuneConfig, finetune
+    from jepakit.graph.large.sampling import SamplingConfig
     from jepakit.graph.masking import Masking, with_patches
     from jepakit.graph.networks.encoding import with_position
     from jepakit.graph.objective import ObjectiveConfig, build_jepa
@@ -32,6 +33,7 @@ __all__ = [
     "ObjectiveConfig",
     "PretrainConfig",
     "Pretrained",
+    "SamplingConfig",
     "ViewConfig",
     "build_jepa",
     "concatenate",

@@ -21,9 +21,21 @@ if TYPE_CHECKING:
 
 Task = Literal["graph classification", "graph multilabel", "graph regression", "node classification", "none"]
 
-_PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes", "node_type")
-_PER_EDGE = ("edge_attr", "edge_type")
-_OPTIONAL = ("edge_attr", "edge_type", "descriptors", "y", "node_y", "position", "patch", "node_type")
+PER_NODE = ("x", "node_y", "position", "patch", "hidden_nodes", "node_type", "degree", "roots")
+PER_EDGE = ("edge_attr", "edge_type")
+"""Fields of `Graphs` with a row for each node, and for each edge."""
+_OPTIONAL = (
+    "edge_attr",
+    "edge_type",
+    "descriptors",
+    "y",
+    "node_y",
+    "position",
+    "patch",
+    "node_type",
+    "degree",
+    "roots",
+)
 """What `concatenate` joins, if all parts have it."""
 Rows = Tensor | NDArray[Any]
 
@@ -50,6 +62,8 @@ class Graphs:
         hidden_nodes: nodes whose features an encoder must not see, ``[N]`` bool, or None.
         node_type: kind of each node, ``[N]`` int64, or None.
         edge_type: kind of each edge, such as a relation, ``[E]`` int64, or None.
+        degree: number of edges that end in each node in the graph of which this is a part, ``[N]``; None: all are here.
+        roots: the nodes whose embeddings are wanted, ``[N]`` bool; None: all. The others are there for their messages.
         vocabulary: what the columns of ``x`` and ``edge_attr`` are; None where only their position says so.
     """
 
@@ -66,6 +80,8 @@ class Graphs:
     hidden_nodes: Tensor | None = None
     node_type: Tensor | None = None
     edge_type: Tensor | None = None
+    degree: Tensor | None = None
+    roots: Tensor | None = None
     vocabulary: Vocabulary | None = None
 
     def __len__(self) -> int:
@@ -102,6 +118,15 @@ class Graphs:
         return torch.bincount(self.edge_index[1], minlength=self.num_nodes)
 
     @property
+    def incoming_ptr(self) -> Tensor:
+        """The first of the edges that end in each node, then E: ``[N + 1]`` int64."""
+        known = self.degree
+        # Without a node that lacks edges, they need not be counted.
+        if known is not None and not known.is_floating_point() and int(known.sum()) == self.num_edges:
+            return offsets(known)
+        return offsets(self.in_degree)
+
+    @property
     def device(self) -> torch.device:
         """The device of all tensors."""
         return self.x.device
@@ -113,19 +138,28 @@ class Graphs:
         edges, edge_ptr = select_groups(self.edge_ptr, ids)
         shift = (node_ptr[:-1] - self.node_ptr[ids])[owners(edge_ptr.diff(), len(edges))]
         edge_index = self.edge_index[:, edges] + shift
-        kept = self._take(nodes, *_PER_NODE) | self._take(edges, *_PER_EDGE) | self._take(ids, "descriptors", "y")
+        kept = self._take(nodes, *PER_NODE) | self._take(edges, *PER_EDGE) | self._take(ids, "descriptors", "y")
         return replace(self, **kept, edge_index=edge_index, node_ptr=node_ptr, edge_ptr=edge_ptr)
 
     def induced(self, keep: Tensor) -> Graphs:
         """The subgraphs induced by the nodes where ``keep`` (``[N]`` bool) is true; graphs stay, even when emptied."""
         rest = self.with_edges(keep[self.edge_index].all(0))
         edge_index, node_ptr = (keep.cumsum(0) - 1)[rest.edge_index], offsets_of_kept(self.node_ptr, keep)
-        return replace(rest, **self._take(keep, *_PER_NODE), edge_index=edge_index, node_ptr=node_ptr)
+        return replace(rest, **rest._take(keep, *PER_NODE), edge_index=edge_index, node_ptr=node_ptr)
 
     def with_edges(self, keep: Tensor) -> Graphs:
-        """The same nodes with the edges where ``keep`` (``[E]`` bool) is true."""
+        """The same nodes with the edges where ``keep`` (``[E]`` bool) is true.
+
+        Of a part of a graph, ``degree`` becomes what is expected where the whole loses edges as the part does.
+        """
         edge_index, edge_ptr = self.edge_index[:, keep], offsets_of_kept(self.edge_ptr, keep)
-        return replace(self, edge_index=edge_index, edge_ptr=edge_ptr, **self._take(keep, *_PER_EDGE))
+        kept = self._take(keep, *PER_EDGE)
+        if self.degree is not None:
+            before, after = self.in_degree, torch.bincount(edge_index[1], minlength=self.num_nodes)
+            # Of a node whose edges are elsewhere, the share that is lost is that of all edges here.
+            share = keep.double().mean() if keep.numel() else 1.0
+            kept["degree"] = torch.where(before > 0, self.degree * after / before.clamp(min=1), self.degree * share)
+        return replace(self, edge_index=edge_index, edge_ptr=edge_ptr, **kept)
 
     def to(self, device: torch.device | str) -> Graphs:
         """The same graphs with all tensors on ``device``."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from jepakit.core.packed import segment_max, segment_mean, segment_sum
+from jepakit.core.packed import offsets_of_kept, segment_max, segment_mean, segment_sum
 from jepakit.errors import ConfigError, DataError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.networks.encoding import Encoding, with_position
@@ -124,7 +124,8 @@ class GraphEncoder(HubMixin, NodeEncoder):
     """`Graphs` -> ``{"node": [N, width], "graph": [G, width]}``.
 
     A learned mask token replaces the features of the nodes in ``graphs.hidden_nodes``, not their structural encoding.
-    With a vocabulary, graphs that have one too are read by the names of their columns, others by position.
+    With a vocabulary, graphs that have one too are read by the names of their columns, others by position. Where the
+    graphs have roots, there are embeddings of them alone.
 
     Args:
         in_dim: columns of ``graphs.x``.
@@ -188,6 +189,10 @@ class GraphEncoder(HubMixin, NodeEncoder):
         """
         return with_position(self.read_by_name(graphs), self.config.position, self.config.position_size)
 
+    def prepared(self, graphs: Graphs) -> Graphs:
+        """`prepare`, where that has not been done."""
+        return self.prepare(graphs) if self.position_dim and graphs.position is None else self.read_by_name(graphs)
+
     def read_by_name(self, graphs: Graphs) -> Graphs:
         """The graphs with the columns that this encoder was trained on; then their position says what they are.
 
@@ -223,7 +228,7 @@ class GraphEncoder(HubMixin, NodeEncoder):
                 nodes before.
             batch_nodes: approximate nodes per batch; batches larger than a processor's cache are slower.
         """
-        graphs = self.prepare(graphs) if self.position_dim and graphs.position is None else self.read_by_name(graphs)
+        graphs = self.prepared(graphs)
         batch_of = (graphs.node_ptr[1:] - 1).clamp(min=0) // batch_nodes
         sizes: list[int] = torch.unique_consecutive(batch_of, return_counts=True)[1].tolist() or [0]
         was_training = self.training
@@ -256,26 +261,33 @@ class GraphEncoder(HubMixin, NodeEncoder):
     def forward(self, graphs: Graphs) -> dict[str, Tensor]:
         """Embeds a batch; raises DataError if its features are not those of the constructor."""
         graphs = graphs if graphs.vocabulary is None else self.read_by_name(graphs)
-        self._check(graphs)
+        self.check(graphs)
         messages = Messages(graphs)
         edges = None if self.edges is None else self.edges(graphs.edge_attr)
+        outputs = [self.read_features(graphs)]
+        for depth in range(len(self.layers)):
+            outputs.append(self.propagate(depth, outputs[-1], messages, edges))
+        node = torch.cat(outputs, dim=1) if self.config.jumping == "concat" else outputs[-1]
+        node, node_ptr = messages.spread(node, self.config.spread, self.config.restart), graphs.node_ptr
+        if graphs.roots is not None:
+            node, node_ptr = node[graphs.roots], offsets_of_kept(node_ptr, graphs.roots)
+        return {"node": node, "graph": _POOLINGS[self.config.pooling](node, node_ptr)}
+
+    def read_features(self, graphs: Graphs) -> Tensor:
+        """The input of the first layer: ``[N, hidden]``."""
         x = self._project(graphs.x)
         if graphs.hidden_nodes is not None:
             x = torch.where(graphs.hidden_nodes[:, None], self.mask_token.to(x.dtype), x)
-        if self.position is not None:
-            x = x + self.position(graphs.position)
-        outputs = [x]
-        for depth, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
-            h = norm(layer(x, messages, edges))
-            # Without concatenation, the last layer is the embedding, which needs both signs.
-            if depth < len(self.layers) or self.config.jumping == "concat":
-                h = torch.relu(h)
-            h = self.dropout(h)
-            x = x + h if self.config.residual else h
-            outputs.append(x)
-        node = torch.cat(outputs, dim=1) if self.config.jumping == "concat" else outputs[-1]
-        node = messages.spread(node, self.config.spread, self.config.restart)
-        return {"node": node, "graph": _POOLINGS[self.config.pooling](node, graphs.node_ptr)}
+        return x if self.position is None else x + self.position(graphs.position)
+
+    def propagate(self, depth: int, x: Tensor, messages: Messages, edges: Tensor | None) -> Tensor:
+        """The output of the layer at ``depth`` (from 0) for its input ``x``: ``[N, hidden] -> [N, hidden]``."""
+        h = self.norms[depth](self.layers[depth](x, messages, edges))
+        # Without concatenation, the last layer is the embedding, which needs both signs.
+        if depth + 1 < len(self.layers) or self.config.jumping == "concat":
+            h = torch.relu(h)
+        h = self.dropout(h)
+        return x + h if self.config.residual else h
 
     def _project(self, x: Tensor) -> Tensor:
         if self.word_weight is not None:
@@ -301,7 +313,8 @@ class GraphEncoder(HubMixin, NodeEncoder):
             case "gin":
                 return GINLayer(config.hidden, norm)
 
-    def _check(self, graphs: Graphs) -> None:
+    def check(self, graphs: Graphs) -> None:
+        """Raises DataError where the features are not those of the constructor."""
         for name, width in (("x", self.in_dim), ("edge_attr", self.edge_dim), ("position", self.position_dim)):
             value = getattr(graphs, name)
             columns = 0 if value is None else value.shape[1]

@@ -16,6 +16,8 @@ from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.floors import COUNTS, KERNELS, LABELS, Floor, kernel_floor, node_features, random_encoders
+from jepakit.graph.large.probing import embedded_rows, feature_rows, probed_nodes, probed_part
+from jepakit.graph.large.sampling import is_large
 from jepakit.graph.molecule_floors import FINGERPRINTS, FOREST, descriptors, fingerprints, molecule_features, smiles_of
 from jepakit.graph.predictions import probe_scatter
 from jepakit.graph.probe.binary import BinaryClassifier, Member
@@ -60,6 +62,8 @@ class EvaluateConfig:
             ``random`` (the encoder before training; of nodes also a GCN of one layer), ``wl`` and ``wl-oa``
             (Weisfeiler-Lehman subtree and optimal assignment kernels with a support vector machine; graph
             classification only).
+        most_nodes: of each split of a large graph so many nodes at most are probed, drawn at random. Label propagation
+            and more than one random encoder are left out there.
         kernel_seconds: a kernel that would take longer is left out, which the summary says.
         jobs: processes.
     """
@@ -69,6 +73,7 @@ class EvaluateConfig:
     folds: int = 10
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     floors: list[Floor] = field(default_factory=lambda: ["no network", "random", "wl", "wl-oa"])
+    most_nodes: int = 10_000
     kernel_seconds: float = 900.0
     jobs: int = 1
 
@@ -77,7 +82,7 @@ class EvaluateConfig:
         require_choice("multilabel", self.multilabel, get_args(BinaryClassifier))
         for floor in self.floors:
             require_choice("floors", floor, get_args(Floor))
-        require_at_least(self, folds=2, jobs=1, kernel_seconds=0)
+        require_at_least(self, folds=2, jobs=1, kernel_seconds=0, most_nodes=10)
 
 
 def evaluate(
@@ -107,17 +112,30 @@ def evaluate(
     title = f"JEPA pre-training on {dataset.name}"
     if dataset.task == "none":
         return Evaluation(title=title, summary=("The data have no labels: there is nothing to probe.",))
+    graphs, nodes = dataset.graphs, dataset.task == "node classification"
+    large = nodes and is_large(graphs)
+    rows = torch.zeros(0, dtype=torch.long)
+    if large:
+        dataset, rows = probed_part(dataset, probed_nodes(_splits(dataset), config.most_nodes))
     score = _Score(dataset, config, models=1 + len(repeats))
-    key: Literal["node", "graph"] = "node" if dataset.task == "node classification" else "graph"
+
+    def embedding(one: GraphEncoder) -> Callable[[], Tensor]:
+        if large:
+            return partial(embedded_rows, one, graphs, rows)
+        return partial(one.embed, graphs, key="node" if nodes else "graph")
+
     trained = [encoder, *(ours for ours, _ in repeats)]
-    ours = score([partial(one.embed, dataset.graphs, key=key) for one in trained])
+    ours = score([embedding(one) for one in trained])
     others: dict[str, Measured] = {}
     if "random" in config.floors and random_encoder is not None:
         untrained = [random_encoder, *(before for _, before in repeats)]
-        if not repeats:
-            untrained = random_encoders(random_encoder, dataset.graphs, score.random_models)
-        others[RANDOM] = score([partial(one.embed, dataset.graphs, key=key) for one in untrained])
-    others |= _node_floors(dataset, score) if key == "node" else _graph_floors(dataset, score)
+        if not repeats and not large:
+            untrained = random_encoders(random_encoder, graphs, score.random_models)
+        others[RANDOM] = score([embedding(one) for one in untrained])
+    if large:
+        others |= {method: score([made]) for method, made in feature_rows(graphs, rows, config.floors).items()}
+    else:
+        others |= _node_floors(dataset, score) if nodes else _graph_floors(dataset, score)
     left_out: tuple[str, ...] = ()
     if dataset.task == "graph classification":
         seeds = [score.seed(unit) for unit in range(score.units)]

@@ -19,6 +19,8 @@ from jepakit.errors import ConfigError
 from jepakit.files import whole_file
 from jepakit.graph.data import GraphDataset, Origins
 
+_NODES_AT_ONCE = 1 << 16
+
 Columns = Mapping[str, Sequence[Any]]
 
 
@@ -80,6 +82,36 @@ def write_rows(path: Path, columns: Columns, embedding: Tensor | None = None, in
         matrix[there] = embedding.numpy()[np.array(index)[there]]
     with whole_file(path) as unfinished:
         _WRITERS[path.suffix](unfinished, columns, matrix)
+
+
+def write_nodes(path: Path, dataset: GraphDataset, embedding: Tensor) -> None:
+    """As `write_rows` a row for each node of a single graph, some at a time: ``embedding`` may be a mapped file.
+
+    Raises:
+        ConfigError: the file is not to be Parquet.
+    """
+    if path.suffix != ".parquet":
+        raise ConfigError("out", path, "a file name that ends in .parquet for so many nodes")
+    kind = pa.list_(pa.float32(), embedding.shape[1])
+    with whole_file(path) as unfinished:
+        writer: pq.ParquetWriter | None = None
+        for first in range(0, len(embedding), _NODES_AT_ONCE):
+            rows = slice(first, first + _NODES_AT_ONCE)
+            part = embedding[rows]
+            columns: dict[str, Any] = {"graph": [0] * len(part), "node": range(first, first + len(part))}
+            if dataset.node_ids is not None:
+                columns["node_id"] = dataset.node_ids[rows]
+            if dataset.graphs.node_y is not None:
+                columns |= label_columns(dataset.graphs.node_y[rows], dataset.label_names)
+            arrays = {name: pa.array(list(values)) for name, values in columns.items()}
+            if "label" in arrays:
+                arrays["label"] = arrays["label"].cast(pa.int64())
+            arrays["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(part.numpy().reshape(-1)), type=kind)
+            table = pa.table(arrays)
+            writer = pq.ParquetWriter(unfinished, table.schema) if writer is None else writer
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
 
 
 def _write_parquet(file: Path, columns: Columns, matrix: np.ndarray | None) -> None:

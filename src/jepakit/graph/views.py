@@ -54,7 +54,7 @@ class BatchViews:
     """Makes the `Views` of a batch of graphs.
 
     The predicted rows (``where``) are the masked nodes (key ``node``) and the graphs that have masked nodes (keys
-    ``graph`` and ``descriptor``).
+    ``graph`` and ``descriptor``). Where a batch has roots, only they are predicted; a mask has one of them at least.
     """
 
     def __init__(self, masking: Masking, config: ViewConfig) -> None:
@@ -63,7 +63,7 @@ class BatchViews:
     def draw(self, batch: Graphs, generator: torch.Generator) -> Views:
         """The views of a batch for a random mask."""
         if not self.config.every_node:
-            views = self.of(batch, self.masking(batch, generator))
+            views = self.of(batch, self._with_a_root(self.masking(batch, generator), batch, generator))
             return replace(views, context=self._thinned(views.context, generator))
         target = batch if self.config.target == "whole" else self._whole_context(batch, generator)
         return Views(self._whole_context(batch, generator), target)
@@ -72,20 +72,33 @@ class BatchViews:
         """The views of a batch for a given mask (``[N]`` bool); raises ConfigError where every node is predicted."""
         if self.config.every_node:
             raise ConfigError("views.target", self.config.target, "whole or region, and the context token or drop")
-        rows, graph_of_node = masked.nonzero().squeeze(1), batch.graph_of_node
+        roots = torch.ones_like(masked) if batch.roots is None else batch.roots
+        rows, graph_of_node = (masked & roots).nonzero().squeeze(1), batch.graph_of_node
+        embedded = (roots.cumsum(0) - 1)[rows]
         token = self.config.context == "token"
         node = Where(
-            target_rows=rows if self.config.target == "whole" else None,
-            context_rows=rows if token else None,
+            target_rows=embedded if self.config.target == "whole" else None,
+            context_rows=embedded if token else None,
             position=None if batch.position is None else batch.position[rows],
             query_group=graph_of_node[rows],
-            context_group=graph_of_node if token else graph_of_node[~masked],
+            context_group=graph_of_node[roots] if token else graph_of_node[~masked],
         )
         predicted = graph_of_node[rows].unique_consecutive()
-        context = replace(batch, hidden_nodes=masked) if token else batch.induced(~masked)
+        # What is left where nodes are removed is all there is to predict from, roots or not.
+        context = replace(batch, hidden_nodes=masked) if token else replace(batch, roots=None).induced(~masked)
         target = batch if self.config.target == "whole" else batch.induced(masked)
         graph = Where(predicted, predicted)
         return Views(context, target, {"node": node, "graph": graph, "descriptor": graph})
+
+    def _with_a_root(self, masked: Tensor, batch: Graphs, generator: torch.Generator) -> Tensor:
+        """The mask; where it has no root, a random root takes the place of another node."""
+        if batch.roots is None or bool((masked & batch.roots).any()):
+            return masked
+        roots, others = batch.roots.nonzero().squeeze(1), masked.nonzero().squeeze(1)
+        masked = masked.clone()
+        masked[others[:1]] = False
+        masked[roots[torch.randint(len(roots), (1,), generator=generator).to(roots.device)]] = True
+        return masked
 
     def _whole_context(self, batch: Graphs, generator: torch.Generator) -> Graphs:
         """A context with every node."""

@@ -55,4 +55,9 @@ VERBS = {
         "jepakit.cli.graph",
         ("jepakit graph predict runs/molecules more.csv --out predictions.csv",),
     ),
+    "store": Verb(
+        "make mapped files of one graph larger than memory, from Parquet",
+        "jepakit.cli.graph",
+        ("jepakit graph store web --out web-store", "jepakit graph pretrain ./web-store --preset nodes"),
+    ),
 }

@@ -12,7 +12,7 @@ from jepakit.graph.vocabulary import Vocabulary
 
 __all__ = ["load_dataset"]
 
-_Kind = Literal["python", "python-library", "planetoid", "tu", "molecules", "files"]
+_Kind = Literal["python", "python-library", "planetoid", "tu", "molecules", "store", "files"]
 
 
 def load_dataset(
@@ -35,7 +35,8 @@ def load_dataset(
     - ``Cora``, ``CiteSeer``, ``PubMed``: see `jepakit.graph.datasets.planetoid.load_planetoid`;
     - the name of a TU set such as ``MUTAG``: see `jepakit.graph.datasets.tu.load_tu`;
     - the name of a SMILES table in ``data_dir/moleculenet``;
-    - a path: a folder in TU or Planetoid format, a ``.csv`` or ``.csv.gz`` with SMILES (see
+    - a path: a store of one large graph (`jepakit.graph.large.store`), whose tensors are mapped files; a folder in TU
+      or Planetoid format, a ``.csv`` or ``.csv.gz`` with SMILES (see
       `jepakit.graph.datasets.molecules.load.load_molecules`), or what
       `jepakit.graph.datasets.files.load_graph_files` reads.
 
@@ -88,7 +89,7 @@ def load_dataset(
 
 
 def _load(
-    kind: Literal["python", "python-library", "planetoid", "molecules"],
+    kind: Literal["python", "python-library", "planetoid", "store", "molecules"],
     path: Path,
     smiles_column: str | None,
     label_columns: Sequence[str] | None,
@@ -110,6 +111,10 @@ def _load(
             return load_molecules(
                 path, smiles_column=smiles_column, label_columns=label_columns, descriptors=descriptors
             ).dataset
+        case "store":
+            from jepakit.graph.large.store import open_store
+
+            return open_store(path)
         case "planetoid":
             from jepakit.graph.datasets.planetoid import load_planetoid
 
@@ -167,6 +172,7 @@ def _kind_of(path: Path) -> _Kind:
 
 
 _FOLDERS: dict[_Kind, tuple[str, ...]] = {
+    "store": ("store.json",),
     "tu": ("*_A.txt", "raw/*_A.txt"),
     "planetoid": ("ind.*.graph", "raw/ind.*.graph"),
     "files": ("edges.parquet", "*.json", "*.graphml"),

@@ -20,22 +20,32 @@ from jepakit.graph.data import Graphs
 class Messages:
     """Sums over neighbours along the edges of a batch.
 
-    Sums of half precision are computed and returned in single precision.
+    Sums of half precision are computed and returned in single precision. Where the batch is a part of a graph and has
+    k of the d edges of a node, each counts d / k times: with edges drawn at random, sums are right in the mean.
 
     Args:
         graphs: the batch.
-        degree: in-degree of each node, ``[N]``, where the batch lacks some of the edges; None: counted.
+        degree: in-degree of each node, ``[N]``; None: that of ``graphs.degree``, or counted.
     """
 
     def __init__(self, graphs: Graphs, degree: Tensor | None = None) -> None:
         self.graphs = graphs
         self.source, self.target = graphs.edge_index
-        self.degree = graphs.in_degree if degree is None else degree
+        known = graphs.degree if degree is None else degree
+        self.degree = graphs.in_degree if known is None else known
+
+    @cached_property
+    def stands_for(self) -> Tensor | None:
+        """How many edges of the whole graph each edge counts for, ``[E]``; None where each is one."""
+        whole, here = self.graphs.degree, self.graphs.in_degree
+        if whole is None or not bool(((whole != here) & (here > 0)).any()):
+            return None
+        return (whole / here.clamp(min=1)).float()[self.target]
 
     @cached_property
     def incoming(self) -> RowLists:
         """For each node, the sources of its incoming edges."""
-        return RowLists(offsets(self.graphs.in_degree), self.source)
+        return RowLists(offsets(self.graphs.in_degree), self.source, self.stands_for)
 
     @cached_property
     def outgoing_edges(self) -> RowLists:
@@ -46,7 +56,9 @@ class Messages:
     @cached_property
     def outgoing(self) -> RowLists:
         """For each node, the targets of its outgoing edges."""
-        return replace(self.outgoing_edges, rows=self.target[self.outgoing_edges.rows])
+        edges = self.outgoing_edges.rows
+        weight = None if self.stands_for is None else self.stands_for[edges]
+        return replace(self.outgoing_edges, rows=self.target[edges], weight=weight)
 
     @cached_property
     def gcn_weight(self) -> Tensor:
@@ -58,6 +70,7 @@ class Messages:
         """``Σ_{j→i} w_ij x_j``: ``[N, D], [E] -> [N, D]``; no gradient reaches the weights."""
         if weight is None:
             return sum_rows(x, self.incoming, lambda: self.outgoing)
+        weight = weight if self.stands_for is None else weight * self.stands_for
         incoming = replace(self.incoming, weight=weight)
         return sum_rows(x, incoming, lambda: replace(self.outgoing, weight=weight[self.outgoing_edges.rows]))
 
@@ -97,6 +110,7 @@ class Messages:
 
     def sum_messages(self, messages: Tensor) -> Tensor:
         """The sum of the messages to each node: ``[E, D] -> [N, D]``."""
+        messages = messages if self.stands_for is None else messages * self.stands_for[:, None]
         return segment_sum(messages, self.incoming.offsets)
 
 

@@ -28,11 +28,12 @@ from jepakit.graph.words import word_weights
 
 SHARES = (0.5, 0.8, 0.9, 0.99)
 FEW_SHARE = 0.9
-_SPREAD_STEPS, _RESTART = 20, 0.1
+SMOOTHING_STEPS = 2
+SPREAD_STEPS, RESTART = 20, 0.1
 _MAX_STEPS, _TOLERANCE = 1000, 1e-6
 
 
-def smoothed_features(graphs: Graphs, steps: int = 2) -> Tensor:
+def smoothed_features(graphs: Graphs, steps: int = SMOOTHING_STEPS) -> Tensor:
     """``Â^k X`` with ``Â = D^-½ (A + I) D^-½``, the features of SGC (Wu et al. 2019, eq. 8), ``[N, F]``.
 
     Args:
@@ -45,7 +46,7 @@ def smoothed_features(graphs: Graphs, steps: int = 2) -> Tensor:
     return x
 
 
-def spread_features(graphs: Graphs, steps: int = _SPREAD_STEPS, restart: float = _RESTART) -> Tensor:
+def spread_features(graphs: Graphs, steps: int = SPREAD_STEPS, restart: float = RESTART) -> Tensor:
     """Features of length 1 spread by personalised PageRank: ``Z ← (1 - α) Â Z + α X``, from ``Z = X``, ``[N, F]``.
 
     This is the propagation of APPNP (Gasteiger et al. 2019, eq. 4) without its network.
