@@ -101,8 +101,13 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert said is not None
     assert said in capsys.readouterr().out
     assert said in html.unescape((tmp_path / "run" / "report.html").read_text())
-    assert main(["lp", "solve", test, "--family", run]) == 0
+    assert main(["lp", "solve", test, "--family", run, "--report", str(tmp_path / "solved")]) == 0
     shown = capsys.readouterr().out
+    solved = read_evaluation(tmp_path / "solved" / "results.json")
+    assert [curve.y_label for curve in solved.curves] == ["pivots", "milliseconds"]
+    assert solved.curves[0].names == tuple(row[0] for row in solved.sections[0].rows)
+    assert solved.curves[0].lines[0][1] == tuple(row[4] for row in solved.sections[0].rows)
+    assert "Time of each problem" in (tmp_path / "solved" / "report.html").read_text()
     assert shown.count(": optimal, ") == 3
     assert re.search(r"^family: .* ms a problem.*, measured on 1 held-out problem of training$", shown, re.MULTILINE)
     assert main(["lp", "evaluate", run, "--problems", test]) == 0
@@ -110,6 +115,9 @@ def test_from_problems_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     # Set covers differ in their matrix: there is no nearest one, and none before.
     methods = {COLD, INTERIOR, PDLP, ITERATED, BALANCED, FAMILY, MODEL}
     assert {row["method"] for row in results["rows"]} == methods | {UNTRAINED}
+    assert {name for name, _ in results["curves"][0]["lines"]} == methods | {UNTRAINED}
+    worst = {row["method"]: row["value"] for row in results["rows"] if row["metric"] == "pivots, worst"}
+    assert {name: max(pivots) for name, pivots in results["curves"][0]["lines"]} == worst
     assert not any(row["ours"] for row in results["rows"] if row["method"] == UNTRAINED)
     # Runs of earlier versions have no untrained model.
     shutil.rmtree(tmp_path / "run" / "random_encoder")
@@ -244,8 +252,12 @@ def test_scenarios_of_one_problem(tmp_path: Path, capsys: pytest.CaptureFixture[
     names = [f"hour {hour}" for hour in range(24)]
     pq.write_table(pa.table({"id": names, "most": [hour / 4 for hour in range(24)]}), tmp_path / "hours.parquet")
     words = ["lp", "batch", str(tmp_path / "hours.parquet"), "--problem", str(tmp_path / "a.mps")]
-    assert main([*words, "--out", str(tmp_path / "out.parquet")]) == 0
+    assert main([*words, "--out", str(tmp_path / "out.parquet"), "--report", str(tmp_path / "report")]) == 0
     shown = capsys.readouterr().out
+    how, ended = read_evaluation(tmp_path / "report" / "results.json").sections
+    assert ended.rows == (("optimal", 24.0, 1.0),)
+    assert sum(row[1] for row in how.rows if isinstance(row[1], float)) == 24
+    assert "Scenarios of" in (tmp_path / "report" / "report.html").read_text()
     assert "24 scenarios: 24 optimal; all certified" in shown
     table = pq.read_table(tmp_path / "out.parquet")
     assert table["id"].to_pylist() == names

@@ -27,6 +27,7 @@ class BatchOptions(SolveConfig):
         run: one that learned the family of the problem: the bases of its training problems are tried first.
         out: a Parquet file for the solutions; by default nothing is written.
         points: write x and y, too.
+        report: a folder for ``report.html``; by default none is written.
     """
 
     scenarios: Path | None = None
@@ -35,6 +36,7 @@ class BatchOptions(SolveConfig):
     run: Path | None = None
     out: Path | None = None
     points: bool = True
+    report: Path | None = None
 
 
 def _batch(options: BatchOptions, out: Console) -> Outcome:
@@ -63,6 +65,14 @@ def _batch(options: BatchOptions, out: Console) -> Outcome:
     say(out, tally.in_words())
     if options.out is not None:
         say(out, f"written to {options.out}")
+    if options.report is not None:
+        # It imports torch, which a command without a report need not wait for.
+        from jepakit.cli.runs import write_results
+        from jepakit.lp.reporting import batch_evaluation
+        from jepakit.training import RunFolder
+
+        evaluation = batch_evaluation(tally.as_json(), tally.in_words(), problem=problem.name or options.problem.name)
+        write_results(RunFolder(options.report), evaluation, out)
     return Outcome({"out": options.out, **tally.as_json()})
 
 

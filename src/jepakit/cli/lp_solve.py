@@ -30,6 +30,7 @@ class SolveOptions(SolveConfig):
         rolling: start from the answer before, where the matrix is the same; with a run, where that was measured to
             be the fastest.
         out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.
+        report: a folder for ``report.html`` with pivots and milliseconds of each problem; by default none is written.
     """
 
     problems: Path | None = None
@@ -38,6 +39,7 @@ class SolveOptions(SolveConfig):
     run: Path | None = None
     rolling: bool = True
     out: Path | None = None
+    report: Path | None = None
 
 
 def _solve(options: SolveOptions, out: Console) -> Outcome:
@@ -64,6 +66,13 @@ def _solve(options: SolveOptions, out: Console) -> Outcome:
         say(out, f"{solved.name}: {solved.error}")
     if options.out is not None:
         say(out, f"written to {options.out}")
+    if options.report is not None:
+        # It imports torch, which a command without a report need not wait for.
+        from jepakit.cli.runs import write_results
+        from jepakit.lp.reporting import solved_evaluation
+        from jepakit.training import RunFolder
+
+        write_results(RunFolder(options.report), solved_evaluation(facts), out)
     error = None
     if unread:
         error = DataError("problems that cannot be read", field="problems", value=f"{unread} of {len(files)}")

@@ -150,6 +150,8 @@ class EvaluateOptions(EvaluateConfig):
         pairs: as for training.
         queries: as for training.
         per_query: a CSV file that receives NDCG@10 of each query.
+        out: folder for ``results.json`` and ``report.html``; by default the run, where its own collection is measured.
+            Of another one, none are written unless a folder is named.
     """
 
     run: Path = RUN
@@ -157,6 +159,7 @@ class EvaluateOptions(EvaluateConfig):
     pairs: Path | None = None
     queries: Path | None = None
     per_query: Path | None = None
+    out: Path | None = None
 
 
 def run_train(options: TrainOptions, out: Console) -> Outcome:
@@ -261,7 +264,9 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
             table.writeheader()
             table.writerows(evaluation.per_query)
         say(out, f"each query's NDCG@10: {options.per_query}")
-    if options.corpus is None and options.pairs is None:
+    if options.out is not None:
+        write_results(RunFolder(options.out), evaluation, out)
+    elif options.corpus is None and options.pairs is None:
         write_results(run, evaluation, out)
     else:
         say_recommendation(out, evaluation)

@@ -11,6 +11,7 @@ import numpy as np
 from jepakit.errors import DataError
 from jepakit.lp.data import Array, LinearProgram, matrix_fingerprint
 from jepakit.lp.model import LPModel
+from jepakit.lp.reporting import curves_by_problem
 from jepakit.lp.solving.certificate import residuals
 from jepakit.lp.solving.highs import HighsSolver, Method
 from jepakit.lp.solving.iterates import guessed_basis, primal_dual
@@ -114,7 +115,15 @@ def evaluate(
             " only if it is faster on the first of many."
         )
     return Evaluation(
-        title=f"Starts of {where}", summary=tuple(summary), recommendation=recommendation(timed), rows=tuple(rows)
+        title=f"Starts of {where}",
+        summary=tuple(summary),
+        recommendation=recommendation(timed),
+        rows=tuple(rows),
+        curves=curves_by_problem(
+            [problem.name or f"problem {number}" for number, problem in enumerate(problems, start=1)],
+            pivots={name: [one.solution.pivots for one in results[name]] for name in by},
+            milliseconds={one.name: one.milliseconds for one in timed},
+        ),
     )
 
 
@@ -132,6 +141,11 @@ def measured_ways(choice: Choice) -> Evaluation:
         summary=("Time of every way to start, guess and solve, on problems that were not trained on.",),
         recommendation=recommendation(timed),
         rows=tuple(_mean_rows(where, timed, ours)),
+        curves=curves_by_problem(
+            [f"held-out problem {number}" for number in range(1, count + 1)],
+            pivots={},
+            milliseconds={one.name: one.milliseconds for one in timed},
+        ),
     )
 
 
