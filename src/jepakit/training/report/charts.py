@@ -25,6 +25,7 @@ _DOTTED = 30
 #: Numbers of a curve that all stand below it.
 _TICKED = 10
 _TOP, _BOTTOM = 8, 24
+_COLOURS = 9
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def score_mark(axis: Axis, value: float, std: float | None, aim: float | None) -
 
 
 def key_of(which: int) -> str:
-    """The class, and so the colour, of the line or class of points of a number."""
-    return f"c{which % 9}"
+    """The class, and so the colour, of the line or class of points of a number; from the tenth on lines are dashed."""
+    return f"{'c' if which < _COLOURS else 'e'}{which % _COLOURS}"
 
 
 def _lines(

@@ -95,7 +95,7 @@
     const cursor = drawn("line", { class: "cursor", y1: top, y2: bottom });
     const dots = lines.map(([, key]) => {
       const dot = drawn("circle", { class: "at", r: 4 });
-      dot.style.stroke = `var(--${key})`;
+      dot.style.stroke = `var(--${key.replace("e", "c")})`;
       return dot;
     });
     const marks = [cursor, ...dots];
@@ -115,7 +115,7 @@
         dots[line].setAttribute("cx", `${100 * place}%`);
         dots[line].setAttribute("cy", bottom - placed(value, up) * (bottom - top));
         svg.append(dots[line]);
-        said.push(`${name ? `${name}: ` : ""}${value}`.replace("-", "−"));
+        said.push(`${name ? `${name}: ` : ""}${String(value).replace("-", "−")}`);
       });
       const box = svg.getBoundingClientRect();
       showTip(svg, box.left + place * box.width, box.top + bottom / 2, said.join("\n"));

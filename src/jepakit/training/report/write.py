@@ -120,9 +120,10 @@ def _result_columns(groups: Sequence[ResultGroup]) -> list[str]:
 def _lines(curve: ReportCurve) -> ReportFigure:
     said = [(name, float(np.mean(values)) if curve.names else values[-1]) for name, values in curve.lines]
     where = "means" if curve.names else f"at {curve.x[-1]:g}"
-    scores = ", ".join(f"{name} {number(value)}" for name, value in said)
-    reading = f"{curve.y_label} by {curve.x_label}; {where}: {scores}"
-    svg = curves_chart(curve, description=f"{curve.title}: {reading}")
+    scores = f"{where}: {', '.join(f'{name} {number(value)}' for name, value in said)}"
+    reading = f"{curve.y_label} by {curve.x_label}"
+    svg = curves_chart(curve, description=f"{curve.title}: {reading}; {scores}")
+    reading += "" if curve.names else f"; {scores}"
     legend = [LegendEntry(key_of(which), "▬", name) for which, (name, _) in enumerate(curve.lines)]
     hint = {True: "lower is better", False: "higher is better", None: ""}[curve.lower_is_better]
     return ReportFigure(curve.title, reading, svg, hint=hint, legend=legend, wide=True)
