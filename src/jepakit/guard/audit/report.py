@@ -34,7 +34,7 @@ def write_audit_report(
         folder: made where it is missing.
         runs: that are shown.
         title: of the page.
-        sections: tables below the runs.
+        sections: tables above the runs.
 
     Returns:
         The page.
@@ -44,7 +44,7 @@ def write_audit_report(
     """
     file = folder / "report.html"
     examples = [_example(number, run) for number, run in enumerate(runs, start=1)]
-    write_page(file, title=visible(title), eyebrow="jepakit guard audit", examples=examples, sections=sections)
+    write_page(file, title=visible(title), eyebrow="jepakit guard audit", examples=examples, counts=sections)
     return file
 
 

@@ -36,6 +36,7 @@ def write_page(
     title: str,
     eyebrow: str,
     examples: Sequence[ReportExample],
+    counts: Sequence[ReportSection] = (),
     sections: Sequence[ReportSection] = (),
     links: Sequence[tuple[str, str]] = (),
 ) -> None:
@@ -46,13 +47,15 @@ def write_page(
         title: the heading.
         eyebrow: the small line above it.
         examples: shown one below the other.
+        counts: tables above them.
         sections: tables below them.
         links: other pages: what stands there, and where it is from this file.
 
     Raises:
         ModelError: the file cannot be written.
     """
-    content = {"title": title, "eyebrow": eyebrow, "examples": examples, "sections": sections, "links": links}
+    tables = {"examples": examples, "counts": counts, "sections": sections}
+    content = {"title": title, "eyebrow": eyebrow, "links": links, **tables}
     write_text(file, render("cases.html.j2", content))
 
 
