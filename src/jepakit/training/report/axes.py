@@ -82,7 +82,7 @@ def numbers_axis(values: tuple[float, ...]) -> Axis:
 def _logarithmic(low: float, high: float, count: int) -> Axis:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     step = max(1, math.ceil((last - first) / count))
-    powers = range(first, last + 1, step)
+    powers = range(last, first - 1, -step)
     ticks = tuple((10.0**power, _power(power)) for power in powers if low * 0.8 <= 10.0**power <= high * 1.25)
     return Axis(low * 0.8, high * 1.25, "log", ticks)
 

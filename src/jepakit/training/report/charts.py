@@ -104,7 +104,7 @@ def spectrum_chart(singular: np.ndarray, effective_rank: float, *, description: 
     share = np.maximum(singular / singular[0], 1e-9)
     x = np.arange(1, len(share) + 1)
     across = axis_of(np.array([0.5, len(share) + 0.5]), count=8, whole=True, room=False)
-    exponents = axis_of(np.array([float(share.min()) / 60, 1.2]), count=5)
+    exponents = axis_of(np.array([float(share.min()) / 60, 1.0]), count=5)
     low = float(share.min()) / 2
     up = Axis(low, 2.0, "log", tuple(tick for tick in exponents.ticks if low <= tick[0] <= 2))
     mark = (effective_rank, f"effective rank {effective_rank:.1f}")

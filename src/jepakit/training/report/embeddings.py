@@ -89,7 +89,7 @@ def _keys(embeddings: Embeddings, ids: Tensor) -> tuple[list[str], list[LegendEn
             low, high = np.nanmin(value), np.nanmax(value)
             return level_keys(value), [], Ramp(embeddings.value_name, f"{low:.4g}", f"{high:.4g}")
     if embeddings.label is None:
-        return ["none"] * len(ids), [], None
+        return [key_of(0)] * len(ids), [], None
     label = embeddings.label[ids].numpy()
     classes, counts = np.unique(label[label >= 0], return_counts=True)
     kept = np.sort(classes[np.argsort(-counts, kind="stable")[: len(SHAPES)]])
