@@ -10,6 +10,7 @@ from rich.console import Console
 from jepakit.cli.messages import say
 from jepakit.cli.outcome import Outcome
 from jepakit.errors import ConfigError, JepakitError
+from jepakit.progress import shown
 
 
 def is_interactive(name: str, value: str | None, *, asked_for: bool) -> bool:
@@ -35,12 +36,14 @@ def is_interactive(name: str, value: str | None, *, asked_for: bool) -> bool:
 def answer_lines(answer: Callable[[str], Outcome], out: Console) -> Outcome:
     """Answers each line of the standard input until it ends (Ctrl-D). What one is refused for does not end it."""
     contents: list[dict[str, object]] = []
-    for line in _lines(out):
-        try:
-            contents.append(answer(line).content)
-        except JepakitError as error:
-            say(out, f"error: {error}")
-            contents.append({"error": str(error)})
+    # Of what a person waits for at a prompt nothing else is shown.
+    with shown(False):
+        for line in _lines(out):
+            try:
+                contents.append(answer(line).content)
+            except JepakitError as error:
+                say(out, f"error: {error}")
+                contents.append({"error": str(error)})
     return Outcome({"answers": contents})
 
 

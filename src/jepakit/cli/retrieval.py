@@ -30,7 +30,7 @@ from jepakit.cli.runs import (
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.files import whole_file
-from jepakit.retrieval.adapter.stage import base_of, text_encoder, untuned
+from jepakit.retrieval.adapter.stage import base_of, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
 from jepakit.retrieval.encoder import Adapter
@@ -49,7 +49,7 @@ from jepakit.search.collection import open_collection
 from jepakit.search.index import Index
 from jepakit.search.static.encoder import STATIC, StaticEncoder
 from jepakit.search.vectors import IndexConfig
-from jepakit.text import load_text_encoder
+from jepakit.text import load_cached_encoder, load_text_encoder
 from jepakit.training import RunFolder, load_encoder_as
 
 
@@ -193,13 +193,13 @@ def run_index(options: IndexOptions, out: Console) -> None:
         return
     saved = saved_options(run)
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
-    with text_encoder(base_of(run, saved.text)) as encoder:
-        if not options.add and options.index is None:
-            _show_index(build_index(run, dataset, encoder, options.vectors), out)
-            return
-        index = add_to_index(run, dataset, encoder, to=options.index, create=not options.add)
-        with closing(index):
-            say(out, f"{len(dataset.documents)} documents added, {len(index)} in {shown_place(place)}")
+    encoder = load_cached_encoder(base_of(run, saved.text))
+    if not options.add and options.index is None:
+        _show_index(build_index(run, dataset, encoder, options.vectors), out)
+        return
+    index = add_to_index(run, dataset, encoder, to=options.index, create=not options.add)
+    with closing(index):
+        say(out, f"{len(dataset.documents)} documents added, {len(index)} in {shown_place(place)}")
 
 
 def run_serve(options: ServeOptions, out: Console) -> None:
@@ -208,9 +208,9 @@ def run_serve(options: ServeOptions, out: Console) -> None:
     from jepakit.retrieval.serving.app import make_app
 
     run = trained_run(options.run)
-    with text_encoder(base_of(run, saved_options(run).text), show=False) as encoder:
-        app = make_app(open_searcher(run, encoder, options.index, out), token=options.token())
-        options.serve(app, shown_place(options.index or run.path / "index"), out)
+    encoder = load_cached_encoder(base_of(run, saved_options(run).text))
+    app = make_app(open_searcher(run, encoder, options.index, out), token=options.token())
+    options.serve(app, shown_place(options.index or run.path / "index"), out)
 
 
 def run_export(options: ExportOptions, out: Console) -> None:
@@ -243,18 +243,18 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
         dataset = with_training_pairs(saved.load(), seed=saved.seed, most_made_pairs=saved.most_made_pairs)
     settings, adapter = SearchSettings.read(run.path / "search.json"), load_encoder_as(Adapter, run.encoder)
     random_encoder = load_encoder_as(Adapter, run.random_encoder) if run.random_encoder.exists() else None
-    with text_encoder(base_of(run, saved.text)) as encoder, untuned(run, saved.text) as floor:
-        evaluation = evaluate(
-            dataset,
-            encoder,
-            adapter,
-            settings,
-            options,
-            weights=Untrained.read(run.path / untrained.FILE),
-            floor=floor,
-            random_encoder=random_encoder,
-            static=StaticEncoder.load(run.path / STATIC) if (run.path / STATIC).is_dir() else None,
-        )
+    encoder = load_cached_encoder(base_of(run, saved.text))
+    evaluation = evaluate(
+        dataset,
+        encoder,
+        adapter,
+        settings,
+        options,
+        weights=Untrained.read(run.path / untrained.FILE),
+        floor=untuned(run, saved.text),
+        random_encoder=random_encoder,
+        static=StaticEncoder.load(run.path / STATIC) if (run.path / STATIC).is_dir() else None,
+    )
     if evaluation is None:
         raise DataError("there is nothing to measure on", field="split", value=options.split, expected="pairs in it")
     _show(evaluation, out)

@@ -120,11 +120,11 @@ class _Search:
     def _searcher(self) -> Searcher:
         from jepakit.cli.retrieval import saved_options
         from jepakit.cli.runs import trained_run
-        from jepakit.retrieval.adapter.stage import base_of, text_encoder
+        from jepakit.retrieval.adapter.stage import base_of
+        from jepakit.text import load_cached_encoder
 
         run = trained_run(self._options.run)
-        base = base_of(run, saved_options(run).text)
-        encoder = self._stack.enter_context(text_encoder(base, show=False))
+        encoder = load_cached_encoder(base_of(run, saved_options(run).text))
         searcher = open_searcher(run, encoder, self._options.index, self._out)
         self._stack.enter_context(closing(searcher.index))
         return searcher

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jepakit.errors import require_choice
-from jepakit.progress import phase
-from jepakit.retrieval.adapter.stage import base_of, text_encoder, tune_base, untuned
+from jepakit.progress import phase, shown
+from jepakit.retrieval.adapter.stage import base_of, tune_base, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
 from jepakit.retrieval.evaluate import EvaluateConfig, evaluate
@@ -22,7 +22,7 @@ from jepakit.retrieval.static.stage import finish_static
 from jepakit.search.collection import Collection, create_collection, open_collection
 from jepakit.search.index import Index
 from jepakit.search.vectors import IndexConfig
-from jepakit.text import TextConfig, TextEncoder
+from jepakit.text import TextConfig, TextEncoder, load_cached_encoder
 from jepakit.training import RunFolder, is_first_process, load_encoder_as
 
 
@@ -94,7 +94,8 @@ def adapt(
     if config.strategy != "frozen":
         say(tune_base(run, dataset, config.text, config, resume=resume))
     base = base_of(run, config.text)
-    with text_encoder(base, show=config.progress) as encoder:
+    with shown(config.progress):
+        encoder = load_cached_encoder(base)
         pretrained = pretrain(dataset, encoder, config, run=run, resume=resume, tuned=base != config.text)
         if not is_first_process(config.devices):
             return Adapted(pretrained)
@@ -105,18 +106,17 @@ def adapt(
         if config.query_encoder == "static":
             adapter, documents = pretrained.encoder, corpus.documents
             static = finish_static(run, documents, dataset, encoder, adapter, config.static, say=say, resume=resume)
-        with untuned(run, config.text, show=config.progress) as floor:
-            evaluation = evaluate(
-                dataset,
-                encoder,
-                pretrained.encoder,
-                pretrained.choice.settings,
-                config.evaluate,
-                weights=pretrained.choice.untrained,
-                floor=floor,
-                random_encoder=pretrained.random_encoder,
-                static=static,
-            )
+        evaluation = evaluate(
+            dataset,
+            encoder,
+            pretrained.encoder,
+            pretrained.choice.settings,
+            config.evaluate,
+            weights=pretrained.choice.untrained,
+            floor=untuned(run, config.text),
+            random_encoder=pretrained.random_encoder,
+            static=static,
+        )
         index = build_index(run, corpus, encoder, config.vectors) if config.index else None
     return Adapted(pretrained, evaluation, index)
 

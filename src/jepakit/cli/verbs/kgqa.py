@@ -77,6 +77,5 @@ VERBS = {
             "jepakit kgqa ask runs/python 'What can json.loads raise?'",
             "jepakit kgqa ask runs/films 'who made it' --entity Ran --page answer.html",
         ),
-        quick=True,
     ),
 }

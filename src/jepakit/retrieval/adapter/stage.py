@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,16 +27,9 @@ def base_of(run: RunFolder, text: TextConfig) -> TextConfig:
     return replace(text, base=str(folder)) if folder.is_dir() else text
 
 
-@contextmanager
-def text_encoder(config: TextConfig, *, show: bool = True) -> Generator[TextEncoder]:
-    """The base model, with its cache if it has one; meanwhile the progress is shown, see `jepakit.progress`."""
-    with shown(show):
-        yield load_cached_encoder(config)
-
-
-def untuned(run: RunFolder, text: TextConfig, *, show: bool = True) -> AbstractContextManager[TextEncoder | None]:
+def untuned(run: RunFolder, text: TextConfig) -> TextEncoder | None:
     """The base model before the run tuned it; None if the run did not tune it."""
-    return nullcontext() if base_of(run, text) == text else text_encoder(text, show=show)
+    return None if base_of(run, text) == text else load_cached_encoder(text)
 
 
 def tune_base(
