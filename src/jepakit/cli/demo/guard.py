@@ -140,4 +140,4 @@ def _show_case(auditor: Auditor, out: Console) -> None:
 
 def _advice(line: Compared) -> str:
     (use, most), (other, less) = (line.ours, line.floor) if line.is_better else (line.floor, line.ours)
-    return f"Use {use}: {most - less:+.1f} points over {other} in the mean of what is stopped and what is left alone."
+    return f"Use {use}: {most - less:+.1f} points over {other!r} in the mean of what is stopped and what is left alone."

@@ -121,5 +121,7 @@ def _by_highs(scenarios: Scenarios, *, keeps_basis: bool) -> tuple[float, np.nda
 
 
 def _advice(many: Compared) -> str:
-    times, use = many.ours[1] / many.floor[1], "`jepakit lp batch`" if many.is_better else many.floor[0]
-    return f"For many scenarios use {use}: the batch has {times:.1f} times its throughput, proofs included."
+    times, shown = many.ours[1] / many.floor[1], f"times the throughput of {many.floor[0]}"
+    if many.is_better:
+        return f"Use `jepakit lp batch` for many scenarios: {times:.1f} {shown}, and every answer is proved."
+    return f"Use {many.floor[0]}: the batch has {times:.1f} {shown}, proofs included."

@@ -55,22 +55,23 @@ def write_index(file: Path, parts: Mapping[str, Shown], skipped: Mapping[str, st
         for name, part in parts.items()
         for row in part.rows
     ]
+    table = ReportSection("", columns, tuple(rows))
     examples = [
-        ReportExample(name, (("What to use", part.evaluation.recommendation or ""), *_facts(part)))
-        for name, part in parts.items()
+        ReportExample("What it comes to", (("How to read it", _NOTE),), tables=(table,)),
+        *(ReportExample(name, _facts(part)) for name, part in parts.items()),
+        *(ReportExample(name, (("Left out", why),)) for name, why in skipped.items()),
     ]
-    examples += [ReportExample(name, (("Left out", why),)) for name, why in skipped.items()]
     links = [
         (f"{name}: report", part.report.relative_to(file.parent).as_posix())
         for name, part in parts.items()
         if part.report.exists()
     ]
-    section = ReportSection("What it comes to", columns, tuple(rows), _NOTE)
-    write_page(file, title=_TITLE, eyebrow="jepakit demo", examples=examples, sections=[section], links=links)
+    write_page(file, title=_TITLE, eyebrow="jepakit demo", examples=examples, links=links)
 
 
-def _facts(part: Shown) -> list[tuple[str, str]]:
-    return [("How it was measured", " ".join(part.evaluation.summary))] if part.evaluation.summary else []
+def _facts(part: Shown) -> tuple[tuple[str, str], ...]:
+    facts = ("What to use", part.evaluation.recommendation), ("How it was measured", " ".join(part.evaluation.summary))
+    return tuple((name, text) for name, text in facts if text)
 
 
 def _verdict(row: Compared) -> str:
