@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 import jepakit
@@ -82,10 +83,23 @@ def test_faults_name_the_folder_and_the_way_out(folders: Path) -> None:
         jepakit.load("graph-stopped-run")
     with pytest.raises(jepakit.ModelError, match=r"molecule: there is no such folder.*molecules"):
         jepakit.load("molecule")
-    with pytest.raises(jepakit.ModelError, match="lp-covers is not a complete encoder folder"):
+    with pytest.raises(jepakit.ModelError, match=r"graph-rum: there is no such.*did you mean 'graph-run'"):
+        jepakit.load("graph-rum")
+    with pytest.raises(jepakit.ModelError, match=r"lp-covers: neither a run \(config.yaml\) nor an encoder"):
         jepakit.load("lp-covers")
+    with pytest.raises(jepakit.ModelError, match=r"runs in it: graph-gps-run, graph-run"):
+        jepakit.load(folders)
     with pytest.raises(jepakit.ModelError, match="holds an encoder of class Adapter, not GraphEncoder"):
         GraphRun.open("retrieval-run")
+
+
+@pytest.mark.parametrize("text", [None, 5, [], {"base": 5}, {"device": True}, {"batch_size": "x"}, {"bsae": "x"}])
+def test_a_configuration_that_was_changed_by_hand_names_the_option(folders: Path, text: object) -> None:
+    config = yaml.safe_load(Path("retrieval-run/config.yaml").read_text())
+    changed = {**config["text"], **text} if isinstance(text, dict) else text
+    Path("retrieval-run/config.yaml").write_text(yaml.safe_dump({**config, "text": changed}))
+    with pytest.raises(jepakit.JepakitError, match=r"retrieval-run/config\.yaml: .*(text|bsae)|batch_size"):
+        jepakit.load("retrieval-run")
 
 
 def test_an_encoder_of_ones_own_class_is_opened_by_that_class(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jepakit.errors import ModelError, requires_extra
+from jepakit.errors import ModelError, did_you_mean, requires_extra
 
 
 def load(source: str | Path) -> Any:
@@ -38,9 +38,13 @@ def load(source: str | Path) -> Any:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return _by_name(str(source)) if isinstance(source, str) and folder.name == source else load_encoder(source)
-    if not (folder / "config.yaml").is_file():
-        return load_encoder(folder)
     run = RunFolder(folder)
+    if not run.config.is_file() and not (folder / "config.json").is_file():
+        runs = ", ".join(file.parent.name for file in sorted(folder.glob("*/config.yaml")))
+        there = f"; runs in it: {runs}" if runs else ""
+        raise ModelError(f"{folder}: neither a run (config.yaml) nor an encoder (config.json) is here{there}")
+    if not run.config.is_file():
+        return load_encoder(folder)
     # A run of all steps of a system has its encoders in the folders of the steps.
     folders = map(RunFolder, sorted(folder.iterdir()))
     steps = [step for step in folders if step.config.is_file() and step.encoder.is_dir()]
@@ -61,8 +65,9 @@ def _by_name(name: str) -> Any:
 
     if name in shipped_encoders():
         return shipped_encoder(name)
+    near = did_you_mean(name, [*shipped_encoders(), *(path.name for path in Path().iterdir() if path.is_dir())])
     expected = f"a folder, user/name on a model hub, or one of {', '.join(shipped_encoders())}"
-    raise ModelError(f"{name}: there is no such folder or encoder; expected {expected}")
+    raise ModelError(f"{name}: there is no such folder or encoder; expected {expected}{near}")
 
 
 def _graph(run: Path) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from jepakit.cli.runs import RunControl
 from jepakit.errors import DataError, require_at_least, require_choice
@@ -19,7 +18,9 @@ from jepakit.kgqa.pretrain import PretrainConfig
 from jepakit.kgqa.retriever import PathRetriever, open_retriever
 from jepakit.kgqa.retrievers.named import ClassicName
 from jepakit.text import TextConfig, load_cached_encoder
+from jepakit.text.saved import text_config_of
 from jepakit.training import RunFolder
+from jepakit.training.checked import checked
 
 PRETRAINING_RUN, RETRIEVER_RUN = Path("runs/kgqa-pretrain"), Path("runs/kgqa")
 """Where the runs are, unless an option says so."""
@@ -147,9 +148,10 @@ class FitOptions(RetrieverConfig, TrainingQuestions, RunControl):
 def saved_options(run: RunFolder) -> QuestionOptions:
     """The graph, the questions and the sentence encoder of a run."""
     saved = run.read_config()
-    options: dict[str, Any] = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
-    options["text"] = TextConfig(**options.get("text", {}))
-    return QuestionOptions(**options)
+    options = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
+    if "text" in options:
+        options["text"] = asdict(text_config_of(run))
+    return checked(QuestionOptions, options, file=run.config)
 
 
 @dataclass

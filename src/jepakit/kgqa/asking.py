@@ -17,7 +17,7 @@ from jepakit.kgqa.answerer.data import Example
 from jepakit.kgqa.answerer.finetune import FOLDER as ANSWERER
 from jepakit.kgqa.data import KnowledgeGraph, Questions, Subgraph
 from jepakit.kgqa.features import load_features
-from jepakit.kgqa.finetune import FinetuneConfig, open_answerer
+from jepakit.kgqa.finetune import open_answerer
 from jepakit.kgqa.linking import EntityLinker
 from jepakit.kgqa.linking.matches import best_entities, mask_matches
 from jepakit.kgqa.paths.reach import BEAM
@@ -25,8 +25,9 @@ from jepakit.kgqa.pipeline import FINETUNE, RETRIEVER
 from jepakit.kgqa.retriever import PathRetriever, Ranked, open_retriever
 from jepakit.kgqa.retrievers.learned import LearnedPaths
 from jepakit.kgqa.retrievers.named import ClassicName
-from jepakit.kgqa.run import graph_of, text_of
+from jepakit.kgqa.run import SavedOptions
 from jepakit.text import load_cached_encoder
+from jepakit.text.saved import text_config_of
 from jepakit.training import RunFolder
 
 
@@ -116,13 +117,12 @@ class Asker:
             ConfigError, DataError: the graph of the run cannot be found or read.
         """
         finding, answering = _runs_of(Path(run), None if answerer is None else Path(answerer))
-        graph, encoder = graph_of(finding), load_cached_encoder(text_of(finding))
+        graph, encoder = SavedOptions.read(finding).load_graph(), load_cached_encoder(text_config_of(finding))
         retriever = open_retriever(finding, graph, encoder, beam=beam, by_text=by_text)
         if answering is None:
             return cls(retriever)
-        opened = open_answerer(answering, graph, load_features(graph, text_of(answering)))
-        candidates = answering.read_config().get("candidates", FinetuneConfig.candidates)
-        return cls(retriever, opened, candidates=candidates)
+        opened = open_answerer(answering, graph, load_features(graph, text_config_of(answering)))
+        return cls(retriever, opened, candidates=SavedOptions.read(answering).candidates)
 
     def ask(self, question: str, entities: Sequence[str] = (), *, limit: int = 5, free: bool = False) -> Reply:
         """The best ``limit`` answers.
@@ -190,10 +190,11 @@ def _runs_of(run: Path, answerer: Path | None) -> tuple[RunFolder, RunFolder | N
     if (run / RETRIEVER).is_dir():
         finding, own = run / RETRIEVER, run / FINETUNE
     elif (run / ANSWERER).is_dir():
-        finding, own = Path(str(RunFolder(run).read_config().get("retriever"))), run
-        if not finding.is_dir():
+        named = SavedOptions.read(RunFolder(run)).retriever
+        if named is None or not Path(named).is_dir():
             way_out = "pass the run of fit-retriever, and this one as answerer"
-            raise ModelError(f"{run}: the retriever of its config.yaml, {finding}, is no folder here; {way_out}")
+            raise ModelError(f"{run}: the retriever of its config.yaml, {named}, is no folder here; {way_out}")
+        finding, own = Path(named), run
     else:
         finding, own = run, run / FINETUNE
     chosen = answerer or (own if own.is_dir() else None)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
-from jepakit.errors import ModelError
-from jepakit.files import reading
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.datasets import load_graph
 from jepakit.kgqa.encoder import KnowledgeEncoder
-from jepakit.text import TextConfig
+from jepakit.kgqa.finetune import FinetuneConfig
 from jepakit.training import RunFolder, TrainedRun
+from jepakit.training.checked import checked
 
 
 class KnowledgeRun(TrainedRun[KnowledgeEncoder]):
@@ -21,27 +21,32 @@ class KnowledgeRun(TrainedRun[KnowledgeEncoder]):
     kind: ClassVar[type[nn.Module]] = KnowledgeEncoder
 
 
-def graph_of(run: RunFolder) -> KnowledgeGraph:
-    """The graph that a run was trained on; a path in its ``config.yaml`` is relative to the present folder.
+@dataclass(frozen=True)
+class SavedOptions:
+    """What the ``config.yaml`` of a run says of its graph, and that of a run of ``finetune`` of its candidates.
 
-    Raises:
-        ModelError: ``config.yaml`` does not name it.
-        ConfigError, DataError: it cannot be found or read.
+    A path in it is relative to the folder that the command ran in.
     """
-    return load_graph(_option(run, "graph"), data_dir=_option(run, "data_dir"), texts=_option(run, "texts"))
 
+    graph: str
+    data_dir: str | None = None
+    texts: str | None = None
+    retriever: str | None = None
+    candidates: int = FinetuneConfig.candidates
 
-def text_of(run: RunFolder) -> TextConfig:
-    """The sentence encoder of a run.
+    @classmethod
+    def read(cls, run: RunFolder) -> SavedOptions:
+        """Those of a run.
 
-    Raises:
-        ModelError: ``config.yaml`` does not name it.
-    """
-    with reading(run.config, ModelError, expected="the section text of a run"):
-        return TextConfig(**_option(run, "text"))
+        Raises:
+            DataError: an option is missing or of another type; names it.
+        """
+        return checked(cls, run.read_config(), file=run.config)
 
+    def load_graph(self) -> KnowledgeGraph:
+        """The graph that the run was trained on.
 
-def _option(run: RunFolder, name: str) -> Any:
-    config = run.read_config()
-    with reading(run.config, ModelError, expected="the options of a run of jepakit kgqa"):
-        return config[name]
+        Raises:
+            ConfigError, DataError: it cannot be found or read.
+        """
+        return load_graph(self.graph, data_dir=self.data_dir, texts=self.texts)

@@ -43,10 +43,10 @@ def with_options(config: ConfigT, options: Mapping[str, Any]) -> ConfigT:
     values: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
     for option, value in options.items():
-        name, _, inside = option.partition(".")
-        if name not in names or (inside and not is_dataclass(getattr(holder, name))):
+        name, dot, inside = option.partition(".")
+        if name not in names or (dot and not is_dataclass(getattr(holder, name))):
             raise ConfigError(option, value, f"an option: one of {', '.join(names)}{did_you_mean(name, names)}")
-        if inside:
+        if dot:
             groups.setdefault(name, {})[inside] = value
         else:
             values[name] = value

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from jepakit.errors import ConfigError, ModelError, require_choice
-from jepakit.files import read_yaml, reading
 from jepakit.retrieval.adapter.familiarity import Familiarity
 from jepakit.retrieval.adapter.stage import base_of
 from jepakit.retrieval.encoder import Adapter
@@ -25,7 +24,8 @@ from jepakit.search.hits import Hits
 from jepakit.search.sentences import Sentences
 from jepakit.search.settings import DEPTH, SearchSettings
 from jepakit.search.static.encoder import STATIC, StaticEncoder
-from jepakit.text import TextConfig, TextEncoder, load_text_encoder
+from jepakit.text import TextEncoder, load_text_encoder
+from jepakit.text.saved import text_config_of
 from jepakit.training import RunFolder, load_encoder_as
 
 Mode = Literal["fused", "dense", "words"]
@@ -90,7 +90,7 @@ class Searcher:
             ConfigError: the address is not valid, or the database lacks a table or column that it names.
         """
         folder = RunFolder(Path(run))
-        encoder = encoder or load_text_encoder(base_of(folder, _text_config(folder)))
+        encoder = encoder or load_text_encoder(base_of(folder, text_config_of(folder)))
         adapter, settings = load_encoder_as(Adapter, folder.encoder), SearchSettings.read(folder.path / "search.json")
         place = folder.path / "index" if index is None else index
         collection = open_collection(place, fingerprint=document_fingerprint(encoder, adapter))
@@ -211,14 +211,6 @@ class _Indexed:
         familiarity = torch.zeros(*hits.rows.shape, 2)
         familiarity[hits.found] = torch.tensor([cached[row] for row in rows]).view(-1, 2)
         return familiarity
-
-
-def _text_config(run: RunFolder) -> TextConfig:
-    if not run.config.exists():
-        raise ModelError(f"{run.path}: no run there (config.yaml is missing)")
-    settings = read_yaml(run.config, ModelError)
-    with reading(run.config, ModelError, expected="the section text of a run"):
-        return TextConfig(**settings["text"])
 
 
 def require_search(k: int, mode: Mode) -> None:
