@@ -13,6 +13,7 @@ from rich.console import Console
 from commands import every_command, every_verb
 from jepakit.cli.command import config_yaml, parse, run_command
 from jepakit.cli.reading import Command, option_types
+from jepakit.cli.verbs import SYSTEMS
 from jepakit.cli.verbs.verb import Verb
 from jepakit.errors import ConfigError
 
@@ -225,9 +226,27 @@ def test_the_options_that_help_shows_first_are_options() -> None:
         assert verb.common or len(names) <= 13, words
         assert verb.examples
         for example in verb.examples:
-            program = f"jepakit {words}"
-            assert example.startswith(f"{program} ")
-            parse(commands[words], program, shlex.split(example.removeprefix(program)))
+            # An example may go on with another command.
+            first, *given = shlex.split(example)
+            shown = " ".join(given[:2]) if given[0] in SYSTEMS else given[0]
+            assert first == "jepakit"
+            parse(commands[shown], f"jepakit {shown}", given[len(shown.split()) :])
+        assert verb.examples[0].startswith(f"jepakit {words}")
+
+
+def test_the_same_is_given_in_the_same_way_everywhere() -> None:
+    for words, command in every_command().items():
+        names = {name for name, _ in option_types(command.options)}
+        trains = "resume" in names
+        assert {"overwrite", "dry_run"} & names == ({"overwrite", "dry_run"} if trains else set()), words
+        assert command.json or not (trains or words.endswith("evaluate")), words
+        places = (*command.positional, *command.optional)
+        # What is read comes by place: a run before its data; a run that helps, or is written, by name.
+        if trains or words in ("demo", "lp solve", "lp batch"):
+            assert "run" not in places, words
+            assert len(places) >= 1, words
+        else:
+            assert "run" not in names or places[0] == "run", words
 
 
 @dataclass

@@ -20,6 +20,7 @@ from jepakit.cli.command import parse
 from jepakit.cli.graph import COMMANDS, PretrainOptions
 from jepakit.cli.main import main
 from jepakit.cli.reading import option_types
+from jepakit.cli.verbs import SYSTEMS
 from jepakit.errors import ConfigError
 from processes import LIMIT, start_command
 
@@ -167,7 +168,7 @@ def test_help_tells_every_option_and_what_it_does(words: str, capsys: pytest.Cap
         # NAME VALUE text (default: ...)
         text = described[name].partition(" (")[0]
         assert len(text.split()) >= 3, described[name]
-    assert not re.search(r"``|\bNone\b|\bTrue\b|\bFalse\b|Path\b|Literal|list\[", said)
+    assert not re.search(r"[Ss]ee jepakit|``|\bNone\b|\bTrue\b|\bFalse\b|Path\b|Literal|list\[", said)
 
 
 def test_the_exit_statuses_are_those_of_the_documentation() -> None:
@@ -265,6 +266,18 @@ def test_importing_the_package_loads_no_torch_and_is_quick() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Seconds of the processor: a busy machine does not change them.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+
+
+def test_help_of_systems_waits_for_no_package() -> None:
+    code = f"""
+import sys
+from jepakit.cli.main import main
+from jepakit.cli.verbs import SYSTEMS
+status = main([]), *(main([system]) for system in {list(SYSTEMS)}), main(["nothing"])
+print(status, sorted({{"torch", "numpy", "jsonargparse", "yaml", "pydantic"}} & {{*sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{(0,) * 6 + (2,)} []"
 
 
 def test_a_reader_that_has_gone_ends_it_quietly(start: Start) -> None:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml as pyyaml
 from rich.console import Console
 
 from jepakit import progress
@@ -89,6 +88,9 @@ def _write_help(
 
 def config_yaml(options: Any, *, leave_out: tuple[str, ...] = ()) -> str:
     """The options as YAML that ``--config`` reads."""
+    # It comes with the extra ``training``; doctor does without.
+    import yaml as pyyaml
+
     values = {name: value for name, value in asdict(options, dict_factory=_plain).items() if name not in leave_out}
     return pyyaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

@@ -25,8 +25,9 @@ class DataOptions:
     Args:
         dataset: ``python`` (built in), a name such as PROTEINS, Cora or tox21, or a path; see the documentation.
         data_dir: folder in which names are looked up first; by default the one JEPAKIT_DATA names.
-        smiles_column: of a table of molecules.
-        label_columns: of a table of molecules, in upper or lower case; by default the only one that looks like labels.
+        smiles_column: the one with the SMILES in a table of molecules; by default ``smiles``, in upper or lower case.
+        label_columns: the labels in a table of molecules, in upper or lower case; by default the only column that looks
+            like labels.
         fill_missing: in node-link JSON, GraphML and Parquet, a missing attribute is 0, and a column says where.
     """
 
@@ -56,9 +57,9 @@ class RunDataOptions:
         run: a finished run, or an encoder alone: its folder, the name of one that comes with the package
             (``molecules``), or its id on a hub, ``USER/NAME``.
         dataset: other data of the same kind; by default the run's own.
-        smiles_column: of a table of molecules; by default as in the run.
-        label_columns: of a table of molecules; by default as in the run for its own data, for others the only one that
-            looks like labels.
+        smiles_column: the one with the SMILES in a table of molecules; by default as in the run.
+        label_columns: the labels in a table of molecules; by default as in the run for its own data, for others the
+            only column that looks like labels.
         fill_missing: accept missing attributes, see ``graph pretrain``; always where the run did.
     """
 

@@ -182,8 +182,9 @@ def field_texts(options: type[Any]) -> dict[str, str]:
 
 
 def in_plain_words(text: str) -> str:
-    """A docstring's text without marks of reStructuredText and names of Python's values, or the full stop."""
-    text = text.replace("``", "").replace("`", "").removesuffix(".")
+    """A docstring's text without references to modules, marks of reStructuredText and names of Python's values."""
+    text = re.sub(r"[,;:]? ?\(?\b[Ss]ee `jepakit[^`]*`\)?", "", text)
+    text = text.replace("``", "").replace("`", "").removesuffix(".").lstrip(" ,;")
     for python, plain in (("None", "null"), ("True", "true"), ("False", "false")):
         text = re.sub(rf"\b{python}\b", plain, text)
     return text

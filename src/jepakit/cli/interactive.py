@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
 
 from rich.console import Console
 
@@ -51,6 +53,9 @@ def _lines(out: Console) -> Iterator[str]:
     if not sys.stdin.isatty():
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
+    with suppress(ImportError):
+        # Where it is there, a line can be edited, and earlier ones come back.
+        import_module("readline")
     say(out, "one question a line; Ctrl-D ends")
     while True:
         try:

@@ -24,7 +24,7 @@ class BatchOptions(SolveConfig):
             of columns (their costs), or b:NAME, row_lower:NAME, row_upper:NAME, costs:NAME, lower:NAME, upper:NAME.
         problem: a file (MPS or LP, gzipped or not) with everything that does not vary.
         relax: solve the relaxation of a problem with integer columns.
-        run: one that learned the family of the problem: the bases of its training problems are tried first.
+        run: a finished run that learned the family of the problem: the bases of its training problems are tried first.
         out: a Parquet file for the solutions; by default nothing is written.
         points: write x and y, too.
         report: a folder for ``report.html``; by default none is written.

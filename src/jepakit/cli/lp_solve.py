@@ -26,7 +26,8 @@ class SolveOptions(SolveConfig):
         problems: a file (MPS or LP, gzipped or not), or a folder of them.
         relax: solve the relaxation of problems with integer columns.
         start: a basis file (.bas) to start each from.
-        run: one that learned the family: each problem starts in the way that was fastest on held-out problems.
+        run: a finished run that learned the family: each problem starts in the way that was fastest on held-out
+            problems.
         rolling: start from the answer before, where the matrix is the same; with a run, where that was measured to
             be the fastest.
         out: folder for NAME.sol, NAME.bas and solutions.jsonl; by default nothing is written.

@@ -114,7 +114,7 @@ def _sigterm_interrupts() -> Generator[None]:
 
 
 def _dispatch(words: list[str]) -> int:
-    out = _Output(highlight=False, markup=False)
+    out = _Output(highlight=False, markup=False, emoji=False)
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
             _write_overview(out)
@@ -146,6 +146,7 @@ def _write_overview(out: Console) -> None:
 
 def _write_verbs(system: str, out: Console) -> None:
     from jepakit.cli.help_page import write_entries, write_wrapped
+    from jepakit.cli.installed import install_command, parts
 
     verbs = SYSTEMS[system].verbs
     write_wrapped(out, f"jepakit {system}: {SYSTEMS[system].help}")
@@ -153,6 +154,8 @@ def _write_verbs(system: str, out: Console) -> None:
     write_entries(out, {name: verb.help for name, verb in verbs.items()}, max(map(len, verbs)) + 4)
     out.print()
     write_wrapped(out, f"`jepakit {system} VERB --help` lists its options.")
+    if missing := [part.name for part in parts(system) if part.problem]:
+        write_wrapped(out, f"Not installed: {', '.join(missing)}. To add them: {install_command(system)}")
 
 
 def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) -> int:

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
-from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 from jepakit.cli.kinds import A_FILE, choices, in_words, is_element
 from jepakit.cli.outcome import Outcome
 from jepakit.errors import ConfigError, DataError, did_you_mean, require_choice
 from jepakit.files import read_yaml
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,9 @@ def _value(kind: Any, given: Given) -> Any:
     Raises:
         ConfigError: it is none of that type.
     """
+    # It comes with the extra ``training``; help and doctor do without.
+    from jsonargparse import ArgumentError
+
     try:
         if given.value is None and NoneType not in get_args(kind):
             raise ArgumentError(None, "null")
@@ -265,6 +270,8 @@ def _value(kind: Any, given: Given) -> Any:
 @lru_cache
 def _parser(kind: Any) -> ArgumentParser:
     """A parser of one value: what it refuses needs no search for the option that it belongs to."""
-    parser = ArgumentParser(exit_on_error=False)
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=kind)
     return parser

@@ -147,8 +147,8 @@ class EvaluateOptions(EvaluateConfig):
     Args:
         run: folder of a finished run.
         corpus: another collection, with pairs; by default the run's own.
-        pairs: as for training.
-        queries: as for training.
+        pairs: which document answers which query, as for ``train``.
+        queries: the queries that ``pairs`` names, as for ``train``.
         per_query: a CSV file that receives NDCG@10 of each query.
         out: folder for ``results.json`` and ``report.html``; by default the run, where its own collection is measured.
             Of another one, none are written unless a folder is named.

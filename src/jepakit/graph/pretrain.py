@@ -33,7 +33,7 @@ class PretrainConfig(FitConfig):
     """All options of a pre-training run.
 
     Args:
-        epochs: more gave no better encoder on the data sets of docs/results.md.
+        epochs: passes over the data; more gave no better encoder on the data sets of docs/results.md.
         encoder: the architecture.
         masking: how masked nodes are drawn.
         views: the inputs of the two encoders.

@@ -31,6 +31,18 @@ VERBS = {
         ("jepakit compare runs/first runs/second --out compare.html",),
         extra="training",
     ),
+    "doctor": Verb(
+        "what is installed, what is missing and how to add it, and whether native libraries work",
+        "jepakit.cli.doctor",
+        ("jepakit doctor", "jepakit doctor graph chem"),
+    ),
+    "completion": Verb(
+        "the script by which a shell completes verbs, options and their values",
+        "jepakit.cli.completion",
+        ("jepakit completion bash",),
+        extra="training",
+        quick=True,
+    ),
     "verify": Verb(
         "whether the files of a run, encoder or index are as they were written",
         "jepakit.cli.verify",

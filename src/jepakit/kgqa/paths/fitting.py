@@ -47,7 +47,8 @@ class RetrieverConfig(FitConfig):
         objective: what is learned without labels, beside the answers of labelled questions.
         unlabelled: the most questions without answers that are used, a random sample of them.
         steps_per_epoch: optimiser steps of an epoch; its batches are drawn at random.
-        max_false: see `jepakit.kgqa.abstention.choose_threshold`.
+        max_false: the largest share of wrong answers among those given on held-out questions; None: where their F1 is
+            greatest. See `jepakit.kgqa.abstention.choose_threshold`.
     """
 
     epochs: int = 10
