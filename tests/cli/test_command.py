@@ -12,6 +12,7 @@ from rich.console import Console
 
 from commands import every_command, every_verb
 from jepakit.cli.command import config_yaml, parse, run_command
+from jepakit.cli.help_page import Places
 from jepakit.cli.reading import Command, option_types
 from jepakit.cli.verbs import SYSTEMS
 from jepakit.cli.verbs.verb import Verb
@@ -291,6 +292,7 @@ def test_what_is_given_by_name_takes_no_place(
 def test_a_list_takes_all_words_that_are_left() -> None:
     command = Command(AskOptions, lambda *_: None, ("run", "words"))
     assert parse(command, "p", ["a", "b", "--question", "c", "d"]) == AskOptions(Path("a"), "c", ["b", "d"])
+    assert Places.of(command) == Places(("run", "words ..."), (), None)
 
 
 @dataclass

@@ -34,10 +34,13 @@ class Places:
 
     @classmethod
     def of(cls, command: Command) -> Places:
-        """The places of a command."""
-        if command.run_first:
-            return cls((), (*command.positional, *command.optional), command.rest)
-        return cls(command.positional, command.optional, command.rest)
+        """The places of a command; a list takes several words."""
+        kinds = get_type_hints(command.options)
+        needed, optional = (
+            tuple(f"{name} ..." if _is_list(kinds[name]) else name for name in names)
+            for names in (command.positional, command.optional)
+        )
+        return cls((), needed + optional, command.rest) if command.run_first else cls(needed, optional, command.rest)
 
 
 @dataclass(frozen=True)
