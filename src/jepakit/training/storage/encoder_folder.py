@@ -33,6 +33,8 @@ Role = Literal["context", "target"]
 _FORMAT_VERSION = 1
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 _FILES = (_CONFIG, _WEIGHTS, _CARD)
+#: What a fine-tuning says of the encoder; it goes with it.
+_MEASURED = ("results.json", "report.html")
 #: The package whose classes are imported by name.
 _OURS = "jepakit."
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?")
@@ -222,7 +224,7 @@ def _check_replaceable(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ModelError(f"{folder} is a file; an encoder is saved as a folder")
     entries = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    others = [name for name in entries if name not in _FILES]
+    others = [name for name in entries if name not in (*_FILES, *_MEASURED)]
     if others:
         raise ModelError(f"{folder} holds {others[0]!r}, which is no part of an encoder; save into a new folder")
     if entries and not _describes_encoder(folder / _CONFIG):
