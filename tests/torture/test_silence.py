@@ -12,7 +12,10 @@ import pytest
 LONGEST = 5.0
 COMMANDS = {
     "demo": "demo --run {folder}/demo",
-    "graph": "graph pretrain --dataset python --epochs 2 --encoder.hidden 32 --encoder.layers 2 --run {folder}/graph",
+    "graph": (
+        "graph pretrain --dataset python --epochs 2 --encoder.hidden 32 --encoder.layers 2 --evaluate.classifier svm"
+        " --evaluate.folds 3 --evaluate.seeds [0] --run {folder}/graph"
+    ),
     "kgqa": "kgqa train --dataset python --pretrain-epochs 1 --skip-finetune --output-dir {folder}/kgqa",
     "retrieval": "retrieval train --corpus python --selection.folds 2 --run {folder}/retrieval",
     "guard": "guard train --generated 300 --epochs 3 --run {folder}/guard",
