@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from jepakit.kgqa.datasets.generated import GeneratedConfig, generate
 from jepakit.kgqa.retrievers import EntityVectors, Query, entity_passages
 from jepakit.kgqa.storage import open_graph, write_graph
 from jepakit.text import Kind
+
+T = TypeVar("T")
 
 SEED, LIMIT = 3, 20
 #: Questions, by ``--quick``: asked, and compared with what takes longer.
@@ -72,7 +75,7 @@ def peak_memory() -> float:
     return int(line.split()[1]) / 2**20
 
 
-def in_own_process(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+def in_own_process(function: Callable[..., T], *arguments: object) -> T:
     """Calls a function in a fresh process, so that its memory is its alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
