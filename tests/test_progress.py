@@ -62,7 +62,7 @@ def test_a_single_long_step_is_no_silence() -> None:
 def test_on_a_terminal_a_bar_stands_in_one_place_and_is_gone_at_the_end() -> None:
     written = said_of(folds(), terminal=True)
     assert "of 10 folds" in written
-    assert written.endswith("\x1b[2K"), "the last line is erased"
+    assert written.removesuffix("\x1b[?25h\r").endswith("\x1b[2K"), "the last line is erased, the cursor shown"
 
 
 @pytest.mark.usefixtures("often")

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 #: Seconds between two lines; between two looks at the phases; and before a bar appears, so that short work shows none.
 _LINE_EVERY, _LOOK_EVERY, _BAR_AFTER = 4.0, 0.25, 1.0
-_BAR_WIDTH = 24
+_BAR_WIDTH = 16
 
 
 @dataclass(eq=False)
@@ -100,9 +100,13 @@ class Phase:
         left = self.seconds_left
         return in_words(self.seconds) if left is None else f"{in_words(left)} left"
 
+    @property
+    def details(self) -> str:
+        """``12 of 30 folds, 3.1/s, 6 s left``, and the note."""
+        return ", ".join(part for part in (self.count, self.speed, self.time, self.note) if part)
+
     def __str__(self) -> str:
-        parts = [part for part in (self.count, self.speed, self.time, self.note) if part]
-        return f"{self.name}: {', '.join(parts)}"
+        return f"{self.name}: {self.details}"
 
 
 def in_words(seconds: float) -> str:
@@ -164,9 +168,12 @@ class _Display:
         from rich.table import Table
 
         table = Table.grid(padding=(0, 1))
+        for _ in ("name", "bar", "details"):
+            # One line a phase, however narrow the terminal is.
+            table.add_column(no_wrap=True)
         for one in [] if self.hidden else list(self.phases):
             bar = ProgressBar(one.total, one.done, width=_BAR_WIDTH, pulse=one.total is None)
-            table.add_row(one.name, bar, one.count, one.speed, one.time, one.note)
+            table.add_row(one.name, bar, one.details)
         return table
 
 

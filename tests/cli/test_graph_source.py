@@ -125,7 +125,7 @@ def test_a_new_user_embeds_probes_and_fine_tunes_without_pre_training(
     assert "the same encoder, random" in said
     assert "of training against" not in said
     assert main(["graph", "finetune", "molecules", *data, "--training.epochs", "1"]) == 0
-    assert "jepakit graph predict runs/predictor-mine --dataset DATA" in capsys.readouterr().out
+    assert "jepakit graph predict runs/predictor-mine DATA" in capsys.readouterr().out
     assert "the shipped encoder molecules" in Path("runs/predictor-mine/README.md").read_text()
     for words in (["runs/predictor-mine"], ["molecules", "--predictor", "runs/predictor-mine"]):
         assert main(["graph", "predict", *words, *data, "--out", "p.csv"]) == 0
