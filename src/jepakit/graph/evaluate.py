@@ -284,7 +284,7 @@ def _class_folds(dataset: GraphDataset, config: EvaluateConfig) -> int:
 def _protocol(score: _Score) -> tuple[str, ...]:
     dataset, config = score.dataset, score.config
     unlabelled = "The encoder was pre-trained on all graphs, without their labels, as is usual in this field."
-    shuffles = f"{len(config.seeds)} shuffles"
+    shuffles = "1 shuffle" if len(config.seeds) == 1 else f"{len(config.seeds)} shuffles"
     spread = "± is the spread over shuffles, each with another of the encoders where a row has several."
     if dataset.task == "graph classification":
         fewer = "" if score.folds == config.folds else f" ({score.folds} graphs are of the smallest class)"
@@ -337,7 +337,7 @@ def _row(dataset: GraphDataset, method: str, result: ProbeResult, *, ours: bool)
         value=scale * result.mean,
         std=None if result.std is None else scale * result.std,
         seeds=len(result.seed_scores),
-        note=result.method,
+        note="logistic or svm, the better" if result.method == "best" else result.method,
         ours=ours,
         lower_is_better=result.lower_is_better,
     )
