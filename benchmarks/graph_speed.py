@@ -1,7 +1,7 @@
 """Graphs per second beside the public code of Graph-JEPA, the time of masking, and how memory grows.
 
     git clone https://github.com/geriskenderi/graph-jepa
-    python -m benchmarks.graph_speed --rival graph-jepa           # a quarter of an hour on two idle cores
+    python -m benchmarks.graph_speed --rival graph-jepa           # half an hour on two idle cores
     python -m benchmarks.graph_speed --rival graph-jepa --quick   # minutes: 256 graphs of each set, one round
 
 Both sides get the same graphs, hidden size and batch size, and take turns, job by job, so that what else the machine
@@ -34,6 +34,7 @@ from jepakit.core import JEPA, Views
 from jepakit.errors import ConfigError
 from jepakit.graph import (
     EncoderConfig,
+    GraphDataset,
     GraphEncoder,
     Graphs,
     GraphViews,
@@ -41,9 +42,12 @@ from jepakit.graph import (
     PretrainConfig,
     build_jepa,
     load_dataset,
+    preset,
+    pretrain,
     with_patches,
 )
 from jepakit.graph.masking import Strategy
+from jepakit.graph.probe.classes import probe_graphs
 from jepakit.training import EpochLoader, RunFolder, fit
 from jepakit.training.result_rows import ResultRow
 
@@ -55,6 +59,15 @@ OURS, RIVAL = "jepakit", "Graph-JEPA, public code"
 #: The values are turns or batches, not seeds.
 _turn_row = partial(mean_row, seeds=None)
 READY = ", batches made beforehand"
+BF16, TWO_LAYERS = f"{OURS}, bf16-mixed", f"{OURS}, 2 layers"
+BOTH = f"{TWO_LAYERS}, bf16-mixed"
+FASTER: dict[str, dict[str, Any]] = {
+    OURS: {},
+    BF16: {"precision": "bf16-mixed"},
+    TWO_LAYERS: {"encoder.layers": 2},
+    BOTH: {"precision": "bf16-mixed", "encoder.layers": 2},
+}
+"""Changes of the preset."""
 UNMEASURED = "not measured: no --rival was given"
 
 
@@ -89,8 +102,9 @@ TIMED = (
         "the default recipe, 4 message-passing layers, as the command line runs it, masks, batches and checkpoint"
         " included, start-up left out",
     ),
-    Timed("pre-training", f"{OURS}, bf16-mixed", "pretrain bf16", "the same with precision = bf16-mixed"),
-    Timed("pre-training", f"{OURS}, 2 layers", "pretrain 2 layers", "with 2 message-passing layers, as the rival has"),
+    Timed("pre-training", BF16, "pretrain bf16", "the same with precision = bf16-mixed"),
+    Timed("pre-training", TWO_LAYERS, "pretrain 2 layers", "with 2 message-passing layers, as the rival has"),
+    Timed("pre-training", BOTH, "pretrain 2 layers bf16", "both"),
     Timed(
         "pre-training",
         f"{OURS}{READY}",
@@ -129,7 +143,28 @@ def rows(options: Options, steps: Steps) -> list[ResultRow]:
     for name, threads in SETS:
         table += _speed_rows(name, threads, _speeds(name, threads, options, steps))
     torch.set_num_threads(1)
-    return table + _masking(options, steps) + _memory(steps)
+    return table + _accuracy(options, steps) + _masking(options, steps) + _memory(steps)
+
+
+def _accuracy(options: Options, steps: Steps) -> list[ResultRow]:
+    """What the faster ways cost: probes as in `benchmarks.graph_tu`, three seeds."""
+    seeds = [0] if options.quick else [0, 1, 2]
+    table: list[ResultRow] = []
+    for name in dict.fromkeys(name for name, _ in SETS):
+        dataset = load_dataset(name)
+        for method, changes in FASTER.items():
+
+            def score(seed: int, dataset: GraphDataset = dataset, changes: dict[str, Any] = changes) -> float:
+                config = preset("best", seed=seed, progress=False, diagnose_every=1000, **changes)
+                config = replace(config, epochs=1) if options.quick else config
+                embeddings = pretrain(dataset, config).encoder.embed(dataset.graphs)
+                assert dataset.graphs.y is not None
+                return 100 * probe_graphs(embeddings, dataset.graphs.y, classifier="svm", seeds=[seed]).mean
+
+            keys = [(name, "accuracy %", method, seed, options.quick) for seed in seeds]
+            values = [steps.value(key, partial(score, key[3])) for key in keys]
+            table.append(mean_row(name, method, "accuracy %", values, ours=True))
+    return table
 
 
 def _speeds(name: str, threads: int, options: Options, steps: Steps) -> dict[Timed, list[float]]:
@@ -195,7 +230,7 @@ class Jobs:
         """Runs the job once over all graphs, after what it needs has been prepared and warmed up."""
         if job.startswith("pretrain"):
             changes: dict[str, Any] = {"precision": "bf16-mixed"} if job.endswith("bf16") else {}
-            layers = 2 if job.endswith("2 layers") else EncoderConfig().layers
+            layers = 2 if "2 layers" in job else EncoderConfig().layers
             return len(self.graphs) / self._epoch(_config(layers, **changes))
         run = self._steps() if job == "steps" else self._embed(pooled=job.endswith("pooled"))
         run()
