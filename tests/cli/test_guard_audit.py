@@ -123,7 +123,9 @@ def test_thresholds_come_from_runs(tmp_path: Path, capsys: pytest.CaptureFixture
         for number in range(1, 40)
     ]
     file, out = written(tmp_path, *runs), tmp_path / "thresholds.json"
-    assert main(["guard", "calibrate", file, *POLICY, "--ask-rate", "0.1", "--out", str(out)]) == 0
+    words = ["guard", "calibrate", file, *POLICY, "--ask-rate", "0.1", "--out", str(out)]
+    assert main([*words, "--report", str(tmp_path)]) == 0
+    assert "those of other suites" in (tmp_path / "report.html").read_text("utf-8")
     found = Thresholds.read(out)
     # Every payment is ten times the user's number: ln 10, of which ten nats count as one.
     assert found.ask_energy == pytest.approx(0.2302585, abs=1e-6)

@@ -36,8 +36,15 @@ def traces(tmp_path: Path) -> Path:
 
 
 def test_repairs_are_shown_and_written(traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "repaired.jsonl"
-    assert main(["guard", "repair", str(traces), "--policy", "agentdojo/banking", "--out", str(out)]) == 0
+    out, report = tmp_path / "repaired.jsonl", tmp_path / "report"
+    words = ["guard", "repair", str(traces), "--policy", "agentdojo/banking", "--out", str(out)]
+    assert main([*words, "--report", str(report)]) == 0
+    page = (report / "report.html").read_text("utf-8")
+    # The one plan that needed it, as it was, and what was done to it.
+    assert "Edits, in their order" in page
+    assert "send_money" in page
+    assert "Read a.txt" not in page
+    assert "\x1b" not in page
     shown = capsys.readouterr().out
     assert "2 traces, 1 repaired, 1 drop" in shown
     assert "\x1b" not in shown

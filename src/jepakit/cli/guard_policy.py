@@ -23,9 +23,11 @@ class CalibrateOptions(CalibrationConfig, JudgedTraces):
 
     Args:
         out: a file for the thresholds.
+        report: a folder for ``report.html`` with what the thresholds do.
     """
 
     out: Path = Path("thresholds.json")
+    report: Path | None = None
 
 
 @dataclass
@@ -63,6 +65,15 @@ def run_calibrate(options: CalibrateOptions, out: Console) -> Outcome:
     }
     found.thresholds.write(options.out, **facts, tasks=found.tasks, notes=list(found.notes))
     say(out, f"thresholds: {options.out}")
+    if options.report is not None:
+        # It imports torch, which a command without a report need not wait for.
+        from jepakit.training.report.page import write_page
+        from jepakit.training.results import ReportSection
+
+        page = options.report / "report.html"
+        section = ReportSection(*table, " ".join(found.notes))
+        write_page(page, title=f"{options.traces}", eyebrow="jepakit guard calibrate", examples=[], counts=[section])
+        say(out, f"report: {page}")
     return Outcome({**facts, "notes": found.notes, "thresholds": options.out, "tables": [table_as_json(table)]})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,10 +15,11 @@ from rich.console import Console
 from jepakit.cli.guard_audit import JudgedTraces
 from jepakit.cli.messages import say
 from jepakit.cli.outcome import Outcome
-from jepakit.errors import shorten
+from jepakit.errors import require_at_least, shorten
 from jepakit.files import whole_file
 from jepakit.guard import Trace
 from jepakit.guard.audit import Thresholds
+from jepakit.guard.audit.runs import AuditedRun
 from jepakit.guard.repair import Edit, Repair, RepairConfig, repair
 
 
@@ -33,6 +35,8 @@ class RepairOptions(RepairConfig):
         format: of the traces.
         thresholds: a file that ``guard calibrate`` has written; by default the thresholds are the defaults.
         out: a file for the repairs, one JSON object a line, in the order of the traces.
+        report: a folder for ``report.html`` with the first repaired plans.
+        report_runs: how many of them.
         strict: arguments that cannot be read are an error; else such a call is there to be denied.
     """
 
@@ -42,7 +46,13 @@ class RepairOptions(RepairConfig):
     format: str = "auto"
     thresholds: Path | None = None
     out: Path | None = None
+    report: Path | None = None
+    report_runs: int = 20
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, report_runs=1)
 
 
 def run_repair(options: RepairOptions, out: Console) -> Outcome:
@@ -58,17 +68,32 @@ def run_repair(options: RepairOptions, out: Console) -> Outcome:
     auditors = judged.auditors(thresholds)
     config = RepairConfig(options.beam, options.most_values, options.share)
 
+    pictured: list[tuple[AuditedRun, Repair]] = []
+
     def repaired(trace: Trace) -> Repair:
         auditor = auditors(trace)
-        return repair(trace, auditor.policy, scorer=auditor.scorer, thresholds=thresholds, config=config)
+        one = repair(trace, auditor.policy, scorer=auditor.scorer, thresholds=thresholds, config=config)
+        if options.report is not None and len(pictured) < options.report_runs and (one.edits or not one.passes):
+            pictured.append((AuditedRun(trace, auditor.audit(trace)), one))
+        return one
 
     repairs = ((trace.id, repaired(trace)) for trace in judged.load())
-    if options.out is None:
-        return Outcome(_shown(repairs, out))
-    with whole_file(options.out) as part, part.open("w", encoding="utf-8") as stream:
-        content = _shown(_written(repairs, stream), out)
-    say(out, f"repairs: {options.out}")
-    return Outcome({"out": options.out, **content})
+    with ExitStack() as stack:
+        if options.out is not None:
+            part = stack.enter_context(whole_file(options.out))
+            repairs = _written(repairs, stack.enter_context(part.open("w", encoding="utf-8")))
+        content = _shown(repairs, out)
+    if options.out is not None:
+        say(out, f"repairs: {options.out}")
+        content["out"] = options.out
+    if options.report is not None:
+        # It imports torch, which a command without a report need not wait for.
+        from jepakit.guard.repair.report import write_repair_report
+
+        page = write_repair_report(options.report, pictured, title=f"{options.traces}")
+        say(out, f"report: {page}")
+        content["report"] = page
+    return Outcome(content)
 
 
 def _written(repairs: Iterator[tuple[str, Repair]], stream: TextIO) -> Iterator[tuple[str, Repair]]:

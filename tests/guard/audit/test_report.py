@@ -10,6 +10,8 @@ from jepakit.guard.audit.report import write_audit_report
 from jepakit.guard.audit.runs import AuditedRun, most_severe, visible
 from jepakit.guard.data import Call, Context, Trace
 from jepakit.guard.policy import Policy
+from jepakit.guard.repair import repair
+from jepakit.guard.repair.report import write_repair_report
 
 HOSTILE = "<script>alert(1)</script><img src=\"https://evil.org/x\" onerror='a'>]]>{{7*7}}</title></svg></style>&amp;"
 POLICY = Policy.model_validate(
@@ -70,9 +72,17 @@ def test_what_strangers_write_is_text_and_nothing_is_loaded(tmp_path: Path) -> N
     calls = (read, send("s\u202e", to=f"{HOSTILE} eve@evil.org", **{HOSTILE: HOSTILE}), Call(id="u", tool="x\x1b[2J"))
     plain = audited(*(call.model_copy(update={"id": f"{n}", "tool": "t"}) for n, call in enumerate(calls)))
     run = audited(*calls, task=HOSTILE, id=HOSTILE, about={"suite": HOSTILE, HOSTILE: "x", "n": 3})
-    hostile = Page(write_audit_report(tmp_path / "hostile", [run], title=HOSTILE))
+    plain_page = Page(write_audit_report(tmp_path / "plain", [plain], title="t"))
+    assert_inert(Page(write_audit_report(tmp_path / "audit", [run], title=HOSTILE)), plain_page)
+    repaired = [(one, repair(one.trace, POLICY)) for one in (run, plain)]
+    plain_page = Page(write_repair_report(tmp_path / "plain", repaired[1:], title="t"))
+    assert_inert(Page(write_repair_report(tmp_path / "repair", repaired[:1], title=HOSTILE)), plain_page)
+
+
+def assert_inert(hostile: Page, plain: Page) -> None:
+    """The hostile page has no element of the strangers' making, and says what they wrote."""
     tags = {tag for tag, _ in hostile.elements}
-    assert tags <= {tag for tag, _ in Page(write_audit_report(tmp_path / "plain", [plain], title="t")).elements}
+    assert tags <= {tag for tag, _ in plain.elements}
     assert [attributes for tag, attributes in hostile.elements if tag == "script"] == [{}], "the page's own"
     assert not tags & {"img", "link", "iframe", "object", "embed", "form", "base", "a", "image", "use"}
     for tag, attributes in hostile.elements:

@@ -43,15 +43,16 @@ def write_audit_report(
         ModelError: it cannot be written.
     """
     file = folder / "report.html"
-    examples = [_example(number, run) for number, run in enumerate(runs, start=1)]
+    examples = [run_example(number, run) for number, run in enumerate(runs, start=1)]
     write_page(file, title=visible(title), eyebrow="jepakit guard audit", examples=examples, counts=sections)
     return file
 
 
-def _example(number: int, run: AuditedRun) -> ReportExample:
+def run_example(number: int, run: AuditedRun) -> ReportExample:
+    """A run as a page shows it; ``number`` stands before its name."""
     trace = run.trace
     about = [(name, visible(f"{value}", 60)) for name, value in trace.about.items() if isinstance(value, str | int)]
-    facts = [("Task", _masked(trace.context.task)), ("Role", trace.context.role or ""), *about]
+    facts = [("Task", masked(trace.context.task)), ("Role", trace.context.role or ""), *about]
     tables = (_decisions(run), _tainted(run), _reasons(run), _parts(run))
     name = f"{number}. {visible(trace.id, 80)}" if trace.id else f"Run {number}"
     shown = tuple((fact, text) for fact, text in facts if text)
@@ -73,7 +74,7 @@ def _diagram(run: AuditedRun) -> Diagram:
     for source, target in sorted(arguments, key=lambda edge: edge[1]):
         layers[target] = max(layers[target], layers[source] + 1)
     kinds: dict[str, NodeKind] = {"allow": "between", "ask": "asked", "deny": "denied"}
-    nodes = [DiagramNode("user", 0, "start", _masked(run.trace.context.task))]
+    nodes = [DiagramNode("user", 0, "start", masked(run.trace.context.task))]
     for number, one in enumerate(judgements, start=1):
         title = f"{visible(one.call, 80)}: {one.decision} {one.code}".strip()
         nodes.append(DiagramNode(visible(f"{number} {one.tool}", 80), layers[number], kinds[one.decision], title))
@@ -130,7 +131,7 @@ def _tainted(run: AuditedRun) -> ReportSection:
         value = at(calls[call].arguments, argument)
         where = numbers[origin.call] + ("" if origin.record is None else f", record {origin.record + 1}")
         text = _excerpt(calls[origin.call].output or "", origin)
-        rows.append((numbers[call], visible(argument, 80), _masked(f"{value}"), where, text))
+        rows.append((numbers[call], visible(argument, 80), masked(f"{value}"), where, text))
     columns = ("call", "argument", "value", "read in", "where it stands")
     text = "Values that untrusted outputs hold, and the places there. Recognised secrets are not shown."
     return ReportSection("What was tainted by what", columns, tuple(rows[:_MOST_ROWS]), text)
@@ -171,7 +172,8 @@ def _excerpt(text: str, origin: Origin) -> str:
     return visible(_without_secrets(text)[start:end], end - start)
 
 
-def _masked(text: str) -> str:
+def masked(text: str) -> str:
+    """The text as a page shows it: visible, and without recognised secrets."""
     return visible(_without_secrets(text))
 
 
