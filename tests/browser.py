@@ -74,6 +74,10 @@ class Browser:
         self._call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, text=text)
         self._call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
 
+    def screenshot(self) -> str:
+        """What the window shows, as a PNG in base64."""
+        return self._call("Page.captureScreenshot", format="png")["data"]
+
     def close(self) -> None:
         """Ends it."""
         self._end.cancel()

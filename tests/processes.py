@@ -20,6 +20,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         *("jepakit.cli.graph", "jepakit.cli.lp", "jepakit.cli.retrieval", "jepakit.graph.probe.classes"),
+        *("jepakit.cli.guard_audit", "jepakit.cli.guard_repair", "jepakit.guard.audit.report"),
         # What they import while they run.
         *("jepakit.training.trainer", "pydantic"),
         *("jepakit.cli.kgqa", "sentence_transformers", "transformers.models.bert", "transformers.models.llama", "peft"),
@@ -61,15 +62,18 @@ def _member(
     dist.destroy_process_group()
 
 
-def start_command(words: Sequence[str], log: Path, *, without: str | None = None) -> BaseProcess:
+def start_command(
+    words: Sequence[str], log: Path, *, errors: Path | None = None, without: str | None = None
+) -> BaseProcess:
     """``jepakit WORDS`` in a process of its own.
 
     Args:
         words: the command line.
-        log: where its output and errors go.
+        log: where its output goes.
+        errors: where its errors go; None: to ``log``.
         without: a package that cannot be imported there.
     """
-    process = CONTEXT.Process(target=_command, args=(list(words), str(log), without))
+    process = CONTEXT.Process(target=_command, args=(list(words), str(log), str(errors or log), without))
     process.start()
     return process
 
@@ -92,10 +96,9 @@ class _Blocker:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def _command(words: list[str], log: str, without: str | None) -> None:
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def _command(words: list[str], log: str, errors: str, without: str | None) -> None:
+    for descriptor, file in ((1, log), (2, errors)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     # A shell that runs the tests in the background has its children ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from jepakit.cli.main import main

@@ -116,6 +116,8 @@ def test_training_from_answers_finds_the_paths_of_unseen_topics() -> None:
     part = fitted.retriever.explain(ranked[0])
     assert GRAPH.column("id", part.entities) == ["film 5", "person 1"]
     assert part.triples.tolist() == [[0, 0, 1]]
+    # Eight questions of two wordings differ in their topics alone: two points, which is no collapse.
+    assert not fitted.diagnosis.collapsed
 
 
 def test_a_run_gives_the_same_retriever_again(tmp_path: Path) -> None:

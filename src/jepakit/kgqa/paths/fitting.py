@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -128,16 +129,18 @@ def fit_retriever(
     batches = PathBatches(texts, embedded, candidates, vectors, useful, read=config.objective.questions_weight > 0)
     loader = EpochLoader(config.steps_per_epoch * config.batch_size, config.batch_size, batches, seed=config.seed)
     jepa, task = _losses(matcher, config, steps=config.epochs * len(loader), labelled=len(useful))
-    sample = embedded[:_DIAGNOSED]
+    different = _first_of_each(texts[:_DIAGNOSED])
 
-    def embed() -> tuple[Tensor, None]:
+    def embed(vectors: Tensor) -> Tensor:
         with torch.no_grad():
-            return copy.deepcopy(matcher).cpu().eval().embed_questions(sample), None
+            return copy.deepcopy(matcher).cpu().eval().embed_questions(vectors)
 
-    result = fit(jepa, loader, _with_rates(config, jepa), run=run, task=task, resume=resume, embed=embed)
+    observed = embedded[different]
+    rates = _with_rates(config, jepa)
+    result = fit(jepa, loader, rates, run=run, task=task, resume=resume, embed=lambda: (embed(observed), None))
     matcher.cpu().eval()
-    embeddings, _ = embed()
-    diagnosis = diagnose(embeddings)
+    embeddings = embed(embedded[:_DIAGNOSED])
+    diagnosis = diagnose(embeddings[different])
     retriever = PathRetriever(graph, encoder, matcher, through_topic=through, wordings=config.wordings, vectors=vectors)
     if held_out is not None:
         retriever = with_threshold(retriever, held_out, max_false=config.max_false, seed=config.seed)
@@ -204,3 +207,9 @@ def _choose_candidates(
         found.append((float(candidates.best_share.sum()), through, table, candidates))
     # The first of equals: paths that do not return are fewer.
     return max(found, key=lambda choice: choice[0])[1:]
+
+
+def _first_of_each(texts: Sequence[str]) -> Tensor:
+    """The rows where each text stands first, ``[N]``: questions that differ in their topics alone are one question."""
+    rows = dict(zip(reversed(texts), range(len(texts) - 1, -1, -1), strict=True))
+    return torch.tensor(sorted(rows.values()), dtype=torch.int64)
