@@ -90,8 +90,10 @@ class Blocker:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocker())
 from jepakit.cli.main import main
-sys.exit(main(["doctor", "--help"]) or main(["graph"]))
+named = main(["doctor", "minilm", "--test", "false", "--seconds", "5", "--json"])
+sys.exit(main(["doctor", "--help"]) or main(["graph"]) or named or main(["demo"]) - 2)
 """
     done = subprocess.run([*PYTHON, code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--seconds" in done.stdout
+    assert "pip install 'jepakit[graph,kgqa,lp,guard,minilm,report]'" in done.stderr

@@ -164,12 +164,10 @@ def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) ->
             from jepakit.cli.command import run_command
 
             return run_command(import_module(verb.module).COMMANDS[name], verb, program, words, out)
-    except ModuleNotFoundError as error:
-        # Whatever a verb imports, and whenever, comes with its extra.
-        package = (error.name or str(error)).partition(".")[0]
-        if package == "jepakit":
+    except (MissingExtraError, ModuleNotFoundError) as error:
+        missing = _missing(error, verb)
+        if missing is None:
             raise
-        missing = MissingExtraError(package, verb.extra)
         if not {"-h", "--help", "--help-all"} & {*words}:
             raise missing from error
         from jepakit.cli.help_page import write_usage, write_wrapped
@@ -178,3 +176,13 @@ def _run(name: str, verb: Verb, program: str, words: list[str], out: Console) ->
         out.print()
         write_wrapped(out, f"Its options are listed once what it needs is there: {missing}")
         return 0
+
+
+def _missing(error: MissingExtraError | ModuleNotFoundError, verb: Verb) -> MissingExtraError | None:
+    """What a verb lacks, and its extra; None where the error says more than that."""
+    if isinstance(error, MissingExtraError):
+        # The extra of the verb brings ``training``, too.
+        return MissingExtraError(error.package, verb.extra) if error.extra == "training" else None
+    # Whatever a verb imports, and whenever, comes with its extra.
+    package = (error.name or str(error)).partition(".")[0]
+    return None if package == "jepakit" else MissingExtraError(package, verb.extra)

@@ -6,6 +6,7 @@ of nested dataclasses, the name as the user wrote it, and the YAML file it stand
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -69,6 +70,8 @@ class Given:
 
 #: Stands for the name of an option that is given by its place.
 _BY_PLACE = ""
+#: One that everybody writes so.
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 #: Words that ask for something to be shown -> what.
 _SHOWING = {
     "-h": "help",
@@ -253,6 +256,8 @@ def _value(kind: Any, given: Given) -> Any:
     Raises:
         ConfigError: it is none of that type.
     """
+    if (plain := _plain_value(kind, given.value)) is not None:
+        return plain
     # It comes with the extra ``training``; help and doctor do without.
     from jsonargparse import ArgumentError
 
@@ -265,6 +270,20 @@ def _value(kind: Any, given: Given) -> Any:
         refused = given.value[-1] if given.value and isinstance(given.value, list) else given.value
         hint = did_you_mean(refused, choices(kind)) if isinstance(refused, str) else ""
         raise ConfigError(given.written, given.value, in_words(kind) + hint, file=given.file) from error
+
+
+def _plain_value(kind: Any, value: Any) -> Any:
+    """A word that can mean one thing only, as its type; None: it needs the parser."""
+    if kind == list[str] and isinstance(value, list):
+        words = cast(list[Any], value)
+        return words if all(isinstance(word, str) for word in words) else None
+    if not isinstance(value, str):
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}.get(value)
+    if kind is float and _NUMBER.fullmatch(value):
+        return float(value)
+    return value if kind is str else None
 
 
 @lru_cache

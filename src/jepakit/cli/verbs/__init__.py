@@ -35,6 +35,7 @@ VERBS = {
         "what is installed, what is missing and how to add it, and whether native libraries work",
         "jepakit.cli.doctor",
         ("jepakit doctor", "jepakit doctor graph chem"),
+        extra="training",
     ),
     "completion": Verb(
         "the script by which a shell completes verbs, options and their values",
