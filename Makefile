@@ -1,6 +1,6 @@
 # make demo   every system on built-in data, beside the strongest of what needs no jepakit; runs/demo/index.html
 # make test   lint, types, import rules, docs, all tests but the long ones
-# make torture   the long tests: whole data sets, kills again and again
+# make torture   the long tests: whole data sets, kills again and again, the wheel with each extra
 # make test-lowest   all tests with the oldest versions that pyproject.toml allows, in .venv-lowest; TESTS names some
 # make release   wheel and source, checked; the versions with their digests; a list of what is inside; in dist/
 # make docs   docs/_build/html/index.html
@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory --jobs 2 --output-sync lint types docs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-torture: $(VENV)/.installed-dev
+torture: $(VENV)/.installed-dev $(VENV)/.installed-release
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m torture
 
 lint: $(VENV)/.installed-dev
