@@ -72,8 +72,9 @@ def advice(
     if questions < FEWEST_QUESTIONS:
         measured = "one was" if questions == 1 else "ones were"
         return (
-            f"Too few questions for advice: {questions} different {measured} measured, at least {FEWEST_QUESTIONS} are"
-            " needed."
+            f"Use {ours[0]} for now: it leaves the base model only where held-out pairs show a significant gain. To"
+            f" compare it with what needs no training takes at least {FEWEST_QUESTIONS} different questions;"
+            f" {questions} different {measured} measured."
         )
 
     def against(first: str, second: str, confidence: float = 0.95) -> Difference:
