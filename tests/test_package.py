@@ -51,6 +51,7 @@ RUNTIME = (
     "langchain",
     "llama-index",
     "chem",
+    "ray",
     "report",
     "tensorboard",
     "wandb",

@@ -3,8 +3,10 @@
 Every message says where (file, line, field), what stood there, what was expected and, where there is one, the way out.
 """
 
+from __future__ import annotations
+
 import reprlib
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
@@ -16,6 +18,17 @@ _MAX_COMPARED = 50_000
 
 class JepakitError(Exception):
     """Base of every error that jepakit raises on purpose."""
+
+    def __reduce__(self) -> tuple[Callable[..., JepakitError], tuple[object, ...]]:
+        # An exception is unpickled from its message alone, which is not what those below are made from.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[JepakitError], arguments: tuple[object, ...], values: dict[str, object]) -> JepakitError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(values)
+    return error
 
 
 class DataError(JepakitError):

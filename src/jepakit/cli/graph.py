@@ -14,12 +14,14 @@ from jepakit.cli.graph_source import source_of
 from jepakit.cli.graph_store import StoreOptions, embed_large, run_store
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
+from jepakit.cli.ray_options import RayOptions
 from jepakit.cli.reading import Command
 from jepakit.cli.runs import RunControl, found, say, say_recommendation, show_evaluation, training_run, write_results
+from jepakit.errors import ConfigError
 from jepakit.graph.evaluate import EvaluateConfig, evaluate
 from jepakit.graph.finetune import labelled_part
 from jepakit.graph.floors import untrained
-from jepakit.graph.large.sampling import SamplingConfig, batches_of, is_large, sample_of
+from jepakit.graph.large.sampling import FULL_NODES, SamplingConfig, batches_of, is_large, sample_of
 from jepakit.graph.presets import PRESETS
 from jepakit.graph.pretrain import PretrainConfig, pretrain
 from jepakit.graph.rows import (
@@ -31,6 +33,7 @@ from jepakit.graph.rows import (
     unread_note,
     write_rows,
 )
+from jepakit.mapping import mapping
 from jepakit.training import RunFolder
 
 
@@ -64,7 +67,7 @@ class EvaluateOptions(EvaluateConfig, RunDataOptions):
 
 
 @dataclass
-class EmbedOptions(RunDataOptions):
+class EmbedOptions(RunDataOptions, RayOptions):
     """Embedding data.
 
     Args:
@@ -133,9 +136,12 @@ def run_embed(options: EmbedOptions, out: Console) -> None:
     encoder = source.encoder()
     dataset = data_of(source, options, encoder)
     if is_large(dataset.graphs):
+        if options.ray:
+            raise ConfigError("ray", True, f"false for a single graph of more than {FULL_NODES:,} nodes")
         embed_large(encoder, dataset, options.out, options.level, out)
         return
-    embeddings = encoder.embed(dataset.graphs, key=options.level)
+    with mapping(ray=options.ray) as mapped:
+        embeddings = encoder.embed(dataset.graphs, key=options.level, mapped=mapped)
     columns, index = graph_rows(dataset) if options.level == "graph" else node_rows(dataset)
     label = dataset.graphs.y if options.level == "graph" else dataset.graphs.node_y
     if label is not None:

@@ -21,6 +21,7 @@ from jepakit.graph.networks.messages import Messages
 from jepakit.graph.networks.prototypes import PrototypeReadout
 from jepakit.graph.vocabulary import Vocabulary, translate
 from jepakit.graph.words import best_power, is_bag_of_words, word_weights
+from jepakit.mapping import Map
 from jepakit.progress import tracked
 from jepakit.training import HubMixin
 
@@ -218,8 +219,14 @@ class GraphEncoder(HubMixin, NodeEncoder):
         order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
         update_bn((graphs[batch] for batch in order.split(batch_graphs)), self)
 
-    @torch.no_grad()
-    def embed(self, graphs: Graphs, *, key: Literal["node", "graph"] = "graph", batch_nodes: int = 4_000) -> Tensor:
+    def embed(
+        self,
+        graphs: Graphs,
+        *,
+        key: Literal["node", "graph"] = "graph",
+        batch_nodes: int = 4_000,
+        mapped: Map = map,
+    ) -> Tensor:
         """Embeddings of a whole data set, in eval mode and without gradient.
 
         Args:
@@ -227,14 +234,16 @@ class GraphEncoder(HubMixin, NodeEncoder):
             key: ``node`` for ``[N, width]``, or ``graph`` for ``[G, D]``: prototype counts after `fit_readout`, pooled
                 nodes before.
             batch_nodes: approximate nodes per batch; batches larger than a processor's cache are slower.
+            mapped: where batches are embedded, see `jepakit.mapping.mapping`.
         """
         graphs = self.prepared(graphs)
         batch_of = (graphs.node_ptr[1:] - 1).clamp(min=0) // batch_nodes
         sizes: list[int] = torch.unique_consecutive(batch_of, return_counts=True)[1].tolist() or [0]
         was_training = self.training
         self.eval()
-        batches = tracked(torch.arange(len(graphs)).split(sizes), "embedding", unit="batches")
-        parts = [self._read_out(graphs[ids], key) for ids in batches]
+        batches = (graphs[ids] for ids in torch.arange(len(graphs)).split(sizes))
+        done = mapped(partial(self._read_out, key=key), batches)
+        parts = list(tracked(done, "embedding", len(sizes), unit="batches"))
         self.train(was_training)
         return torch.cat(parts)
 
@@ -251,6 +260,7 @@ class GraphEncoder(HubMixin, NodeEncoder):
         sample = order[: int(within.sum()) + 1]
         self.readout.fit(self.embed(graphs[sample], key="node").to(self.mask_token.device), generator)
 
+    @torch.no_grad()
     def _read_out(self, graphs: Graphs, key: Literal["node", "graph"]) -> Tensor:
         graphs = graphs.to(self.mask_token.device)
         output = self(graphs)
