@@ -49,6 +49,8 @@ def test_a_graph_run_gives_encoders_evaluation_and_diagnosis(folders: Path) -> N
 def test_what_has_no_run_around_it_is_its_encoder(folders: Path) -> None:
     assert isinstance(jepakit.load(folders / "graph-run" / "encoder"), GraphEncoder)
     assert isinstance(jepakit.load("molecules"), GraphEncoder)
+    Path("molecules").mkdir()
+    assert isinstance(jepakit.load("molecules"), GraphEncoder), "a folder of data takes the name away"
 
 
 def test_a_retrieval_run_searches(folders: Path) -> None:

@@ -40,6 +40,11 @@ def load(source: str | Path) -> Any:
         return _by_name(str(source)) if isinstance(source, str) and folder.name == source else load_encoder(source)
     run = RunFolder(folder)
     if not run.config.is_file() and not (folder / "config.json").is_file():
+        from jepakit.graph.shipped import shipped_encoder, shipped_encoders
+
+        if source in shipped_encoders():
+            # A folder of data may have the same name.
+            return shipped_encoder(str(source))
         runs = ", ".join(file.parent.name for file in sorted(folder.glob("*/config.yaml")))
         there = f"; runs in it: {runs}" if runs else ""
         raise ModelError(f"{folder}: neither a run (config.yaml) nor an encoder (config.json) is here{there}")
