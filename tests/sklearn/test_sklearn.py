@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from torch_geometric.data import Data
@@ -24,7 +25,7 @@ from toy_collection import WordEncoder, collection
 from jepakit.errors import ConfigError, DataError, ModelError
 from jepakit.graph import EncoderConfig, Graphs, Masking, PretrainConfig, pretrain
 from jepakit.graph.data import GraphDataset
-from jepakit.sklearn import GraphEmbedder, TextAdapter
+from jepakit.sklearn import GraphEmbedder, MoleculeDescriptors, TextAdapter
 
 #: Rings and stars of 5 to 10 nodes, and which is which.
 SIZES = range(5, 11)
@@ -54,14 +55,14 @@ WITHOUT_SAMPLES = (
 
 
 @pytest.mark.parametrize("name", WITHOUT_SAMPLES)
-@pytest.mark.parametrize("kind", [GraphEmbedder, TextAdapter])
+@pytest.mark.parametrize("kind", [GraphEmbedder, MoleculeDescriptors, TextAdapter])
 def test_checks_of_scikit_learn_that_need_no_samples(kind: type[BaseEstimator], name: str) -> None:
     check: Callable[..., None] = getattr(estimator_checks, name)
     known = inspect.signature(check).parameters
     check(kind.__name__, kind(), **({"X": None, "y": None} if "X" in known else {}))
 
 
-@pytest.mark.parametrize("kind", [GraphEmbedder, TextAdapter])
+@pytest.mark.parametrize("kind", [GraphEmbedder, MoleculeDescriptors, TextAdapter])
 def test_scikit_learn_skips_the_checks_on_numbers(kind: type[BaseEstimator]) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -145,6 +146,20 @@ def test_an_encoder_of_the_package_needs_no_training() -> None:
     assert embedder.transform(["CCO"]).shape == (1, 640)
     again = GraphEmbedder(encoder=embedder.encoder_).fit(SMILES)
     np.testing.assert_array_equal(again.transform(SMILES), embedder.transform(SMILES))
+
+
+def test_descriptors_are_those_of_rdkit_and_stand_beside_embeddings() -> None:
+    descriptors = MoleculeDescriptors(jobs=1)
+    frame = clone(descriptors).set_output(transform="pandas").fit_transform(SMILES)
+    # Ethanol and benzene, by hand.
+    assert frame["MolWt"][:2].tolist() == pytest.approx([46.069, 78.114])
+    assert frame["NumAromaticRings"].tolist() == [0, 1, 0, 0, 0, 0]
+    both = make_union(descriptors, GraphEmbedder(encoder="molecules"))
+    model = make_pipeline(both, RandomForestRegressor(20, random_state=0)).fit(SMILES, [46, 78, 60, 45, 58, 84])
+    assert both.transform(SMILES[:2]).shape == (2, frame.shape[1] + 640)
+    assert 40 < model.predict(["CCO"])[0] < 60
+    with pytest.raises(DataError, match="CC"):
+        descriptors.fit(SMILES).transform(["CC("])
 
 
 def test_a_preset_that_predicts_descriptors_of_molecules() -> None:

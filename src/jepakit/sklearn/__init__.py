@@ -1,6 +1,7 @@
 """scikit-learn's interface: estimators for pipelines and searches over parameters.
 
-`GraphEmbedder` needs the extra ``graph``, `TextAdapter` the extra ``retrieval``.
+`GraphEmbedder` needs the extra ``graph``, `MoleculeDescriptors` the extra ``chem``, and `TextAdapter` the extra
+``retrieval``.
 """
 
 from importlib import import_module
@@ -10,13 +11,15 @@ from jepakit.errors import requires_extra
 
 if TYPE_CHECKING:
     from jepakit.sklearn.graphs import GraphEmbedder
+    from jepakit.sklearn.molecules import MoleculeDescriptors
     from jepakit.sklearn.texts import TextAdapter
 
-__all__ = ["GraphEmbedder", "TextAdapter"]
+__all__ = ["GraphEmbedder", "MoleculeDescriptors", "TextAdapter"]
 
 #: Name -> its module and the extra it needs.
 _PLACES = {
     "GraphEmbedder": ("jepakit.sklearn.graphs", "graph"),
+    "MoleculeDescriptors": ("jepakit.sklearn.molecules", "chem"),
     "TextAdapter": ("jepakit.sklearn.texts", "retrieval"),
 }
 

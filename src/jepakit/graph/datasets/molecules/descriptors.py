@@ -35,14 +35,24 @@ def molecular_descriptors(smiles: Sequence[str], *, jobs: int = -1) -> np.ndarra
     return cached_tensors(key, lambda: _build(smiles, jobs))[0]["values"].numpy()
 
 
-def _build(smiles: Sequence[str], jobs: int) -> Stored:
+def descriptor_names() -> list[str]:
+    """RDKit's names of the columns of `molecular_descriptors`.
+
+    Raises:
+        MissingExtraError: RDKit is not installed.
+    """
+    require_rdkit()
     from rdkit.Chem.Descriptors import descList
 
+    return [name for name, _ in descList]
+
+
+def _build(smiles: Sequence[str], jobs: int) -> Stored:
     starts = range(0, len(smiles), _BATCH_MOLECULES)
     batches = [(smiles[start : start + _BATCH_MOLECULES], start) for start in starts]
     # Starting a process takes longer than one batch.
     parts = in_parallel(_describe, batches, jobs if len(batches) > 1 else 1, name="descriptors", unit="batches")
-    names = [name for name, _ in descList]
+    names = descriptor_names()
     values = np.concatenate([np.zeros((0, len(names))), *parts])
     return {"values": torch.from_numpy(np.where(np.isfinite(values), values, np.nan))}, {"names": names}
 
