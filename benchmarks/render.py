@@ -1,6 +1,6 @@
 """Puts the tables of ``results/*.json`` into the documentation: every number there comes through here.
 
-    python -m benchmarks.render                  # README.md and docs/results.md
+    python -m benchmarks.render                  # README.md, docs/results.md and docs/costs.md
     python -m benchmarks.render docs/other.md
 
 In each file, what stands between ``<!-- results:NAME -->`` and ``<!-- /results:NAME -->`` becomes the first table of
@@ -28,6 +28,9 @@ from jepakit.training.result_rows import ResultGroup, ResultRow, format_score, g
 __all__ = ["Result", "fill", "read_results"]
 
 _OPEN = re.compile(r"<!-- results:(\w+) -->")
+_FILES = ("README.md", "docs/results.md", "docs/costs.md")
+#: Benchmarks whose rows are different tasks: none is the best.
+_UNRANKED = frozenset({"costs"})
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: a file or a result cannot be read; the message is the `DataError`'s.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.render")
-    parser.add_argument("files", type=Path, nargs="*", default=[SOURCE / "README.md", SOURCE / "docs" / "results.md"])
+    parser.add_argument("files", type=Path, nargs="*", default=[SOURCE / name for name in _FILES])
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result files")
     given = parser.parse_args(arguments)
     try:
@@ -124,10 +127,10 @@ def _link(name: str) -> str:
 def _source(result: Result) -> str:
     seeds = sorted({row.seeds for row in result.rows if row.seeds is not None})
     over = f" over {' or '.join(map(str, seeds))} seeds" if seeds else ""
-    return (
-        f"`{result.command}` at commit {result.commit} on {result.date}, {result.machine}. Mean ± standard deviation"
-        f"{over}; the best of each column is bold."
-    )
+    source = f"`{result.command}` at commit {result.commit} on {result.date}, {result.machine}."
+    if result.benchmark in _UNRANKED:
+        return source
+    return f"{source} Mean ± standard deviation{over}; the best of each column is bold."
 
 
 def _tables(result: Result) -> str:
@@ -155,7 +158,17 @@ def _table(result: Result, metric: str) -> str:
         cells = {row.dataset: row for row in rows if row.method == method}
         shared = set(_of(rows, method, "note")) if len(set(_of(rows, method, "note"))) == 1 else set[str]()
         head = _escaped(method) + "".join(_mark(notes, note) for note in shared)
-        lines.append(_line([head, *(_cell(cells.get(d), group, notes, shared) for d, group in groups.items())]))
+        lines.append(
+            _line(
+                [
+                    head,
+                    *(
+                        _cell(cells.get(d), group, notes, shared, ranked=result.benchmark not in _UNRANKED)
+                        for d, group in groups.items()
+                    ),
+                ]
+            )
+        )
     numbered = [f"{number}. {_escaped(note)}" for number, note in enumerate(notes, start=1)]
     return "\n".join(lines) + ("\n\n" + "\n".join(numbered) if numbered else "")
 
@@ -164,11 +177,11 @@ def _of(rows: Sequence[ResultRow], method: str, field: str) -> list[str]:
     return [getattr(row, field) for row in rows if row.method == method]
 
 
-def _cell(row: ResultRow | None, group: ResultGroup, notes: Sequence[str], shared: set[str]) -> str:
+def _cell(row: ResultRow | None, group: ResultGroup, notes: Sequence[str], shared: set[str], *, ranked: bool) -> str:
     if row is None:
         return ""
     score = format_score(row, group.decimals)
-    if row.value is not None and row.value == group.best:
+    if ranked and row.value is not None and row.value == group.best:
         score = f"**{score}**"
     return score + _aim(row, group) + ("" if row.note in shared else _mark(notes, row.note))
 

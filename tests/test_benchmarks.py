@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from benchmarks import graph_speed, guard_repair, harness, render
+from benchmarks import costs, graph_speed, guard_repair, harness, render
 from benchmarks.figures import growth
 from benchmarks.guard_plans import ORACLE, Result
 from benchmarks.guard_runs import in_turns
@@ -408,3 +408,29 @@ def test_the_interval_of_a_mean_over_collections() -> None:
     low, high = interval_of_mean([0.02 + 0.1 * draw.standard_normal(100) for _ in range(4)])
     assert high - low == pytest.approx(2 * 1.96 * 0.005, rel=0.15)
     assert low < 0.02 < high
+
+
+def test_costs_are_continued_by_the_power_that_they_grew_by() -> None:
+    # Four times the size took sixteen times as long: the power is 2.
+    rows = costs.rows_of("work", [1, 4, 16], [(0.5, 1.0), (1.0, 2.0), (16.0, 8.0)])
+    assert {row.dataset: row.value for row in rows} == {
+        "s, 1/16": 0.5,
+        "s, 1/4": 1.0,
+        "s": 16.0,
+        "s, 10 times, extrapolated": pytest.approx(1600),
+        "s, 100 times, extrapolated": pytest.approx(160_000),
+        "MiB": 8.0,
+        "MiB, 10 times, extrapolated": 80.0,
+        "MiB, 100 times, extrapolated": 800.0,
+    }
+    assert {row.method for row in rows} == {"work: 16"}
+
+
+def test_a_table_of_different_tasks_has_no_best(tmp_path: Path) -> None:
+    cheap = costs.rows_of("cheap", [1, 4], [(1.0, 2.0), (4.0, 8.0)])
+    dear = costs.rows_of("dear", [1, 4], [(2.0, 2.0), (9.0, 8.0)])
+    write_results("costs", [*cheap, *dear], tmp_path, Options(quick=False, rival=None))
+    text = render.fill("<!-- results:costs -->\n<!-- /results:costs -->", render.read_results(tmp_path), file=tmp_path)
+    assert "| cheap: 4" in text
+    assert "bold" not in text
+    assert "**" not in text
