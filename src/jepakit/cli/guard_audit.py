@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from jepakit.cli.messages import say
 from jepakit.cli.outcome import Outcome
+from jepakit.cli.ray_options import RayOptions
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.files import whole_file
 from jepakit.guard import Trace, load_traces
@@ -25,6 +26,7 @@ from jepakit.guard.energies import EnergyName
 from jepakit.guard.policy import Decision, load_policy, policy_name
 from jepakit.guard.policy.schema import SEVERITY
 from jepakit.guard.scorer import Scorer
+from jepakit.mapping import mapping
 from jepakit.progress import tracked
 
 ShownTable = tuple[str, tuple[str, ...], tuple[tuple[str | int, ...], ...]]
@@ -56,6 +58,14 @@ class JudgedTraces:
     timeout: float = 2.0
 
     def load(self) -> Iterator[Trace]:
+        """The traces of the file; each counts as judged when the next one is asked for.
+
+        Raises:
+            ConfigError: no file is named.
+        """
+        return tracked(self.read(), "judging", unit="runs")
+
+    def read(self) -> Iterator[Trace]:
         """The traces of the file.
 
         Raises:
@@ -63,7 +73,7 @@ class JudgedTraces:
         """
         if self.traces is None:
             raise ConfigError("traces", None, "a file with traces")
-        return tracked(load_traces(self.traces, self.format, strict=self.strict), "judging", unit="runs")
+        return iter(load_traces(self.traces, self.format, strict=self.strict))
 
     def auditors(
         self, thresholds: Thresholds | None = None, mode: Literal["enforce", "record"] = "enforce"
@@ -104,7 +114,7 @@ class JudgedTraces:
 
 
 @dataclass
-class AuditOptions(JudgedTraces):
+class AuditOptions(JudgedTraces, RayOptions):
     """Judging every call of recorded runs.
 
     Args:
@@ -166,10 +176,11 @@ def run_audit(options: AuditOptions, out: Console) -> Outcome:
         ModelError: a file cannot be written.
     """
     thresholds = None if options.thresholds is None else Thresholds.read(options.thresholds)
-    auditor, counts = options.auditors(thresholds, options.mode), _Counts()
-    runs = (AuditedRun(trace, auditor(trace).audit(trace)) for trace in _named(options.load()))
+    audit, counts = _Audit(options, thresholds), _Counts()
     rows: list[tuple[AuditedRun, Judgement]] = []
     with ExitStack() as stack:
+        mapped = stack.enter_context(mapping(ray=options.ray))
+        runs = tracked(mapped(audit, _named(options.read())), "judging", unit="runs")
         if options.out is not None:
             part = stack.enter_context(whole_file(options.out))
             runs = _written(runs, stack.enter_context(part.open("w", encoding="utf-8")))
@@ -199,6 +210,20 @@ def run_audit(options: AuditOptions, out: Console) -> Outcome:
         "tables": [table_as_json(table) for table in tables],
     }
     return Outcome(content, status=FLAGGED if flagged else 0)
+
+
+class _Audit:
+    """Judges a run. Another process reads policy and model again: an auditor has threads."""
+
+    def __init__(self, options: AuditOptions, thresholds: Thresholds | None) -> None:
+        self.options, self.thresholds = options, thresholds
+        self.auditor = options.auditors(thresholds, options.mode)
+
+    def __reduce__(self) -> tuple[type[_Audit], tuple[AuditOptions, Thresholds | None]]:
+        return _Audit, (self.options, self.thresholds)
+
+    def __call__(self, trace: Trace) -> AuditedRun:
+        return AuditedRun(trace, self.auditor(trace).audit(trace))
 
 
 def _named(traces: Iterable[Trace]) -> Iterator[Trace]:

@@ -12,6 +12,7 @@ from jepakit.cli.lp_solve import COMMANDS as SOLVE_COMMANDS
 from jepakit.cli.lp_solve import files_of
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
+from jepakit.cli.ray_options import RayOptions
 from jepakit.cli.reading import Command
 from jepakit.cli.runs import (
     NOT_CONFIGURATION,
@@ -35,6 +36,7 @@ from jepakit.lp.pretrain import PretrainConfig, pretrain
 from jepakit.lp.solving.basis import Optimum
 from jepakit.lp.starts.family import LearnedFamily
 from jepakit.lp.starts.labels import with_optimum
+from jepakit.mapping import Map, mapping
 from jepakit.training import RunFolder, load_encoder_as
 
 
@@ -67,7 +69,7 @@ class GenerateOptions:
 
 
 @dataclass
-class LabelOptions:
+class LabelOptions(RayOptions):
     """Solving problems to learn from their optima.
 
     Args:
@@ -127,7 +129,8 @@ def _generate(options: GenerateOptions, out: Console) -> None:
 
 def _label(options: LabelOptions, out: Console) -> None:
     problems, labels = _read(options.problems, relax=options.relax)
-    problems, _ = _with_optimum(problems, labels, options.jobs, out)
+    with mapping(ray=options.ray) as mapped:
+        problems, _ = _with_optimum(problems, labels, options.jobs, out, mapped if options.ray else None)
     say(out, f"optima of {len(problems)} problems in {labels}")
 
 
@@ -165,10 +168,10 @@ def _evaluate(options: EvaluateOptions, out: Console) -> Outcome:
 
 
 def _with_optimum(
-    problems: list[LinearProgram], labels: Path, jobs: int, out: Console
+    problems: list[LinearProgram], labels: Path, jobs: int, out: Console, mapped: Map | None = None
 ) -> tuple[list[LinearProgram], list[Optimum]]:
     """The problems that have an optimum, and their optima; a line is printed for each problem left out."""
-    solved, optima, reasons = with_optimum(problems, cache=labels, workers=jobs)
+    solved, optima, reasons = with_optimum(problems, cache=labels, workers=jobs, mapped=mapped)
     for reason in reasons:
         say(out, f"left out: {reason}")
     return solved, optima

@@ -14,6 +14,7 @@ from rich.console import Console
 from jepakit.cli.command import parse
 from jepakit.cli.outcome import Outcome
 from jepakit.cli.plan import planned
+from jepakit.cli.ray_options import RayOptions
 from jepakit.cli.reading import Command
 from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
 from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
@@ -30,6 +31,7 @@ from jepakit.cli.runs import (
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.files import whole_file
+from jepakit.mapping import mapping
 from jepakit.retrieval.adapter.stage import base_of, untuned
 from jepakit.retrieval.data import RetrievalDataset
 from jepakit.retrieval.datasets import load_dataset
@@ -76,7 +78,7 @@ class CorpusOptions:
 
 
 @dataclass
-class TrainOptions(PipelineConfig, CorpusOptions, RunControl):
+class TrainOptions(PipelineConfig, CorpusOptions, RunControl, RayOptions):
     """Training and what surrounds it.
 
     Args:
@@ -87,7 +89,7 @@ class TrainOptions(PipelineConfig, CorpusOptions, RunControl):
 
 
 @dataclass
-class IndexOptions:
+class IndexOptions(RayOptions):
     """Indexing documents for a run.
 
     Args:
@@ -170,8 +172,10 @@ def run_train(options: TrainOptions, out: Console) -> Outcome:
         pairs = {name: len(split) for name, split in corpus.splits.items()}
         asked = ", ".join(f"{count} pairs in {name}" for name, count in pairs.items()) or "pairs made of them"
         return planned(run, options, f"{options.corpus}: {len(corpus.documents)} documents; {asked}", out)
-    with training_run(run, options, out) as training:
-        adapted = adapt(corpus, options, run, resume=options.resume, say=partial(say, out))
+    if options.ray and options.devices > 1:
+        raise ConfigError("ray", True, f"false where devices = {options.devices}: each process would start its own")
+    with training_run(run, options, out) as training, mapping(ray=options.ray) as mapped:
+        adapted = adapt(corpus, options, run, resume=options.resume, mapped=mapped, say=partial(say, out))
         training.diagnosis = adapted.pretrained.diagnosis
         if training.is_first:
             _show_index(adapted.index, out)
@@ -193,11 +197,12 @@ def run_index(options: IndexOptions, out: Console) -> None:
         return
     saved = saved_options(run)
     dataset = load_dataset(options.corpus) if options.corpus else saved.load()
-    encoder = load_cached_encoder(base_of(run, saved.text))
-    if not options.add and options.index is None:
-        _show_index(build_index(run, dataset, encoder, options.vectors), out)
-        return
-    index = add_to_index(run, dataset, encoder, to=options.index, create=not options.add)
+    with mapping(ray=options.ray) as mapped:
+        encoder = load_cached_encoder(base_of(run, saved.text), mapped=mapped)
+        if not options.add and options.index is None:
+            _show_index(build_index(run, dataset, encoder, options.vectors), out)
+            return
+        index = add_to_index(run, dataset, encoder, to=options.index, create=not options.add)
     with closing(index):
         say(out, f"{len(dataset.documents)} documents added, {len(index)} in {shown_place(place)}")
 

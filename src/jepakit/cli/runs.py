@@ -24,7 +24,7 @@ from jepakit.training.result_rows import ResultRow, format_score, group_rows
 from jepakit.training.results import Evaluation
 
 #: Fields of the options of a training command that are no part of the configuration of its run.
-NOT_CONFIGURATION = ("run", "resume", "overwrite", "dry_run", "progress")
+NOT_CONFIGURATION = ("run", "resume", "overwrite", "dry_run", "progress", "ray")
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jepakit.errors import require_choice
+from jepakit.mapping import Map
 from jepakit.progress import phase, shown
 from jepakit.retrieval.adapter.stage import base_of, tune_base, untuned
 from jepakit.retrieval.data import RetrievalDataset
@@ -73,6 +74,7 @@ def adapt(
     run: RunFolder,
     *,
     resume: bool = False,
+    mapped: Map = map,
     say: Callable[[str], None] = lambda _: None,
 ) -> Adapted:
     """Adapts a text encoder to documents and pairs, measures it, and indexes the documents.
@@ -82,6 +84,7 @@ def adapt(
         config: the options.
         run: the folder for the adapter, the tuned base, the search settings and the index.
         resume: continue the run in the folder.
+        mapped: where the base model encodes texts, see `jepakit.mapping.mapping`.
         say: called with a sentence about each step.
 
     Raises:
@@ -95,7 +98,7 @@ def adapt(
         say(tune_base(run, dataset, config.text, config, resume=resume))
     base = base_of(run, config.text)
     with shown(config.progress):
-        encoder = load_cached_encoder(base)
+        encoder = load_cached_encoder(base, mapped=mapped)
         pretrained = pretrain(dataset, encoder, config, run=run, resume=resume, tuned=base != config.text)
         if not is_first_process(config.devices):
             return Adapted(pretrained)

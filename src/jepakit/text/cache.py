@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from jepakit.datasets.folders import cache_folder
+from jepakit.errors import ConfigError
+from jepakit.mapping import Map
 from jepakit.progress import phase
 from jepakit.text.encoder import Kind, TextEncoder
 from jepakit.text.load import TextConfig, load_text_encoder
@@ -103,14 +106,25 @@ class EmbeddingCache:
             db.close()
 
 
-def load_cached_encoder(config: TextConfig) -> TextEncoder:
+def load_cached_encoder(config: TextConfig, *, mapped: Map = map) -> TextEncoder:
     """The encoder of a configuration, with the cache in the user's cache folder if ``config.cache`` is set.
+
+    Args:
+        config: of the encoder.
+        mapped: see `CachedEncoder`.
 
     Raises:
         ModelError, ConfigError, MissingExtraError: see `jepakit.text.load_text_encoder`.
+        ConfigError: texts are encoded elsewhere, and the encoder has no cache, or cannot be sent there.
     """
     encoder = load_text_encoder(config)
-    return CachedEncoder(encoder, EmbeddingCache()) if config.cache else encoder
+    if mapped is not map:
+        if not config.cache:
+            raise ConfigError("cache", False, "true with ray: the workers encode what the cache lacks")
+        if config.backend != "torch" or encoder.model.device.type != "cpu":
+            used = f"{config.backend} on {encoder.model.device}"
+            raise ConfigError("backend", used, "torch, and device: cpu, with ray: the model is sent to the workers")
+    return CachedEncoder(encoder, EmbeddingCache(), mapped=mapped) if config.cache else encoder
 
 
 class CachedEncoder:
@@ -120,6 +134,7 @@ class CachedEncoder:
         encoder: encodes the texts that are not in the cache.
         cache: stores the vectors.
         block: texts per block.
+        mapped: where blocks are encoded, see `jepakit.mapping.mapping`; the cache is read and written here.
     """
 
     def __init__(
@@ -128,8 +143,9 @@ class CachedEncoder:
         cache: EmbeddingCache,
         *,
         block: int = 128,
+        mapped: Map = map,
     ) -> None:
-        self.encoder, self.cache, self.block = encoder, cache, block
+        self.encoder, self.cache, self.block, self.mapped = encoder, cache, block, mapped
         self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
@@ -148,9 +164,10 @@ class CachedEncoder:
         # Sorted by length, because a batch is padded to its longest text.
         missing = sorted(rows, key=lambda key: len(texts[rows[key][0]]), reverse=True)
         with phase("encoding texts", len(texts), unit="texts", done=done) as encoding:
-            for start in range(0, len(missing), self.block):
-                block = missing[start : start + self.block]
-                encoded = self.encoder.encode([texts[rows[key][0]] for key in block], kind).numpy()
+            blocks = [missing[start : start + self.block] for start in range(0, len(missing), self.block)]
+            asked = ([texts[rows[key][0]] for key in block] for block in blocks)
+            # A block is in the cache before the next one is encoded.
+            for block, encoded in zip(blocks, self.mapped(partial(_encoded, self.encoder, kind), asked), strict=True):
                 self.cache.put(dict(zip(block, encoded, strict=True)))
                 for key, vector in zip(block, encoded, strict=True):
                     vectors[rows[key]] = vector
@@ -161,6 +178,10 @@ class CachedEncoder:
         # Scraped texts contain lone surrogates, which need a key, too.
         content = f"{self.fingerprint}\0{kind}\0{text}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _encoded(encoder: TextEncoder, kind: Kind, texts: list[str]) -> np.ndarray:
+    return encoder.encode(texts, kind).numpy()
 
 
 def _checksum(key: bytes, values: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +77,14 @@ class SentenceEncoder:
         _check_weights(model, name)
         self.fingerprint = fingerprint or model_fingerprint(model)
         # A tokeniser is reconfigured for each kind of text, and a compiled model has buffers for one batch.
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A lock is of its process.
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
         self._lock = Lock()
 
     def encode(self, texts: Sequence[str], kind: Kind) -> Tensor:
