@@ -178,8 +178,8 @@ def doctor(commands: Path, folder: Path, *extras: str) -> dict[str, Any]:
 
 def do(extra: str, commands: Path, folder: Path) -> None:
     """The task of an extra, in a copy of the folders."""
-    place = folder / "work"
-    shutil.copytree(OLD_FOLDERS, place, dirs_exist_ok=True)
+    place = folder / extra
+    shutil.copytree(OLD_FOLDERS, place)
     for name, text in FILES.items():
         (place / name).write_text(text)
     task = TASKS[extra]
