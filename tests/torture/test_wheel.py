@@ -40,6 +40,7 @@ TASKS = {
     "guard": "guard draft-policy tools.json --out policy.yaml",
     "qdrant": "retrieval index retrieval-run --index qdrant:found?collection=notes",
     "milvus": "retrieval index retrieval-run --index milvus:found.db?collection=notes",
+    "ray": "\nimport ray.data",
     "report": "verify graph-run",
     "ladybug": """
         import ladybug
