@@ -6,8 +6,8 @@
 Each kind of work is done in a process of its own, first a small piece of it, so that imports and first calls do not
 count, then the sizes in their order. Seconds are CPU seconds of one thread; memory is the most that the process takes
 beyond the small piece. Beyond the
-largest size, time is continued by the power of the size by which it grew between the last two, and memory in
-proportion.
+largest size both are continued as they grew between the last two: by the power of the size where it is above 1, else
+along the line, since a part that is the same for all sizes makes the power small.
 """
 
 from __future__ import annotations
@@ -64,16 +64,30 @@ def rows_of(name: str, sizes: Sequence[int], costs: Sequence[Sequence[float]]) -
         sizes: that were measured, ascending.
         costs: seconds and MiB of each.
     """
-    (before, _), (seconds, memory) = costs[-2:]
-    power = max(0.0, math.log(seconds / before, sizes[-1] / sizes[-2]))
-    cells = {f"s, 1/{sizes[-1] // size}": cost[0] for size, cost in zip(sizes[:-1], costs[:-1], strict=True)}
-    cells |= {"s": seconds, **{f"s, {factor} times, extrapolated": seconds * factor**power for factor in CONTINUED}}
-    cells |= {"MiB": memory, **{f"MiB, {factor} times, extrapolated": memory * factor for factor in CONTINUED}}
-    note = f"time grows with the power {power:.1f} of the size"
+    seconds, memory = zip(*costs, strict=True)
+    cells = {f"s, 1/{sizes[-1] // size}": cost for size, cost in zip(sizes[:-1], seconds[:-1], strict=True)}
+    cells |= {"s": seconds[-1], **{f"s, {n} times, extrapolated": continued(sizes, seconds, n) for n in CONTINUED}}
+    cells |= {"MiB": memory[-1], **{f"MiB, {n} times, extrapolated": continued(sizes, memory, n) for n in CONTINUED}}
+    power = _power(sizes, seconds)
+    note = f"time grows with the power {power:.1f} of the size" if power > 1 else "time grows in proportion, or less"
     return [
         ResultRow(column, f"{name}: {sizes[-1]:,}", TABLE, value, note=note, ours=True, lower_is_better=True)
         for column, value in cells.items()
     ]
+
+
+def continued(sizes: Sequence[int], values: Sequence[float], times: int) -> float:
+    """The value of so many times the largest size, if it goes on growing as between the last two."""
+    power = _power(sizes, values)
+    if power > 1:
+        return values[-1] * times**power
+    slope = max(0.0, values[-1] - values[-2]) / (sizes[-1] - sizes[-2])
+    return values[-1] + slope * (times - 1) * sizes[-1]
+
+
+def _power(sizes: Sequence[int], values: Sequence[float]) -> float:
+    before, last = (max(value, 1e-3) for value in values[-2:])
+    return math.log(last / before, sizes[-1] / sizes[-2])
 
 
 if __name__ == "__main__":
