@@ -39,6 +39,14 @@ def run_group(
         arguments: which can be pickled.
         world: number of processes.
     """
+    assert codes_of_group(work, folder, *arguments, world=world) == [0] * world
+    return [load_file(folder / f"{rank}.safetensors") for rank in range(world)]
+
+
+def codes_of_group(
+    work: Callable[..., dict[str, Tensor]], folder: Path, *arguments: object, world: int = 2
+) -> list[int | None]:
+    """The exit codes of the processes of `run_group`; None of one that hangs."""
     members = [CONTEXT.Process(target=_member, args=(work, rank, world, folder, arguments)) for rank in range(world)]
     for member in members:
         member.start()
@@ -47,8 +55,7 @@ def run_group(
     codes = [member.exitcode for member in members]
     for member in members:
         member.kill()
-    assert codes == [0] * world
-    return [load_file(folder / f"{rank}.safetensors") for rank in range(world)]
+    return codes
 
 
 def _member(

@@ -1,5 +1,8 @@
 """Two real processes train one model, phases and frozen parameters included."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,9 @@ from torch import Tensor
 from toy_runs import rows_but_seconds
 from toy_training import STEPS, config, make_head, make_jepa, make_loader
 
+from jepakit.errors import ConfigError, ModelError
 from jepakit.training import RunFolder, fit, is_first_process
-from processes import run_group
+from processes import codes_of_group, run_group
 
 FROZEN = ["context_encoder.first"]
 Facts = list[dict[str, Tensor]]
@@ -74,3 +78,46 @@ def test_steps_phases_and_frozen_parameters_are_those_of_one_process(facts: Fact
 def test_each_process_drops_out_its_own_units(facts: Facts) -> None:
     first, second = (fact["dropped"] for fact in facts)
     assert not torch.equal(first, second)
+
+
+PEER_ENDED = 7
+
+
+def train_and_be_killed(rank: int, world: int, run: Path, killed: bool) -> dict[str, Tensor]:
+    """A run of four epochs; if it is to be killed, the second process is, in the third of them."""
+    jepa, calls = make_jepa(), 0
+
+    def kill(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if killed and rank == 1 and calls == 2 * STEPS + 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    jepa.predictor.register_forward_hook(kill)
+    try:
+        result = fit(jepa, make_loader(), config(epochs=4, devices=world), run=RunFolder(run), resume=not killed)
+    except ModelError as error:
+        (run / "error").write_text(str(error))
+        sys.exit(PEER_ENDED)
+    return {"steps": torch.tensor(result.steps), "calls": torch.tensor(calls)}
+
+
+def test_a_process_whose_peer_is_killed_ends_and_the_run_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for name in ("run", "killed", "resumed"):
+        (tmp_path / name).mkdir()
+    codes = codes_of_group(train_and_be_killed, tmp_path / "killed", run, True)
+    assert codes == [PEER_ENDED, -signal.SIGKILL]
+    assert "another process of this training has ended" in (run / "error").read_text()
+    assert len(RunFolder(run).read_metrics()) == 2
+    for fact in run_group(train_and_be_killed, tmp_path / "resumed", run, False):
+        assert int(fact["steps"]) == 4 * STEPS
+        assert int(fact["calls"]) == 2 * STEPS
+    assert [int(row["epoch"]) for row in RunFolder(run).read_metrics()] == [0, 1, 2, 3]
+
+
+def test_several_machines_need_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="num_nodes = 2: expected 1; or start the command with torchrun or srun"):
+        fit(make_jepa(), make_loader(), config(num_nodes=2))

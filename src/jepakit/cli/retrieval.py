@@ -172,8 +172,8 @@ def run_train(options: TrainOptions, out: Console) -> Outcome:
         pairs = {name: len(split) for name, split in corpus.splits.items()}
         asked = ", ".join(f"{count} pairs in {name}" for name, count in pairs.items()) or "pairs made of them"
         return planned(run, options, f"{options.corpus}: {len(corpus.documents)} documents; {asked}", out)
-    if options.ray and options.devices > 1:
-        raise ConfigError("ray", True, f"false where devices = {options.devices}: each process would start its own")
+    if options.ray and options.processes > 1:
+        raise ConfigError("ray", True, "false where several processes train: each would start its own")
     with training_run(run, options, out) as training, mapping(ray=options.ray) as mapped:
         adapted = adapt(corpus, options, run, resume=options.resume, mapped=mapped, say=partial(say, out))
         training.diagnosis = adapted.pretrained.diagnosis

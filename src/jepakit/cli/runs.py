@@ -22,6 +22,7 @@ from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
 from jepakit.training.results import Evaluation
+from jepakit.training.run import require_launcher
 
 #: Fields of the options of a training command that are no part of the configuration of its run.
 NOT_CONFIGURATION = ("run", "resume", "overwrite", "dry_run", "progress", "ray")
@@ -43,9 +44,12 @@ class RunControl:
 
 
 class _TrainingOptions(Protocol):
-    devices: int
+    num_nodes: int
     resume: bool
     overwrite: bool
+
+    @property
+    def processes(self) -> int: ...
 
 
 @dataclass
@@ -80,10 +84,11 @@ def training_run(
         renamed: earlier names of options -> their names now.
 
     Raises:
-        ConfigError: see `jepakit.training.RunFolder.require_startable`.
+        ConfigError: see `jepakit.training.RunFolder.require_startable` and `jepakit.training.run.require_launcher`.
         ModelError: another process trains in the folder, or it cannot be written.
     """
-    training = TrainingRun(is_first_process(options.devices))
+    require_launcher(options.num_nodes)
+    training = TrainingRun(is_first_process(options.processes))
     out.quiet = not training.is_first
     if not training.is_first:
         yield training

@@ -127,7 +127,7 @@ def pretrain(
             run,
             model,
             untrained,
-            devices=config.devices,
+            devices=config.processes,
             diagnosis=diagnosis,
             embeddings=embeddings,
             labels=labels,

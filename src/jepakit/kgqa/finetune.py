@@ -125,7 +125,7 @@ def finetune(
             run,
             encoder,
             before,
-            devices=config.devices,
+            devices=config.processes,
             diagnosis=diagnosis,
             embeddings=embeddings,
             facts=PointFacts(titles=tuple(example.question for example in examples[: len(embeddings)])),

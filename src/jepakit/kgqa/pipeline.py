@@ -38,7 +38,7 @@ PRETRAIN, RETRIEVER, FINETUNE = "pretrain", "retriever", "finetune"
 """The folders of the steps in a run; also the names of their options."""
 
 _OUTCOME = "finished.json"
-_SHARED = ("text", "accelerator", "devices", "progress", "seed")
+_SHARED = ("text", "accelerator", "devices", "num_nodes", "progress", "seed")
 
 
 @dataclass
@@ -55,8 +55,9 @@ class PipelineConfig:
         evaluate: how the retriever is measured.
         measure: how the answerer is measured.
         text: the sentence encoder of all steps.
-        accelerator: of all steps, see `jepakit.training.FitConfig`, as the next three.
+        accelerator: of all steps, see `jepakit.training.FitConfig`, as the next four.
         devices: of all steps.
+        num_nodes: of all steps.
         progress: of all steps.
         seed: of all steps.
     """
@@ -71,8 +72,14 @@ class PipelineConfig:
     text: TextConfig = field(default_factory=TextConfig)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
+    num_nodes: int = 1
     progress: bool = True
     seed: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.devices * self.num_nodes
 
     def __post_init__(self) -> None:
         shared = {name: (name, getattr(self, name)) for name in _SHARED}
@@ -137,7 +144,7 @@ def train(
     if not config.skip_finetune:
         say(f"3. training of the answerer, in {run.path / FINETUNE}")
         diagnosis = steps.finetune(questions, held_out, answerer)
-    evaluation = steps.measure(measured) if is_first_process(config.devices) else None
+    evaluation = steps.measure(measured) if is_first_process(config.processes) else None
     return Trained(diagnosis, evaluation)
 
 
@@ -209,7 +216,7 @@ class _Steps:
             _OUTCOME,
             lambda: asdict(work()),
             products=lambda _: [run.encoder],
-            devices=self.config.devices,
+            devices=self.config.processes,
             resume=self.resume,
         )
         return checked(Diagnosis, outcome)

@@ -116,7 +116,7 @@ def pretrain(
             run,
             exported,
             random_encoder,
-            devices=config.devices,
+            devices=config.processes,
             diagnosis=diagnosis,
             embeddings=embeddings,
             labels=group,

@@ -177,13 +177,13 @@ def pretrain(
     if run is not None:
         labels = "without labels" if optima is None else "with optimal bases"
         method = f"KKT loss {labels}" + (f", JEPA ({config.objective.target})" if config.use_jepa else "")
-        if is_first_process(config.devices):
+        if is_first_process(config.processes):
             family.save(run.path)
         save_trained(
             run,
             model,
             random_model,
-            devices=config.devices,
+            devices=config.processes,
             diagnosis=diagnosis,
             embeddings=embeddings,
             labels=group,

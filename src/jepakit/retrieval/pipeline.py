@@ -100,7 +100,7 @@ def adapt(
     with shown(config.progress):
         encoder = load_cached_encoder(base, mapped=mapped)
         pretrained = pretrain(dataset, encoder, config, run=run, resume=resume, tuned=base != config.text)
-        if not is_first_process(config.devices):
+        if not is_first_process(config.processes):
             return Adapted(pretrained)
         say(pretrained.choice.sentence)
         pretrained.choice.settings.write(run.path / "search.json")

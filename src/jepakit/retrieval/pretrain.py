@@ -145,7 +145,7 @@ def pretrain(
             run,
             adapter,
             untrained,
-            devices=config.devices,
+            devices=config.processes,
             diagnosis=diagnosis,
             embeddings=adapter(before),
             facts=_facts(dataset, pairs),

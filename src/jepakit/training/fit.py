@@ -12,7 +12,7 @@ from jepakit.errors import ConfigError, requires_extra
 from jepakit.progress import shown
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
-from jepakit.training.run import RunFolder
+from jepakit.training.run import RunFolder, require_launcher
 
 
 def fit(
@@ -39,7 +39,8 @@ def fit(
     Raises:
         ConfigError: neither an objective nor a task is given, an option does not fit the model, or there are no batches
             for each epoch.
-        ModelError: the checkpoint is damaged or of another architecture, or the loss is no longer finite.
+        ModelError: the checkpoint is damaged or of another architecture, the loss is no longer finite, or another
+            process of the training has ended.
         MissingExtraError: Lightning is not installed.
     """
     # Lightning takes seconds to import, and is not needed to solve, search or embed.
@@ -47,9 +48,11 @@ def fit(
         from jepakit.training.trainer import fit_with_lightning
 
     if not isinstance(loader, EpochLoader):
-        if config.devices > 1:
+        if config.processes > 1:
+            field = "devices" if config.devices > 1 else "num_nodes"
             expected = "1, or an EpochLoader, which shares each batch among the processes"
-            raise ConfigError("devices", config.devices, expected)
+            raise ConfigError(field, config.processes, expected)
         loader = Batches(loader, seed=config.seed)
+    require_launcher(config.num_nodes)
     with shown(config.progress):
         return fit_with_lightning(jepa, loader, config, run=run, task=task, embed=embed, resume=resume)

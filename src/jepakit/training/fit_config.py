@@ -24,7 +24,8 @@ class FitConfig:
         clip_norm: largest gradient norm; 0 switches clipping off.
         precision: Lightning's name: ``32-true``, ``16-mixed``, ``bf16-mixed``.
         accelerator: ``auto``, ``cpu``, ``gpu``.
-        devices: how many; more than one trains with DistributedDataParallel.
+        devices: how many on each machine; more than one trains with DistributedDataParallel.
+        num_nodes: how many machines; torchrun or SLURM starts the command on each of them.
         patience: stop when the training loss has not fallen for so many epochs; None never stops.
         stop_loss: stop when the training loss of an epoch is below it; None never stops.
         jepa_pretrain_epochs: where there is a task: epochs of JEPA alone before it; fewer than ``epochs``.
@@ -49,6 +50,7 @@ class FitConfig:
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
+    num_nodes: int = 1
     patience: int | None = None
     stop_loss: float | None = None
     jepa_pretrain_epochs: int = 0
@@ -62,7 +64,8 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_at_least(self, epochs=1, batch_size=1, devices=1, patience=1, checkpoint_every=1, diagnose_every=1)
+        require_at_least(self, epochs=1, batch_size=1, devices=1, num_nodes=1)
+        require_at_least(self, patience=1, checkpoint_every=1, diagnose_every=1)
         require_at_least(self, unfreeze_epoch=0, jepa_pretrain_epochs=0)
         require_within(self, "[0, inf)", "weight_decay", "warmup_epochs", "clip_norm", "jepa_weight")
         require_within(self, "(0, inf)", "learning_rate")
@@ -77,6 +80,11 @@ class FitConfig:
         require_within(self, f"[0, {2**63})", "seed")
         if self.unfreeze_epoch is not None and not self.freeze:
             raise ConfigError("unfreeze_epoch", self.unfreeze_epoch, "null where freeze names nothing")
+
+    @property
+    def processes(self) -> int:
+        """How many train together: one for each device of each machine."""
+        return self.devices * self.num_nodes
 
 
 @dataclass(frozen=True)

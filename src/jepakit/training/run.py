@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,23 @@ from jepakit.files.locking import LOCK_NAME
 from jepakit.files.reading import parse_yaml
 
 
-def is_first_process(devices: int) -> bool:
-    """Whether this process writes the run folder: on one device always, else the process of rank 0."""
-    if devices == 1:
+def is_first_process(processes: int) -> bool:
+    """Whether this process of so many writes the run folder: where it is the only one, else that of rank 0."""
+    if processes == 1:
         return True
     from pytorch_lightning.utilities import rank_zero_only
 
     return not getattr(rank_zero_only, "rank", 0)
+
+
+def require_launcher(num_nodes: int) -> None:
+    """Checks that something else has started the processes of a training on several machines.
+
+    Raises:
+        ConfigError: neither torchrun nor SLURM has.
+    """
+    if num_nodes > 1 and not {"RANK", "SLURM_PROCID"} & os.environ.keys():
+        raise ConfigError("num_nodes", num_nodes, "1; or start the command with torchrun or srun on each machine")
 
 
 class RunFolder:

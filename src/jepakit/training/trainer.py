@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from jepakit.core import JEPA, WarmupCosine
-from jepakit.errors import ConfigError, MissingExtraError
+from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
 from jepakit.training.module import EpochLog, FitModule, Patience, Progress
@@ -60,6 +60,11 @@ def fit_with_lightning(
         trainer = _trainer(config, run, stopping, embed)
         try:
             trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
+        except RuntimeError as error:
+            if config.processes > 1 and _is_of_a_peer(error):
+                problem = "another process of this training has ended, or cannot be reached"
+                raise ModelError(f"{problem}; resume goes on from the last checkpoint") from error
+            raise
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(True)
@@ -72,6 +77,11 @@ def fit_with_lightning(
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
         metrics=_last_metrics(trainer, run),
     )
+
+
+def _is_of_a_peer(error: RuntimeError) -> bool:
+    """Whether a connection to another process is gone: gloo says so in words, other backends by the class."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) -> None:
@@ -197,7 +207,8 @@ def _trainer(
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=config.devices,
-            strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
+            num_nodes=config.num_nodes,
+            strategy="ddp_find_unused_parameters_true" if config.processes > 1 else "auto",
             precision=config.precision,
             max_epochs=config.epochs,
             gradient_clip_val=config.clip_norm or None,

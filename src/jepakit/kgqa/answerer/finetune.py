@@ -145,7 +145,7 @@ def finetune(
     tuned = QuestionAnswerer(answerer, make, AnswerSettings(), batch_size=config.batch_size)
     if held_out:
         tuned = tuned.calibrated(held_out, max_false=config.max_false)
-    if run is not None and is_first_process(config.devices):
+    if run is not None and is_first_process(config.processes):
         card = {"Questions": f"{len(examples)}, and {len(held_out)} held out", "Epochs": result.epochs}
         save_answerer(
             answerer,

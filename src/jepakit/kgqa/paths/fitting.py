@@ -145,7 +145,7 @@ def fit_retriever(
     if held_out is not None:
         retriever = with_threshold(retriever, held_out, max_false=config.max_false, seed=config.seed)
     if run is not None:
-        if is_first_process(config.devices):
+        if is_first_process(config.processes):
             fingerprints = {"graph": graph.fingerprint, "text_encoder": encoder.fingerprint}
             settings = {"through_topic": through, "wordings": config.wordings, "threshold": retriever.threshold}
             write_json(run.path / SETTINGS, {**fingerprints, **settings})
@@ -153,7 +153,7 @@ def fit_retriever(
             run,
             matcher,
             random_matcher,
-            devices=config.devices,
+            devices=config.processes,
             diagnosis=diagnosis,
             embeddings=embeddings,
             facts=PointFacts(titles=pool.texts[:_DIAGNOSED]),

@@ -56,7 +56,7 @@ def tune_base(
         cached = CachedEncoder(vectors, EmbeddingCache()) if text.cache else vectors
         with shown(config.progress):
             tuned = tune(dataset, encoder, config, cached=cached, run=stage, resume=resume)
-        if tuned.strength and is_first_process(config.devices):
+        if tuned.strength and is_first_process(config.processes):
             save_base(tuned.encoder, base)
         values = {name: value for name, value in vars(tuned).items() if name != "encoder"}
         return {**values, "sentence": tuned.sentence}
@@ -64,5 +64,5 @@ def tune_base(
     def products(outcome: dict[str, Any]) -> list[Path]:
         return [base] if float(outcome["strength"]) else []
 
-    outcome = finish_stage(stage, "tuned.json", work, products=products, devices=config.devices, resume=resume)
+    outcome = finish_stage(stage, "tuned.json", work, products=products, devices=config.processes, resume=resume)
     return outcome["sentence"]
