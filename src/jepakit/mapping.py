@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +29,7 @@ Result = TypeVar("Result")
 _WINDOW_ITEMS, _WINDOW_BYTES = 4096, 1 << 28
 #: Parts of a window for each processor: a worker that is killed loses one, and slow parts are few.
 _PARTS_PER_CPU = 4
+_CONNECT_SECONDS = 10.0
 
 
 class Map(Protocol):
@@ -72,14 +74,22 @@ def _session() -> Generator[None]:
         return
     address = os.environ.get("RAY_ADDRESS") or "local"
     try:
+        _reach(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         expected = f"the address of a running Ray cluster, or nothing for this machine ({in_one_line(error)})"
         raise ConfigError("RAY_ADDRESS", address, expected) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nothing answers at ``HOST:PORT``, which Ray itself finds out in two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 def _map_on_ray(work: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:

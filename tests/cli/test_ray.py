@@ -43,6 +43,16 @@ def mapped() -> Iterator[Map]:
             yield on_ray
 
 
+def test_a_cluster_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Before the session of the other tests, in which nothing is looked for.
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with (
+        pytest.raises(ConfigError, match=r"^RAY_ADDRESS = '127\.0\.0\.1:1': expected the address of a"),
+        mapping(ray=True),
+    ):
+        pass
+
+
 def test_results_come_in_order_although_a_worker_is_killed(mapped: Map, tmp_path: Path) -> None:
     def work(number: int) -> tuple[int, int]:
         if number == 11 and not (tmp_path / "killed").exists():
