@@ -11,6 +11,7 @@ from jepakit.core.diagnostics import (
     dead_dimensions,
     effective_rank,
     mean_absolute_correlation,
+    predictability,
     sphericity,
     uniformity,
     within_group_rank,
@@ -92,3 +93,24 @@ def test_diagnosis_of_collapse_narrowing_and_health() -> None:
 def test_tiny_data_is_not_called_collapsed() -> None:
     assert not diagnose(torch.randn(3, 8, generator=torch.Generator().manual_seed(0))).collapsed
     assert not diagnose(torch.randn(100, 1, generator=torch.Generator().manual_seed(0))).collapsed
+
+
+def test_predictability_by_hand() -> None:
+    target = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
+    assert float(predictability(3 * target + 7, target)) == pytest.approx(1)
+    assert float(predictability(-target, target)) == pytest.approx(-1)
+    # One of two orthogonal parts: 2 / (sqrt 2 · sqrt 10).
+    assert float(predictability(target * torch.tensor([1.0, 0.0]), target)) == pytest.approx(2 / 20**0.5)
+    # Where the target is a point, nothing is predicted.
+    assert float(predictability(target, torch.ones(4, 2))) == 0
+
+
+@pytest.mark.parametrize(("value", "easy"), [(0.97, False), (0.98, True), (None, False)])
+def test_a_task_that_is_too_easy_is_a_warning(value: float | None, easy: bool) -> None:
+    spread = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    diagnosis = diagnose(spread, predictability=value)
+    assert any("too easy" in finding.what and "mask more" in finding.advice for finding in diagnosis.findings) == easy
+    assert not diagnosis.collapsed
+    # A collapse is the finding then: its target is easy to predict, too.
+    point = spread[:, :1] @ spread[:1]
+    assert not any("too easy" in finding.what for finding in diagnose(point, predictability=value).findings)

@@ -340,3 +340,15 @@ def test_every_preset_trains(name: str) -> None:
     pretrained = pretrain(replace(dataset, graphs=described), preset(name, epochs=1, progress=False, accelerator="cpu"))
     assert pretrained.fit.epochs == 1
     assert not same(weights(pretrained), pretrained.random_encoder.state_dict())
+
+
+@pytest.mark.parametrize(("dropped", "easy"), [(0.01, True), (0.4, False)])
+def test_views_that_hardly_differ_are_a_task_that_is_too_easy(dropped: float, easy: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    ends = torch.randint(300, (2, 600), generator=draw)
+    graph = Graphs.pack(torch.randn(300, 32, generator=draw), torch.cat([ends, ends.flip(0)], 1), torch.tensor([300]))
+    few = preset("nodes", epochs=5, progress=False, accelerator="cpu")
+    views = replace(few.views, drop_edges=dropped, drop_features=0.0)
+    settings = replace(few, views=views, encoder=replace(few.encoder, hidden=32))
+    diagnosis = pretrain(GraphDataset("drawn", graph), settings).diagnosis
+    assert any("too easy" in finding.what for finding in diagnosis.findings) == easy, diagnosis.values

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _UNIFORMITY_ROWS = 2048
+#: A prediction that agrees with its target as closely as this, over whole epochs, was no task.
+TOO_EASY = 0.98
 # A norm below this share of the embeddings' own is rounding error of single precision.
 _ROUNDING = 1e-7
 
@@ -82,6 +84,16 @@ def dead_dimensions(embeddings: Tensor, *, tolerance: float = 1e-4) -> int:
     return int((std <= tolerance * std.max()).sum()) if std.numel() else 0
 
 
+def predictability(prediction: Tensor, target: Tensor) -> Tensor:
+    """Correlation of predictions with their targets, both centred: ``[N, D], [N, D] -> []``, from -1 to 1, no gradient.
+
+    Centred, a target that is the same for all rows does not count as predicted; 0 where either is constant. Near 1 the
+    context says all that the target says, and there is nothing to learn.
+    """
+    x, y = (rows.detach().float() - rows.detach().float().mean(0) for rows in (prediction, target))
+    return (x * y).sum() / (x.norm() * y.norm()).clamp(min=1e-12)
+
+
 def _centred(embeddings: Tensor) -> Tensor:
     return embeddings.double() - embeddings.double().mean(0)
 
@@ -108,8 +120,14 @@ class Diagnosis:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank: float | None = None) -> Diagnosis:
-    """Measures a set of embeddings and says whether it has collapsed.
+def diagnose(
+    embeddings: Tensor,
+    *,
+    group: Tensor | None = None,
+    reference_rank: float | None = None,
+    predictability: float | None = None,
+) -> Diagnosis:
+    """Measures a set of embeddings and says whether it has collapsed, or whether its task was too easy.
 
     A collapse is: embeddings that are not finite; an effective rank below 2, or below 5 % of what N and D allow; a
     within-group rank that low while the overall rank is not.
@@ -118,6 +136,7 @@ def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank:
         embeddings: ``[N, D]``.
         group: a class for each row, ``[N]``, for the within-group rank.
         reference_rank: the effective rank the same encoder had before training.
+        predictability: of the last epoch, see `predictability`; from .98 on, without a collapse, the task was too easy.
     """
     if not bool(torch.isfinite(embeddings).all()):
         advice = "lower the learning rate, switch gradient clipping on, or train in 32-bit precision"
@@ -151,6 +170,16 @@ def diagnose(embeddings: Tensor, *, group: Tensor | None = None, reference_rank:
             "raise the regulariser's weight or stop earlier; compare the probe with the random encoder's",
             "warning",
         )
+    if predictability is not None:
+        values["predictability"] = predictability
+        if predictability >= TOO_EASY and rank >= floor:
+            report(
+                f"the task is too easy: predictions and targets correlate by {predictability:.3f}, so that the context"
+                " already holds what is to be predicted",
+                "mask more, or larger connected parts; hide features from the context that the target sees; or predict"
+                " another view. A low loss is no success here",
+                "warning",
+            )
     if group is not None and group.unique().numel() < n / 2:
         values["within_group_rank"] = within_group_rank(embeddings, group)
         if values["within_group_rank"] < floor <= rank:

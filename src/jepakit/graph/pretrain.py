@@ -107,7 +107,7 @@ def pretrain(
         trained.fit_readout(sample, seed=config.seed)
     embeddings = exported.embed(observed, key=key)
     before = effective_rank(random_encoder.embed(observed, key=key))
-    diagnosis = diagnose(embeddings, group=group, reference_rank=before)
+    diagnosis = diagnose(embeddings, group=group, reference_rank=before, predictability=result.predictability)
     if run is not None:
         save_trained(
             run,

@@ -110,7 +110,7 @@ def pretrain(
     exported, role = exported_encoder(jepa, encoder, config.export)
     embeddings = _embeddings(exported, observed)
     before = effective_rank(_embeddings(random_encoder, observed))
-    diagnosis = diagnose(embeddings, group=group, reference_rank=before)
+    diagnosis = diagnose(embeddings, group=group, reference_rank=before, predictability=result.predictability)
     if run is not None:
         save_trained(
             run,

@@ -173,7 +173,7 @@ def pretrain(
     family = measured_family(problems, model, optima, training)
     embeddings, group = _embeddings(model, sample)
     random_rank = effective_rank(_embeddings(random_model, sample)[0])
-    diagnosis = diagnose(embeddings, group=group, reference_rank=random_rank)
+    diagnosis = diagnose(embeddings, group=group, reference_rank=random_rank, predictability=result.predictability)
     if run is not None:
         labels = "without labels" if optima is None else "with optimal bases"
         method = f"KKT loss {labels}" + (f", JEPA ({config.objective.target})" if config.use_jepa else "")

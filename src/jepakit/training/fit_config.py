@@ -102,3 +102,8 @@ class FitResult:
     steps: int
     stopped_early: bool
     metrics: dict[str, float]
+
+    @property
+    def predictability(self) -> float | None:
+        """Correlation of predictions and targets of the last epoch, see `jepakit.core.diagnose`; None without any."""
+        return self.metrics.get("diagnostics/predictability")

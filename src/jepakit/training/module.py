@@ -14,7 +14,8 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from jepakit.core import JEPA, WarmupCosine, diagnose
+from jepakit.core import JEPA, JEPAOutput, WarmupCosine, diagnose
+from jepakit.core.diagnostics import predictability
 from jepakit.errors import ConfigError, ModelError
 from jepakit.progress import phase
 from jepakit.training.fit_config import FitConfig
@@ -54,6 +55,7 @@ class FitModule(pl.LightningModule):
         self.parameter_groups, self.schedule, self.frozen = parameter_groups, schedule, frozen
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
+        self._predictability: list[Tensor] = []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with the schedule applied after each step."""
@@ -94,6 +96,8 @@ class FitModule(pl.LightningModule):
             parts.extend(named.values())
         if self.jepa is not None and (task is None or self.config.jepa_weight > 0):
             output = self.jepa(batch)
+            if (value := predictability_of(output)) is not None:
+                self._predictability.append(value)
             terms |= {"loss_jepa": output.total.detach(), **output.terms}
             parts.append(output.total if task is None else self.config.jepa_weight * output.total)
         return torch.stack(parts).sum(), terms
@@ -130,6 +134,24 @@ class FitModule(pl.LightningModule):
         self._sums, self._steps = {}, 0
         return means
 
+    def take_predictability(self) -> float | None:
+        """The mean over the steps since the last call; None without an objective."""
+        values, self._predictability = self._predictability, []
+        return float(torch.stack(values).mean()) if values else None
+
+
+def predictability_of(output: JEPAOutput) -> Tensor | None:
+    """`predictability` of a step, of the key that is predicted worst; None where predictions are no embeddings."""
+    prediction, target = output.prediction, output.target
+    pairs = (
+        [(prediction, target)]
+        if isinstance(prediction, Tensor)
+        else [(rows, target[key]) for key, rows in prediction.items() if isinstance(target, Mapping)]
+    )
+    # Predictions of a hyperbolic loss, and scores, have another shape than what they are compared with.
+    values = [predictability(x, y) for x, y in pairs if isinstance(y, Tensor) and x.shape == y.shape and x.ndim == 2]
+    return torch.stack(values).min() if values else None
+
 
 class EpochLog(pl.Callback):
     """Logs the mean terms of each epoch and the diagnostics, and writes metrics.csv.
@@ -163,7 +185,7 @@ class EpochLog(pl.Callback):
         """Logs and writes; raises ModelError where a loss or a weight is not finite."""
         seconds, epoch = time.perf_counter() - self._start, trainer.current_epoch
         assert isinstance(pl_module, FitModule)
-        means = pl_module.take_means()
+        means, predictability = pl_module.take_means(), pl_module.take_predictability()
         # Checked before anything of this epoch is written, so the last checkpoint stays usable.
         pl_module.require_finite([means["total"], *pl_module.parameters()])
         pl_module.log_dict({f"train/{name}": value for name, value in means.items()}, sync_dist=True)
@@ -172,7 +194,7 @@ class EpochLog(pl.Callback):
         if self.embed is not None and (epoch % self.every == 0 or epoch + 1 == trainer.max_epochs):
             fresh.append("diagnostics/")
             embeddings, group = self.embed()
-            values = diagnose(embeddings, group=group).values
+            values = diagnose(embeddings, group=group, predictability=predictability).values
             pl_module.log_dict({f"diagnostics/{name}": value for name, value in values.items()}, rank_zero_only=True)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {"epoch": epoch, "step": trainer.global_step, "seconds": f"{seconds:.3f}", "learning_rate": f"{rate:.6g}"}

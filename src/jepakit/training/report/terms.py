@@ -5,6 +5,7 @@ from __future__ import annotations
 DIAGNOSTICS = {
     "effective_rank": ("Effective rank", "directions in use; higher is better"),
     "within_group_rank": ("Rank within classes", "low: classes have shrunk to points"),
+    "predictability": ("Predictability", "correlation of predictions and targets; near 1 the task is too easy"),
     "dead_dims": ("Dead dimensions", "constant; 0 is best"),
     "uniformity": ("Uniformity", "0 is a point; more negative is more even"),
     "mean_cosine": ("Mean cosine", "of different rows; 1 is a point, 0 is best"),
