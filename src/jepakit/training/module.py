@@ -153,6 +153,11 @@ def predictability_of(output: JEPAOutput) -> Tensor | None:
     return torch.stack(values).min() if values else None
 
 
+def as_written(value: Tensor | float | str) -> str:
+    """A metric as it stands in metrics.csv: all digits of single precision."""
+    return f"{float(value):.9g}"
+
+
 class EpochLog(pl.Callback):
     """Logs the mean terms of each epoch and the diagnostics, and writes metrics.csv.
 
@@ -199,7 +204,7 @@ class EpochLog(pl.Callback):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {"epoch": epoch, "step": trainer.global_step, "seconds": f"{seconds:.3f}", "learning_rate": f"{rate:.6g}"}
         logged = sorted(trainer.callback_metrics.items())
-        self.rows.append(row | {name: f"{float(value):.9g}" for name, value in logged if name.startswith(tuple(fresh))})
+        self.rows.append(row | {name: as_written(value) for name, value in logged if name.startswith(tuple(fresh))})
         if self.run is not None and trainer.is_global_zero:
             self.run.write_metrics(self.rows)
 

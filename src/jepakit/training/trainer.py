@@ -24,7 +24,7 @@ from jepakit.core import JEPA, WarmupCosine
 from jepakit.errors import ConfigError, MissingExtraError, ModelError
 from jepakit.training.fit_config import FitConfig, FitResult
 from jepakit.training.loader import Batches, EpochLoader
-from jepakit.training.module import EpochLog, FitModule, Patience, Progress
+from jepakit.training.module import EpochLog, FitModule, Patience, Progress, as_written
 from jepakit.training.run import RunFolder
 from jepakit.training.storage.checkpoint import SafetensorsCheckpointIO, read_checkpoint
 from jepakit.training.storage.weights import require_shapes
@@ -140,7 +140,8 @@ def _last_metrics(trainer: pl.Trainer, run: RunFolder | None) -> dict[str, float
     if not metrics and run is not None and (rows := run.read_metrics()):
         # A run that was complete when it was resumed.
         metrics = {name: value for name, value in rows[-1].items() if "/" in name and value}
-    return {name: float(value) for name, value in metrics.items()}
+    # To the digit what a resumed run would read.
+    return {name: float(as_written(value)) for name, value in metrics.items()}
 
 
 def parameter_groups(module: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
