@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,13 +40,11 @@ def main(names: list[str]) -> None:
         if not wanted:
             continue
         with TemporaryDirectory() as folder:
-            os.chdir(folder)
-            run_page(ROOT / "docs" / page, Path(folder) / "log")
+            run_page(ROOT / "docs" / page, Path(folder))
             for name, (report, height) in wanted.items():
-                picture = _picture(Path(folder) / report, Path(folder) / f"{name}-profile", height)
+                picture = _picture(Path(folder) / "reader" / report, Path(folder) / f"{name}-profile", height)
                 # The reports have few colours: a palette makes a third of the file.
                 picture.quantize(_COLOURS).save(_GALLERY / f"{name}.png", optimize=True)
-            os.chdir(ROOT)
 
 
 def _picture(report: Path, profile: Path, height: int) -> Image.Image:

@@ -7,8 +7,8 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -117,14 +117,16 @@ def run_console(block: Block, page: Path, log: Path, servers: ExitStack) -> None
         assert missing is None, f"{place}\n{printed}\nshown and not printed: {missing}"
 
 
-def run_page(page: Path, log: Path) -> None:
-    """Runs the blocks of a page in the working directory, which should be empty; ``log`` receives what they print."""
+def run_page(page: Path, folder: Path) -> None:
+    """Runs the blocks of a page in ``reader`` of a folder, which is empty; what they print is kept beside it."""
+    reader, log = folder / "reader", folder / "log"
+    reader.mkdir()
     text = page.read_text("utf-8")
     # The port that pages name may be in use here.
     text = text.replace("8765", str(_free_port()))
     # Without it, the classes that a page defines would have no module.
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    with ExitStack() as servers:
+    with chdir(reader), ExitStack() as servers:
         for block in blocks_of(text):
             if block.skip is None and block.language == "python":
                 run_python(block, page, namespace)
@@ -133,7 +135,7 @@ def run_page(page: Path, log: Path) -> None:
 
 
 @contextmanager
-def _served(words: list[str], log: Path, place: str) -> Iterator[None]:
+def _served(words: list[str], log: Path, place: str) -> Generator[None]:
     process = start_command(words, log)
     port = int(words[words.index("--port") + 1])
     end = time.monotonic() + LIMIT

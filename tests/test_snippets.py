@@ -26,11 +26,8 @@ SHOWN = ("text", "yaml", "html")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "reader"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    run_page(page, tmp_path / "log")
+def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)

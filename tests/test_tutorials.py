@@ -10,11 +10,8 @@ PAGES = sorted((Path(__file__).parents[1] / "docs" / "tutorials").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_tutorial_runs_and_prints_what_it_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "reader"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    run_page(page, tmp_path / "log")
+def test_a_tutorial_runs_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path)
 
 
 def test_shown_output_is_compared_by_its_words() -> None:

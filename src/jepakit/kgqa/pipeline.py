@@ -79,7 +79,7 @@ class PipelineConfig:
     @property
     def processes(self) -> int:
         """How many train together."""
-        return self.devices * self.num_nodes
+        return self.pretrain.processes
 
     def __post_init__(self) -> None:
         shared = {name: (name, getattr(self, name)) for name in _SHARED}

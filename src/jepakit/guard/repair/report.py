@@ -13,16 +13,13 @@ from jepakit.training.report.page import write_page
 from jepakit.training.results import ReportExample, ReportSection
 
 
-def write_repair_report(
-    folder: Path, repairs: Sequence[tuple[AuditedRun, Repair]], *, title: str, sections: Sequence[ReportSection] = ()
-) -> Path:
+def write_repair_report(folder: Path, repairs: Sequence[tuple[AuditedRun, Repair]], *, title: str) -> Path:
     """Writes ``report.html`` into a folder.
 
     Args:
         folder: made where it is missing.
         repairs: the audits of the plans as they were, and their repairs.
         title: of the page.
-        sections: tables above the plans.
 
     Returns:
         The page.
@@ -32,12 +29,12 @@ def write_repair_report(
     """
     file = folder / "report.html"
     examples = [_example(number, run, one) for number, (run, one) in enumerate(repairs, start=1)]
-    write_page(file, title=visible(title), eyebrow="jepakit guard repair", examples=examples, counts=sections)
+    write_page(file, title=visible(title), eyebrow="jepakit guard repair", examples=examples)
     return file
 
 
 def _example(number: int, run: AuditedRun, repaired: Repair) -> ReportExample:
-    """The audit of the plan as it was, below what the repair did to it."""
+    """What the repair did to a plan, and then the audit of the plan before it."""
     before = run_example(number, run)
     names = {call.id: f"{place} {visible(call.tool, 80)}" for place, call in enumerate(run.trace.calls, start=1)}
     facts = (
