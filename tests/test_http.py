@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -40,6 +41,14 @@ def slow(seconds: float):
     time.sleep(seconds)
     return json_response("done")
 
+@app.get("/threads")
+def threads():
+    import numpy, torch
+    from threadpoolctl import threadpool_info
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return json_response({"torch": torch.get_num_threads(), "blas": pools})
+
 @app.get("/fails")
 def fails(how: str):
     raise {"data": DataError("bad"), "model": ModelError("changed"), "fault": KeyError("secret")}[how]
@@ -55,7 +64,8 @@ def server(folder: Path, **limits: object) -> Iterator[tuple[httpx.Client, subpr
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-W", "error", "-c", SERVER, str(port), str(folder / "begun"), repr(limits)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    two_threads = {**os.environ, "OMP_NUM_THREADS": "2"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=two_threads)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             wait_for(lambda: answers(client), process)
@@ -102,6 +112,13 @@ def received(connection: socket.socket) -> bytes:
 def metric(client: httpx.Client, line: str) -> float:
     values = [text.rpartition(" ")[2] for text in client.get("/metrics").text.splitlines() if text.startswith(line)]
     return float(values[0]) if values else 0.0
+
+
+def test_a_request_is_computed_by_one_thread(client: httpx.Client) -> None:
+    threads = client.get("/threads").json()
+    assert threads["torch"] == 1
+    assert threads["blas"]
+    assert {*threads["blas"]} == {1}
 
 
 @pytest.mark.parametrize(

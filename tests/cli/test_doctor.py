@@ -45,6 +45,7 @@ def test_the_requirements_are_those_of_jepakit() -> None:
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_library_that_works_passes(name: str) -> None:
     CHECKS[name]()
+    assert "openvino_telemetry" not in sys.modules
 
 
 @pytest.mark.parametrize(

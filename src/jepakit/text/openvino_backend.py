@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepakit.errors import MissingExtraError, ModelError, in_one_line
+from jepakit.telemetry import without_openvino_telemetry
 from jepakit.text.encoder import SentenceEncoder
 from jepakit.text.quiet import quiet
 
@@ -65,7 +64,7 @@ def _converted(transformer: Any, texts: list[str], precision: str) -> nn.Module:
     features = transformer.preprocess(texts)
     names = [name for name in _INPUTS if name in features]
     # The tracer warns of every branch; the comparison of vectors finds those that were traced wrongly.
-    with _without_reports(), warnings.catch_warnings(), quiet():
+    with without_openvino_telemetry(), warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         try:
             openvino = importlib.import_module("openvino")
@@ -75,20 +74,6 @@ def _converted(transformer: Any, texts: list[str], precision: str) -> nn.Module:
         graph = openvino.convert_model(traced, example_input=tuple(features[name] for name in names))
         options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         return _Compiled(openvino.compile_model(graph, "CPU", options), names, transformer.model.config)
-
-
-@contextmanager
-def _without_reports() -> Generator[None]:
-    """Disables OpenVINO's telemetry by hiding its telemetry package: reports need the user's consent."""
-    modules = cast("dict[str, Any]", sys.modules)
-    hidden = "openvino_telemetry" not in modules
-    if hidden:
-        modules["openvino_telemetry"] = None
-    try:
-        yield
-    finally:
-        if hidden:
-            del modules["openvino_telemetry"]
 
 
 class _TokenEmbeddings(nn.Module):
