@@ -28,7 +28,8 @@ EXPECTED: dict[str, Any] = json.loads((FOLDERS / "expected.json").read_text("utf
 GRAPH_RUNS = ["graph-run", "graph-gps-run"]
 RETRIEVAL_RUNS = ["retrieval-run", "retrieval-hnsw-run"]
 QUERIES = ["d8 d14 d22", "d5 d6 n1 n2", "d0 d23"]
-LP_RUNS = {"lp-run": "lp-new-covers", "lp-days-run": "lp-new-days"}
+LP_RUNS = {"lp-run": "lp-new-covers", "lp-days-run": "lp-new-days", "lp-timed-run": "lp-new-covers"}
+QUESTIONS = ["d1 d2 of film 3", "d8 d9 of film 7"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +44,29 @@ def run(*words: str) -> None:
     assert main(list(words)) == 0
 
 
-def embeddings(folder: str) -> Any:
-    run("graph", "embed", folder, "--out", "embeddings.parquet")
+def embeddings(folder: str, *options: str) -> Any:
+    run("graph", "embed", folder, "--out", "embeddings.parquet", *options)
     return pq.read_table("embeddings.parquet")["embedding"].to_pylist()
+
+
+def predictions() -> Any:
+    run("graph", "predict", "graph-run", "--predictor", "graph-predictor", "--out", "predictions.parquet")
+    table = pq.read_table("predictions.parquet")
+    return [table["prediction"].to_pylist(), table["probability"].to_pylist()]
+
+
+def replies() -> list[Any]:
+    """What the whole run answers, and what its retriever alone does."""
+    from jepakit.kgqa import Asker
+
+    askers = [Asker.open(Path("kgqa-run") / part) for part in ("", "retriever")]
+    return [asker.ask(question).as_json(asker.graph) for asker in askers for question in QUESTIONS]
+
+
+def judgements() -> list[dict[str, Any]]:
+    words = "--policy guard-policy.yaml --model guard-run --thresholds guard-thresholds.json --show none"
+    run("guard", "audit", "guard-traces.jsonl", *words.split(), "--timeout", "60", "--out", "judged.jsonl")
+    return [json.loads(line) for line in Path("judged.jsonl").read_text("utf-8").splitlines()]
 
 
 def adapted(folder: str) -> list[Any]:
@@ -93,6 +114,16 @@ def test_a_graph_encoder_embeds_as_it_did(folder: str) -> None:
     assert_near(embeddings(folder), EXPECTED["embeddings"][folder])
 
 
+def test_a_fine_tuned_graph_encoder_predicts_as_it_did() -> None:
+    (labels, probabilities), expected = predictions(), EXPECTED["predictions"]
+    assert labels == expected[0]
+    assert_near(probabilities, expected[1])
+
+
+def test_a_store_is_embedded_by_the_run_on_it_as_it_was() -> None:
+    assert_near(embeddings("graph-store-run", "--level", "node"), EXPECTED["embeddings"]["graph-store-run"])
+
+
 def test_a_graph_run_is_probed_to_the_same_scores() -> None:
     run("graph", "evaluate", "graph-run", "--classifier", "logistic", "--folds", "2", "--seeds", "[0,1]")
     rows = json.loads((Path("graph-run") / "results.json").read_text("utf-8"))["rows"]
@@ -121,6 +152,12 @@ def test_an_adapter_maps_as_it_did(folder: str) -> None:
 def test_an_index_gives_the_same_hits(folder: str, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = hits(folder, capsys, "--mode", mode)
     for some, expected in zip(found, EXPECTED["hits"][folder][mode], strict=True):
+        assert [identifier for identifier, _ in some] == [identifier for identifier, _ in expected]
+        assert [score for _, score in some] == pytest.approx([score for _, score in expected], abs=0.0011)
+
+
+def test_static_queries_give_the_same_hits(capsys: pytest.CaptureFixture[str]) -> None:
+    for some, expected in zip(hits("retrieval-static-run", capsys), EXPECTED["static"], strict=True):
         assert [identifier for identifier, _ in some] == [identifier for identifier, _ in expected]
         assert [score for _, score in some] == pytest.approx([score for _, score in expected], abs=0.0011)
 
@@ -169,3 +206,33 @@ def test_a_finished_run_of_linear_programs_is_resumed_by_its_old_option_names() 
 def test_a_finished_retrieval_run_is_resumed() -> None:
     run("retrieval", "train", "--config", "retrieval-run/config.yaml", "--run", "retrieval-run", "--resume", "true")
     assert_near(adapted("retrieval-run"), EXPECTED["adapted"]["retrieval-run"])
+
+
+def test_questions_get_the_same_answers() -> None:
+    for found, expected in zip(replies(), EXPECTED["replies"], strict=True):
+        for answers in (found["answers"], expected["answers"]):
+            answers.sort(key=lambda answer: answer["id"])
+        assert [one["id"] for one in found["answers"]] == [one["id"] for one in expected["answers"]]
+        assert_near([one["score"] for one in found["answers"]], [one["score"] for one in expected["answers"]])
+        assert [list(triple) for triple in found["triples"]] == expected["triples"]
+
+
+def test_calls_are_judged_as_they_were() -> None:
+    found, expected = judgements(), EXPECTED["judgements"]
+    for name in ("run", "call", "decision", "effective", "code"):
+        assert [line[name] for line in found] == [line[name] for line in expected]
+    for name in ("energies", "score"):
+        assert_near(*([_numbers(line[name]) for line in lines] for lines in (found, expected)))
+
+
+def _numbers(judged: dict[str, Any]) -> list[float]:
+    return [value for value in judged.values() if isinstance(value, float)]
+
+
+def test_pinned_tools_are_still_the_pinned_ones() -> None:
+    from jepakit.guard.live.pins import Pins
+    from jepakit.guard.sources.loading import load_traces
+
+    pins = Pins.load(Path("guard-pins.json"))
+    tools = next(iter(load_traces("guard-traces.jsonl"))).context.tools
+    assert not pins.listed("mail", tools)
