@@ -11,16 +11,16 @@ from jepakit.graph import GraphEncoder, GraphViews, Masking, ObjectiveConfig, Vi
 def measure(rank: int, world: int) -> dict[str, Tensor]:
     """The total, every term and every gradient after the backward pass; in a world of one, on all graphs."""
     torch.manual_seed(0)
-    encoder = GraphEncoder(FEATURES, conv="gin", hidden=8, layers=2, norm="layer", dropout=0.0, prototypes=0)
+    encoder = GraphEncoder(FEATURES, conv="gin", hidden=8, layers=2, norm="batch", dropout=0.0, prototypes=0)
     options = ObjectiveConfig(
         **{"target": "lejepa", "predict": ["node", "graph"], "predictor": "mlp", "loss": "mse"},
         **{"normalize_target": False, "sigreg": 0.5, "vicreg": 0.3, "isotropy": 0.2, "decorrelation": 0.1},
     )
     jepa = build_jepa(encoder, options, total_steps=1)
-    # Five graphs here and three there, but as many masked nodes and graphs asked for: the loss is a mean over these.
+    # Five graphs here and three there, and seven masked nodes here and two there.
     graphs = star_of(4, 1, 3, 1, 2, 5, 3, 4, features=(0.1, -0.2, 0.15))
     masked = torch.zeros(graphs.num_nodes, dtype=torch.bool)
-    masked[[1, 5, 9, 12, 17, 20]] = True
+    masked[[1, 2, 5, 6, 9, 10, 11, 17, 20]] = True
     if world > 1:
         mine = torch.arange(8) < 5 if rank == 0 else torch.arange(8) >= 5
         masked = masked[mine[graphs.graph_of_node]]
@@ -31,4 +31,5 @@ def measure(rank: int, world: int) -> dict[str, Tensor]:
     output.total.backward()
     terms = {f"term/{name}": value for name, value in output.terms.items()}
     gradients = {f"grad/{name}": p.grad for name, p in jepa.named_parameters() if p.grad is not None}
-    return {"total": output.total.detach(), **terms, **gradients}
+    statistics = {f"statistic/{name}": value.clone() for name, value in jepa.named_buffers() if "running" in name}
+    return {"total": output.total.detach(), **terms, **gradients, **statistics}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from jepakit.core.distributed import own_rows
 from jepakit.errors import ConfigError
 from jepakit.training import EpochLoader
 from processes import run_group
@@ -73,19 +74,39 @@ def test_nothing_to_load_is_an_error(size: int, batch_size: int, field: str) -> 
         EpochLoader(size, batch_size, indices_and_noise)
 
 
-def share_of(rank: int, world: int, size: int, batch_size: int) -> dict[str, Tensor]:
-    """Step -> the indices that one of several processes gets in an epoch."""
-    batches = epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)
-    return {str(step): indices.clone() for step, (indices, _) in enumerate(batches)}
+def own_noise(indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    rows = own_rows(len(indices))
+    return indices[rows], torch.rand(len(indices), generator=generator)[rows]
+
+
+def own_index_and_noise(indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return indices, torch.rand(len(indices), generator=generator)
+
+
+def shares_of(rank: int, world: int, size: int, batch_size: int) -> dict[str, Tensor]:
+    """What is shared and step -> the indices and draws that one of several processes gets in an epoch."""
+    found: dict[str, Tensor] = {}
+    for shared, make_views in (("examples", own_index_and_noise), ("views", own_noise), ("nothing", own_noise)):
+        batches = epoch_of(EpochLoader(size, batch_size, make_views, shared=shared), 2)
+        for step, (indices, noise) in enumerate(batches):
+            found |= {f"{shared} {step} indices": indices.clone(), f"{shared} {step} noise": noise.clone()}
+    return found
 
 
 def test_the_shares_of_two_processes_are_the_batches_of_one(tmp_path: Path) -> None:
-    # 21 examples in fives: the last batch has a single one, which the process left without takes too.
+    # 21 examples in fives: the last batch has a single one, which both processes take.
     size, batch_size = 21, 5
-    shares = [[share[str(step)] for step in range(5)] for share in run_group(share_of, tmp_path, size, batch_size)]
-    alone = epoch_of(EpochLoader(size, batch_size, indices_and_noise), 2)
-    assert [len(share) for share in shares] == [len(alone)] * 2
-    for (batch, _), first, second in zip(alone[:-1], *(share[:-1] for share in shares), strict=True):
-        assert sorted([*first.tolist(), *second.tolist()]) == sorted(batch.tolist())
-        assert abs(len(first) - len(second)) <= 1
-    assert [share[-1].tolist() for share in shares] == [alone[-1][0].tolist()] * 2
+    alone = epoch_of(EpochLoader(size, batch_size, own_index_and_noise), 2)
+    first, second = run_group(shares_of, tmp_path, size, batch_size)
+    assert len(first) == len(second) == 2 * 3 * len(alone)
+    for step, (indices, noise) in enumerate(alone):
+        for shared in ("examples", "views", "nothing"):
+            whole = shared == "nothing" or step == len(alone) - 1
+            parts = [process[f"{shared} {step} indices"] for process in (first, second)]
+            drawn = [process[f"{shared} {step} noise"] for process in (first, second)]
+            assert all(torch.equal(part, indices) for part in ([torch.cat(parts)] if not whole else parts))
+            assert whole or abs(len(parts[0]) - len(parts[1])) <= 1
+            if shared != "examples" or whole:
+                assert all(torch.equal(part, noise) for part in ([torch.cat(drawn)] if not whole else drawn))
+            else:
+                assert not torch.equal(drawn[0][:2], drawn[1][:2])

@@ -17,7 +17,8 @@ from jepakit.graph.data import Graphs
 from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune
 from jepakit.graph.heldout import finetuned_evaluation, train_and_test_rows
 from jepakit.graph.rows import graph_rows, placed, require_known_format, unread_note, write_rows
-from jepakit.training import RunFolder, save_encoder
+from jepakit.training import RunFolder, is_first_process, save_encoder
+from jepakit.training.run import require_launcher
 
 
 @dataclass
@@ -58,6 +59,9 @@ class PredictOptions(RunDataOptions):
 
 def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
     """Fine-tunes an encoder, scores it on graphs it was not trained on, and saves it."""
+    require_launcher(options.training.num_nodes)
+    first = is_first_process(options.training.processes)
+    out.quiet = not first
     source = source_of(options.run)
     encoder = source.encoder()
     dataset = data_of(source, options, encoder)
@@ -67,6 +71,8 @@ def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
     labels = ", ".join(dataset.label_names[:10])
     say(out, f"{dataset.name}: {len(train)} graphs to train, {len(test)} to test; {dataset.task}: {labels}")
     model = finetune(encoder, dataset, train, options.training)
+    if not first:
+        return Outcome()
     evaluation = finetuned_evaluation(dataset, model, train, test)
     show_evaluation(evaluation, out)
     folder = options.out or source.predictor_folder(dataset.name)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jepakit.core.distributed import is_distributed, mean_of_rows, sum_over_processes
+
 _UNIFORMITY_ROWS = 2048
 #: A prediction that agrees with its target as closely as this, over whole epochs, was no task.
 TOO_EASY = 0.98
@@ -88,8 +90,13 @@ def predictability(prediction: Tensor, target: Tensor) -> Tensor:
     """Correlation of predictions with their targets, both centred: ``[N, D], [N, D] -> []``, from -1 to 1, no gradient.
 
     Centred, a target that is the same for all rows does not count as predicted; 0 where either is constant. Near 1 the
-    context says all that the target says, and there is nothing to learn.
+    context says all that the target says, and there is nothing to learn. The rows are those of all processes.
     """
+    if is_distributed():
+        x, y = (rows.detach().float() - mean_of_rows(rows.detach().float()) for rows in (prediction, target))
+        products = torch.stack([(x * y).sum(), x.square().sum(), y.square().sum()])
+        both, first, second = sum_over_processes(products).unbind()
+        return both / (first * second).sqrt().clamp(min=1e-12)
     x, y = (rows.detach().float() - rows.detach().float().mean(0) for rows in (prediction, target))
     return (x * y).sum() / (x.norm() * y.norm()).clamp(min=1e-12)
 

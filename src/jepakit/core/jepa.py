@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jepakit.core.distributed import own_part
 from jepakit.core.target import Target
 from jepakit.errors import ConfigError, require_at_least
 
@@ -85,6 +86,9 @@ class JEPAOutput:
 class JEPA(nn.Module):
     """Joint-embedding predictive architecture (LeCun 2022; I-JEPA, Assran et al. 2023).
 
+    In a group of processes a prediction loss counts by the number of its rows, so that with a loss that is a mean over
+    rows, or over the global batch, the mean of the totals of all processes is the total of one process on all rows.
+
     Args:
         context_encoder: view -> embeddings, ``[N, D]`` or a dict of them. Trained.
         target: how targets are encoded, see `jepakit.core.target`.
@@ -141,9 +145,9 @@ class JEPA(nn.Module):
 
     def step(self, views: Views) -> JEPAOutput:
         """One step on one pair of views; `forward` averages over several. A subclass may add terms here."""
-        context = self.context_encoder(views.context)
+        context = self.joined(self.context_encoder(views.context))
         prediction = self.predictor(context, views.where)
-        encoded = self.target(views.target, self.context_encoder)
+        encoded = self.joined(self.target(views.target, self.context_encoder))
         target = _target_rows(encoded, views.where, prediction)
 
         terms: dict[str, Tensor] = {}
@@ -152,9 +156,9 @@ class JEPA(nn.Module):
             # Broadcasting would hide a wrong pairing: [M, D] against [1, D] is a valid but meaningless loss.
             if len(predicted) != len(wanted):
                 raise ConfigError(name, tuple(predicted.shape), f"a row for each of the {len(wanted)} target rows")
-            terms[name] = self._loss_of(key)(predicted, wanted)
+            terms[name] = own_part(self._loss_of(key)(predicted, wanted), len(predicted))
         total = self.weight * torch.stack(list(terms.values())).mean()
-        penalised = [_by_key(context)]
+        penalised = [_by_key(self.regularized_context(context))]
         if self.target.trains:
             penalised.append(_by_key(self.regularized_targets(encoded)))
         # What the context encoder does not put out, such as a descriptor, cannot collapse.
@@ -163,6 +167,14 @@ class JEPA(nn.Module):
             terms[name] = torch.stack([function(embeddings[key]) for embeddings in penalised for key in keys]).mean()
             total = total + weight * terms[name]
         return JEPAOutput(total, {k: v.detach() for k, v in terms.items()}, context, prediction, target, encoded)
+
+    def joined(self, embeddings: Embeddings) -> Embeddings:
+        """The embeddings that predictor and losses see: those of this process."""
+        return embeddings
+
+    def regularized_context(self, context: Embeddings) -> Embeddings:
+        """The rows of the context's embeddings that regularisers see: all rows."""
+        return context
 
     def regularized_targets(self, encoded: Embeddings) -> Embeddings:
         """The rows of a trained target's embeddings that regularisers see: all rows."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from jepakit.core.distributed import alone
 from jepakit.core.packed import offsets_of_kept, segment_max, segment_mean, segment_sum
 from jepakit.errors import ConfigError, DataError, require_at_least, require_choice, require_within
 from jepakit.graph.data import Graphs
@@ -217,7 +218,8 @@ class GraphEncoder(HubMixin, NodeEncoder):
         would weaken the EMA target at the first steps and the baseline of a random encoder.
         """
         order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(0))
-        update_bn((graphs[batch] for batch in order.split(batch_graphs)), self)
+        with alone():
+            update_bn((graphs[batch] for batch in order.split(batch_graphs)), self)
 
     def embed(
         self,

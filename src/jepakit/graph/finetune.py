@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from jepakit.core.distributed import alone, own_part, own_rows
 from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
+from jepakit.graph.networks.layers import BatchNorm
 from jepakit.training import EpochLoader, FitConfig, HubMixin, fit
 
 
@@ -54,7 +56,7 @@ class Predictor(HubMixin):
             self.encoder = GraphEncoder(**encoder)  # pyright: ignore[reportArgumentType]
         width, outputs = self.encoder.config.width, len(self.label_names)
         # Normalised, because sums over nodes grow with the graph.
-        self.head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, outputs))
+        self.head = nn.Sequential(BatchNorm(width), nn.Linear(width, outputs))
         self.register_buffer("target_mean", torch.zeros(outputs))
         self.register_buffer("target_std", torch.ones(outputs))
 
@@ -64,17 +66,20 @@ class Predictor(HubMixin):
         return {"encoder": self.encoder.arguments, "task": self.task, "label_names": list(self.label_names)}
 
     def forward(self, graphs: Graphs) -> Tensor:
-        """The training loss of a batch; ignores unlabelled entries (NaN)."""
+        """The training loss of a batch, as `own_part` of that of all processes; ignores unlabelled entries (NaN)."""
         assert graphs.y is not None
         scores = self.scores(graphs)
         if self.task == "graph classification":
-            return F.cross_entropy(scores, graphs.y)
+            return own_part(F.cross_entropy(scores, graphs.y), len(scores))
         labelled = ~torch.isnan(graphs.y)
+        return own_part(self._loss(scores[labelled], graphs.y, labelled), int(labelled.sum()))
+
+    def _loss(self, scores: Tensor, y: Tensor, labelled: Tensor) -> Tensor:
         if not labelled.any():
-            return scores.sum() * 0
+            return scores.sum()
         if self.task == "graph multilabel":
-            return F.binary_cross_entropy_with_logits(scores[labelled], graphs.y[labelled])
-        return F.mse_loss(scores[labelled], ((graphs.y - self.target_mean) / self.target_std)[labelled])
+            return F.binary_cross_entropy_with_logits(scores, y[labelled])
+        return F.mse_loss(scores, ((y - self.target_mean) / self.target_std)[labelled])
 
     def scores(self, graphs: Graphs) -> Tensor:
         """Logits ``[G, C]`` or ``[G, T]``; for regression, standardised values."""
@@ -147,10 +152,13 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
     def batch(indices: Tensor, generator: torch.Generator) -> Graphs:
         # A second graph, because batch normalisation cannot train on a batch of one.
         partner = torch.randint(len(graphs), (1,), generator=generator)
-        return graphs[indices if indices.numel() > 1 else torch.cat([indices, partner])]
+        indices = indices if indices.numel() > 1 else torch.cat([indices, partner])
+        return graphs[indices[own_rows(len(indices))]]
 
-    fit(None, EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed), config, task=model)
+    loader = EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed, shared="views")
+    fit(None, loader, config, task=model)
     model = model.cpu()
     # After few steps the running averages still depend on their initial values.
-    update_bn((graphs[rows] for rows in torch.arange(len(graphs)).split(256)), model)
+    with alone():
+        update_bn((graphs[rows] for rows in torch.arange(len(graphs)).split(256)), model)
     return model.eval()

@@ -91,7 +91,7 @@ def pretrain(
         trainable = _trainable(graphs, dataset.name)
         if batches is None:
             views = GraphViews(trainable, config.masking, config.views)
-            loader = EpochLoader(len(trainable), config.batch_size, views, seed=config.seed)
+            loader = EpochLoader(len(trainable), config.batch_size, views, seed=config.seed, shared="views")
         else:
             views = SampledViews(trainable, batches, config.masking, config.views)
             loader = EpochLoader(batches.size, batches.batch_size, views, seed=config.seed)
@@ -162,6 +162,10 @@ def require_sampling_suits(config: PretrainConfig) -> None:
     if config.objective.predict != ["node"]:
         expected = "node alone where batches are parts of a graph"
         raise ConfigError("objective.predict", config.objective.predict, expected)
+    if config.processes > 1:
+        field = "devices" if config.devices > 1 else "num_nodes"
+        expected = "1 where batches are parts of a graph: the edges between two nodes of a batch join their processes"
+        raise ConfigError(field, getattr(config, field), expected)
 
 
 def exported_encoder(jepa: JEPA, encoder: EncoderT, export: Role) -> tuple[EncoderT, Role]:

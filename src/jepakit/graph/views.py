@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core import Views, Where
+from jepakit.core.distributed import is_distributed, own_rows
 from jepakit.errors import ConfigError, require_choice, require_within
 from jepakit.graph.data import Graphs
 from jepakit.graph.masking import Masking
@@ -129,4 +131,41 @@ class GraphViews(BatchViews):
         self.graphs = graphs
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> Views:
-        return self.draw(self.graphs[indices], generator)
+        return own_views(self.draw(self.graphs[indices], generator))
+
+
+def own_views(views: Views) -> Views:
+    """The views of this process's share of the graphs of a batch, which has no roots, from those of all its graphs."""
+    if not is_distributed():
+        return views
+    share = own_rows(len(views.target))
+    where = views.where
+    if isinstance(where, Mapping):
+        first_target, first_context = views.target.node_ptr[share.start], views.context.node_ptr[share.start]
+        where = {
+            "node": _own_nodes(where["node"], share, target=first_target, context=first_context),
+            **dict.fromkeys(("graph", "descriptor"), _own_graphs(where["graph"], share)),
+        }
+    return Views(views.context[share], views.target[share], where)
+
+
+def _own_nodes(where: Where, share: slice, *, target: Tensor, context: Tensor) -> Where:
+    """The queries of some graphs; ``target`` and ``context`` are the places of the first node of these graphs."""
+    group, within = where.query_group, where.context_group
+    assert group is not None
+    assert within is not None
+    own = (group >= share.start) & (group < share.stop)
+    return Where(
+        target_rows=None if where.target_rows is None else where.target_rows[own] - target,
+        context_rows=None if where.context_rows is None else where.context_rows[own] - context,
+        position=None if where.position is None else where.position[own],
+        query_group=group[own] - share.start,
+        context_group=within[(within >= share.start) & (within < share.stop)] - share.start,
+    )
+
+
+def _own_graphs(where: Where, share: slice) -> Where:
+    rows = where.target_rows
+    assert rows is not None
+    rows = rows[(rows >= share.start) & (rows < share.stop)] - share.start
+    return Where(rows, rows)

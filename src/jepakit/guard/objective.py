@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.core import JEPA, InfoNCE, JEPAOutput, SeparateTarget, Views, Where, cosine
+from jepakit.core import JEPA, Embeddings, InfoNCE, JEPAOutput, SeparateTarget, Views, Where, cosine
+from jepakit.core.distributed import gather_rows, share_of_rows
 from jepakit.errors import ConfigError, require_at_least, require_within
 from jepakit.guard.model import GuardModel
 from jepakit.training.objective import RegularizerConfig, build_regularizers
@@ -83,6 +84,21 @@ class GuardJEPA(JEPA):
         )
         self.head, self.config = model.head, config
         self._forward = InfoNCE(temperature=config.temperature)
+
+    def joined(self, embeddings: Embeddings) -> Embeddings:
+        """Those of all processes: each encodes its share, and all compute the loss of the whole batch."""
+        assert isinstance(embeddings, Tensor)
+        return gather_rows(embeddings)[0]
+
+    def regularized_context(self, context: Embeddings) -> Embeddings:
+        """This process's share of the rows, so that each counts once."""
+        assert isinstance(context, Tensor)
+        return share_of_rows(context)
+
+    def regularized_targets(self, encoded: Embeddings) -> Embeddings:
+        """This process's share of the rows, so that each counts once."""
+        assert isinstance(encoded, Tensor)
+        return share_of_rows(encoded)
 
     def step(self, views: Views) -> JEPAOutput:
         """One step; ``terms`` has ``contrastive``, ``margin``, ``labels``, and the mean energies of both labels."""

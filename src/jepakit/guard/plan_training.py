@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jepakit.core import JEPA, InfoNCE, JEPAOutput, SeparateTarget, Views, cosine
+from jepakit.core.distributed import own_part
 from jepakit.core.packed import offsets, segment_sum
 from jepakit.errors import ConfigError, DataError, require_at_least, require_within
 from jepakit.guard.data import Context, Trace
@@ -124,7 +125,8 @@ class PlanJEPA(JEPA):
         calls = self.target(views.target, self.context_encoder)
         lengths = torch.tensor([len(plan) for plan in views.target], device=calls.device)
         prediction, whole = self.predictor(context, None), segment_sum(calls, offsets(lengths))
-        terms = {"predict": cosine(prediction, whole), "contrastive": self.contrast(prediction, whole)}
+        predict = own_part(cosine(prediction, whole), len(prediction))
+        terms = {"predict": predict, "contrastive": self.contrast(prediction, whole)}
         total = self.weight * terms["predict"] + terms["contrastive"]
         told = {name: term.detach() for name, term in terms.items()}
         return JEPAOutput(total, told, context, prediction, whole, calls)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepakit.core import Where
+from jepakit.core.distributed import own_rows
 from jepakit.core.packed import offsets, positions
 from jepakit.errors import DataError, require_at_least, require_within
 from jepakit.guard.corrupter import ATTACKS, Corrupter
@@ -66,18 +67,20 @@ class RunViews:
         drawn = [self._drawn(int(place), chance) for place in indices]
         traces, flows = [trace for trace, _ in drawn], [flow for _, flow in drawn]
         contexts, owner = self._contexts(traces, chance)
-        packed = plans(traces, flows)
-        if self.train and self.config.hidden_names:
-            hidden = torch.rand(len(packed.tools), generator=generator) < self.config.hidden_names
-            packed = replace(packed, tools=_without(packed.tools, hidden))
         calls = [call for trace in traces for call in trace.calls]
+        # With several processes each encodes its share of the contexts and of the plans; labels are of the whole batch.
+        own, ptr = own_rows(len(traces)), offsets(torch.tensor([len(trace.calls) for trace in traces]))
+        packed = plans(traces[own], flows[own])
+        if self.train and self.config.hidden_names:
+            hidden = torch.rand(len(calls), generator=generator) < self.config.hidden_names
+            packed = replace(packed, tools=_without(packed.tools, hidden[ptr[own.start] : ptr[own.stop]]))
         malicious = torch.tensor([call.label == "malicious" for call in calls], dtype=torch.bool)
         known = torch.tensor([call.label is not None for call in calls], dtype=torch.bool)
-        context_of = torch.tensor(owner)[torch.repeat_interleave(packed.ptr.diff())]
+        context_of = torch.tensor(owner)[torch.repeat_interleave(ptr.diff())]
         benign = torch.nonzero(~malicious)[:, 0]
         where = Where(target_rows=benign, context_rows=context_of[benign])
         return Judged(
-            context=governance(contexts),
+            context=governance(contexts[own_rows(len(contexts))]),
             target=packed,
             where=where,
             context_of=context_of,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jepakit.core.distributed import alone
 from jepakit.guard.datasets.labelled import LabelledRuns
 from jepakit.guard.model import GuardModel
 from jepakit.guard.objective import ObjectiveConfig, build_jepa
@@ -53,7 +54,10 @@ class Validation:
 def validate(model: GuardModel, runs: LabelledRuns, config: ObjectiveConfig) -> Validation:
     """The numbers of a model on runs."""
     views, jepa = RunViews(runs, ViewConfig(), train=False), build_jepa(model, config).eval()
-    losses = [float(jepa(views(places, torch.Generator())).total) for places in torch.arange(len(runs)).split(_BATCH)]
+    with alone():
+        losses = [
+            float(jepa(views(places, torch.Generator())).total) for places in torch.arange(len(runs)).split(_BATCH)
+        ]
     predicted, owner = predictions(model, runs)
     calls = embedded_calls(model, runs)
     energy, logits = model.judge(predicted[owner[runs.run]], calls)

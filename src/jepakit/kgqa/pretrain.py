@@ -12,6 +12,7 @@ from torch.optim.swa_utils import update_bn
 
 from jepakit.core import diagnose
 from jepakit.core.diagnostics import effective_rank
+from jepakit.core.distributed import alone
 from jepakit.errors import require_at_least, require_choice
 from jepakit.graph.data import Graphs
 from jepakit.graph.masking import Masking
@@ -101,9 +102,10 @@ def pretrain(
         views = SubgraphViews(graph, own, encoder, *parts, patch_size=config.patch_size)
         generator = torch.Generator().manual_seed(config.seed)
         observed, entities = views.batch_with_entities(_OBSERVED_SUBGRAPHS, generator)
-        update_bn((observed[ids] for ids in torch.arange(len(observed)).chunk(_CALIBRATION_BATCHES)), encoder)
+        with alone():
+            update_bn((observed[ids] for ids in torch.arange(len(observed)).chunk(_CALIBRATION_BATCHES)), encoder)
         random_encoder = copy.deepcopy(encoder).eval()
-        loader = EpochLoader(config.subgraphs, config.batch_size, views, seed=config.seed)
+        loader = EpochLoader(config.subgraphs, config.batch_size, views, seed=config.seed, shared="views")
         jepa = build_jepa(encoder, config.objective, total_steps=config.epochs * len(loader))
     group = _types(observed) if len(encoder.types) > 1 else None
     result = fit(jepa, loader, config, run=run, resume=resume, embed=lambda: (_embeddings(encoder, observed), group))

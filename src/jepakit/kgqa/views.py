@@ -13,7 +13,7 @@ from jepakit.errors import DataError, require_within
 from jepakit.graph import views as graph_views
 from jepakit.graph.data import Graphs, concatenate
 from jepakit.graph.masking import Masking, with_patches
-from jepakit.graph.views import BatchViews
+from jepakit.graph.views import BatchViews, own_views
 from jepakit.kgqa.data import KnowledgeGraph
 from jepakit.kgqa.encoder import KnowledgeEncoder
 from jepakit.kgqa.features import EntityFeatures, as_graphs
@@ -76,11 +76,12 @@ class SubgraphViews:
         views = self.views.draw(self.batch(len(indices), generator), generator)
         share, relations = self.config.hide_relations, len(self.graph.relations)
         if not share:
-            return views
+            return own_views(views)
         context = hide_relations(views.context, share, relations, generator)
         if self.config.target != "view":
-            return replace(views, context=context)
-        return replace(views, context=context, target=hide_relations(views.target, share, relations, generator))
+            return own_views(replace(views, context=context))
+        target = hide_relations(views.target, share, relations, generator)
+        return own_views(replace(views, context=context, target=target))
 
     def batch(self, count: int, generator: torch.Generator) -> Graphs:
         """``count`` subgraphs of two or more entities, prepared for the encoder."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from jepakit import training
 from jepakit.core import JEPA, LOSSES, PredictorPerKey, Subsampled, Views
+from jepakit.core.distributed import own_part
 from jepakit.errors import ConfigError
 from jepakit.lp.encoder import COLUMNS, ROWS, GNNPolicy, Heads, KKTNetMLP
 from jepakit.lp.networks.batch import LPBatch
@@ -54,15 +55,17 @@ class KKTTask(nn.Module):
         self.encoder, self.heads, self.weights = encoder, heads, weights
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """The weighted terms, each a mean over the problems."""
+        """The weighted terms, each a mean over problems, columns or rows, as `own_part` of that of all processes."""
         problems: LPBatch = views.target
         predicted = self.heads(self.encoder(problems), problems)
         point = problems.at(predicted.x, predicted.y)
-        terms = {name: values.mean() for name, values in kkt_terms(problems, point).items()}
+        terms = {name: own_part(values.mean(), len(problems)) for name, values in kkt_terms(problems, point).items()}
         if optima := problems.optima:
-            of_columns = F.cross_entropy(predicted.column_status, optima.column_status)
-            terms["basis"] = of_columns + F.cross_entropy(predicted.row_status, optima.row_status)
-            terms["values"] = F.mse_loss(predicted.x, optima.x) + F.mse_loss(predicted.y, optima.y)
+            columns, rows = len(optima.x), len(optima.y)
+            of_columns = own_part(F.cross_entropy(predicted.column_status, optima.column_status), columns)
+            terms["basis"] = of_columns + own_part(F.cross_entropy(predicted.row_status, optima.row_status), rows)
+            of_columns = own_part(F.mse_loss(predicted.x, optima.x), columns)
+            terms["values"] = of_columns + own_part(F.mse_loss(predicted.y, optima.y), rows)
         return {name: self.weights[name] * term for name, term in terms.items() if self.weights[name]}
 
 

@@ -163,7 +163,7 @@ def pretrain(
         random_model = copy.deepcopy(model).eval()
         task = KKTTask(model.encoder, model.heads, config.task_weights)
         views = ProblemViews(batch, config.masks, per_node=isinstance(model.encoder, GNNPolicy))
-        loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed)
+        loader = EpochLoader(len(batch), config.batch_size, views, seed=config.seed, shared="views")
         jepa = build_jepa(model.encoder, config.objective) if config.use_jepa else None
     # Without JEPA its weight has no effect.
     fitted = config if jepa is not None else replace(config, jepa_weight=1.0)

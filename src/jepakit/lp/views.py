@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core import Views, Where
+from jepakit.core.distributed import is_distributed, own_rows
 from jepakit.core.packed import owners, positions
 from jepakit.errors import require_at_least, require_choice, require_within
 from jepakit.lp.encoder import COLUMN_FEATURES, COLUMNS, ROW_FEATURES, ROWS, Masked
@@ -54,10 +55,28 @@ class ProblemViews:
 
     def __call__(self, index: Tensor, generator: torch.Generator) -> Views:
         """The views of the problems at ``index``, ``[B]`` int64."""
-        problems = self.problems[index]
-        masked = masked_view(problems, self.config, generator)
+        masked = own_problems(masked_view(self.problems[index], self.config, generator))
+        problems = masked.problems
         nodes = {COLUMNS: _predicted(masked.columns), ROWS: _predicted(masked.rows)} if self.per_node else None
         return Views(masked, problems, nodes)
+
+
+def own_problems(masked: Masked) -> Masked:
+    """This process's share of the problems of a batch."""
+    if not is_distributed():
+        return masked
+    whole, share = masked.problems, own_rows(len(masked.problems))
+    columns, rows, entries = (
+        slice(int(ptr[share.start]), int(ptr[share.stop])) for ptr in (whole.column_ptr, whole.row_ptr, whole.entry_ptr)
+    )
+    noise = masked.noise
+    if noise is not None:
+        sizes = [COLUMN_FEATURES * len(masked.columns), ROW_FEATURES * len(masked.rows), len(masked.entries)]
+        of_columns, of_rows, of_entries = noise.split(sizes)
+        parts = (of_columns.view(len(masked.columns), -1)[columns], of_rows.view(len(masked.rows), -1)[rows])
+        noise = torch.cat([*(part.flatten() for part in parts), of_entries[entries]])
+    own = whole[torch.arange(share.start, share.stop)]
+    return Masked(own, masked.columns[columns], masked.rows[rows], masked.entries[entries], noise)
 
 
 def _predicted(hidden: Tensor) -> Where:

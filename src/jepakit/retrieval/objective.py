@@ -102,7 +102,7 @@ def fit_adapter(
 ) -> FitResult:
     """Trains an adapter in place, on base vectors of queries ``[Q, D]`` and documents ``[N, D]``."""
     views = RetrievalViews(queries, documents, pairs, config.views, config.adapter.direction)
-    loader = EpochLoader(len(views), config.batch_size, views, seed=config.seed)
+    loader = EpochLoader(len(views), config.batch_size, views, seed=config.seed, shared="views")
     total_steps = config.epochs * len(loader)
     jepa = build_jepa(adapter.towers, adapter.predictor, config.objective, total_steps=total_steps)
     sample = queries[pairs.queries[:2000]]

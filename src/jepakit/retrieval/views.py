@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jepakit.core import CandidateSets, Contrast, Where, near_positive
+from jepakit.core.distributed import own_rows
 from jepakit.errors import ConfigError, DataError, require_at_least, require_choice
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Side
@@ -114,8 +115,11 @@ class _Direction:
         self.constant_vectors = None if constant is None else self.targets[constant]
 
     def __call__(self, indices: Tensor) -> Contrast:
-        context = self.context[indices]
+        # The candidates are those of the whole batch, on every process.
+        share = own_rows(len(indices))
+        context = self.context[indices[share]]
         candidates, positive, excluded = self.candidates(indices)
+        positive, excluded = positive[share], excluded[share]
         vectors = self.constant_vectors if self.constant_vectors is not None else self.targets[candidates]
         if self.margin is not None:
             excluded |= near_positive(self.contexts[context] @ vectors.T, positive, self.margin)

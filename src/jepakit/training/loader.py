@@ -4,40 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from jepakit.core.distributed import is_distributed
-from jepakit.errors import ConfigError
+from jepakit.core.distributed import alone, is_distributed, own_rows
+from jepakit.errors import ConfigError, require_choice
+
+#: What the processes of a training share out, see `EpochLoader`.
+Shared = Literal["examples", "views", "nothing"]
 
 
 class EpochLoader:
     """Shuffles ``size`` examples anew each epoch and makes the views of each batch.
 
-    In a process group every process takes its share of each batch, so ``batch_size`` is the global one.
+    In a process group every process takes its share of each batch, so ``batch_size`` is the global one. A batch of
+    fewer examples than processes is not shared: each process does all of it.
 
     Args:
         size: number of examples.
         batch_size: examples per optimiser step; the last batch of an epoch may be smaller.
         make_views: ``(indices [B], generator) -> views``; the generator is all the randomness it may use.
         seed: of order and views.
+        shared: what the processes share out. ``examples``: each makes the views of its examples, with draws of its own.
+            ``views``: each gets the indices of the whole batch and the same generator, and returns the views of its
+            `jepakit.core.distributed.own_rows`, so that draws are those of one process. ``nothing``: each does all.
 
     Raises:
         ConfigError: there are no examples, or the batch size is not positive.
     """
 
     def __init__(
-        self, size: int, batch_size: int, make_views: Callable[[Tensor, torch.Generator], Any], *, seed: int = 0
+        self,
+        size: int,
+        batch_size: int,
+        make_views: Callable[[Tensor, torch.Generator], Any],
+        *,
+        seed: int = 0,
+        shared: Shared = "examples",
     ) -> None:
         if size < 1:
             raise ConfigError("size", size, "at least one example to train on")
         if batch_size < 1:
             raise ConfigError("batch_size", batch_size, "at least 1")
         self.size, self.batch_size, self.make_views, self.seed = size, batch_size, make_views, seed
+        self.shared: Shared = shared
+        require_choice("shared", shared, get_args(Shared))
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -49,11 +65,22 @@ class EpochLoader:
 
     def __iter__(self) -> Iterator[Any]:
         order = torch.randperm(self.size, generator=_generator(self.seed, self.epoch, -1))
-        rank, world = (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
         for step, indices in enumerate(order.split(self.batch_size)):
-            # A process without an example would leave the others waiting: it repeats the first.
-            mine = indices[rank::world] if indices.numel() > rank else indices[:1]
-            yield self.make_views(mine, _generator(self.seed, self.epoch, step * world + rank))
+            with self.sharing(step):
+                views = self._views_of(indices, step)
+            yield views
+
+    def sharing(self, step: int) -> AbstractContextManager[None]:
+        """The context of views and losses of a step: `jepakit.core.distributed.alone` where it is not shared."""
+        examples = min(self.batch_size, self.size - step * self.batch_size)
+        shares = self.shared != "nothing" and is_distributed() and examples >= dist.get_world_size()
+        return nullcontext() if shares else alone()
+
+    def _views_of(self, indices: Tensor, step: int) -> Any:
+        if self.shared == "examples" and is_distributed():
+            stream = step * dist.get_world_size() + dist.get_rank()
+            return self.make_views(indices[own_rows(len(indices))], _generator(self.seed, self.epoch, stream))
+        return self.make_views(indices, _generator(self.seed, self.epoch, step))
 
 
 class Batches:
@@ -90,6 +117,10 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.batches)
+
+    def sharing(self, step: int) -> AbstractContextManager[None]:
+        """A context without effect: there is one process."""
+        return nullcontext()
 
 
 def derived_seed(seed: int, epoch: int, step: int) -> int:

@@ -69,7 +69,8 @@ class FitModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The total loss of a batch; adds its terms to the sums of the epoch."""
-        total, terms = self.losses(batch)
+        with self.loader.sharing(batch_idx):
+            total, terms = self.losses(batch)
         if not total.requires_grad:
             raise ConfigError("freeze", f"all that epoch {self.current_epoch} depends on", "something left to train")
         self._steps += 1
@@ -78,6 +79,13 @@ class FitModule(pl.LightningModule):
         if self._steps % FINITE_EVERY == 0:
             self.require_finite([self._sums["total"]])
         return total
+
+    @property
+    def loader(self) -> EpochLoader | Batches:
+        """What gives the batches."""
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, EpochLoader | Batches)
+        return loader
 
     @property
     def pretraining(self) -> bool:
@@ -113,12 +121,12 @@ class FitModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, and freezes or unfreezes parameters."""
-        loader = self.trainer.train_dataloader
-        assert isinstance(loader, EpochLoader | Batches)
+        loader = self.loader
         loader.set_epoch(self.current_epoch)
         # Dropout draws from the global generator, which is seeded by epoch so that a resumed epoch repeats exactly.
         # `fit` forks the generator, so the caller's state does not change.
-        torch.manual_seed(derived_seed(loader.seed, self.current_epoch, -2 - self.global_rank))
+        alike = isinstance(loader, EpochLoader) and loader.shared == "nothing"
+        torch.manual_seed(derived_seed(loader.seed, self.current_epoch, -2 - (0 if alike else self.global_rank)))
         unfreeze = self.config.unfreeze_epoch
         for parameter in self.frozen:
             parameter.requires_grad_(unfreeze is not None and self.current_epoch >= unfreeze)

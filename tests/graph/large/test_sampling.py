@@ -259,5 +259,7 @@ def test_what_a_part_of_a_graph_does_not_do_for_is_refused() -> None:
         pretrain(
             single, PretrainConfig(sampling=SamplingConfig("clusters"), encoder=EncoderConfig(conv="gps", hidden=8))
         )
+    with pytest.raises(ConfigError, match="devices = 2: expected 1 where batches are parts of a graph"):
+        pretrain(single, PretrainConfig(sampling=SamplingConfig("clusters"), devices=2))
     with pytest.raises(ConfigError, match="fanouts"):
         SamplingConfig(fanouts=[3, 0])

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.distributed import is_distributed, mean_of_rows, row_range
 from jepakit.core.predictor import attend, pad_groups
 from jepakit.graph.networks.messages import Messages
 
@@ -86,14 +87,35 @@ class GATLayer(nn.Module):
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation ``[N, D] -> [N, D]`` for batches of any size.
 
-    A training batch of fewer than two rows has no variance: it is normalised by the running statistics.
+    A training batch of fewer than two rows has no variance: it is normalised by the running statistics. The rows of a
+    batch are those of all processes.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """``[N, D] -> [N, D]``."""
+        if self.training and is_distributed():
+            return self._over_processes(input)
         if input.shape[0] > 1 or not self.training:
             return super().forward(input)
-        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return self._at_rest(input)
+
+    def _at_rest(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        rows, count = x.float(), int(row_range(x)[1])
+        if count < 2:
+            return self._at_rest(x)
+        mean = mean_of_rows(rows)
+        variance = mean_of_rows((rows - mean).square())
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+            # Without a momentum the average is that of all batches, as `update_bn` wants it.
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.detach(), share)
+            self.running_var.lerp_(variance.detach() * count / (count - 1), share)
+        normalised = (rows - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+        return normalised.to(x.dtype)
 
 
 class GPSLayer(nn.Module):

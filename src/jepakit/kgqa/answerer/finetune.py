@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from jepakit.core.distributed import own_rows
 from jepakit.errors import DataError, require_within
 from jepakit.kgqa.answerer.answering import AnswerSettings, QuestionAnswerer
 from jepakit.kgqa.answerer.config import AnswererConfig, build_answerer, width_of
@@ -136,9 +137,10 @@ def finetune(
         chosen = [examples[index] for index in indices.tolist()]
         draws = torch.rand(len(chosen), generator=generator).tolist()
         answers = [one.answers[int(draw * len(one.answers))] for one, draw in zip(chosen, draws, strict=True)]
-        return make(chosen, answers)
+        own = own_rows(len(chosen))
+        return make(chosen[own], answers[own])
 
-    loader = EpochLoader(len(examples), config.batch_size, batch, seed=config.seed)
+    loader = EpochLoader(len(examples), config.batch_size, batch, seed=config.seed, shared="views")
     result = fit(None, loader, config, run=run, task=answerer, resume=resume, embed=embed)
     # Lightning leaves a model on the CPU.
     answerer.to(device).eval()

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.distributed import own_part
 from jepakit.errors import MissingExtraError, require_choice
 from jepakit.kgqa.answerer.fusion import GraphEmbeddings
 from jepakit.kgqa.answerer.language_model import LanguageModel, embedding_matrix
@@ -113,8 +114,10 @@ class Answerer(nn.Module):
         return self
 
     def forward(self, batch: AnswererBatch) -> Tensor:
-        """The cross-entropy of the answers' tokens: the mean over all tokens of the batch."""
-        return answer_loss(self.llm, self.inputs(batch), batch)
+        """The cross-entropy of the answers' tokens: the mean over all tokens of the batch, as `own_part` of it."""
+        labels = batch.tokens.labels
+        assert labels is not None
+        return own_part(answer_loss(self.llm, self.inputs(batch), batch), int((labels != IGNORED).sum()))
 
     def inputs(self, batch: AnswererBatch) -> Tensor:
         """The embedded sequences with their soft tokens, ``[B, L, E]``."""

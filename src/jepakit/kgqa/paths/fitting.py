@@ -127,7 +127,9 @@ def fit_retriever(
     texts = mask_topics(graph, pool)
     embedded = encoder.encode(texts, "query")
     batches = PathBatches(texts, embedded, candidates, vectors, useful, read=config.objective.questions_weight > 0)
-    loader = EpochLoader(config.steps_per_epoch * config.batch_size, config.batch_size, batches, seed=config.seed)
+    # A step is short, and contrasts a text with all paths of the batch.
+    size = config.steps_per_epoch * config.batch_size
+    loader = EpochLoader(size, config.batch_size, batches, seed=config.seed, shared="nothing")
     jepa, task = _losses(matcher, config, steps=config.epochs * len(loader), labelled=len(useful))
     different = _first_of_each(texts[:_DIAGNOSED])
 

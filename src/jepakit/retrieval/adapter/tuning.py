@@ -305,7 +305,7 @@ def _fit(
         towers = Towers(dim, config.adapter, TrainedBase(model, tuning.max_tokens))
         towers.fit_start(vectors[1])
         predictor = build_predictor(config.adapter.output_dim or dim, config.adapter)
-        loader = EpochLoader(len(views), tuning.batch_size, views, seed=config.seed)
+        loader = EpochLoader(len(views), tuning.batch_size, views, seed=config.seed, shared="views")
         jepa = build_jepa(towers, predictor, config.objective, total_steps=tuning.epochs * len(loader))
         # Sentence encoders are in eval mode, which Lightning does not change.
         fit(jepa.train(), loader, fit_config, run=run, resume=resume)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from jepakit.core import LOSSES, ContrastiveJEPA, InfoNCE, SeparateTarget, Where
 from jepakit.core.contrastive import Contrast
+from jepakit.core.distributed import alone
 from jepakit.errors import ConfigError, DataError
 from jepakit.progress import phase
 from jepakit.retrieval.static.config import StaticConfig
@@ -126,7 +127,9 @@ def fit_static(
         if start is not None:
             continue_predictor(predictor, start)
         held = features.of([numbers[row] for row in chosen])
-        curve = _train(vectors, predictor, bags, rows, (held, training.targets[chosen]), training.targets, config)
+        # Of several processes that have trained an adapter the first goes on.
+        with alone():
+            curve = _train(vectors, predictor, bags, rows, (held, training.targets[chosen]), training.targets, config)
     network = StaticNetwork.of(
         features,
         vectors,
