@@ -20,7 +20,7 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 # Extras of those who use jepakit, not of those who work on it.
 RUNTIME = training graph chem retrieval kgqa ladybug neo4j rdf lp guard cedar langgraph openai-agents modelling minilm \
-	openvino lora smollm2 langchain llama-index pgvector qdrant milvus ray report tensorboard wandb
+	openvino lora smollm2 langchain llama-index pgvector qdrant milvus ray objects report tensorboard wandb
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test torture test-lowest lint types docs release clean

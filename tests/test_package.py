@@ -52,6 +52,7 @@ RUNTIME = (
     "llama-index",
     "chem",
     "ray",
+    "objects",
     "report",
     "tensorboard",
     "wandb",
@@ -68,8 +69,8 @@ EXTRA_OF = {
     "guard": "guard",
     "sklearn": "graph",
 }
-#: Imported by Lightning on our behalf, never by us.
-INDIRECT = {"tensorboard", "wandb"}
+#: Imported by Lightning or fsspec on our behalf, never by us.
+INDIRECT = {"tensorboard", "wandb", "s3fs"}
 
 
 def modules() -> list[Path]:

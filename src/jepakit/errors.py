@@ -91,12 +91,14 @@ class MissingExtraError(JepakitError):
 
     Args:
         package: the package, or the module that could not be imported.
-        extra: the extra of jepakit that brings it.
+        extra: the extra of jepakit that brings it, or what it is for.
+        install: the command that installs it, where the extra does not bring it.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str, *, install: str | None = None) -> None:
         self.package, self.extra = _PACKAGE_OF_MODULE.get(package, package), extra
-        super().__init__(f"{self.package} is not installed; install it with: pip install 'jepakit[{extra}]'")
+        command = install or f"pip install 'jepakit[{extra}]'"
+        super().__init__(f"{self.package} is not installed; install it with: {command}")
 
 
 @contextmanager

@@ -41,6 +41,7 @@ TASKS = {
     "qdrant": "retrieval index retrieval-run --index qdrant:found?collection=notes",
     "milvus": "retrieval index retrieval-run --index milvus:found.db?collection=notes",
     "ray": "\nimport ray.data",
+    "objects": "\nfrom fsspec.core import url_to_fs; url_to_fs('s3://bucket/file')",
     "report": "verify graph-run",
     "ladybug": """
         import ladybug

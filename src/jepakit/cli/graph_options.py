@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.cli.graph_source import Source
+from jepakit.cli.places import saved_with_copies
 from jepakit.errors import ConfigError, DataError
+from jepakit.files.copies import fetched
 from jepakit.graph.data import GraphDataset
 from jepakit.graph.datasets import load_dataset
 from jepakit.graph.encoder import GraphEncoder
@@ -46,7 +48,7 @@ class DataOptions:
         """
         options = {name: getattr(self, name) for name in ("data_dir", "smiles_column", "label_columns", "fill_missing")}
         vocabulary = None if encoder is None else encoder.vocabulary
-        return load_dataset(self.dataset, descriptors=descriptors, vocabulary=vocabulary, **options)
+        return load_dataset(fetched(self.dataset), descriptors=descriptors, vocabulary=vocabulary, **options)
 
 
 @dataclass
@@ -105,4 +107,4 @@ def _options_of(run: RunFolder) -> dict[str, Any]:
     saved = run.read_config()
     if not isinstance(saved.get("dataset"), str):
         raise DataError("no data set is named", file=run.config, field="dataset", value=saved.get("dataset"))
-    return {field.name: saved[field.name] for field in fields(DataOptions) if field.name in saved}
+    return saved_with_copies({field.name: saved[field.name] for field in fields(DataOptions) if field.name in saved})

@@ -19,6 +19,7 @@ from jepakit.cli.outcome import Outcome
 from jepakit.cli.ray_options import RayOptions
 from jepakit.errors import ConfigError, require_at_least
 from jepakit.files import whole_file
+from jepakit.files.copies import named
 from jepakit.guard import Trace, load_traces
 from jepakit.guard.audit import Auditor, Judgement, Thresholds
 from jepakit.guard.audit.runs import AuditedRun, most_severe, visible
@@ -200,7 +201,7 @@ def run_audit(options: AuditOptions, out: Console) -> Outcome:
         from jepakit.training.results import ReportSection
 
         sections = [ReportSection(*table) for table in tables]
-        page = write_audit_report(options.report, severe, title=f"{options.traces}", sections=sections)
+        page = write_audit_report(options.report, severe, title=named(f"{options.traces}"), sections=sections)
         say(out, f"report: {page}")
     worst = severe[0].rank[0] if severe else 0
     flagged = options.fail_on != "never" and worst >= SEVERITY[options.fail_on]

@@ -12,6 +12,7 @@ from jepakit.cli.messages import say
 from jepakit.cli.outcome import Outcome
 from jepakit.errors import ConfigError
 from jepakit.files import write_text
+from jepakit.files.copies import named
 from jepakit.guard import load_tools
 from jepakit.guard.audit.calibration import Calibration, CalibrationConfig, calibrate, run_scores
 from jepakit.guard.policy import draft_text
@@ -72,7 +73,9 @@ def run_calibrate(options: CalibrateOptions, out: Console) -> Outcome:
 
         page = options.report / "report.html"
         section = ReportSection(*table, " ".join(found.notes))
-        write_page(page, title=f"{options.traces}", eyebrow="jepakit guard calibrate", examples=[], counts=[section])
+        write_page(
+            page, title=named(f"{options.traces}"), eyebrow="jepakit guard calibrate", examples=[], counts=[section]
+        )
         say(out, f"report: {page}")
     return Outcome({**facts, "notes": found.notes, "thresholds": options.out, "tables": [table_as_json(table)]})
 

@@ -17,6 +17,7 @@ from jepakit.cli.messages import say
 from jepakit.cli.outcome import Outcome
 from jepakit.errors import require_at_least, shorten
 from jepakit.files import whole_file
+from jepakit.files.copies import named
 from jepakit.guard import Trace
 from jepakit.guard.audit import Thresholds
 from jepakit.guard.audit.runs import AuditedRun
@@ -90,7 +91,7 @@ def run_repair(options: RepairOptions, out: Console) -> Outcome:
         # It imports torch, which a command without a report need not wait for.
         from jepakit.guard.repair.report import write_repair_report
 
-        page = write_repair_report(options.report, pictured, title=f"{options.traces}")
+        page = write_repair_report(options.report, pictured, title=named(f"{options.traces}"))
         say(out, f"report: {page}")
         content["report"] = page
     return Outcome(content)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from jepakit.cli.places import saved_with_copies
 from jepakit.cli.runs import RunControl
 from jepakit.errors import DataError, require_at_least, require_choice
+from jepakit.files.copies import fetched
 from jepakit.kgqa.abstention import training_and_held_out
 from jepakit.kgqa.data import KnowledgeGraph, Questions
 from jepakit.kgqa.datasets import load_graph, load_splits
@@ -42,7 +44,8 @@ class GraphOptions:
 
     def load(self) -> KnowledgeGraph:
         """The graph that the options name."""
-        return load_graph(self.graph, data_dir=self.data_dir, texts=self.texts)
+        texts = self.texts and fetched(self.texts)
+        return load_graph(fetched(self.graph), data_dir=self.data_dir, texts=texts)
 
 
 @dataclass
@@ -59,7 +62,7 @@ class QuestionOptions(GraphOptions):
 
     def load_questions(self, graph: KnowledgeGraph) -> dict[str, Questions]:
         """The questions by split; those without a split of their own are divided at random."""
-        splits = dict(load_splits(self.questions or self.graph, graph, data_dir=self.data_dir))
+        splits = dict(load_splits(fetched(self.questions or self.graph), graph, data_dir=self.data_dir))
         return divided(splits["all"]) if set(splits) == {"all"} else splits
 
 
@@ -151,7 +154,7 @@ def saved_options(run: RunFolder) -> QuestionOptions:
     options = {f.name: saved[f.name] for f in fields(QuestionOptions) if f.name in saved}
     if "text" in options:
         options["text"] = asdict(text_config_of(run))
-    return checked(QuestionOptions, options, file=run.config)
+    return checked(QuestionOptions, saved_with_copies(options), file=run.config)
 
 
 @dataclass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from jepakit.files.copies import named
+
 
 def say(out: Console, sentence: str) -> None:
-    """Prints plain text: brackets in a path are no markup, and a long line is not wrapped."""
-    out.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    """Prints plain text: brackets in a path are no markup, a long line is not wrapped, copies have their addresses."""
+    out.print(named(sentence), highlight=False, markup=False, soft_wrap=True)

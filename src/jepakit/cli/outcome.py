@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from jepakit.files.copies import named
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What a command has found, for ``--json``, and how it ends.
 
     Args:
-        content: names and values; a path is written as text, a number that is none as null.
+        content: names and values; a path is written as text, that of a copy as its address, a number that is none
+            as null.
         error: raised when that is written.
         status: exit status.
     """
@@ -34,6 +37,6 @@ def _writable(value: Any) -> Any:
         return {str(name): _writable(one) for name, one in cast(Mapping[Any, Any], value).items()}
     if isinstance(value, list | tuple):
         return [_writable(one) for one in cast(list[Any], value)]
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, str | Path):
+        return named(str(value))
     return None if isinstance(value, float) and not math.isfinite(value) else value

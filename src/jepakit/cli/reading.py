@@ -19,8 +19,11 @@ from rich.console import Console
 
 from jepakit.cli.kinds import A_FILE, choices, in_words, is_element
 from jepakit.cli.outcome import Outcome
+from jepakit.cli.places import writes_results
 from jepakit.errors import ConfigError, DataError, did_you_mean, require_choice
 from jepakit.files import read_yaml
+from jepakit.files.addresses import is_address
+from jepakit.files.copies import current
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -37,7 +40,7 @@ class Command:
             that are left.
         optional: fields after these that are left out as often.
         run_first: of two positional fields the first is a run that need not be named: a single word is the run where a
-            folder has that name, else the second field.
+            folder has that name or it is an address, else the second field.
         presets: name -> other defaults, dotted option -> value.
         aliases: other names of options, with underscores -> dotted option. They may be dotted themselves: the names of
             an earlier version, for the configurations it wrote.
@@ -95,7 +98,7 @@ class Reader:
         self.groups = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
 
     def given(self, words: Sequence[str]) -> tuple[list[Given], set[str]]:
-        """The options, and which of ``help``, ``help_all``, ``print_config`` and ``json`` are asked for."""
+        """The options, and which of ``help``, ``help_all``, ``print_config``, ``json``, ``overwrite`` are asked for."""
         shown: set[str] = set()
         return list(self._with_lists(self._placed(list(self._from_words(words, shown))))), shown
 
@@ -107,6 +110,11 @@ class Reader:
             with as_written(given):
                 defaults = presets[require_choice("preset", preset, presets)]
         return defaults
+
+    @property
+    def replaces_objects(self) -> bool:
+        """Whether ``--overwrite`` is an option of the frame, and not of the command."""
+        return "overwrite" not in self.types and writes_results(self.types)
 
     def built(self, given: list[Given]) -> Any:
         """The options as their dataclass."""
@@ -124,6 +132,8 @@ class Reader:
                 shown.add(_SHOWING[word])
             elif word == "--json" and self.command.json:
                 shown.add("json")
+            elif word == "--overwrite" and self.replaces_objects:
+                shown.add("overwrite")
             elif not word.startswith("-"):
                 yield Given(_BY_PLACE, word, _BY_PLACE)
             else:
@@ -134,8 +144,8 @@ class Reader:
         named = {option.option for option in given if option.file is None}
         places = [name for name in (*self.command.positional, *self.command.optional) if name not in named]
         words = [option.value for option in given if option.option == _BY_PLACE]
-        if self.command.run_first and len(words) == 1 and len(places) == 2 and not Path(words[0]).is_dir():
-            del places[0]
+        if self.command.run_first and len(words) == 1 and len(places) == 2:
+            del places[: 0 if Path(words[0]).is_dir() or is_address(words[0]) else 1]
         for option in given:
             if option.option != _BY_PLACE:
                 yield option
@@ -174,7 +184,7 @@ class Reader:
             if following is not None:
                 value = rest.pop(0)
         if is_file:
-            yield from self._from_file(Path(value), "" if name == "config" else f"{name}.", written)
+            yield from self._from_file(_file(value), "" if name == "config" else f"{name}.", written)
         else:
             yield Given(name, value, written)
 
@@ -212,6 +222,12 @@ class Reader:
         """The option with the value that another name of it stands for."""
         names = self.command.values.get(given.option, {})
         return replace(given, value=names.get(given.value, given.value)) if isinstance(given.value, str) else given
+
+
+def _file(place: str) -> Path:
+    """The file at a path or an address."""
+    copies = current()
+    return copies.read(place) if copies is not None and is_address(place) else Path(place)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from jepakit.cli.runs import (
 from jepakit.cli.serving import ServiceOptions
 from jepakit.errors import ConfigError, DataError, require_choice
 from jepakit.files import whole_file
+from jepakit.files.copies import fetched, named
 from jepakit.mapping import mapping
 from jepakit.retrieval.adapter.stage import base_of, untuned
 from jepakit.retrieval.data import RetrievalDataset
@@ -74,7 +75,8 @@ class CorpusOptions:
 
     def load(self) -> RetrievalDataset:
         """The documents, queries and pairs that the options name."""
-        return load_dataset(self.corpus, pairs=self.pairs, queries=self.queries, data_dir=self.data_dir)
+        pairs, queries = (path and fetched(path) for path in (self.pairs, self.queries))
+        return load_dataset(fetched(self.corpus), pairs=pairs, queries=queries, data_dir=self.data_dir)
 
 
 @dataclass
@@ -231,7 +233,7 @@ def run_export(options: ExportOptions, out: Console) -> None:
     adapter, encoder = load_encoder_as(Adapter, run.encoder), load_text_encoder(base_of(run, saved.text))
     require_base(adapter, encoder)
     settings = SearchSettings.read(run.path / "search.json")
-    folder = export_sentence_transformer(adapter, encoder, options.out, dataset=saved.corpus, settings=settings)
+    folder = export_sentence_transformer(adapter, encoder, options.out, dataset=named(saved.corpus), settings=settings)
     for part in left_out(adapter, settings):
         say(out, f"left out: {part}")
     say(out, f'SentenceTransformer("{folder}"): encode_query for queries, encode_document for documents')
@@ -242,7 +244,7 @@ def run_evaluate(options: EvaluateOptions, out: Console) -> Outcome:
     run = trained_run(options.run)
     saved = saved_options(run)
     if options.corpus or options.pairs:
-        corpus = options.corpus or saved.corpus
+        corpus = fetched(options.corpus or saved.corpus)
         dataset = load_dataset(corpus, pairs=options.pairs, queries=options.queries, data_dir=saved.data_dir)
     else:
         dataset = with_training_pairs(saved.load(), seed=saved.seed, most_made_pairs=saved.most_made_pairs)

@@ -18,6 +18,7 @@ from jepakit.cli.outcome import Outcome
 from jepakit.core import Diagnosis
 from jepakit.errors import ConfigError
 from jepakit.files import locked, write_json
+from jepakit.files.copies import named
 from jepakit.training import RunFolder, is_first_process
 from jepakit.training.report.write import write_report
 from jepakit.training.result_rows import ResultRow, format_score, group_rows
@@ -90,6 +91,8 @@ def training_run(
     require_launcher(options.num_nodes)
     training = TrainingRun(is_first_process(options.processes))
     out.quiet = not training.is_first
+    if options.processes > 1 and (address := named(f"{run.path}")) != f"{run.path}":
+        raise ConfigError("run", address, "a folder that all processes see, where several train")
     if not training.is_first:
         yield training
         return

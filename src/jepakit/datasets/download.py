@@ -4,7 +4,6 @@ import http.client
 import logging
 import shutil
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from typing import IO
 
 from jepakit.errors import DataError
 from jepakit.files import whole_folder
+from jepakit.files.web import fetch_url
 
 _LOG = logging.getLogger(__name__)
-_TIMEOUT_SECONDS = 60
 
 
 def fetch_archive(url: str, folder: Path) -> Path:
@@ -47,12 +46,7 @@ def fetch_files(url: str, names: Sequence[str], folder: Path) -> Path:
 
 def _fetch(url: str, file: IO[bytes]) -> None:
     _LOG.info("fetching %s", url)
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
-        shutil.copyfileobj(response, file)
-        # A connection that closes early is no error for `read` with a size.
-        size = response.headers.get("Content-Length")
-        if size is not None and file.tell() != int(size):
-            raise OSError(f"{file.tell()} of {size} bytes arrived")
+    fetch_url(url, file)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jepakit.errors import ConfigError
 from jepakit.files import whole_file
+from jepakit.files.copies import named
 from jepakit.graph.data import GraphDataset, Origins
 
 _NODES_AT_ONCE = 1 << 16
@@ -35,6 +36,8 @@ def graph_rows(dataset: GraphDataset) -> tuple[dict[str, Sequence[Any]], list[in
     origins = dataset.origins or Origins.of_all(row=range(1, len(dataset.graphs) + 1))
     graph: list[int] = origins.graph.tolist()
     columns: dict[str, Sequence[Any]] = {"graph": [place if place >= 0 else None for place in graph], **origins.columns}
+    if "file" in columns:
+        columns["file"] = [named(file) for file in columns["file"]]
     return columns | {"problem": [problem or None for problem in origins.problem]}, graph
 
 
