@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from test_retrieval_tuning import QUICK, never, written
+from toy_collection import collection
 from word_model import noisy, write_word_model
 
 from jepakit.cli.main import main
 from jepakit.retrieval.static import stage
-from jepakit.search.static.encoder import STATIC
+from jepakit.search.static.encoder import STATIC, StaticEncoder
 
 QUERY = "d1 d2 d3"
 STATIC_WORDS = ["--query_encoder", "static", "--static.epochs", "2", "--static.texts", "300"]
@@ -78,6 +79,31 @@ def test_lines_are_answered_one_after_another(
 def test_an_unfamiliar_query_is_encoded_by_the_base(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["retrieval", "search", "justice", "--run", words[1], "--k", "1"]) == 0
     assert capsys.readouterr().out.startswith("an unfamiliar query: it is encoded by the base model\n 1. D")
+
+
+def test_the_base_model_answers_all_where_that_is_wanted(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["retrieval", "search", "justice", "--run", words[1], "--k", "1"]
+    assert main([*command, "--query_encoder", "transformer"]) == 0
+    assert capsys.readouterr().out.startswith(" 1. D")
+
+
+def test_a_static_encoder_that_loses_on_held_out_questions_answers_nothing(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    known = written(collection(150, foreign=False), tmp_path)
+    assert main(["retrieval", "train", *words, *known, "--run", str(run), "--static.epochs", "0"]) == 0
+    assert "on held-out questions: the base answers all" in capsys.readouterr().out
+    assert StaticEncoder.load(run / STATIC).gate.closed
+    methods = {row["method"] for row in json.loads((run / "results.json").read_text())["rows"]}
+    assert "jepakit: full search" in methods
+    assert "jepakit: full search, static queries" not in methods
+    found = []
+    for more in ([], ["--query_encoder", "transformer"]):
+        assert main(["retrieval", "search", QUERY, "--run", str(run), *more]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert found[0].startswith(" 1. ")
 
 
 def test_the_table_has_a_row_for_it_and_says_how_many_queries_are_unfamiliar(

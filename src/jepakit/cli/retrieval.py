@@ -17,7 +17,7 @@ from jepakit.cli.plan import planned
 from jepakit.cli.ray_options import RayOptions
 from jepakit.cli.reading import Command
 from jepakit.cli.retrieval_search import COMMANDS as SEARCH_COMMANDS
-from jepakit.cli.retrieval_search import RUN, open_searcher, shown_place
+from jepakit.cli.retrieval_search import RUN, QueryEncoder, open_searcher, shown_place
 from jepakit.cli.runs import (
     RunControl,
     found,
@@ -119,10 +119,12 @@ class ServeOptions(ServiceOptions):
     Args:
         run: folder of a finished run.
         index: another folder or a database, as for ``search``.
+        query_encoder: as for ``search``.
     """
 
     run: Path = RUN
     index: str | None = None
+    query_encoder: QueryEncoder = "static"
 
 
 @dataclass
@@ -216,7 +218,8 @@ def run_serve(options: ServeOptions, out: Console) -> None:
 
     run = trained_run(options.run)
     encoder = load_cached_encoder(base_of(run, saved_options(run).text))
-    app = make_app(open_searcher(run, encoder, options.index, out), token=options.token())
+    static = options.query_encoder == "static"
+    app = make_app(open_searcher(run, encoder, options.index, out, static=static), token=options.token())
     options.serve(app, shown_place(options.index or run.path / "index"), out)
 
 

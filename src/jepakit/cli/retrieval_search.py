@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jepakit.text import TextEncoder
     from jepakit.training import RunFolder
 
+QueryEncoder = Literal["static", "transformer"]
 RUN = Path("runs/retrieval")
 #: Documents that a cross-encoder puts in order.
 RERANKED = 50
@@ -46,6 +47,8 @@ class SearchOptions:
         k: how many documents.
         mode: ``dense``, ``words``, or ``fused`` as the held-out pairs had it.
         where: conditions on metadata, such as ``[lang=en|de, year>=2020]``.
+        query_encoder: ``static`` answers familiar queries by the run's static encoder, where it has one;
+            ``transformer`` answers all by the base model.
         rerank: a cross-encoder, by id or folder, that puts the first 50 in order.
         interactive: read queries line by line where no person sits at a terminal either.
     """
@@ -56,6 +59,7 @@ class SearchOptions:
     k: int = 5
     mode: Mode = "fused"
     where: list[str] = field(default_factory=list)
+    query_encoder: QueryEncoder = "static"
     rerank: str | None = None
     interactive: bool = False
 
@@ -106,15 +110,17 @@ class _Search:
 
     @cached_property
     def _static(self) -> StaticSearcher | None:
-        """None where the run has no static encoder, or the index is of another kind."""
+        """None where the run has no static encoder or leaves all to the base, or the index is of another kind."""
         run = self._options.run
-        if self._options.index is not None or not (run / STATIC).is_dir():
+        if self._options.query_encoder == "transformer" or self._options.index is not None:
+            return None
+        if not (run / STATIC).is_dir():
             return None
         if read_manifest(run / "index").kind != "exact":
             return None
         searcher = StaticSearcher.open(run)
         self._stack.enter_context(closing(searcher.store))
-        return searcher
+        return None if searcher.encoder.gate.closed else searcher
 
     @cached_property
     def _searcher(self) -> Searcher:
@@ -125,7 +131,8 @@ class _Search:
 
         run = trained_run(self._options.run)
         encoder = load_cached_encoder(base_of(run, saved_options(run).text))
-        searcher = open_searcher(run, encoder, self._options.index, self._out)
+        static = self._options.query_encoder == "static"
+        searcher = open_searcher(run, encoder, self._options.index, self._out, static=static)
         self._stack.enter_context(closing(searcher.index))
         return searcher
 
@@ -138,11 +145,11 @@ class _Search:
         return CrossEncoderReranker(self._options.rerank)
 
 
-def open_searcher(run: RunFolder, encoder: TextEncoder, index: str | None, out: Console) -> Searcher:
+def open_searcher(run: RunFolder, encoder: TextEncoder, index: str | None, out: Console, *, static: bool) -> Searcher:
     """`Searcher.open`, and prints its notes."""
     from jepakit.retrieval.serving.searcher import Searcher
 
-    searcher = Searcher.open(run.path, index=index, encoder=encoder)
+    searcher = Searcher.open(run.path, index=index, encoder=encoder, static=static)
     for note in searcher.notes:
         say(out, f"{shown_place(index or run.path / 'index')}: {note}")
     return searcher

@@ -89,13 +89,15 @@ def evaluate(
         weights: of the floors without training; None: the defaults.
         floor: the base model before it was tuned; None: it was not tuned.
         random_encoder: the adapter before training, as a floor unless it ranks as the base model does.
-        static: the encoder that answers familiar queries.
+        static: the encoder that answers familiar queries; left out where it leaves all to the base.
 
     Raises:
         DataError: there is no such split.
         ModelError: the adapter was trained on another base.
     """
     require_base(adapter, encoder)
+    if static is not None and static.gate.closed:
+        static = None
     if static is not None:
         static.require_documents(document_fingerprint(encoder, adapter))
     split = config.split or next((name for name in ("test", "all") if name in dataset.splits), None)
@@ -129,12 +131,13 @@ def evaluate(
         everything = familiar(queries, None, source)
         vectors = torch.from_numpy(static.encode_bags(bags))
         alone = searched(vectors, None, source, settings, everything, by_words)
-        ours[STATIC] = _chosen(torch.from_numpy(answered), alone, ours[OURS])
+        ours[STATIC] = first_where(torch.from_numpy(answered), alone, ours[OURS])
     floors = untrained_floors(*base, weights, by_words if config.bm25 else None, sentences=of_floors)
     if random_encoder is not None and not random_encoder.starts_as_base:
         untrained = documents.adapted(random_encoder)
         floors[UNTRAINED] = untrained.nearest(random_encoder.queries(queries), DEPTH)
-    comparison = compare(dataset, split, ours, floors, examples=config.examples)
+    used = OURS if answered is None else STATIC
+    comparison = compare(dataset, split, ours, floors, used=used, examples=config.examples)
     assert pairs is not None
     sides = {
         BASE: (base[0], base[1].documents),
@@ -147,12 +150,15 @@ def evaluate(
     placed = replace(pairs, query=torch.searchsorted(rows, pairs.query))
     if answered is not None:
         share = f"{STATIC}: {1 - answered.mean():.0%} of the queries are unfamiliar, and need the base model."
-        comparison = replace(comparison, summary=(*comparison.summary, share))
+        advised = comparison.recommendation or ""
+        if advised.startswith(f"Use {OURS}:"):
+            advised += " This run has static queries: give --query_encoder transformer to search and serve."
+        comparison = replace(comparison, summary=(*comparison.summary, share), recommendation=advised)
     sections = (*comparison.sections, prediction_section(sides, placed), spread_section(kinds))
     return replace(comparison, sections=sections)
 
 
-def _chosen(first: Tensor, those: Hits, others: Hits) -> Hits:
+def first_where(first: Tensor, those: Hits, others: Hits) -> Hits:
     """The hits of the queries that are ``first``, ``[Q]`` bool, from ``those``, and of the rest from ``others``."""
     width = max(those.rows.shape[1], others.rows.shape[1])
     those, others = (Hits.ranked(hits.rows, hits.scores, width) for hits in (those, others))

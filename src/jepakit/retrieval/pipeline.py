@@ -108,7 +108,17 @@ def adapt(
         static = None
         if config.query_encoder == "static":
             adapter, documents = pretrained.encoder, corpus.documents
-            static = finish_static(run, documents, dataset, encoder, adapter, config.static, say=say, resume=resume)
+            static = finish_static(
+                run,
+                documents,
+                dataset,
+                encoder,
+                adapter,
+                pretrained.choice.settings,
+                config.static,
+                say=say,
+                resume=resume,
+            )
         evaluation = evaluate(
             dataset,
             encoder,

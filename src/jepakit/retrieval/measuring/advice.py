@@ -72,7 +72,7 @@ def advice(
     if questions < FEWEST_QUESTIONS:
         measured = "one was" if questions == 1 else "ones were"
         return (
-            f"Use {ours[0]} for now: it leaves the base model only where held-out pairs show a significant gain. To"
+            f"Use {ours[0]} for now: its learned parts are used only as far as held-out pairs speak for them. To"
             f" compare it with what needs no training takes at least {FEWEST_QUESTIONS} different questions;"
             f" {questions} different {measured} measured."
         )

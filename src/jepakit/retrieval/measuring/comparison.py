@@ -88,6 +88,7 @@ def compare(
     ours: Mapping[str, Hits],
     floors: Mapping[str, Hits],
     *,
+    used: str | None = None,
     examples: int = 5,
     seed: int = 0,
 ) -> Comparison:
@@ -100,6 +101,7 @@ def compare(
         split: name of the split.
         ours: method -> hits of the queries of that split, in the order of ``dataset.splits[split].relevant.queries``.
         floors: the same for floors and rivals.
+        used: the one of ours that the run uses; None: the first.
         examples: queries to show that gained most, and as many that lost most.
         seed: seed of the bootstrap.
 
@@ -145,7 +147,7 @@ def compare(
         title=f"Search in {dataset.name}",
         rows=_rows(dataset.name, measured, tuple(ours), queries, seen, _notes(main, gains)),
         summary=(f"{main}: {gain}; {counts}.", leak, *([dataset.origin] if dataset.origin else [])),
-        recommendation=advice(ndcg, copies, tuple(ours), tuple(floors), seed=seed),
+        recommendation=advice(ndcg, copies, sorted(ours, key=lambda name: name != used), tuple(floors), seed=seed),
         per_query=tuple(
             {
                 "query": dataset.queries.ids[query],

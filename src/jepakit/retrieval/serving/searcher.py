@@ -75,7 +75,14 @@ class Searcher:
         self._all = _Indexed(index)
 
     @classmethod
-    def open(cls, run: str | Path, *, index: str | Path | None = None, encoder: TextEncoder | None = None) -> Searcher:
+    def open(
+        cls,
+        run: str | Path,
+        *,
+        index: str | Path | None = None,
+        encoder: TextEncoder | None = None,
+        static: bool = True,
+    ) -> Searcher:
         """The search of a finished run, in its own index or in a database.
 
         Steps that a database does not support are left out; `notes` lists them.
@@ -84,6 +91,7 @@ class Searcher:
             run: folder of the run.
             index: a folder or an address, see `jepakit.search.collection.open_collection`; None: the run's own index.
             encoder: the run's base model; None: loaded as the run's ``config.yaml`` says.
+            static: answer familiar queries by the run's static encoder, where it has one.
 
         Raises:
             ModelError: there is no index, or it or the adapter was made with another base model.
@@ -106,8 +114,8 @@ class Searcher:
         if settings.sentences and collection.sentences is None:
             notes.append(f"sentences (weight {settings.sentences:g} in this run) are left out: it stores none")
             settings = replace(settings, sentences=0)
-        static = StaticEncoder.load(folder.path / STATIC) if (folder.path / STATIC).is_dir() else None
-        searcher = cls(collection, encoder, adapter, settings, static)
+        table = StaticEncoder.load(folder.path / STATIC) if static and (folder.path / STATIC).is_dir() else None
+        searcher = cls(collection, encoder, adapter, settings, None if table is None or table.gate.closed else table)
         searcher.notes = tuple(notes)
         return searcher
 

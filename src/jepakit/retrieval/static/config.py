@@ -36,6 +36,8 @@ class StaticConfig:
         dropout: share of a text's tokens and pairs that are left out in training.
         home: share of held-out home texts that the gate sends to the static encoder; the others, and queries unlike
             them, are encoded by the base model.
+        no_harm: leave all queries to the base model where static ones are significantly worse on up to 200 questions
+            of train and dev, which are then not trained on.
         seed: of the sample, the order and the dropout.
     """
 
@@ -57,6 +59,7 @@ class StaticConfig:
     rate: float = 1e-3
     dropout: float = 0.0
     home: float = 0.95
+    no_harm: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
-from jepakit.retrieval.data import RetrievalDataset
+from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
+from jepakit.retrieval.evaluate import first_where, searched
+from jepakit.retrieval.measuring.advice import Difference
+from jepakit.retrieval.measuring.comparison import measure
+from jepakit.retrieval.measuring.metrics import mean_of_copies
+from jepakit.retrieval.ranking import DEPTH, Encoded, encode_sentences, familiar
 from jepakit.retrieval.serving.searcher import document_fingerprint
 from jepakit.retrieval.static.config import StaticConfig
 from jepakit.retrieval.static.texts import training_questions, training_texts
 from jepakit.retrieval.static.training import TrainedStatic, fit_static, tokenizer_rules
 from jepakit.search.documents import Documents
+from jepakit.search.settings import SearchSettings
 from jepakit.search.static.encoder import STATIC, StaticEncoder
 from jepakit.search.static.features import tokenizer_of
 from jepakit.search.static.shipped import general_encoder
+from jepakit.search.words import LexicalIndex
 from jepakit.text import TextEncoder
 from jepakit.training import RunFolder, save_encoder
 
@@ -27,6 +35,8 @@ _PROBES = (
     "the temperature at which water boils",
 )
 _ALIKE = 0.5
+#: Questions that tell whether static queries do harm.
+_JUDGED = 200
 
 
 def train_static(
@@ -79,19 +89,80 @@ def finish_static(
     dataset: RetrievalDataset,
     encoder: TextEncoder,
     adapter: Adapter,
+    settings: SearchSettings,
     config: StaticConfig,
     *,
     resume: bool,
     say: Callable[[str], None],
 ) -> StaticEncoder:
-    """The static encoder of a run, trained now unless a resumed run has it."""
+    """The static encoder of a run, trained now unless a resumed run has it.
+
+    With ``no_harm`` it answers no queries where it is significantly worse than the base on 200 questions of train and
+    dev, or all of fewer, whose texts it was not trained on.
+    """
     folder = run.path / STATIC
     if not (resume and folder.is_dir()):
-        trained = train_static(documents, dataset, encoder, config, adapter=adapter)
+        held = _held_out(dataset, config.seed) if config.no_harm else Pairs.of([], [])
+        train = dataset.training
+        splits = {name: pairs for name, pairs in dataset.splits.items() if name == "test"}
+        splits["train"] = train[~torch.isin(train.query, held.query)]
+        trained = train_static(documents, replace(dataset, splits=splits), encoder, config, adapter=adapter)
+        sentences = [trained.sentence]
+        if len(held.relevant):
+            loss = loss_on(held, dataset, encoder, adapter, settings, trained.network.numpy())
+            if loss.high < 0:
+                trained.network.set_gate(trained.network.numpy().gate.close())
+                sentences.append(f"against the base {loss} NDCG@10 on held-out questions: the base answers all")
         card = {
             "dataset": f"{trained.texts} texts of {dataset.name}: {dataset.origin}",
-            "method": f"static encoder of queries, which predicts {encoder.name}. {trained.sentence}",
+            "method": f"static encoder of queries, which predicts {encoder.name}. {'; '.join(sentences)}",
         }
         save_encoder(trained.network, folder, config=trained.network.arguments, card=card)
-        say(trained.sentence)
+        say("; ".join(sentences))
     return StaticEncoder.load(folder)
+
+
+def _held_out(dataset: RetrievalDataset, seed: int) -> Pairs:
+    """Pairs of the questions that tell whether static queries do harm: those of dev first."""
+    pairs = dataset.training.relevant
+    order = torch.randperm(len(pairs.queries), generator=torch.Generator().manual_seed(seed))
+    drawn = pairs.queries[order]
+    first = torch.isin(drawn, dataset.splits["dev"].query) if "dev" in dataset.splits else drawn < 0
+    chosen = torch.cat([drawn[first], drawn[~first]])[:_JUDGED]
+    return pairs[torch.isin(pairs.query, chosen)]
+
+
+def loss_on(
+    asked: Pairs,
+    dataset: RetrievalDataset,
+    encoder: TextEncoder,
+    adapter: Adapter,
+    settings: SearchSettings,
+    static: StaticEncoder,
+) -> Difference:
+    """NDCG@10 of a search with static queries less that of the base model, both with the same steps.
+
+    The adapter's own search is no yardstick here: it was trained on these questions.
+
+    Args:
+        asked: pairs of the questions.
+        dataset: the collection they are of.
+        encoder: the base.
+        adapter: trained on that base.
+        settings: weights of the steps.
+        static: predicts the base's vectors, or the adapter's.
+    """
+    queries, passages = asked.relevant.queries, dataset.documents.passages
+    texts = [dataset.queries.texts[row] for row in queries.tolist()]
+    sentences = encode_sentences(dataset.documents, encoder) if settings.sentences else None
+    documents = Encoded(encoder.encode(passages, "document"), sentences)
+    words = LexicalIndex.build(passages).search(texts, DEPTH) if settings.use_words else None
+    vectors = encoder.encode(texts, "query")
+    everything = familiar(vectors, None, documents)
+    of_base = searched(vectors, None, documents, settings, everything, words)
+    bags = static.features(texts)
+    predicted = torch.from_numpy(static.encode_bags(bags))
+    alone = searched(predicted, None, documents.adapted(adapter), settings, everything, words)
+    of_both = first_where(torch.from_numpy(static.familiar(bags)), alone, of_base)
+    reached, of_floor = (measure(hits, queries, asked).values["NDCG@10"] for hits in (of_both, of_base))
+    return Difference.of(mean_of_copies(reached - of_floor, dataset.queries.copies(queries.tolist())))

@@ -6,13 +6,15 @@ of the collection. Queries below a threshold go to the base model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jepakit.search.static.features import Bags, Features
 
 SIGNALS = 6
+#: A threshold that no text reaches.
+CLOSED = float(np.finfo(np.float32).max)
 #: A token of fewer texts is rare.
 _RARE = 6
 #: Added to the diagonal of the least squares, in texts.
@@ -26,12 +28,21 @@ class Gate:
     Args:
         frequency: ``log(1 + texts of training that have it)`` of each row, ``[R]`` float32.
         weights: of the signals, ``[SIGNALS]`` float32.
-        threshold: of their weighted sum.
+        threshold: of their weighted sum; with `CLOSED` the static encoder answers for none.
     """
 
     frequency: np.ndarray
     weights: np.ndarray
     threshold: float
+
+    @property
+    def closed(self) -> bool:
+        """Whether all queries go to the base model."""
+        return self.threshold >= CLOSED
+
+    def close(self) -> Gate:
+        """A gate that leaves all queries to the base model."""
+        return replace(self, threshold=CLOSED)
 
     def estimate(self, features: Features, bags: Bags) -> np.ndarray:
         """The cosine that each of N texts is estimated to have to its base vector, ``[N]`` float32."""
