@@ -87,14 +87,18 @@ def galaxies(count: int, size: int, seed: int) -> Tensor:
 
 
 def test_near_neighbours_are_familiar_and_not_at_home() -> None:
-    vectors = galaxies(12, 40, 1)
-    known = Familiarity(16, home=True)
-    known.fit(vectors, torch.arange(len(vectors)), quantiles=(0.02, 0.2), limit=300)
-    near, far = galaxies(12, 40, 2), cloud(AWAY, 200, 3)
+    vectors, near, far = galaxies(12, 40, 1), galaxies(12, 40, 2), cloud(AWAY, 200, 3)
+    at_home = []
+    for seed in range(20):
+        known = Familiarity(16, home=True)
+        draw = torch.Generator().manual_seed(seed)
+        known.fit(vectors, torch.arange(len(vectors)), quantiles=(0.02, 0.2), limit=300, generator=draw)
+        at_home.append(known.at_home(near).mean())
+    # It depends on the sample that is remembered.
+    assert torch.stack(at_home).mean() < 0.1
     assert known.both(vectors).mean(0).tolist() == [pytest.approx(1, abs=0.1), pytest.approx(1, abs=0.15)]
     # What is remembered is at home, however far it is from all else.
     assert bool((known.at_home(known.reference) == 1).all())
-    assert known.at_home(near).mean() < 0.1
     assert known.both(far).max() == 0
 
 
