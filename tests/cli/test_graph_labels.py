@@ -13,6 +13,7 @@ from toy_runs import Toy
 
 from jepakit.cli.main import main
 from jepakit.graph import load_dataset
+from jepakit.training import RunFolder
 
 QUICKLY = ["--training.epochs", "2"]
 FRAGMENTS = ["CCO", "c1ccccc1", "CC(=O)O", "C1CCCCC1", "c1ccncc1", "CCN", "CCCl", "C#N", "CC(C)C", "CSC"]
@@ -38,6 +39,11 @@ def test_an_encoder_is_fine_tuned_and_predicts(
     said = capsys.readouterr().out
     assert "20 graphs to train, 4 to test; graph classification: 0, 1" in said
     assert "the most frequent class" in said
+    tuned = RunFolder(run / "predictor")
+    losses = [float(row["train/total"]) for row in tuned.read_metrics()]
+    page = tuned.report.read_text("utf-8")
+    assert f"Total loss at {len(losses)} epochs" in page
+    assert "is not in the run folder" not in page
     out = tmp_path / "p.csv"
     assert main(["graph", "predict", str(run), "--dataset", str(toy.unlabelled), "--out", str(out)]) == 0
     rows = rows_of(out)

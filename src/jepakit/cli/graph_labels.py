@@ -14,7 +14,7 @@ from jepakit.cli.outcome import Outcome
 from jepakit.cli.runs import say, show_evaluation, write_results
 from jepakit.errors import require_within
 from jepakit.graph.data import Graphs
-from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune
+from jepakit.graph.finetune import FinetuneConfig, Predictor, finetune_with_metrics
 from jepakit.graph.heldout import finetuned_evaluation, train_and_test_rows
 from jepakit.graph.rows import graph_rows, placed, require_known_format, unread_note, write_rows
 from jepakit.training import RunFolder, is_first_process, save_encoder
@@ -70,7 +70,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
     )
     labels = ", ".join(dataset.label_names[:10])
     say(out, f"{dataset.name}: {len(train)} graphs to train, {len(test)} to test; {dataset.task}: {labels}")
-    model = finetune(encoder, dataset, train, options.training)
+    model, trained = finetune_with_metrics(encoder, dataset, train, options.training)
     if not first:
         return Outcome()
     evaluation = finetuned_evaluation(dataset, model, train, test)
@@ -81,6 +81,7 @@ def run_finetune(options: FinetuneOptions, out: Console) -> Outcome:
         "method": f"fine-tuned from {source.place}",
     }
     save_encoder(model, folder, config=model.arguments, card=card)
+    RunFolder(folder).write_metrics(trained.rows)
     write_results(RunFolder(folder), evaluation, out)
     found = source.given if source.run is not None and options.out is None else folder
     say(out, f"fine-tuned encoder: {folder}; to use it: jepakit graph predict {found} DATA")

@@ -15,7 +15,7 @@ from jepakit.errors import ConfigError, DataError
 from jepakit.graph.data import GraphDataset, Graphs
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.networks.layers import BatchNorm
-from jepakit.training import EpochLoader, FitConfig, HubMixin, fit
+from jepakit.training import EpochLoader, FitConfig, FitResult, HubMixin, fit
 
 
 @dataclass
@@ -125,6 +125,13 @@ def labelled_part(dataset: GraphDataset) -> GraphDataset:
 
 
 def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config: FinetuneConfig) -> Predictor:
+    """The first part of `finetune_with_metrics`."""
+    return finetune_with_metrics(encoder, dataset, rows, config)[0]
+
+
+def finetune_with_metrics(
+    encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config: FinetuneConfig
+) -> tuple[Predictor, FitResult]:
     """Trains a copy of the encoder, and a head, on the labelled graphs among ``rows`` (``[n]`` int64) of ``dataset``.
 
     Raises:
@@ -156,9 +163,9 @@ def finetune(encoder: GraphEncoder, dataset: GraphDataset, rows: Tensor, config:
         return graphs[indices[own_rows(len(indices))]]
 
     loader = EpochLoader(len(graphs), config.batch_size, batch, seed=config.seed, shared="views")
-    fit(None, loader, config, task=model)
+    trained = fit(None, loader, config, task=model)
     model = model.cpu()
     # After few steps the running averages still depend on their initial values.
     with alone():
         update_bn((graphs[rows] for rows in torch.arange(len(graphs)).split(256)), model)
-    return model.eval()
+    return model.eval(), trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -96,12 +97,14 @@ class FitResult:
         steps: optimiser steps in all.
         stopped_early: whether ``patience`` or ``stop_loss`` ended it.
         metrics: the last epoch's numbers, named as in metrics.csv.
+        rows: those of metrics.csv, one for each epoch.
     """
 
     epochs: int
     steps: int
     stopped_early: bool
     metrics: dict[str, float]
+    rows: tuple[Mapping[str, object], ...] = ()
 
     @property
     def predictability(self) -> float | None:

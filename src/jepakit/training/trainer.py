@@ -57,7 +57,8 @@ def fit_with_lightning(
     with torch.random.fork_rng(devices), warnings.catch_warnings(), _quiet_lightning(), _keyboard_interrupt():
         # About worker processes and batch-size guesses, which do not apply: batches are gathers from memory.
         warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
-        trainer = _trainer(config, run, stopping, embed)
+        log = EpochLog(run, embed, config.diagnose_every)
+        trainer = _trainer(config, run, stopping, log)
         try:
             trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
         except RuntimeError as error:
@@ -76,6 +77,7 @@ def fit_with_lightning(
         steps=trainer.global_step,
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
         metrics=_last_metrics(trainer, run),
+        rows=tuple(log.rows or (run.read_metrics() if run is not None else ())),
     )
 
 
@@ -189,9 +191,9 @@ def _trainer(
     config: FitConfig,
     run: RunFolder | None,
     stopping: Patience | None,
-    embed: Callable[[], tuple[Tensor, Tensor | None]] | None,
+    log: EpochLog,
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [EpochLog(run, embed, config.diagnose_every), _KeepSigterm()]
+    callbacks: list[Callback] = [log, _KeepSigterm()]
     callbacks += [Progress()] if config.progress else []
     callbacks += [stopping] if stopping else []
     if run is not None:

@@ -68,9 +68,9 @@ def write_report(run: str | Path) -> Path:
 
 
 def _missing(parts: RunParts) -> list[str]:
-    """What a folder lacks; one that holds results alone is of no training, and lacks nothing."""
+    """What a folder lacks; one with results and nothing of what a run keeps beside them is of no run."""
     lacking = [name for name in _MISSING if getattr(parts, name) is None]
-    if lacking == [name for name in _MISSING if name != "results"]:
+    if {*_MISSING} - {*lacking} - {"metrics"} == {"results"}:
         return []
     return [f"{getattr(parts.folder, name).name} is not in the run folder: {_MISSING[name]}." for name in lacking]
 

@@ -34,7 +34,7 @@ _FORMAT_VERSION = 1
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 _FILES = (_CONFIG, _WEIGHTS, _CARD)
 #: What a fine-tuning says of the encoder; it goes with it.
-_MEASURED = ("results.json", "report.html")
+_MEASURED = ("metrics.csv", "results.json", "report.html")
 #: The package whose classes are imported by name.
 _OURS = "jepakit."
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?")
