@@ -20,6 +20,20 @@ settings.register_profile("jepakit", deadline=None)
 settings.load_profile("jepakit")
 
 
+SEED = int(os.environ.get("JEPAKIT_TEST_SEED", "0"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _same_draws_in_every_module() -> None:
+    torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_every_test() -> None:
+    """What draws from torch's own generator draws the same, whatever ran before."""
+    torch.manual_seed(SEED)
+
+
 @pytest.fixture
 def data_dir() -> Path:
     """The folder of real data, see README; tests that need it are skipped where it is not set."""

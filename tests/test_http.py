@@ -64,7 +64,7 @@ def server(folder: Path, **limits: object) -> Iterator[tuple[httpx.Client, subpr
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-W", "error", "-c", SERVER, str(port), str(folder / "begun"), repr(limits)]
-    two_threads = {**os.environ, "OMP_NUM_THREADS": "2"}
+    two_threads = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=two_threads)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
