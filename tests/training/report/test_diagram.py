@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -9,7 +10,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, draw, layered_places
+from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, curve_between, draw, layered_places
+from jepakit.training.report.layout import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, Link, Stop, layout
+from jepakit.training.report.widths import fitting, text_width
 
 
 class Drawing(HTMLParser):
@@ -59,9 +62,25 @@ def test_whatever_the_names_are_the_drawing_has_its_elements_and_no_other(diagra
     nodes, edges = len(diagram.nodes), len(diagram.edges)
     assert set(drawing.tags) <= {"svg", "g", "title", "rect", "text", "path"}
     counts = {tag: drawing.tags.count(tag) for tag in ("svg", "g", "title", "rect", "path")}
-    assert counts == {"svg": 1, "g": nodes + edges, "title": nodes + edges, "rect": nodes, "path": 2 * edges}
+    labels = drawing.tags.count("text") - nodes
+    assert 0 <= labels <= edges
+    parts = nodes + edges + labels
+    assert counts == {"svg": 1, "g": parts, "title": parts, "rect": nodes, "path": 2 * edges}
     assert {name for attributes in drawing.attributes for name in attributes} <= {
-        *("class", "viewbox", "width", "height", "role", "aria-label", "x", "y", "rx", "d")
+        *(
+            "class",
+            "viewbox",
+            "width",
+            "height",
+            "role",
+            "aria-label",
+            "x",
+            "y",
+            "rx",
+            "d",
+            "textlength",
+            "lengthadjust",
+        )
     }
     assert "nan" not in draw(Diagram(tuple(DiagramNode("x", n.layer) for n in diagram.nodes), diagram.edges, ""))
 
@@ -73,6 +92,7 @@ def test_hostile_names_are_text() -> None:
     assert drawing.texts["title"] == [
         f"{names[0]} — </path><b> → {names[1]}",
         *(f"{name}\n{name}" for name in names),
+        f"{names[0]} — </path><b> → {names[1]}",
     ]
     assert drawing.attributes[0]["aria-label"] == names[1]
 
@@ -87,6 +107,65 @@ def test_no_node_lies_on_another_and_layers_are_columns(diagram: Diagram) -> Non
             assert (places[number, 0] == places[other, 0]) == same
             assert (places[number, 0] < places[other, 0]) == (node.layer < diagram.nodes[other].layer)
             assert not same or abs(places[number, 1] - places[other, 1]) > 30
+
+
+@st.composite
+def call_graphs(draw_: st.DrawFn) -> Diagram:
+    """As of an audit: what the user said, calls behind those that they have data from, names of any length."""
+    count = draw_(st.integers(1, 25))
+    name = st.text(st.characters(codec="latin-1", exclude_categories=["Cc", "Zs"]), max_size=60)
+    pairs = st.tuples(st.integers(0, count - 1), st.integers(1, count)).filter(lambda pair: pair[0] < pair[1])
+    edges = draw_(st.lists(st.tuples(pairs, name, st.sampled_from(["plain", "warned"])), max_size=40))
+    layers = [0] + [1] * count
+    for (source, target), *_ in sorted(edges, key=lambda edge: edge[0][1]):
+        layers[target] = max(layers[target], layers[source] + 1)
+    nodes = tuple(DiagramNode(draw_(name), layer) for layer in layers)
+    return Diagram(nodes, tuple(DiagramEdge(*pair, text, kind) for pair, text, kind in edges), "")
+
+
+@settings(max_examples=60)
+@given(st.one_of(call_graphs(), diagrams()))
+def test_no_edge_and_no_label_lies_on_a_node_or_on_another_label(diagram: Diagram) -> None:
+    links = [Link(edge.source, edge.target, edge.kind, edge.name) for edge in diagram.edges]
+    found = layout([node.layer for node in diagram.nodes], links)
+    boxes = np.concatenate([found.corners, found.corners + np.array([WIDTH, HEIGHT])], 1)
+    texts = [(edge.name, place) for edge, place in zip(diagram.edges, found.labels, strict=True) if place]
+    labels = [box_of(fitting(name, size=11.5, width=GAP - 20), place) for name, place in texts]
+    for number, label in enumerate(labels):
+        assert not any(overlap(label, box) for box in boxes)
+        assert not any(overlap(label, other) for other in labels[:number])
+    for box in [*boxes, *labels]:
+        assert min(box) >= 0
+        assert (box[2:] <= found.size).all()
+    for link, route in zip(links, found.routes, strict=True):
+        points = np.concatenate([_points(one, other) for one, other in pairwise(route)])
+        assert not any(((box[:2] + 0.1 < points) & (points < box[2:] - 0.1)).all(1).any() for box in boxes), (
+            f"{link} passes behind a node"
+        )
+        assert (np.array([0, 0]) <= points).all()
+        assert (points <= found.size).all()
+    # What is cut can be read under the pointer.
+    drawing = Drawing(draw(diagram))
+    for text in [*(node.name for node in diagram.nodes), *(edge.name for edge in diagram.edges)]:
+        assert any(text in title for title in drawing.texts["title"])
+
+
+def box_of(text: str, middle: tuple[float, float]) -> np.ndarray:
+    half = np.array([text_width(text, 11.5), LABEL_HEIGHT]) / 2
+    return np.concatenate([middle - half, middle + half])
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((one[:2] + 1e-6 < other[2:]).all() and (other[:2] + 1e-6 < one[2:]).all())
+
+
+def _points(one: Stop, other: Stop) -> np.ndarray:
+    """Points of the curve between two stops, as it is drawn."""
+    numbers = re.findall(r"-?[0-9.]+", f"{one.x:.1f} {one.y:.1f}{curve_between(one, other)}")
+    corners = np.array(numbers, dtype=float).reshape(4, 2)
+    t = np.linspace(0, 1, 25)[:, None]
+    weights = np.concatenate([(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3], 1)
+    return weights @ corners
 
 
 def test_layers_are_ordered_so_that_edges_do_not_cross() -> None:

@@ -19,8 +19,8 @@ from jepakit.training.report.diagram import Diagram, DiagramEdge, DiagramNode, N
 from jepakit.training.report.page import write_page
 from jepakit.training.results import ReportExample, ReportSection
 
-#: Characters around a place in an output; calls of a drawing; rows of a table.
-_AROUND, _MOST_CALLS, _MOST_ROWS = 60, 60, 100
+#: Characters around a place in an output; calls of a drawing; rows of a table; characters of a name in a drawing.
+_AROUND, _MOST_CALLS, _MOST_ROWS, _MOST_NAMED = 60, 60, 100, 1000
 #: Edges of a drawing; more cannot be told apart.
 _MOST_EDGES = 150
 
@@ -77,11 +77,13 @@ def _diagram(run: AuditedRun) -> Diagram:
     nodes = [DiagramNode("user", 0, "start", masked(run.trace.context.task))]
     for number, one in enumerate(judgements, start=1):
         title = f"{visible(one.call, 80)}: {one.decision} {one.code}".strip()
-        nodes.append(DiagramNode(visible(f"{number} {one.tool}", 80), layers[number], kinds[one.decision], title))
+        nodes.append(
+            DiagramNode(visible(f"{number} {one.tool}", _MOST_NAMED), layers[number], kinds[one.decision], title)
+        )
     drawn = sorted(arguments, key=lambda edge: (edge not in tainted, edge))[:_MOST_EDGES]
     edges: list[DiagramEdge] = []
     for source, target in drawn:
-        name = visible(", ".join(dict.fromkeys(arguments[source, target])), 80)
+        name = visible(", ".join(dict.fromkeys(arguments[source, target])), _MOST_NAMED)
         edges.append(DiagramEdge(source, target, name, "warned" if (source, target) in tainted else "plain"))
     described = (
         f"{len(calls)} of {len(run.trace.calls)} calls, {len(edges)} of {len(arguments)} edges of their data flow"
