@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from jepakit.training.report.layout import GAP, HEIGHT, WIDTH, Link, Stop, layout
-from jepakit.training.report.widths import fitting, text_width
+from jepakit.training.report.widths import fitting, is_known, text_width
 
 NodeKind = Literal["start", "between", "answer", "gold", "asked", "denied"]
 EdgeKind = Literal["plain", "warned"]
@@ -141,6 +141,7 @@ def _arrow(tip: np.ndarray, direction: np.ndarray) -> str:
 
 def _text(text: str, x: float, y: float, *, size: float, width: float) -> str:
     """A text around a point; one in letters whose width is not known is made to fit."""
-    held = "" if text.isascii() or not text else f' textLength="{min(text_width(text, size), width):.1f}"'
-    held += ' lengthAdjust="spacingAndGlyphs"' if held else ""
+    held = ""
+    if not is_known(text):
+        held = f' textLength="{min(text_width(text, size), width):.1f}" lengthAdjust="spacingAndGlyphs"'
     return f'<text x="{x:.1f}" y="{y:.1f}"{held}>{html.escape(text)}</text>'

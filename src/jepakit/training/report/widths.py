@@ -14,6 +14,11 @@ def text_width(text: str, size: float) -> float:
     return size * sum(map(_width, text))
 
 
+def is_known(text: str) -> bool:
+    """Whether the bound of `text_width` holds: for Latin letters."""
+    return all(letter < "\u0180" or letter in _FULL_LETTERS for letter in text)
+
+
 def fitting(text: str, *, size: float, width: float) -> str:
     """The text in one line, or its beginning and an ellipsis where it is wider than ``width``."""
     line = " ".join(text.split())
@@ -34,4 +39,4 @@ def _width(letter: str) -> float:
         return _COMMON if letter.islower() or letter.isdigit() else _WIDE
     if unicodedata.combining(letter):
         return 0.0
-    return _FULL if unicodedata.east_asian_width(letter) in ("W", "F") else _WIDE
+    return _FULL
