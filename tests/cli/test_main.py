@@ -174,7 +174,7 @@ def test_help_tells_every_option_and_what_it_does(words: str, capsys: pytest.Cap
 def test_the_exit_statuses_are_those_of_the_documentation() -> None:
     page = (TESTS.parent / "docs" / "training.md").read_text("utf-8")
     written = dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE))
-    said = dict(re.findall(r"^    (\d+) +(.*)$", main.__doc__ or "", re.MULTILINE))
+    said = dict(re.findall(r"^ *(\d+) +(.*)$", main.__doc__ or "", re.MULTILINE))
     assert len(said) == 7
     assert {status: meaning.replace("``", "`") for status, meaning in said.items()} == written
 
