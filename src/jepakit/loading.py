@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jepakit.errors import ModelError, did_you_mean, requires_extra
+
+Kind = Literal["run", "encoder", "shipped", "hub"]
+"""Where an encoder is: in a run, in a folder of its own, in the package, or on the model hub."""
 
 
 def load(source: str | Path) -> Any:
@@ -35,21 +38,16 @@ def load(source: str | Path) -> Any:
     with requires_extra("training"):
         from jepakit.training import RunFolder, load_encoder
         from jepakit.training.storage.encoder_folder import architecture_of
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        return _by_name(str(source)) if isinstance(source, str) and folder.name == source else load_encoder(source)
-    run = RunFolder(folder)
-    if not run.config.is_file() and not (folder / "config.json").is_file():
-        from jepakit.graph.shipped import shipped_encoder, shipped_encoders
+    kind, folder = kind_of(source), Path(source).expanduser()
+    if kind is None:
+        raise _unknown(str(source), folder)
+    if kind == "shipped":
+        from jepakit.graph.shipped import shipped_encoder
 
-        if source in shipped_encoders():
-            # A folder of data may have the same name.
-            return shipped_encoder(str(source))
-        runs = ", ".join(file.parent.name for file in sorted(folder.glob("*/config.yaml")))
-        there = f"; runs in it: {runs}" if runs else ""
-        raise ModelError(f"{folder}: neither a run (config.yaml) nor an encoder (config.json) is here{there}")
-    if not run.config.is_file():
-        return load_encoder(folder)
+        return shipped_encoder(str(source))
+    if kind != "run":
+        return load_encoder(folder if kind == "encoder" else source)
+    run = RunFolder(folder)
     # A run of all steps of a system has its encoders in the folders of the steps.
     folders = map(RunFolder, sorted(folder.iterdir()))
     steps = [step for step in folders if step.config.is_file() and step.encoder.is_dir()]
@@ -65,14 +63,34 @@ def load(source: str | Path) -> Any:
     return OPENERS[system](folder)
 
 
-def _by_name(name: str) -> Any:
-    from jepakit.graph.shipped import shipped_encoder, shipped_encoders
+def kind_of(source: str | Path) -> Kind | None:
+    """What a path or a name stands for; None: for nothing, or for a folder that is neither run nor encoder.
 
-    if name in shipped_encoders():
-        return shipped_encoder(name)
+    The first that it is of: the folder of a run, the folder of an encoder, the name of an encoder of the package, which
+    a folder of data may have too, and ``user/name`` on the model hub, where no folder has that path.
+    """
+    name, folder = str(source), Path(source).expanduser()
+    if (folder / "config.yaml").is_file():
+        return "run"
+    if (folder / "config.json").is_file():
+        return "encoder"
+    if "/" in name:
+        return None if folder.is_dir() else "hub"
+    from jepakit.graph.shipped import shipped_encoders
+
+    return "shipped" if name in shipped_encoders() else None
+
+
+def _unknown(name: str, folder: Path) -> ModelError:
+    if folder.is_dir():
+        runs = ", ".join(file.parent.name for file in sorted(folder.glob("*/config.yaml")))
+        there = f"; runs in it: {runs}" if runs else ""
+        return ModelError(f"{folder}: neither a run (config.yaml) nor an encoder (config.json) is here{there}")
+    from jepakit.graph.shipped import shipped_encoders
+
     near = did_you_mean(name, [*shipped_encoders(), *(path.name for path in Path().iterdir() if path.is_dir())])
     expected = f"a folder, user/name on a model hub, or one of {', '.join(shipped_encoders())}"
-    raise ModelError(f"{name}: there is no such folder or encoder; expected {expected}{near}")
+    return ModelError(f"{name}: there is no such folder or encoder; expected {expected}{near}")
 
 
 def _graph(run: Path) -> Any:

@@ -11,6 +11,7 @@ from torch import nn
 from jepakit.errors import ConfigError, ModelError, did_you_mean
 from jepakit.graph.encoder import GraphEncoder
 from jepakit.graph.shipped import shipped_encoder, shipped_encoders
+from jepakit.loading import kind_of
 from jepakit.training import RunFolder, load_encoder_as
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -83,8 +84,8 @@ class Source:
 def source_of(given: str | Path | None) -> Source:
     """Finds what a command is given as its encoder.
 
-    In this order: the folder of a finished run, the folder of an encoder, the name of a shipped encoder, a hub id
-    ``USER/NAME`` or ``USER/NAME@REVISION``, which `jepakit.training.load_encoder` looks up.
+    `jepakit.loading.kind_of` says in which order; `jepakit.training.load_encoder` looks up the id on a hub,
+    ``USER/NAME`` or ``USER/NAME@REVISION``.
 
     Raises:
         ConfigError: it is none of these.
@@ -92,20 +93,13 @@ def source_of(given: str | Path | None) -> Source:
     """
     if given is None:
         raise ConfigError("run", None, _expected())
-    name, folder = str(given), Path(given).expanduser()
-    if (folder / "config.yaml").exists():
-        run = RunFolder(folder)
+    name, kind, run = str(given), kind_of(given), RunFolder(Path(given).expanduser())
+    if kind == "run" or (kind is None and run.path.is_dir()):
         run.require_trained()
         return Source(name, run)
-    if (folder / "config.json").exists():
-        return Source(name)
-    if name in shipped_encoders():
-        return Source(name, shipped=True)
-    if folder.is_dir():
-        RunFolder(folder).require_trained()
-    if "/" not in name:
+    if kind is None:
         raise ConfigError("run", name, _expected() + did_you_mean(name, shipped_encoders()))
-    return Source(name)
+    return Source(name, shipped=kind == "shipped")
 
 
 def _expected() -> str:
