@@ -121,3 +121,25 @@ def test_several_machines_need_a_launcher(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="num_nodes = 2: expected 1; or start the command with torchrun or srun"):
         fit(make_jepa(), make_loader(), config(num_nodes=2))
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "LOCAL_RANK": "0"}
+SLURM = {"SLURM_JOB_NAME": "train", "SLURM_PROCID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({**TORCHRUN, "WORLD_SIZE": "3"}, r"what torchrun has started \(.*world size \(3\)"),
+        ({**SLURM, "SLURM_NTASKS": "1"}, "1 with num_nodes = 1 together, as SLURM has started"),
+        ({**SLURM, "SLURM_NTASKS": "2"}, r"what SLURM has started \(.*--ntasks-per-node=2"),
+        ({**SLURM, "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}, r"what SLURM has started \(.*per-node=1` does"),
+    ],
+)
+def test_other_processes_than_those_that_were_started_are_refused(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"devices = 2: expected {expected}"):
+        fit(make_jepa(), make_loader(), config(devices=2))

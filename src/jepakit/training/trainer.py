@@ -15,6 +15,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -42,6 +44,7 @@ def fit_with_lightning(
 ) -> FitResult:
     """See `jepakit.training.fit`."""
     _check_phases(jepa, task, config)
+    _require_started(config)
     total_steps = config.epochs * len(loader)
     warmup = min(round(config.warmup_epochs * len(loader)), total_steps - 1)
     parts = nn.ModuleDict({name: part for name, part in (("jepa", jepa), ("task", task)) if part is not None})
@@ -96,6 +99,24 @@ def _check_phases(jepa: JEPA | None, task: nn.Module | None, config: FitConfig) 
                 raise ConfigError(name, getattr(config, name), f"{only} {alone}")
     elif config.jepa_pretrain_epochs >= config.epochs:
         raise ConfigError("jepa_pretrain_epochs", config.jepa_pretrain_epochs, f"below epochs = {config.epochs}")
+
+
+def _require_started(config: FitConfig) -> None:
+    """Raises ConfigError where torchrun or SLURM has started other processes than those that are to train together."""
+    if config.processes == 1:
+        return
+    for launcher, kind in (("torchrun", TorchElasticEnvironment), ("SLURM", SLURMEnvironment)):
+        if not kind.detect():
+            continue
+        try:
+            environment = kind()
+            environment.validate_settings(config.devices, config.num_nodes)
+            started = environment.world_size()
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError("devices", config.devices, f"what {launcher} has started ({error})") from error
+        if started != config.processes:
+            expected = f"{started} with num_nodes = {config.num_nodes} together, as {launcher} has started"
+            raise ConfigError("devices", config.devices, expected)
 
 
 @contextmanager
