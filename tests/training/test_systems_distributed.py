@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from word_model import noisy, write_word_model
 
 from film_samples import BOTH, CONFIG, GRAPH, IDS, Words, retriever_of
 from graph_samples import necklaces
@@ -59,12 +59,15 @@ from jepakit.lp.objective import ObjectiveConfig as ProgramObjective
 from jepakit.lp.pretrain import PretrainConfig as ProgramTraining
 from jepakit.lp.pretrain import pretrain as pretrain_programs
 from jepakit.lp.starts.labels import label
+from jepakit.retrieval.adapter.tuning import TuningConfig, tune
 from jepakit.retrieval.data import Pairs
 from jepakit.retrieval.encoder import Adapter, AdapterConfig
 from jepakit.retrieval.objective import ObjectiveConfig as AdapterObjective
 from jepakit.retrieval.objective import fit_adapter
 from jepakit.retrieval.pretrain import PretrainConfig as AdapterTraining
+from jepakit.retrieval.pretrain import with_training_pairs
 from jepakit.retrieval.views import ViewConfig as AdapterViewConfig
+from jepakit.text import TextConfig, load_text_encoder
 from jepakit.training.module import FitModule
 from kg_samples import two_groups
 from processes import run_group
@@ -187,6 +190,17 @@ def adapter(world: int) -> nn.Module:
     return adapter
 
 
+def tuned_base(world: int, base: Path) -> nn.Module:
+    encoder = load_text_encoder(TextConfig(base=str(base), device="cpu"))
+    # Attention reads the probability, and drops out itself.
+    for part in encoder.model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    tuning = TuningConfig(epochs=EPOCHS, batch_size=5, base_rate=1e-2)
+    config = AdapterTraining(**training(world), strategy="full", tuning=tuning)
+    return tune(with_training_pairs(noisy(16)), encoder, config).encoder.model
+
+
 STAGES: dict[str, Callable[[int], nn.Module]] = {
     "graph pretrain": graphs,
     "graph pretrain, two views": graphs_twice,
@@ -198,13 +212,13 @@ STAGES: dict[str, Callable[[int], nn.Module]] = {
     "lp train": programs,
     "retrieval train": adapter,
 }
-#: That of the answerer needs a language model.
-NAMES = (*STAGES, "kgqa finetune")
+#: Those that read a model from the disk.
+WITH_MODEL: dict[str, Callable[[int, Path], nn.Module]] = {"kgqa finetune": answers, "retrieval tuning": tuned_base}
+NAMES = (*STAGES, *WITH_MODEL)
 
 
-def trained(rank: int, world: int, names: Sequence[str], llama: Path) -> dict[str, Tensor]:
+def trained(rank: int, world: int, names: Sequence[str], models: dict[str, Path]) -> dict[str, Tensor]:
     """The terms of the loss in each epoch and the weights after training, by stage and name."""
-    stages = STAGES | {"kgqa finetune": partial(answers, llama=llama)}
     found: dict[str, Tensor] = {}
     take_means, stage = FitModule.take_means, ""
 
@@ -217,7 +231,8 @@ def trained(rank: int, world: int, names: Sequence[str], llama: Path) -> dict[st
         patch.setattr(FitModule, "take_means", told)
         patch.setattr(nn.Dropout, "forward", lambda _, x: x)
         for stage in names:
-            state = stages[stage](world).state_dict()
+            model = STAGES[stage](world) if stage in STAGES else WITH_MODEL[stage](world, models[stage])
+            state = model.state_dict()
             found |= {f"{stage}: {name}": value.contiguous().clone() for name, value in state.items() if value.numel()}
     return found
 
@@ -225,7 +240,8 @@ def trained(rank: int, world: int, names: Sequence[str], llama: Path) -> dict[st
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
     llama = write_tiny_llama(tmp_path_factory.mktemp("llama"), [*IDS, *BOTH.texts])
-    return trained(0, 1, NAMES, llama), run_group(trained, tmp_path_factory.mktemp("stages"), NAMES, llama)
+    models = {"kgqa finetune": llama, "retrieval tuning": write_word_model(tmp_path_factory.mktemp("base"))}
+    return trained(0, 1, NAMES, models), run_group(trained, tmp_path_factory.mktemp("stages"), NAMES, models)
 
 
 @pytest.mark.parametrize("stage", NAMES)
