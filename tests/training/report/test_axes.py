@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jepakit.training.report.axes import axis_of, numbers_axis
@@ -17,6 +17,8 @@ NUMBERS = st.lists(
 
 
 @given(NUMBERS, st.booleans(), st.booleans())
+@example([6.587613382071182e-39], False, True)
+@example([0.9999999, 0.99999995], False, True)
 def test_values_lie_on_their_axis_and_ticks_between_its_ends(
     values: list[float], zero_based: bool, whole: bool
 ) -> None:

@@ -104,4 +104,7 @@ def _ticks(low: float, high: float, count: int, *, whole: bool) -> tuple[tuple[f
     exponent = decimals > _MOST_DECIMALS or max(abs(low), abs(high)) >= 1e6
     kind = ".3g" if exponent else f".{decimals}f"
     values = (number * step for number in range(first, last + 1))
+    # Beside an axis much shorter than 1 the nearest whole number may be far from it.
+    slack = 1e-3 * (high - low)
+    values = (value for value in values if low - slack <= value <= high + slack)
     return tuple((value, f"{value:{kind}}".replace("-", "−")) for value in values)
