@@ -49,6 +49,7 @@ from jepakit.graph import (
 from jepakit.graph.masking import Strategy
 from jepakit.graph.probe.classes import probe_graphs
 from jepakit.training import EpochLoader, RunFolder, fit
+from jepakit.training.presets import with_options
 from jepakit.training.result_rows import ResultRow
 
 HIDDEN, BATCH = 128, 64
@@ -155,7 +156,7 @@ def _accuracy(options: Options, steps: Steps) -> list[ResultRow]:
         for method, changes in FASTER.items():
 
             def score(seed: int, dataset: GraphDataset = dataset, changes: dict[str, Any] = changes) -> float:
-                config = preset("best", seed=seed, progress=False, diagnose_every=1000, **changes)
+                config = with_options(preset("best", seed=seed, progress=False, diagnose_every=1000), changes)
                 config = replace(config, epochs=1) if options.quick else config
                 embeddings = pretrain(dataset, config).encoder.embed(dataset.graphs)
                 assert dataset.graphs.y is not None
