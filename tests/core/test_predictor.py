@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from jepakit.core import CrossAttentionPredictor, MLPPredictor, Where
-from jepakit.core.predictor import pad_groups
 from jepakit.errors import ConfigError
 
 
@@ -86,13 +85,3 @@ def test_mlp_depth_counts_linear_layers(depth: int, linears: int) -> None:
     layers = [layer for layer in predictor.layers if isinstance(layer, torch.nn.Linear)]
     assert len(layers) == linears
     assert [layer.out_features for layer in layers] == [3] * depth
-
-
-def test_pad_groups_puts_rows_back() -> None:
-    x, group = torch.randn(6, 2), torch.tensor([2, 0, 2, 2, 0, 5])
-    padded, mask, place = pad_groups(x, group, 7)
-    assert padded.shape == (7, 3, 2)
-    assert mask.sum(1).tolist() == [2, 0, 3, 0, 0, 1, 0]
-    torch.testing.assert_close(padded[place], x)
-    torch.testing.assert_close(padded[mask], x[[1, 4, 0, 2, 3, 5]])
-    assert padded[~mask].abs().sum() == 0

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.attention import GroupAttention
 from jepakit.core.jepa import Where
-from jepakit.core.packed import positions
 from jepakit.errors import ConfigError, require_at_least
 
 
@@ -121,13 +120,11 @@ class CrossAttentionPredictor(nn.Module):
         """``[N, dim] -> [M, out_dim]``, one row for each of the M queries of ``where``."""
         if where is None or where.position is None or where.query_group is None or where.context_group is None:
             raise ConfigError("where", where and "incomplete", "position, query_group and context_group")
-        groups = 1 + max(int(g.max()) if g.numel() else -1 for g in (where.query_group, where.context_group))
-        keys, key_mask, _ = pad_groups(self.context(context), where.context_group, groups)
-        queries = self.query + self.position(where.position.to(context.dtype))
-        queries, _, place = pad_groups(queries, where.query_group, groups)
+        attention = GroupAttention.of(where.query_group, where.context_group)
+        keys, queries = self.context(context), self.query + self.position(where.position.to(context.dtype))
         for block in self.blocks:
-            queries = block(queries, keys, key_mask)
-        return self.out(queries[place])
+            queries = block(queries, keys, attention)
+        return self.out(queries)
 
 
 class _CrossBlock(nn.Module):
@@ -141,10 +138,10 @@ class _CrossBlock(nn.Module):
         width = max(1, round(width_factor * dim))
         self.mlp = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, dim))
 
-    def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor, attention: GroupAttention) -> Tensor:
         key, value = self.to_key_value(self.norm_key(keys)).chunk(2, dim=-1)
-        attended = attend(self.to_query(self.norm_query(queries)), key, value, key_mask, self.heads)
-        queries = queries + self.merge(attended).masked_fill(~key_mask.any(1)[:, None, None], 0.0)
+        attended = attention(self.to_query(self.norm_query(queries)), key, value, self.heads)
+        queries = queries + self.merge(attended).masked_fill(~attention.has_keys[:, None], 0.0)
         return queries + self.mlp(self.norm_mlp(queries))
 
 
@@ -192,29 +189,3 @@ PREDICTORS: dict[str, Callable[..., nn.Module]] = {
     ),
     "none": lambda *_, **__: IdentityPredictor(),
 }
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, heads: int) -> Tensor:
-    """Softmax attention ``[B, L, D], [B, K, D], [B, K, D] -> [B, L, D]`` to the keys of a mask ``[B, K]``.
-
-    An example without keys attends to its padding, because a softmax over no entries is NaN.
-    """
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    visible = (key_mask | ~key_mask.any(1, keepdim=True))[:, None, None, :]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=visible).transpose(1, 2).flatten(2)
-
-
-def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Rows ``[N, D]`` of several examples as one block; ``group`` (``[N]`` int64) is the example of each row.
-
-    Returns:
-        ``[groups, L, D]`` padded with zeros, the mask ``[groups, L]`` of rows, and the index that takes the rows back
-        out in their order.
-    """
-    counts = torch.bincount(group, minlength=groups)
-    within = torch.empty_like(group)
-    within[torch.argsort(group, stable=True)] = positions(counts)
-    longest = max(int(counts.max()) if groups else 0, 1)
-    padded = x.new_zeros(groups, longest, x.shape[-1]).index_put((group, within), x)
-    mask = torch.arange(longest, device=x.device) < counts[:, None]
-    return padded, mask, (group, within)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.attention import GroupAttention
 from jepakit.core.distributed import is_distributed, mean_of_rows, row_range
-from jepakit.core.predictor import attend, pad_groups
 from jepakit.graph.networks.messages import Messages
 
 #: Names of the layers in configurations.
@@ -138,9 +138,8 @@ class GPSLayer(nn.Module):
     def forward(self, x: Tensor, messages: Messages, edges: Tensor | None = None) -> Tensor:
         """See the module."""
         local = self.norm_local(x + self.local(x, messages, edges))
-        graphs = messages.graphs
-        padded, mask, place = pad_groups(self.query_key_value(x), graphs.graph_of_node, len(graphs))
-        queries, keys, values = padded.chunk(3, dim=-1)
-        attended = self.merge(attend(queries, keys, values, mask, self.heads)[place])
+        queries, keys, values = self.query_key_value(x).chunk(3, dim=-1)
+        graph_of_node = messages.graphs.graph_of_node
+        attended = self.merge(GroupAttention.of(graph_of_node, graph_of_node)(queries, keys, values, self.heads))
         joined = local + self.norm_global(x + attended)
         return self.norm_mlp(joined + self.mlp(joined))

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepakit.core.attention import attend, pad_groups
 from jepakit.core.packed import owners
-from jepakit.core.predictor import attend, pad_groups
 from jepakit.errors import ConfigError, require_at_least, require_choice
 
 SEQUENCE_TOKENS = 32
