@@ -43,12 +43,18 @@ def finish_stage(
         finished: dict[str, Any] = read_json(file, expected=way_out)
         with reading(file, expected=way_out):
             if all(path.exists() for path in products(finished)):
+                _remove_checkpoint(stage, devices)
                 return finished
     values = work()
     if is_first_process(devices):
         write_json(file, values)
-        # The checkpoint is removed last: a run killed before this point resumes from it.
-        shutil.rmtree(stage.checkpoint.parent, ignore_errors=True)
+    # Removed last: a run killed before this point resumes from it, one killed at it leaves it to the next.
+    _remove_checkpoint(stage, devices)
     if devices > 1 and is_distributed():
         torch.distributed.barrier()
     return values
+
+
+def _remove_checkpoint(stage: RunFolder, devices: int) -> None:
+    if is_first_process(devices):
+        shutil.rmtree(stage.checkpoint.parent, ignore_errors=True)
