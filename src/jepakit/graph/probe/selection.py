@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import joblib
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from jepakit.errors import DataError, MissingExtraError
 from jepakit.graph.probe.folds import Seed, stratified_folds
@@ -257,8 +258,10 @@ def in_parallel(
     ``name`` and ``unit`` are for `jepakit.progress`.
     """
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    results = cast(Iterable[Result], parallel(joblib.delayed(function)(*a) for a in arguments))
-    return list(tracked(results, name, len(arguments), unit=unit))
+    # Matrices are small: several threads of OpenBLAS took more than five times as long. joblib limits its processes.
+    with threadpool_limits(1 if jobs == 1 else None):
+        results = cast(Iterable[Result], parallel(joblib.delayed(function)(*a) for a in arguments))
+        return list(tracked(results, name, len(arguments), unit=unit))
 
 
 def squared_distances(rows: Floats, columns: Floats) -> Floats:
