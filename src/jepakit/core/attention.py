@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepakit.core.packed import offsets, positions
+from jepakit.core.packed import positions
+
+Padded = tuple[Tensor, Tensor]
+"""The rows of B examples, ``[B, L]`` int64 with 0 as padding, and which of them are no padding, ``[B, L]`` bool."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,12 @@ class GroupAttention:
     longest example, for all of them: on the graphs of PROTEINS, of 4 to 620 nodes, it took six times as long.
 
     Args:
-        blocks: examples that are computed together.
+        blocks: queries and keys of the examples that are computed together.
         answered: rows of the queries that have keys, in the order of the blocks, ``[A]``.
         queries: number of queries M.
     """
 
-    blocks: tuple[tuple[_Padded, _Padded], ...]
+    blocks: tuple[tuple[Padded, Padded], ...]
     answered: Tensor
     queries: int
 
@@ -33,16 +36,15 @@ class GroupAttention:
     def of(cls, query_group: Tensor, key_group: Tensor) -> GroupAttention:
         """For M queries and N keys; ``[M]`` and ``[N]`` int64: the example of each."""
         groups = 1 + max(int(group.max()) if group.numel() else -1 for group in (query_group, key_group))
-        queries, keys = _Grouped.of(query_group, groups), _Grouped.of(key_group, groups)
-        longest = torch.maximum(queries.counts, keys.counts)
-        powers = 2 ** torch.arange(63, device=longest.device)
-        size = torch.where((queries.counts > 0) & (keys.counts > 0), torch.bucketize(longest, powers), -1)
-        blocks: list[tuple[_Padded, _Padded]] = []
+        queries, keys = (torch.bincount(group, minlength=groups) for group in (query_group, key_group))
+        powers = 2 ** torch.arange(63, device=queries.device)
+        size = torch.where((queries > 0) & (keys > 0), torch.bucketize(torch.maximum(queries, keys), powers), -1)
+        blocks: list[tuple[Padded, Padded]] = []
         for one in size.unique().tolist():
             if one >= 0:
-                chosen = (size == one).nonzero().squeeze(1)
-                blocks.append((queries.padded(chosen), keys.padded(chosen)))
-        answered = [rows.rows[rows.mask] for rows, _ in blocks]
+                chosen = size == one
+                blocks.append((_padded(query_group, chosen), _padded(key_group, chosen)))
+        answered = [rows[mask] for (rows, mask), _ in blocks]
         return cls(tuple(blocks), torch.cat([query_group.new_zeros(0), *answered]), len(query_group))
 
     @property
@@ -55,9 +57,8 @@ class GroupAttention:
         """Softmax attention ``[M, D], [N, D], [N, D] -> [M, D]``; zeros for a query without keys."""
         # Without a block the result still depends on all three: another process may wait for their gradients.
         parts = [query[:0] + key[:0] + value[:0]]
-        for queries, keys in self.blocks:
-            attended = attend(query[queries.rows], key[keys.rows], value[keys.rows], keys.mask, heads)
-            parts.append(attended[queries.mask])
+        for (queries, asked), (keys, seen) in self.blocks:
+            parts.append(attend(query[queries], key[keys], value[keys], seen, heads)[asked])
         found = torch.cat(parts)
         return found.new_zeros(self.queries, found.shape[1]).index_copy(0, self.answered, found)
 
@@ -93,31 +94,9 @@ def pad_groups(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor, t
     return padded, mask, (group, within)
 
 
-@dataclass(frozen=True)
-class _Padded:
-    """Rows of B examples, ``[B, L]`` int64, and which of them are no padding, ``[B, L]`` bool; padding is row 0."""
-
-    rows: Tensor
-    mask: Tensor
-
-
-@dataclass(frozen=True)
-class _Grouped:
-    """Rows sorted by example, where those of each begin, ``[G + 1]``, and how many they are, ``[G]``."""
-
-    rows: Tensor
-    ptr: Tensor
-    counts: Tensor
-
-    @classmethod
-    def of(cls, group: Tensor, groups: int) -> _Grouped:
-        counts = torch.bincount(group, minlength=groups)
-        return cls(torch.argsort(group, stable=True), offsets(counts), counts)
-
-    def padded(self, chosen: Tensor) -> _Padded:
-        """The rows of some examples, each of which has one."""
-        counts = self.counts[chosen]
-        place = torch.arange(int(counts.max()), device=chosen.device)
-        mask = place < counts[:, None]
-        rows = self.rows[torch.where(mask, self.ptr[chosen][:, None] + place, 0)]
-        return _Padded(torch.where(mask, rows, 0), mask)
+def _padded(group: Tensor, chosen: Tensor) -> Padded:
+    """The rows of the examples that are ``chosen``, ``[G]`` bool; ``group``: the example of each row."""
+    rows = chosen[group].nonzero()
+    number = chosen.cumsum(0) - 1
+    padded, mask, _ = pad_groups(rows, number[group[rows.squeeze(1)]], int(chosen.sum()))
+    return padded.squeeze(2), mask

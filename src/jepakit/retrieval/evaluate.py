@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,12 +126,7 @@ def evaluate(
         ours[ALONE] = searched(queries, adapter, source, SearchSettings(), familiarity, None)
     answered: np.ndarray | None = None
     if static is not None and len(texts):
-        bags = static.features(texts)
-        answered = static.familiar(bags)
-        everything = familiar(queries, None, source)
-        vectors = torch.from_numpy(static.encode_bags(bags))
-        alone = searched(vectors, None, source, settings, everything, by_words)
-        ours[STATIC] = first_where(torch.from_numpy(answered), alone, ours[OURS])
+        ours[STATIC], answered = searched_by_static(static, texts, source, settings, by_words, ours[OURS])
     floors = untrained_floors(*base, weights, by_words if config.bm25 else None, sentences=of_floors)
     if random_encoder is not None and not random_encoder.starts_as_base:
         untrained = documents.adapted(random_encoder)
@@ -158,7 +153,31 @@ def evaluate(
     return replace(comparison, sections=sections)
 
 
-def first_where(first: Tensor, those: Hits, others: Hits) -> Hits:
+def searched_by_static(
+    static: StaticEncoder,
+    texts: Sequence[str],
+    source: Encoded,
+    settings: SearchSettings,
+    words: Hits | None,
+    others: Hits,
+) -> tuple[Hits, np.ndarray]:
+    """What a search with static queries finds, and which of the queries the static encoder answered, ``[Q]`` bool.
+
+    Args:
+        static: the encoder.
+        texts: Q queries.
+        source: the documents, as the adapter has them.
+        settings: weights of the steps.
+        words: the hits of BM25, or None if it has no weight.
+        others: the hits of the search that answers unfamiliar queries.
+    """
+    bags = static.features(texts)
+    answered, vectors = static.familiar(bags), torch.from_numpy(static.encode_bags(bags))
+    alone = searched(vectors, None, source, settings, familiar(vectors, None, source), words)
+    return _first_where(torch.from_numpy(answered), alone, others), answered
+
+
+def _first_where(first: Tensor, those: Hits, others: Hits) -> Hits:
     """The hits of the queries that are ``first``, ``[Q]`` bool, from ``those``, and of the rest from ``others``."""
     width = max(those.rows.shape[1], others.rows.shape[1])
     those, others = (Hits.ranked(hits.rows, hits.scores, width) for hits in (those, others))

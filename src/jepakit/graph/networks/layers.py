@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepakit.core.attention import GroupAttention
 from jepakit.core.distributed import is_distributed, mean_of_rows, row_range
 from jepakit.graph.networks.messages import Messages
 
@@ -139,7 +138,6 @@ class GPSLayer(nn.Module):
         """See the module."""
         local = self.norm_local(x + self.local(x, messages, edges))
         queries, keys, values = self.query_key_value(x).chunk(3, dim=-1)
-        graph_of_node = messages.graphs.graph_of_node
-        attended = self.merge(GroupAttention.of(graph_of_node, graph_of_node)(queries, keys, values, self.heads))
+        attended = self.merge(messages.attention(queries, keys, values, self.heads))
         joined = local + self.norm_global(x + attended)
         return self.norm_mlp(joined + self.mlp(joined))

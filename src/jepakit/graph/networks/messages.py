@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jepakit.core.attention import GroupAttention
 from jepakit.core.packed import RowLists, offsets, segment_sum, sum_rows
 from jepakit.graph.data import Graphs
 
@@ -59,6 +60,11 @@ class Messages:
         edges = self.outgoing_edges.rows
         weight = None if self.stands_for is None else self.stands_for[edges]
         return replace(self.outgoing_edges, rows=self.target[edges], weight=weight)
+
+    @cached_property
+    def attention(self) -> GroupAttention:
+        """From each node to all nodes of its graph."""
+        return GroupAttention.of(self.graphs.graph_of_node, self.graphs.graph_of_node)
 
     @cached_property
     def gcn_weight(self) -> Tensor:

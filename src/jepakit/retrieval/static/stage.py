@@ -9,7 +9,7 @@ import torch
 
 from jepakit.retrieval.data import Pairs, RetrievalDataset
 from jepakit.retrieval.encoder import Adapter
-from jepakit.retrieval.evaluate import first_where, searched
+from jepakit.retrieval.evaluate import searched, searched_by_static
 from jepakit.retrieval.measuring.advice import Difference
 from jepakit.retrieval.measuring.comparison import measure
 from jepakit.retrieval.measuring.metrics import mean_of_copies
@@ -158,11 +158,7 @@ def loss_on(
     documents = Encoded(encoder.encode(passages, "document"), sentences)
     words = LexicalIndex.build(passages).search(texts, DEPTH) if settings.use_words else None
     vectors = encoder.encode(texts, "query")
-    everything = familiar(vectors, None, documents)
-    of_base = searched(vectors, None, documents, settings, everything, words)
-    bags = static.features(texts)
-    predicted = torch.from_numpy(static.encode_bags(bags))
-    alone = searched(predicted, None, documents.adapted(adapter), settings, everything, words)
-    of_both = first_where(torch.from_numpy(static.familiar(bags)), alone, of_base)
+    of_base = searched(vectors, None, documents, settings, familiar(vectors, None, documents), words)
+    of_both, _ = searched_by_static(static, texts, documents.adapted(adapter), settings, words, of_base)
     reached, of_floor = (measure(hits, queries, asked).values["NDCG@10"] for hits in (of_both, of_base))
     return Difference.of(mean_of_copies(reached - of_floor, dataset.queries.copies(queries.tolist())))
